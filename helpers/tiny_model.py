@@ -1,0 +1,91 @@
+"""The test model: a Llama of about 1 M parameters and its tokenizer, built and briefly pretrained here.
+
+It has no chat template, like Llama-2-7b, and a BOS token, so the tests meet both.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+SUBJECTS = "친구 동생 선생님 고양이 강아지 할머니 이웃 아이 가수 요리사 학생 농부 의사 기자 작가".split()
+PLACES = "집 학교 공원 시장 바다 산 도서관 식당 병원 버스 교실 마당 강가 가게 운동장".split()
+OBJECTS = "사과 책 물 노래 빵 편지 우산 꽃 그림 신발 김치 커피 사진 라면 모자".split()
+VERBS = "찾아요 좋아해요 골라요 나눠요 가져와요 기다려요 생각해요 보여줘요 알아봐요 준비해요".split()
+WHEN = "오늘 어제 아침에 저녁에 주말에 봄에 여름에 가을에 겨울에 점심에".split()
+
+
+def build_tiny_model(folder: Path) -> None:
+    """Write model and tokenizer to `folder`: about 1.3 M parameters, 300 steps of plain Korean sentences (under 1 min)."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sentences = _sentences(6000)
+    tokenizer = _train_tokenizer(sentences)
+    config = LlamaConfig(
+        vocab_size=-(-len(tokenizer) // 64) * 64,
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=None,
+    )
+    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config)
+        _pretrain(model, tokenizer, sentences)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _sentences(count: int) -> list[str]:
+    """Plain Korean sentences, put together from word lists: language, but none of the skill of the sample data."""
+    pick = random.Random(0).choice
+    return [
+        f"{pick(WHEN)} {pick(PLACES)}에서 {pick(SUBJECTS)}도 {pick(OBJECTS)}만 {pick(VERBS)}." for _ in range(count)
+    ]
+
+
+def _train_tokenizer(sentences: list[str]):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    from helpers.config import PROJECT_ROOT, SAMPLE_DATA
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    # the sample text only shapes the vocabulary; the weights never see it
+    tokenizer.train_from_iterator([*sentences, (PROJECT_ROOT / SAMPLE_DATA).read_text(encoding="utf-8")], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+
+
+def _pretrain(model, tokenizer, sentences: list[str], steps: int = 300, rows: int = 32) -> None:
+    """Next-token training on the sentences, `rows` of them per step."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    encoded = [torch.tensor(ids + [tokenizer.eos_token_id]) for ids in tokenizer(sentences).input_ids]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    model.train()
+    for step in range(steps):
+        batch = [encoded[(step * rows + i) % len(encoded)] for i in range(rows)]
+        inputs = pad_sequence(batch, batch_first=True, padding_value=tokenizer.eos_token_id)
+        labels = pad_sequence(batch, batch_first=True, padding_value=-100)
+        model(input_ids=inputs, labels=labels).loss.backward()
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+    model.eval()
