@@ -1,93 +1,94 @@
-"""Who is logged in: Hugging Face and W&B, without ever showing a token."""
+"""Who is logged in, on Hugging Face and on W&B. No function here returns, prints or raises a token."""
 
 from __future__ import annotations
 
 import os
-import sys
 
 from helpers.config import RunConfig, local_path
 from helpers.models import resolve_model
 
 
 def is_interactive() -> bool:
-    """True in a notebook that a person has open; False in papermill, nbmake and scripts, where a widget would hang."""
-    if os.environ.get("CI") or os.environ.get("PAPERMILL_RUN") or "ipykernel" not in sys.modules:
-        return False
+    """True when a person runs this cell in a browser; False under papermill, nbmake or a script, where a login would hang."""
     from IPython import get_ipython
 
-    shell = get_ipython()
-    # nbclient (papermill, nbmake) asks for no input; JupyterLab allows it
-    return bool(shell and shell.kernel.get_parent().get("content", {}).get("allow_stdin"))
+    kernel = getattr(get_ipython(), "kernel", None)
+    # JupyterLab says with each cell that it can ask the user for input; papermill and nbmake say that they cannot
+    return bool(kernel) and bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
 
 
 def needs_hub(config: RunConfig) -> list[str]:
-    """What of the run comes from the hub: any of "model", "data", "push"."""
-    needs = []
-    if not config.model_id.startswith(("pip:", "build:")) and resolve_model(config.model_id) == config.model_id:
-        needs.append("model")
-    if local_path(config.dataset_id) is None:
-        needs.append("data")
-    if config.push != "none":
-        needs.append("push")
-    return needs
+    """What of the run comes from or goes to the hub: any of "model", "data set", "push"."""
+    needs = {
+        "model": not config.model_id.startswith(("pip:", "build:"))
+        and resolve_model(config.model_id) == config.model_id,
+        "data set": local_path(config.dataset_id) is None,
+        "push": config.push != "none",
+    }
+    return [name for name, needed in needs.items() if needed]
 
 
-def hub_account() -> str:
-    """The account's name on the hub, or "" when no token is there.
+def hub_status(config: RunConfig) -> str:
+    """One sentence: who you are on the hub, or that this run goes on without an account.
 
-    Raises RuntimeError with one sentence for a refused token or no network; the token is never part of it.
+    Raises RuntimeError, in one sentence, for a refused token, no network, or no token where the run pushes.
     """
     import httpx
     from huggingface_hub import get_token, whoami
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+    needs = needs_hub(config)
     if not get_token():
-        return ""
+        if "push" in needs:
+            raise RuntimeError(
+                f"push={config.push!r} needs an account: set HF_TOKEN (a write token), or QLORA_PUSH=none."
+            )
+        return f"No Hugging Face token here. Needed from the hub: {', '.join(needs) or 'nothing, go on'}."
     try:
-        return whoami()["name"]
+        return f"Logged in on the hub as {whoami()['name']}."
     except HfHubHTTPError as error:
         status = error.response.status_code
-        reason = "it is wrong or expired" if status == 401 else f"the hub answered {status}"
-        raise RuntimeError(
-            f"The Hugging Face token was refused ({reason}): make a new one under Settings > Access Tokens, and set HF_TOKEN."
-        ) from None
-    except (httpx.HTTPError, OfflineModeIsEnabled, OSError):
-        raise RuntimeError(
-            "The hub cannot be reached: check the network (and that HF_HUB_OFFLINE is not set), then run this cell again."
-        ) from None
+        problem = f"The hub refused the token (status {status}: wrong or expired): make a new one in your account's settings and set HF_TOKEN."
+    except (httpx.HTTPError, OfflineModeIsEnabled, OSError) as error:
+        problem = f"The hub cannot be reached ({type(error).__name__}): check the network, and that HF_HUB_OFFLINE is not set."
+    if not needs:
+        return f"{problem} This run needs nothing from it, so it goes on."
+    raise RuntimeError(problem)
 
 
-def model_access(model_id: str) -> str:
-    """One sentence on whether this account may download `model_id`; "" when it is not a hub model.
+def model_access(config: RunConfig) -> str:
+    """One sentence: that the base model may be downloaded, or that it is already here.
 
-    Raises PermissionError with the link to ask for access (gated), or ValueError for a model that is not there.
+    Raises PermissionError with the link to ask for access (gated), ValueError for a model that is not there.
     """
-    from huggingface_hub import auth_check
-    from huggingface_hub.constants import ENDPOINT
+    from huggingface_hub import auth_check, constants
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    if model_id.startswith(("pip:", "build:")) or resolve_model(model_id) != model_id:
-        return ""
+    name = config.model_id
+    if "model" not in needs_hub(config):
+        return f"{name} is no hub model: nothing to ask for."
     try:
-        auth_check(model_id)
+        auth_check(name)
     except GatedRepoError:
+        link = f"{constants.ENDPOINT}/{name}"
         raise PermissionError(
-            f"{model_id} is gated: log in and ask for access at {ENDPOINT}/{model_id}, then run this cell again."
+            f"{name} is gated: log in, ask for access at {link}, wait for the mail, run this cell again."
         ) from None
     except RepositoryNotFoundError:
         raise ValueError(
-            f"model_id={model_id!r} is not on the hub, or it is private and this token may not see it."
+            f"model_id={name!r} is not on the hub, or it is private and your token may not see it."
         ) from None
-    return f"You may download {model_id}."
+    return f"You may download {name}."
 
 
-def tracking_mode(config: RunConfig) -> str:
-    """Where the curves go, and with no key W&B is set to offline; one sentence to show."""
+def tracking_status(config: RunConfig) -> str:
+    """One sentence: where the curves go. Without a key, W&B is set to offline for this kernel."""
     if config.report_to != "wandb":
-        return f"Tracking: report_to={config.report_to!r}; curves are in metrics.jsonl in any case."
-    if os.environ.get("WANDB_MODE") in ("offline", "disabled"):
-        return f"W&B: WANDB_MODE={os.environ['WANDB_MODE']}."
+        return f"report_to is {config.report_to!r}: the curves are kept in metrics.jsonl and shown in 04."
+    mode = os.environ.get("WANDB_MODE", "")
+    if mode in ("offline", "disabled"):
+        return f"W&B is {mode} (WANDB_MODE)."
     if os.environ.get("WANDB_API_KEY"):
-        return "W&B: online, with the key from WANDB_API_KEY."
+        return "W&B is online, with the key from WANDB_API_KEY."
     os.environ["WANDB_MODE"] = "offline"
-    return "W&B: no WANDB_API_KEY, so the run is written to an offline file; `wandb sync` uploads it later."
+    return "No WANDB_API_KEY, so W&B writes an offline file; `wandb sync` uploads it later."

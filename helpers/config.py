@@ -292,5 +292,6 @@ def _default_run_name(config: RunConfig) -> str:
     """The preset's name, with the model's or data set's added when it is not the preset's own."""
     plain = {"model_id": RunConfig.model_id, "dataset_id": RunConfig.dataset_id, **PRESETS.get(config.preset, {})}
     parts = [getattr(config, key) for key in ("model_id", "dataset_id") if getattr(config, key) != plain[key]]
-    slugs = [re.sub(r"[^\w.-]+", "-", re.sub(r"\.\w+$", "", part.rstrip("/").split("/")[-1])) for part in parts]
+    names = [re.sub(r"\.(csv|jsonl?|parquet)$", "", part.rstrip("/").split("/")[-1]) for part in parts]
+    slugs = [re.sub(r"[^\w.-]+", "-", name) for name in names]
     return "-".join([config.preset, *slugs])

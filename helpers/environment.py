@@ -134,9 +134,8 @@ def check_disk(config: RunConfig) -> Check:
     """Free space at the runs directory, against the base model's download, the merged copy and the checkpoints."""
     from helpers.planner import disk_needed
 
-    need, root = disk_needed(config), runs_root()
-    place = next(folder for folder in (root, *root.parents) if folder.exists())
-    free = shutil.disk_usage(place).free
+    need = disk_needed(config)
+    free = shutil.disk_usage(_existing(runs_root())).free
     ok = free >= need
     detail = f"{human_bytes(free)} free, the run needs about {human_bytes(need)}"
     return Check(
@@ -189,3 +188,41 @@ def check_volume() -> Check:
         else ""
     )
     return Check("volume", not lost, f"runs in {runs_root()}, downloads in {hf_home}", fix)
+
+
+def require_green(checks: list[Check]) -> None:
+    """Raises RuntimeError with the fix of every red row."""
+    red = [f"{check.name}: {check.detail}. {check.fix}" for check in checks if not check.ok]
+    if red:
+        raise RuntimeError("This machine is not ready. " + " | ".join(red))
+
+
+def places() -> Table:
+    """Where runs, downloads and built models are kept, how much is free there, and whether a pod's stop deletes it."""
+    from helpers.models import cache_root
+
+    hf_home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    on_pod = bool(os.environ.get("RUNPOD_POD_ID"))
+    rows = []
+    for what, variable, folder in (
+        ("runs", "QLORA_RUNS_DIR", runs_root()),
+        ("hub downloads", "HF_HOME", hf_home),
+        ("built models", "QLORA_CACHE_DIR", cache_root()),
+    ):
+        free = shutil.disk_usage(_existing(folder)).free
+        kept = not on_pod or folder.is_relative_to(WORKSPACE)
+        rows.append(
+            {
+                "what": what,
+                "where": str(folder),
+                "free": human_bytes(free),
+                "outlives a stop": kept,
+                "variable": variable,
+            }
+        )
+    return Table(rows)
+
+
+def _existing(folder: Path) -> Path:
+    """`folder`, or the nearest parent that exists."""
+    return next(place for place in (folder, *folder.parents) if place.exists())

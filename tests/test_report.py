@@ -1,0 +1,40 @@
+import pytest
+
+from helpers.report import Table, human_bytes, human_time
+
+
+def test_table_escapes_strangers_text():
+    page = Table([{"<b>": "<script>alert(1)</script>"}], caption="<i>")._repr_html_()
+    assert "<script>" not in page and "<i>" not in page and "<b></th>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_table_as_text_is_aligned():
+    text = repr(Table([{"name": "disk", "ok": True}, {"name": "RAM", "ok": False}]))
+    assert text.splitlines() == ["name  ok", "disk  ok", "RAM   no"]
+
+
+def test_empty_table_is_no_error():
+    assert "<table>" in Table([])._repr_html_() and repr(Table([])) == ""
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1500, "1.5 kB"),
+        (269_060_552, "269 MB"),
+        (13.5e9, "13.5 GB"),
+        (2.5e15, "2500 TB"),
+    ],
+)
+def test_human_bytes(count, text):
+    assert human_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(3, "3 s"), (90, "2 min"), (720, "12 min"), (11_100, "3 h 05 min"), (72_000, "20 h 00 min")]
+)
+def test_human_time(seconds, text):
+    assert human_time(seconds) == text
