@@ -5,60 +5,78 @@ python -m helpers.series [PRESET]
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from pathlib import Path
 
 from helpers.config import PROJECT_ROOT, RunConfig
 from helpers.report import human_time
 from helpers.runs import RunDir
 
 NOTEBOOKS = PROJECT_ROOT / "notebooks"
-KERNEL = "qlora"
 
 
-def series_names() -> list[str]:
-    """The notebooks of the series in order, 00 to 06 (07 serves the result elsewhere, by hand)."""
-    return [path.stem for path in sorted(NOTEBOOKS.glob("0[0-6]_*.ipynb"))]
+def series() -> list[Path]:
+    """The notebooks 00 to 06 in order (07 takes the result elsewhere, by hand)."""
+    return sorted(NOTEBOOKS.glob("0[0-6]_*.ipynb"))
 
 
-def run_notebooks(names: list[str], preset: str) -> RunDir:
-    """Execute notebooks by name with papermill under the kernel `qlora`.
+def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
+    """Execute `notebooks` in order with papermill under the kernel `qlora`; executed copies go to run.notebooks.
 
     Raises RuntimeError that names the notebook and the cell that failed, with its error.
     """
-    import os
-
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
 
     os.environ["QLORA_PRESET"] = preset
     run = RunDir.open(RunConfig.load(preset))
-    for name in names:
-        start = time.perf_counter()
-        copy = run.notebooks / f"{name}.ipynb"
-        copy.parent.mkdir(parents=True, exist_ok=True)
+    run.notebooks.mkdir(exist_ok=True)
+    for notebook in notebooks:
+        print(f"{notebook.stem} ...", flush=True)
+        start, copy = time.perf_counter(), run.notebooks / notebook.name
         try:
             papermill.execute_notebook(
-                NOTEBOOKS / f"{name}.ipynb", copy, kernel_name=KERNEL, cwd=NOTEBOOKS, progress_bar=sys.stderr.isatty()
+                notebook,
+                copy,
+                kernel_name="qlora",
+                cwd=NOTEBOOKS,
+                progress_bar=sys.stderr.isatty(),
+                config=Config({"KernelManager": {"transport": "ipc"}}),  # a file socket: nobody else can listen
             )
         except PapermillExecutionError as error:
-            raise RuntimeError(
-                f"{name}.ipynb failed in cell {error.cell_index}: {error.ename}: {error.evalue}\n"
-                f"The executed copy shows where: {copy}"
-            ) from None
-        print(f"{name}  {human_time(time.perf_counter() - start)}", flush=True)
+            told = f"{notebook.name} failed in cell {error.cell_index}: {error.ename}: {error.evalue}"
+            raise RuntimeError(f"{told}\nThe executed copy shows where: {copy}") from None
+        except DeadKernelError:
+            told = f"{notebook.name}: the kernel died, most likely for lack of memory"
+            raise RuntimeError(f"{told}.\nThe last cell with an output is in {copy}") from None
+        print(f"{notebook.stem} done in {human_time(time.perf_counter() - start)}", flush=True)
     return run
 
 
 def main() -> int:
-    preset = sys.argv[1] if len(sys.argv) > 1 else None
+    """The series from the command line; 0 when every notebook ran."""
+    start = time.perf_counter()
     try:
-        config = RunConfig.load(preset)
-        run = run_notebooks(series_names(), config.preset)
+        config = RunConfig.load(sys.argv[1] if len(sys.argv) > 1 else None)
+        print(f"Run {config.run_name}: {config.model_id} on {config.dataset_id}")
+        run = run_notebooks(series(), config.preset)
     except (ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"\nDone. Executed notebooks: {run.notebooks}\nAdapter, merged model and report: {run.path}")
+    print(f"\nThe series ran in {human_time(time.perf_counter() - start)}. Where to look:")
+    for what, path in (
+        ("report", run.report_html),
+        ("replies of base, adapter and merged model", run.comparisons),
+        ("merge receipt", run.merge_receipt),
+        ("adapter", run.adapter),
+        ("merged model", run.merged),
+        ("executed notebooks", run.notebooks),
+    ):
+        print(f"  {what:42} {path}")
     return 0
 
 

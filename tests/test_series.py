@@ -1,0 +1,43 @@
+import nbformat
+import pytest
+
+from helpers import series as series_module
+from helpers.series import run_notebooks, series
+
+
+def notebook(path, *cells):
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), path)
+    return path
+
+
+def test_series_is_00_to_06_in_order():
+    assert [path.stem[:2] for path in series()] == ["00", "01", "02", "03", "04", "05", "06"]
+
+
+def test_executed_copy_lands_in_the_run(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
+    run = run_notebooks([notebook(tmp_path / "09_fine.ipynb", "import os; print(os.environ['QLORA_PRESET'])")], "tiny")
+    copy = nbformat.read(run.notebooks / "09_fine.ipynb", as_version=4)
+    assert copy.cells[0].outputs[0].text == "tiny\n"
+    out, err = capfd.readouterr()
+    assert "09_fine done in" in out and "encryption" not in err
+
+
+def test_failing_cell_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
+    bad = notebook(tmp_path / "09_bad.ipynb", "x = 1", "raise ValueError('no such thing')")
+    with pytest.raises(RuntimeError, match="09_bad.ipynb failed in cell 1: ValueError: no such thing"):
+        run_notebooks([bad], "tiny")
+
+
+def test_dead_kernel_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
+    bad = notebook(tmp_path / "09_dead.ipynb", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(RuntimeError, match="09_dead.ipynb: the kernel died"):
+        run_notebooks([bad], "tiny")
+
+
+def test_command_line_ends_with_one_sentence_for_a_bad_preset(monkeypatch, capsys):
+    monkeypatch.setattr(series_module.sys, "argv", ["series", "huge"])
+    assert series_module.main() == 1
+    assert capsys.readouterr().err.startswith("preset='huge' is not known")
