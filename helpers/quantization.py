@@ -55,6 +55,20 @@ def device_map() -> dict:
     return {"": int(os.environ.get("LOCAL_RANK", 0)) if torch.cuda.is_available() else "cpu"}
 
 
+def keep_gradients(model):
+    """Make the 4-bit layers of `model` keep their layout, so that gradients pass through them at any time; returns `model`.
+
+    On a CPU with AVX512-BF16, bitsandbytes 0.50 repacks a 4-bit weight at its first evaluation. The repacked layer
+    answers as before but passes no gradient back: after one evaluation a training goes on, silently, without learning.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for layer in model.modules():
+        if isinstance(layer, Linear4bit):
+            layer.support_avx512bf16_for_cpu = False
+    return model
+
+
 def load_base_model(config: RunConfig, four_bit: bool | None = None, source: str | None = None):
     """The base model of the run (or another folder `source`) as a real `AutoModelForCausalLM`.
 
@@ -63,7 +77,7 @@ def load_base_model(config: RunConfig, four_bit: bool | None = None, source: str
     from transformers import AutoModelForCausalLM
 
     four_bit = config.load_in_4bit if four_bit is None else four_bit
-    return AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         source or resolve_model(config.model_id),
         revision="main" if source else hub_revision(config.model_revision),
         quantization_config=quantization_config(config) if four_bit else None,
@@ -73,3 +87,4 @@ def load_base_model(config: RunConfig, four_bit: bool | None = None, source: str
         trust_remote_code=config.trust_remote_code,
         use_safetensors=True,
     )
+    return keep_gradients(model)
