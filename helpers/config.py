@@ -42,7 +42,8 @@ class RunConfig:
     dataset_split: str = "train"  # hub split with an optional slice, such as train[:10%]
     dataset_revision: str = ""  # as model_revision
     dataset_format: str = "auto"  # auto = recognised by its columns
-    max_rows: int = 0  # rows to read; 0 = all
+    dataset_streaming: bool = False  # True: read a hub data set as it arrives, for one larger than the disk
+    max_rows: int = 0  # rows to read, a random sample of the data set; 0 = all
     eval_fraction: float = 0.1  # share of conversations held out, never trained on
     max_eval_rows: int = 200  # conversations; upper limit of the held-out part
     max_length: int = 512  # tokens; longer conversations are cut, and counted

@@ -34,9 +34,8 @@ def encode_rows(rows: list[dict], tokenizer, config: RunConfig):
     columns = Features({name: List(Value("int32")) for name in ("input_ids", "labels")})
     parts, part = [Dataset.from_dict({name: [] for name in columns}, features=columns)], []
     for row in encoded(rows, tokenizer, config.answer_only_loss):
-        row = row and {name: values[: config.max_length] for name, values in row.items()}
-        if row and any(label != CONTEXT for label in row["labels"]):
-            part.append(row)
+        if row and (kept := cut(row, config.max_length)):
+            part.append(kept)
         if len(part) == BATCH:
             parts.append(Dataset.from_list(part, features=columns))
             part = []
@@ -47,11 +46,17 @@ def encoded(rows: list[dict], tokenizer, answer_only: bool = True) -> Iterator[d
     """Each of `rows` as {"input_ids", "labels"} in full length; None where the chat template changes its text."""
     from tqdm.auto import tqdm
 
-    with tqdm(total=len(rows), desc="tokenising", disable=len(rows) < 5 * BATCH) as progress:
+    with tqdm(total=len(rows), desc="tokenising", unit=" rows", delay=5) as progress:
         for start in range(0, len(rows), BATCH):
             batch = [row["messages"] for row in rows[start : start + BATCH]]
             yield from _encode_batch(tokenizer, batch, answer_only)
             progress.update(len(batch))
+
+
+def cut(row: dict, max_length: int) -> dict | None:
+    """An encoded row cut to `max_length` tokens; None when nothing to learn is left in it."""
+    row = {name: values[:max_length] for name, values in row.items()}
+    return row if any(label != CONTEXT for label in row["labels"]) else None
 
 
 def require_green(report: dict, config: RunConfig) -> None:
