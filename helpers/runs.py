@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass
@@ -54,6 +55,16 @@ def write_atomic(path: Path, text: str) -> None:
 def write_json(path: Path, value) -> None:
     """`value` as readable JSON, written atomically."""
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def replace_folder(draft: Path, folder: Path) -> None:
+    """Put the finished folder `draft` in the place of `folder`, so that a reader never sees half of it."""
+    old = folder.with_name(f".{folder.name}-old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(draft, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_jsonl(path: Path) -> list[dict]:
@@ -102,7 +113,7 @@ class RunDir:
 
     def save_config(self, config: RunConfig) -> None:
         """Write config.json. Raises ValueError when a training with other settings already lies here."""
-        if self.config_json.exists() and (self.adapter.exists() or self.trainer.exists()):
+        if self.config_json.exists() and (self.adapter.exists() or any(self.trainer.glob("checkpoint-*"))):
             stored = RunConfig.from_json(self.config_json.read_text(encoding="utf-8"))
             changed = {k: v for k, v in stored.differences(config).items() if k in SHAPES_THE_TRAINING}
             if changed:
