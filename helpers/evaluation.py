@@ -1,0 +1,117 @@
+"""How good is a model on held-out conversations? NLL, KL and agreement by token, with the counts behind each figure.
+
+NLL: negative log-likelihood of the answers' tokens, in nats; its mean per token is what training lowers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Sums over the answer tokens of each row. `kl` and `agree` are filled when a reference was given."""
+
+    nll: list[float]  # nats
+    tokens: list[int]
+    kl: list[float] = field(default_factory=list)  # nats, KL(reference || this model)
+    agree: list[int] = field(default_factory=list)  # tokens where both models' first choice is the same
+
+    @property
+    def nll_per_token(self) -> float:
+        return sum(self.nll) / sum(self.tokens)
+
+    @property
+    def perplexity(self) -> float:
+        """e to the NLL per token: how many equally likely tokens the model hesitates between."""
+        return math.exp(self.nll_per_token)
+
+    @property
+    def kl_per_token(self) -> float:
+        return sum(self.kl) / sum(self.tokens)
+
+    @property
+    def agreement(self) -> float:
+        """Share of answer tokens where both models' most likely token is the same, 0 to 1."""
+        return sum(self.agree) / sum(self.tokens)
+
+
+def held_out_nll(model, dataset, batch_size: int = 8, reference: list | None = None, progress: str = "") -> Scores:
+    """NLL of every row of `dataset` (columns input_ids, labels; -100 = context) under `model`.
+
+    `reference`: the other model's `answer_logits` for the same rows; then KL and agreement are measured as well.
+    Raises ValueError for a data set without a row, or a row without a labelled token.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    size = len(dataset)
+    scores = Scores([0.0] * size, [0] * size, [0.0] * size if reference else [], [0] * size if reference else [])
+    for row, logits, targets in _answer_batches(model, dataset, batch_size, progress):
+        logits = logits.float()
+        scores.nll[row] = cross_entropy(logits, targets, reduction="sum").item()
+        scores.tokens[row] = len(targets)
+        if reference:
+            theirs = reference[row].to(logits.device).float()
+            wanted, mine = theirs.log_softmax(-1), logits.log_softmax(-1)
+            scores.kl[row] = torch.nn.functional.kl_div(mine, wanted, log_target=True, reduction="sum").item()
+            scores.agree[row] = (theirs.argmax(-1) == logits.argmax(-1)).sum().item()
+    return scores
+
+
+def answer_logits(model, dataset, batch_size: int = 8, progress: str = "") -> list:
+    """The logits of `model` at each row's answer tokens, kept on the CPU: one tensor (tokens, vocabulary) per row.
+
+    See `rows_that_fit` for their size.
+    """
+    kept = [None] * len(dataset)
+    for row, logits, _ in _answer_batches(model, dataset, batch_size, progress):
+        kept[row] = logits.cpu()
+    return kept
+
+
+def rows_that_fit(dataset, vocabulary: int, budget: float = 1e9, at_most: int = 200) -> int:
+    """How many leading rows of `dataset` have answer logits (2 bytes each) within `budget` bytes; at least 1."""
+    used = 0
+    for count, labels in enumerate(dataset["labels"]):
+        used += sum(label != -100 for label in labels) * vocabulary * 2
+        if count == at_most or (count and used > budget):
+            return count
+    return len(dataset)
+
+
+def _answer_batches(model, dataset, batch_size: int, progress: str):
+    """Yields (row number, logits at its answer tokens, the tokens that were right), longest rows first.
+
+    Logits are computed at the answers' columns only: with a large vocabulary they cost more than the layers.
+    """
+    import torch
+    from tqdm import tqdm
+
+    if not len(dataset):
+        raise ValueError("The held-out part has no row: run 03_data_preview.ipynb with a larger eval_fraction.")
+    ids, labels = dataset["input_ids"], dataset["labels"]
+    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    for batch in tqdm(batches, desc=progress, delay=5, disable=not progress):
+        # rows flush left: each token keeps its position, and in a causal model padding behind it changes nothing
+        width = max(len(ids[i]) for i in batch)
+        pad = [width - len(ids[i]) for i in batch]
+        inputs = torch.tensor([list(ids[i]) + [0] * p for i, p in zip(batch, pad, strict=True)])
+        mask = torch.tensor([[1] * (width - p) + [0] * p for p in pad])
+        target = torch.tensor([list(labels[i]) + [-100] * p for i, p in zip(batch, pad, strict=True)])
+        target[:, 0] = -100  # nothing comes before the first token
+        if (target == -100).all(1).any():
+            raise ValueError("A held-out row has no labelled token: encode the rows with labels.encode_rows.")
+        columns = (target != -100).any(0).nonzero().flatten()
+        with torch.inference_mode():
+            logits = model(
+                input_ids=inputs.to(model.device),
+                attention_mask=mask.to(model.device),
+                logits_to_keep=(columns - 1).to(model.device),
+                use_cache=False,
+            ).logits
+        for line, i in enumerate(batch):
+            chosen = target[line, columns] != -100
+            yield i, logits[line, chosen.to(logits.device)], target[line, columns][chosen].to(logits.device)

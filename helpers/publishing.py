@@ -1,0 +1,185 @@
+"""Push adapter or merged model to the Hugging Face Hub, and read back what arrived.
+
+Nothing local is changed but README.md, the model card. Every refusal is one sentence, said before the upload.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.config import RunConfig
+from helpers.runs import RunDir
+
+
+@dataclass(frozen=True)
+class Push:
+    """One folder and the hub repository it goes to."""
+
+    what: str  # "adapter" or "merged"
+    folder: Path
+    repo: str
+    message: str  # of the commit
+
+
+def plan_push(run: RunDir, config: RunConfig) -> list[Push]:
+    """What config.push asks for; [] for "none".
+
+    Raises RuntimeError for a missing, refused or read-only token and no network, ValueError for something that must
+    not be pushed (see `refusals`) unless config.hub_force, FileExistsError for a name that is taken.
+    """
+    if config.push == "none":
+        return []
+    from huggingface_hub import HfApi
+
+    from helpers.accounts import hub_status
+
+    hub_status(config)  # raises for no token, a refused one, no network
+    me = HfApi().whoami()
+    if me.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        raise RuntimeError(
+            "Your token may only read: make one with write access in your account's settings and set HF_TOKEN."
+        )
+    kinds = ["adapter", "merged"] if config.push == "both" else [config.push]
+    repo = config.hub_repo or f"{me['name']}/{config.run_name}"
+    pushes = []
+    for what in kinds:
+        folder = run.adapter if what == "adapter" else run.merged
+        name = f"{repo}-adapter" if what == "adapter" and len(kinds) == 2 else repo
+        pushes.append(Push(what, folder, name, f"Add the {what} of run {config.run_name}"))
+    reasons = [reason for push in pushes for reason in refusals(run, push)]
+    if reasons and not config.hub_force:
+        raise ValueError(f"Not pushed: {' '.join(reasons)} (hub_force=True pushes all the same, and the card says so.)")
+    for push in pushes:
+        _refuse_taken_name(push, config)
+    return pushes
+
+
+def refusals(run: RunDir, push: Push) -> list[str]:
+    """Why this folder should not be seen by others, one sentence each; [] when it may be pushed."""
+    from helpers.adapters import check_adapter
+
+    reasons = []
+    try:
+        check_adapter(run.adapter)
+    except (FileNotFoundError, ValueError) as error:
+        reasons.append(str(error))
+    if push.what == "merged":
+        if not list(push.folder.glob("*.safetensors")):
+            reasons.append("The merged folder holds no weights: run the merge cells first.")
+        elif not run.merge_receipt.exists():
+            reasons.append("The merge has no receipt: run 05_merge_and_push.ipynb from its top.")
+        elif json.loads(run.merge_receipt.read_text())["verdict"] == "red":
+            reasons.append("The merge receipt is red.")
+    if not (push.folder / "tokenizer_config.json").exists():
+        reasons.append(f"The tokenizer is missing in {push.folder.name}/.")
+    elif not _has_template(push.folder):
+        reasons.append(f"The tokenizer in {push.folder.name}/ has no chat template, so others would ask it wrongly.")
+    return reasons
+
+
+def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
+    """Create the repository, upload the folder in one commit, give its commit id.
+
+    After a broken connection it tries again, and files that arrived are not sent twice.
+    """
+    import httpx
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api = HfApi()
+    for attempt in range(1, attempts + 1):
+        try:
+            api.create_repo(push.repo, private=config.hub_private, exist_ok=True)
+            commit = api.upload_folder(
+                repo_id=push.repo, folder_path=push.folder, commit_message=push.message, ignore_patterns=[".*"]
+            )
+            return commit.oid
+        except (httpx.TransportError, HfHubHTTPError) as error:
+            status = getattr(getattr(error, "response", None), "status_code", 500)
+            if status < 500 or attempt == attempts:
+                raise
+            print(f"The connection broke ({type(error).__name__}): attempt {attempt + 1} of {attempts} sends the rest.")
+            time.sleep(2**attempt / 2)
+
+
+def read_back(push: Push, commit: str) -> int:
+    """Compare every file of the commit with the local one by hash; the number of files that are equal.
+
+    Large files by the SHA-256 the hub computed, small ones by their git hash. Raises RuntimeError that names a file
+    that is missing or differs.
+    """
+    from huggingface_hub import HfApi
+
+    there = {file.path: file for file in HfApi().list_repo_tree(push.repo, recursive=True, revision=commit)}
+    local = [path for path in sorted(push.folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    for path in local:
+        name = path.relative_to(push.folder).as_posix()
+        if name not in there:
+            raise RuntimeError(f"{name} did not arrive in {push.repo}: run the push cell again.")
+        file = there[name]
+        same = file.lfs.sha256 == _sha256(path) if file.lfs else file.blob_id == _git_hash(path)
+        if not same:
+            raise RuntimeError(f"{name} in {push.repo} differs from the local file: run the push cell again.")
+    return len(local)
+
+
+@contextlib.contextmanager
+def hub_errors(push: Push):
+    """Turn the hub's errors inside the block into one sentence each (RuntimeError); tokens never appear in it."""
+    import httpx
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    kept = f"Nothing local is lost: {push.what}/ is as it was."
+    try:
+        yield
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        told = {
+            401: "the token is wrong or expired: make a new one and set HF_TOKEN",
+            403: f"your token may not write to {push.repo}: use a token with write access, or set QLORA_HUB_REPO",
+            404: f"{push.repo} is not there, or your token may not see it",
+        }.get(status, "try again later")
+        raise RuntimeError(f"The hub answered {status}: {told}. {kept}") from None
+    except (httpx.TransportError, OfflineModeIsEnabled) as error:
+        raise RuntimeError(
+            f"The hub cannot be reached ({type(error).__name__}): check the network and run the cell again. {kept}"
+        ) from None
+
+
+def _refuse_taken_name(push: Push, config: RunConfig) -> None:
+    """Raises FileExistsError when the repository holds something else than an earlier push of this run."""
+    from huggingface_hub import HfApi, ModelCard
+
+    api = HfApi()
+    with hub_errors(push):
+        if not api.repo_exists(push.repo):
+            return
+        files = [name for name in api.list_repo_files(push.repo) if name != ".gitattributes"]
+        if not files or config.hub_force:
+            return
+        ours = "README.md" in files and ModelCard.load(push.repo).data.get("qlora_run") == config.run_name
+    if not ours:
+        raise FileExistsError(
+            f"{push.repo} exists and is not from this run: set QLORA_HUB_REPO to another name (hub_force=True adds to it)."
+        )
+
+
+def _has_template(folder: Path) -> bool:
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    return bool(settings.get("chat_template")) or (folder / "chat_template.jinja").exists()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _git_hash(path: Path) -> str:
+    """As git names a file: SHA-1 over "blob <size>" and its content."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -1,0 +1,115 @@
+"""The merge receipt: what each way of merging did to this very model, which one is recommended, and by which rule."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+from pathlib import Path
+
+from helpers.evaluation import Scores
+from helpers.intervals import bootstrap_interval, paired_difference
+from helpers.report import GREEN, RED, Table
+
+RULE = (
+    "The merge with the lower held-out NLL, when the 95 % interval of the difference between the two excludes 0; "
+    "otherwise the one nearer to the adapter (lower KL)."
+)
+CLEARLY_WORSE = 0.02  # nats per token: about 2 % in perplexity
+VERDICT_RULE = (
+    f"Red when the 95 % interval of (merged - adapter) lies above {CLEARLY_WORSE} nats per token; green otherwise."
+)
+
+
+def receipt_row(scores: Scores, adapter: Scores, replies: list | None = None) -> dict:
+    """One model's line: NLL per token with interval, distance to the adapter, share of replies that stop."""
+    low, high = bootstrap_interval(scores.nll, scores.tokens)
+    row = {"nll": scores.nll_per_token, "nll_low": low, "nll_high": high}
+    row["against_adapter"] = paired_difference(adapter.nll, scores.nll, scores.tokens)
+    if scores.kl:
+        row |= {"kl": scores.kl_per_token, "agreement": scores.agreement}
+    if replies:
+        row |= {"stops": sum(reply.stopped for reply in replies) / len(replies), "replies": len(replies)}
+    return row
+
+
+def choose_merge(scores: dict[str, Scores]) -> tuple[str, str]:
+    """The recommended merge among `scores` (method -> scores with KL) by RULE, and the reason in words."""
+    if len(scores) == 1:
+        return next(iter(scores)), "the only merge that was made"
+    first, second = scores
+    gap = paired_difference(scores[first].nll, scores[second].nll, scores[first].tokens)
+    interval = f"{gap['low']:+.4f} to {gap['high']:+.4f}"
+    if gap["low"] > 0 or gap["high"] < 0:
+        best = first if gap["low"] > 0 else second
+        return best, f"its NLL is lower: {second} - {first} is {interval} nats per token, which excludes 0"
+    best = min(scores, key=lambda method: scores[method].kl_per_token)
+    return best, f"NLLs cannot be told apart ({second} - {first} is {interval} nats per token), and its KL is lower"
+
+
+def verdict(row: dict) -> tuple[str, str]:
+    """("green" or "red", the reason in words) for the merged model's receipt row, by VERDICT_RULE."""
+    gap = row["against_adapter"]
+    told = f"merged - adapter is {gap['difference']:+.4f} nats per token, 95 % interval {gap['low']:+.4f} to {gap['high']:+.4f}"
+    return ("red", f"The merge lost quality: {told}.") if gap["low"] > CLEARLY_WORSE else ("green", f"{told}.")
+
+
+def make_receipt(config, rows: dict[str, dict], chosen: str, why: str, merged: Path, counts: dict) -> dict:
+    """Everything merge_receipt.json holds. `rows`: receipt_row by name; `counts`: how much was measured."""
+    from helpers.models import folder_digest
+
+    colour, reason = verdict(rows[chosen])
+    names = ("torch", "transformers", "peft", "bitsandbytes")
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "base_model": config.model_id,
+        "chosen": chosen,
+        "chosen_because": why,
+        "rule": RULE,
+        "verdict": colour,
+        "verdict_reason": reason,
+        "verdict_rule": VERDICT_RULE,
+        "measured": rows,
+        "counts": counts,
+        "seed": config.seed,
+        "versions": {name: importlib.metadata.version(name) for name in names},
+        "files": {path.name: folder_digest(path) for path in sorted(merged.iterdir()) if path.is_file()},
+    }
+
+
+def receipt_table(receipt: dict) -> Table:
+    """The measured rows; NLL in nats per answer token."""
+    rows = []
+    for name, row in receipt["measured"].items():
+        rows.append(
+            {
+                "model": f"{name}  ← chosen" if name == receipt["chosen"] else name,
+                "NLL": f"{row['nll']:.3f}",
+                "95 % interval": f"{row['nll_low']:.3f} to {row['nll_high']:.3f}",
+                "KL to adapter": f"{row['kl']:.4f}" if "kl" in row else "",
+                "same first choice": f"{row['agreement']:.1%}" if "agreement" in row else "",
+                "replies that stop": f"{row['stops']:.0%} of {row['replies']}" if "stops" in row else "",
+            }
+        )
+    counts = receipt["counts"]
+    return Table(rows, caption=f"{counts['rows']} held-out conversations, {counts['tokens']} answer tokens")
+
+
+def receipt_chart(receipt: dict):
+    """A figure: NLL with interval per model; the chosen merge in green (red when the verdict is red)."""
+    import matplotlib.pyplot as plt
+
+    names = list(receipt["measured"])
+    rows = [receipt["measured"][name] for name in names]
+    figure, axes = plt.subplots(figsize=(8, 0.5 * len(names) + 1), layout="constrained")
+    for y, (name, row) in enumerate(zip(names, rows, strict=True)):
+        colour = (GREEN if receipt["verdict"] == "green" else RED) if name == receipt["chosen"] else "#57606a"
+        axes.plot([row["nll_low"], row["nll_high"]], [y, y], color=colour, linewidth=3, alpha=0.4)
+        axes.plot(row["nll"], y, "o", color=colour)
+        axes.annotate(f"{row['nll']:.3f}", (row["nll"], y), (0, 7), textcoords="offset points", ha="center", fontsize=9)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.7)
+    axes.set_xlabel("held-out NLL, nats per answer token (lower is better), with 95 % interval")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.grid(axis="x", alpha=0.3)
+    plt.close(figure)
+    return figure
