@@ -54,3 +54,16 @@ class CopyIndex:
         candidates = {number for value in mine[:SKETCH].tolist() for number in self.by_hash.get(value, ())}
         shared = {n: len(np.intersect1d(mine, self.pieces[n], assume_unique=True)) for n in candidates}
         return [n for n, both in shared.items() if both >= NEAR * (len(mine) + len(self.pieces[n]) - both)]
+
+
+def overlap(train: list[list[dict]], held_out: list[list[dict]]) -> tuple[int, int]:
+    """Held-out conversations that are near copies of a training one, and those whose first question training asks too."""
+    index, copied, asked = CopyIndex(held_out), set(), set()
+    for messages in train:
+        copied.update(index.copies_of(messages))
+        asked.add(_first_question(messages))
+    return len(copied), sum(_first_question(messages) in asked for messages in held_out)
+
+
+def _first_question(messages: list[dict]) -> str:
+    return next(message["content"] for message in messages if message["role"] == "user")

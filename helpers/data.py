@@ -12,14 +12,16 @@ import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
 from helpers.config import RunConfig
 from helpers.copies import CopyIndex, conversation_key
 from helpers.formats import Format, convert, recognise
+from helpers.models import model_revision
 from helpers.runs import RunDir
-from helpers.sources import read_rows
+from helpers.sources import data_revision, read_rows
 
 LOOKED_AT = 50  # rows by which the format is recognised
 AGAIN = "the same conversation again"
@@ -54,6 +56,24 @@ def prepare(config: RunConfig, run: RunDir) -> dict:
         "drops": drops.rows(),
         "repairs": repairs.rows(),
     }
+
+
+def with_revisions(config: RunConfig, run: RunDir) -> RunConfig:
+    """`config` with the model and data revisions that are really there now, for config.json.
+
+    Prints a line for each that is another than when this run was prepared before: the results may differ too.
+    """
+    found = {
+        "model_revision": model_revision(config.model_id, config.model_revision),
+        "dataset_revision": data_revision(config),
+    }
+    if run.config_json.exists():
+        before = RunConfig.from_json(run.config_json.read_text(encoding="utf-8"))
+        for name, source in (("model_revision", "model_id"), ("dataset_revision", "dataset_id")):
+            old = getattr(before, name)
+            if getattr(before, source) == getattr(config, source) and old and old != found[name]:
+                print(f"{name} is now {found[name]}, and was {old} when this run was prepared before.")
+    return replace(config, **found)
 
 
 def open_rows(config: RunConfig) -> tuple[Iterator, Format]:

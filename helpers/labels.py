@@ -59,6 +59,13 @@ def cut(row: dict, max_length: int) -> dict | None:
     return row if any(label != CONTEXT for label in row["labels"]) else None
 
 
+def collator(tokenizer):
+    """The collator that SFTTrainer uses: it pads encoded rows to a batch of input_ids, labels and attention_mask."""
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    return DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id)
+
+
 def require_green(report: dict, config: RunConfig) -> None:
     """Raises ValueError that names the red verdicts of data_report.json, unless config.allow_label_issues."""
     red = [verdict for verdict in report["verdicts"] if not verdict["ok"]]
