@@ -33,7 +33,7 @@ def hub_status(config: RunConfig) -> str:
 
     Raises RuntimeError, in one sentence, for a refused token, no network, or no token where the run pushes.
     """
-    import httpx
+    import httpx2
     from huggingface_hub import get_token, whoami
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -49,7 +49,7 @@ def hub_status(config: RunConfig) -> str:
     except HfHubHTTPError as error:
         status = error.response.status_code
         problem = f"The hub refused the token (status {status}: wrong or expired): make a new one in your account's settings and set HF_TOKEN."
-    except (httpx.HTTPError, OfflineModeIsEnabled, OSError) as error:
+    except (httpx2.HTTPError, OfflineModeIsEnabled, OSError) as error:
         problem = f"The hub cannot be reached ({type(error).__name__}): check the network, and that HF_HUB_OFFLINE is not set."
     if not needs:
         return f"{problem} This run needs nothing from it, so it goes on."

@@ -55,7 +55,7 @@ def check_adapter(folder: Path) -> int:
     file = folder / "adapter_model.safetensors"
     if not file.exists():
         raise FileNotFoundError(f"{file.name} is missing in {folder}: run 04_qlora_training.ipynb first.")
-    with safe_open(file, framework="pt") as tensors:
+    with safe_open(file, framework="np") as tensors:
         count = len(tensors.keys())
     if count == 0:
         raise ValueError(

@@ -87,7 +87,7 @@ def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
 
     After a broken connection it tries again, and files that arrived are not sent twice.
     """
-    import httpx
+    import httpx2
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -99,7 +99,7 @@ def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
                 repo_id=push.repo, folder_path=push.folder, commit_message=push.message, ignore_patterns=[".*"]
             )
             return commit.oid
-        except (httpx.TransportError, HfHubHTTPError) as error:
+        except (httpx2.TransportError, HfHubHTTPError) as error:
             status = getattr(getattr(error, "response", None), "status_code", 500)
             if status < 500 or attempt == attempts:
                 raise
@@ -131,7 +131,7 @@ def read_back(push: Push, commit: str) -> int:
 @contextlib.contextmanager
 def hub_errors(push: Push):
     """Turn the hub's errors inside the block into one sentence each (RuntimeError); tokens never appear in it."""
-    import httpx
+    import httpx2
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     kept = f"Nothing local is lost: {push.what}/ is as it was."
@@ -145,7 +145,7 @@ def hub_errors(push: Push):
             404: f"{push.repo} is not there, or your token may not see it",
         }.get(status, "try again later")
         raise RuntimeError(f"The hub answered {status}: {told}. {kept}") from None
-    except (httpx.TransportError, OfflineModeIsEnabled) as error:
+    except (httpx2.TransportError, OfflineModeIsEnabled) as error:
         raise RuntimeError(
             f"The hub cannot be reached ({type(error).__name__}): check the network and run the cell again. {kept}"
         ) from None
