@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from helpers.chat import answer_spans, fold_system, render
 from helpers.config import RunConfig
@@ -32,14 +33,11 @@ def encode_rows(rows: list[dict], tokenizer, config: RunConfig):
     from datasets import Dataset, Features, List, Value, concatenate_datasets
 
     columns = Features({name: List(Value("int32")) for name in ("input_ids", "labels")})
-    parts, part = [Dataset.from_dict({name: [] for name in columns}, features=columns)], []
-    for row in encoded(rows, tokenizer, config.answer_only_loss):
-        if row and (kept := cut(row, config.max_length)):
-            part.append(kept)
-        if len(part) == BATCH:
-            parts.append(Dataset.from_list(part, features=columns))
-            part = []
-    return concatenate_datasets([*parts, Dataset.from_list(part, features=columns)])
+    found = (row and cut(row, config.max_length) for row in encoded(rows, tokenizer, config.answer_only_loss))
+    kept, parts = (row for row in found if row), []
+    while (part := list(islice(kept, BATCH))) or not parts:  # Arrow holds a part in a tenth of the memory of lists
+        parts.append(Dataset.from_dict({name: [row[name] for row in part] for name in columns}, features=columns))
+    return concatenate_datasets(parts)
 
 
 def encoded(rows: list[dict], tokenizer, answer_only: bool = True) -> Iterator[dict | None]:

@@ -25,7 +25,7 @@ class Table:
     def _repr_html_(self) -> str:
         names = self._names()
         style = "text-align:left;vertical-align:top;padding:4px 12px;white-space:pre-wrap;overflow-wrap:anywhere"
-        head = "".join(f'<th style="{style}">{html.escape(name)}</th>' for name in names)
+        head = "".join(f'<th style="{style};overflow-wrap:normal">{html.escape(name)}</th>' for name in names)
         body = "".join(
             "<tr>" + "".join(f'<td style="{style}">{_html_cell(row.get(name, ""))}</td>' for name in names) + "</tr>"
             for row in self.rows
@@ -56,7 +56,7 @@ def _text(value) -> str:
 def _html_cell(value) -> str:
     text = html.escape(_text(value))
     if value is True or value is False:
-        return f'<b style="color:{GREEN if value else RED}">{text}</b>'
+        return f'<b style="color:{GREEN if value else RED};white-space:nowrap">{text}</b>'
     return text
 
 

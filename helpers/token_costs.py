@@ -20,11 +20,11 @@ def figures(rows: list[dict], used: Counter, learned: int, lengths: list[int], t
         "rows": len(rows),
         "tokens": used.total(),
         "tokens learned": learned,
-        "tokens per row, half of the rows have fewer": float(np.median(whole)),
-        "tokens of the longest row": int(whole.max()),
+        "tokens per row (median)": float(np.median(whole)),
+        "tokens in the longest row": int(whole.max()),
         "tokens per character": tokens_per_character(texts, tokenizer),
-        "share of tokens that are part of a character": parts / total,
-        "share of tokens that are unknown": unknown / total,
+        "tokens that are only a part of a character, %": 100 * parts / total,
+        "tokens that stand for an unknown character, %": 100 * unknown / total,
     }
 
 
