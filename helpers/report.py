@@ -24,7 +24,7 @@ class Table:
 
     def _repr_html_(self) -> str:
         names = self._names()
-        style = "text-align:left;vertical-align:top;padding:4px 12px;white-space:pre-wrap;overflow-wrap:anywhere"
+        style = "text-align:left;vertical-align:top;padding:4px 12px;white-space:pre-wrap;overflow-wrap:break-word;min-width:1.5em"
         head = "".join(f'<th style="{style};overflow-wrap:normal">{html.escape(name)}</th>' for name in names)
         body = "".join(
             "<tr>" + "".join(f'<td style="{style}">{_html_cell(row.get(name, ""))}</td>' for name in names) + "</tr>"
