@@ -61,8 +61,9 @@ def model_access(config: RunConfig) -> str:
 
     Raises PermissionError with the link to ask for access (gated), ValueError for a model that is not there.
     """
+    import httpx2
     from huggingface_hub import auth_check, constants
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
 
     name = config.model_id
     if "model" not in needs_hub(config):
@@ -77,6 +78,11 @@ def model_access(config: RunConfig) -> str:
     except RepositoryNotFoundError:
         raise ValueError(
             f"model_id={name!r} is not on the hub, or it is private and your token may not see it."
+        ) from None
+    except (httpx2.TransportError, OfflineModeIsEnabled) as error:
+        raise RuntimeError(
+            f"The hub cannot be reached ({type(error).__name__}) to ask about {name}: check the network, "
+            "or give a local folder as model_id."
         ) from None
     return f"You may download {name}."
 

@@ -1,7 +1,14 @@
+import os
+import subprocess
+import sys
+
+import nbformat
 import pytest
 
 from helpers.accounts import hub_status, model_access, needs_hub, tracking_status
 from helpers.config import RunConfig
+from tests.conftest import ROOT
+from tests.hub_double import HubDouble
 
 
 @pytest.fixture
@@ -58,3 +65,77 @@ def test_tracking_never_shows_the_key(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "planted-secret")
     told = tracking_status(RunConfig.load("tiny", report_to="wandb"))
     assert "online" in told and "planted" not in told
+
+
+# --- against the hub double, with the real client in processes of its own
+
+
+@pytest.fixture
+def hub():
+    with HubDouble() as double:
+        double.add_repo("meta/open", {"config.json": b"{}"})
+        double.add_repo("meta/gated", {"config.json": b"{}"}, gated=True)
+        yield double
+
+
+def ask(question, hub, kind, tmp_path, **variables):
+    """What `question` prints in a fresh process (or the last line of its error), and that no token is in it."""
+    code = f"from helpers.accounts import *; from helpers.config import RunConfig; print({question}(RunConfig.load('tiny')))"
+    environment = {**os.environ, **hub.environment(kind), "HF_HOME": str(tmp_path), **variables}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert not any(token in done.stdout + done.stderr for token in hub.tokens.values())
+    return (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("question", "kind", "model", "told"),
+    [
+        ("hub_status", "read", "meta/open", "Logged in on the hub as alice."),
+        ("hub_status", "expired", "meta/open", "RuntimeError: The hub refused the token (status 401"),
+        ("hub_status", "expired", "build:tiny-llama", "This run needs nothing from it, so it goes on."),
+        ("hub_status", None, "meta/open", "No Hugging Face token here. Needed from the hub: model."),
+        ("model_access", "read", "meta/open", "You may download meta/open."),
+        ("model_access", None, "meta/open", "You may download meta/open."),
+        (
+            "model_access",
+            "read",
+            "meta/gated",
+            "PermissionError: meta/gated is gated: log in, ask for access at http://",
+        ),
+        ("model_access", "read", "meta/nowhere", "ValueError: model_id='meta/nowhere' is not on the hub"),
+    ],
+)
+def test_the_hub_answers_in_one_sentence(hub, tmp_path, question, kind, model, told):
+    assert told in ask(question, hub, kind, tmp_path, QLORA_MODEL_ID=model)
+
+
+@pytest.mark.parametrize("question", ["hub_status", "model_access"])
+def test_no_network_is_one_sentence(hub, tmp_path, question):
+    closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "QLORA_MODEL_ID": "meta/open"}
+    assert ask(question, hub, "read", tmp_path, **closed).startswith("RuntimeError: The hub cannot be reached")
+
+
+def test_a_person_logs_in_by_code_in_notebook_02(hub, tmp_path, monkeypatch):
+    """Notebook 02 in a real kernel that may ask for input, as in JupyterLab: link and code, then logged in."""
+    from jupyter_client.manager import start_new_kernel
+
+    for name, value in {**hub.environment(), "HF_HOME": str(tmp_path), "QLORA_MODEL_ID": "meta/open"}.items():
+        monkeypatch.setenv(name, value)
+    shown = []
+
+    def keep(message):
+        content = message["content"]
+        assert message["msg_type"] != "error", content
+        shown.append(content.get("text") or content.get("data", {}).get("text/html", ""))
+
+    manager, client = start_new_kernel(kernel_name="qlora", cwd=str(ROOT / "notebooks"))
+    try:
+        for cell in nbformat.read(ROOT / "notebooks" / "02_login.ipynb", as_version=4).cells:
+            if cell.cell_type == "code":
+                client.execute_interactive(cell.source, allow_stdin=True, timeout=60, output_hook=keep)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    page = "".join(shown)
+    assert "ABCD-1234" in page and "Logged in on the hub as alice." in page and "You may download meta/open." in page
+    assert not any(token in page for token in hub.tokens.values())
