@@ -81,7 +81,7 @@ def convert(row: dict, form: Format) -> Converted:
         if isinstance(question, list) and isinstance(answer, list):  # TRL's conversational prompt and completion
             turns = _listed_turns(question + answer)
         else:
-            extra = row.get("input") if form.name == "instruction" else None
+            extra = (row.get("input") or row.get("context")) if form.name == "instruction" else None
             question = f"{question}\n\n{extra}" if extra and isinstance(question, str) else question
             turns = [("user", question), ("assistant", answer)]
             if isinstance(row.get("system"), str):
