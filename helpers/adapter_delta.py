@@ -16,6 +16,7 @@ UNDERSTOOD = set(
     "exclude_modules lora_alpha lora_dropout bias use_rslora modules_to_save layers_to_transform layers_pattern "
     "rank_pattern alpha_pattern runtime_config".split()
 )
+HARMLESS_STARTS = (True, False, "gaussian", "eva", "orthogonal")  # these leave the base weights as they were
 PREFIX = "base_model.model."
 
 
@@ -44,7 +45,7 @@ class AdapterDelta:
         self.pairs: dict[str, LoraPair] = {}
         self.replaced: dict[str, str] = {}
         for name in self.file.keys():  # noqa: SIM118 - not a dict
-            plain = name.removeprefix(PREFIX)
+            plain = name.removeprefix(PREFIX).replace(".base_layer.", ".")
             module, _, kind = plain.partition(".lora_")
             if kind in ("A.weight", "embedding_A"):
                 self.pairs[module] = self._pair(module, name, kind)
@@ -69,7 +70,7 @@ class AdapterDelta:
         The sum is made in float32 and rounded once, where peft rounds the delta and then the sum.
         """
         if key in self.replaced:
-            return self.file.get_tensor(self.replaced[key]).to(weight.device)
+            weight = self.file.get_tensor(self.replaced[key]).to(weight.device)
         pair = self.pairs.get(key.removesuffix(".weight"))
         if pair is None or not key.endswith(".weight"):
             return weight
@@ -90,6 +91,8 @@ def not_understood(folder: Path) -> str:
     if type(config) is not LoraConfig:
         return f"its kind is {config.peft_type}"
     plain = LoraConfig().to_dict()
+    if config.init_lora_weights in HARMLESS_STARTS:
+        plain["init_lora_weights"] = config.init_lora_weights
     options = [
         f"{name}={value!r}"
         for name, value in config.to_dict().items()

@@ -7,28 +7,31 @@ from pathlib import Path
 
 from helpers.adapters import load_adapter
 from helpers.config import RunConfig
-from helpers.quantization import compute_dtype, load_base_model
+from helpers.quantization import load_base_model
 
 
 def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) -> Path:
     """As `merging.merge_shards`, by `merge_and_unload` on a 16-bit model.
 
-    Raises ValueError for an adapter that peft cannot merge (prompt tuning, for example).
+    Raises ValueError for an adapter that peft cannot merge (prompt tuning, for example); nothing is written then.
     """
-    from helpers.merging import finish_folder
+    from helpers.merging import finish_folder, through_4bit
+    from helpers.skeleton import read_skeleton
 
-    model = load_base_model(config, four_bit=method == "dequantised-base")
+    model = load_base_model(config, four_bit=False)
     if method == "dequantised-base":
-        model = model.dequantize(dtype=compute_dtype(config))
-        if hasattr(model.config, "quantization_config"):
-            del model.config.quantization_config
+        for name in read_skeleton(config).quantised:
+            weight = model.get_submodule(name).weight
+            weight.data = through_4bit(weight.data, config)
     model = load_adapter(model, adapter)
     if not hasattr(model.base_model, "merge_and_unload"):
         raise ValueError(f"An adapter of kind {model.peft_type} has no merged form: push the adapter instead.")
     part = out.parent / f".{out.name}.part"
     shutil.rmtree(part, ignore_errors=True)
-    model.merge_and_unload(progressbar=True, safe_merge=True).save_pretrained(
-        part, max_shard_size=int(config.merge_shard_gb * 1e9)
-    )
+    try:
+        merged = model.merge_and_unload(progressbar=True, safe_merge=True)
+    except RuntimeError as error:
+        raise ValueError(f"peft cannot merge this adapter ({error}): push the adapter instead.") from None
+    merged.save_pretrained(part, max_shard_size=int(config.merge_shard_gb * 1e9))
     finish_folder(config, adapter, part, out)
     return out
