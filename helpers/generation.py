@@ -28,7 +28,7 @@ def generate_replies(
     """One reply per prompt (a list of messages that ends with the user's turn), in the order of `prompts`.
 
     Greedy unless `sampling` is given, for example {"temperature": 0.7, "top_p": 0.9}. The same seed and prompts give
-    every model the same random numbers. Raises ValueError for an empty prompt.
+    every model the same random numbers.
     """
     import torch
     from tqdm import tqdm
@@ -36,8 +36,6 @@ def generate_replies(
     from helpers.chat import prompt_ids
 
     ids = [prompt_ids(tokenizer, messages) for messages in prompts]
-    if empty := [i for i, row in enumerate(ids) if not row]:
-        raise ValueError(f"prompt {empty[0]} has no token: give it a user's turn with text.")
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     settings = generation_settings(tokenizer, max_new_tokens, sampling)

@@ -30,28 +30,30 @@ def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
 
 
 class WeightFiles:
-    """Open files that give one weight at a time, so that no file is ever in memory as a whole."""
+    """Gives one weight at a time. One file is open at a time, so its pages never add up to the whole model."""
 
     def __init__(self, places: dict[str, Path]):
-        self.places, self.open_files = places, {}
+        self.places, self.path, self.file = places, None, None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        for file in self.open_files.values():
-            file.__exit__(None, None, None)
+        if self.file is not None:
+            self.file.__exit__(None, None, None)
+        self.path = self.file = None
 
-    def _file(self, name: str):
+    def _open(self, name: str):
         from safetensors import safe_open
 
-        path = self.places[name]
-        if path not in self.open_files:
-            self.open_files[path] = safe_open(str(path), framework="pt").__enter__()
-        return self.open_files[path]
+        if self.places[name] != self.path:
+            self.__exit__()
+            self.path = self.places[name]
+            self.file = safe_open(str(self.path), framework="pt").__enter__()
+        return self.file
 
     def read(self, name: str):
-        return self._file(name).get_tensor(name)
+        return self._open(name).get_tensor(name)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._file(name).get_slice(name).get_shape())
+        return tuple(self._open(name).get_slice(name).get_shape())

@@ -1,0 +1,105 @@
+import json
+import zipfile
+
+import pytest
+
+from helpers.comparison import comparison_rows, comparison_table, model_figures, really_better, write_comparisons
+from helpers.evaluation import Scores
+from helpers.generation import Reply
+from helpers.prompts import FIXED_PROMPTS, fixed_prompts
+from helpers.reply_metrics import chrf_by_reply, ends_with_keyword, repetition, reply_metrics
+from helpers.report_page import pack, write_report
+from helpers.runs import RunDir, read_jsonl, write_json
+
+EVIL = '<script>alert("x")</script>'
+
+
+def reply(text, stopped=True):
+    return Reply(text, tuple(range(len(text))), stopped, 3)
+
+
+def test_chrf_is_sacrebleus():
+    assert reply_metrics([reply("같은 말")], ["같은 말"])["chrf"] == pytest.approx(100)
+    assert chrf_by_reply([reply("같은 말"), reply("zzz")], ["같은 말", "다른"]) == [pytest.approx(100), 0]
+
+
+def test_figures_about_replies():
+    figures = reply_metrics([reply("네"), reply("아니요", stopped=False)])
+    assert figures == {"replies": 2, "stops": 0.5, "tokens": 2, "repetition": 0}
+    assert repetition([1, 2, 3, 4] * 10) > 0.8 and repetition([1]) == 0
+    with pytest.raises(ValueError, match="no reply to measure"):
+        reply_metrics([])
+
+
+def test_the_skill_of_the_sample_data():
+    assert ends_with_keyword("답이에요.\n핵심어: 빵\n") and not ends_with_keyword("핵심어: 빵\n답이에요.")
+    assert not ends_with_keyword("답이에요.\n핵심어:") and not ends_with_keyword("")
+
+
+def test_the_classic_question_comes_first_with_its_answer():
+    assert "공산당 선언" in FIXED_PROMPTS[0]["question"]
+    assert (
+        "마르크스" in FIXED_PROMPTS[0]["known"]
+        and "엥겔스" in FIXED_PROMPTS[0]["known"]
+        and "1848" in FIXED_PROMPTS[0]["known"]
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run directory as 06 leaves it, with hostile text in prompt and replies."""
+    run = RunDir(tmp_path / "evil")
+    prompts = fixed_prompts() + [[{"role": "user", "content": EVIL}]]
+    said = {name: [reply(f"{EVIL} {name}") for _ in prompts] for name in ("base", "adapter", "merged")}
+    rows = comparison_rows(prompts, ["b"], said)
+    write_comparisons(run, rows)
+    scores = {n: Scores([10.0, 12.0], [5, 5], [0.1, 0.1], [4, 4]) for n in said}
+    held_out = {name: given[len(FIXED_PROMPTS) :] for name, given in said.items()}
+    models = {name: model_figures(scores[name], held_out[name], ["b"]) for name in said}
+    paired = really_better(scores, held_out, ["b"])
+    about = {"created": "now", "decoding": EVIL, "versions": {"torch": EVIL}}
+    write_json(run.evaluation, {**about, "models": models, "paired": paired})
+    line = {"nll": 1.0, "nll_low": 0.9, "nll_high": 1.1}
+    receipt = {"verdict": "green", "verdict_reason": EVIL, "chosen": EVIL, "measured": {EVIL: line}}
+    write_json(run.merge_receipt, {**receipt, "counts": {"rows": 2, "tokens": 10}})
+    write_json(run.config_json, {"run_name": EVIL, "model_id": EVIL, "dataset_id": EVIL})
+    for folder in (run.adapter, run.merged):
+        folder.mkdir()
+        (folder / "weights.safetensors").write_bytes(b"w")
+    return run
+
+
+def test_rows_tell_where_a_question_came_from(run):
+    rows = read_jsonl(run.comparisons)
+    assert [row["kind"] for row in rows] == ["fixed"] * len(FIXED_PROMPTS) + ["held-out"]
+    assert rows[0]["reference"] == FIXED_PROMPTS[0]["known"] and rows[-1]["reference"] == "b"
+    assert rows[-1]["merged"] == f"{EVIL} merged" and rows[-1]["stopped"] == {
+        "base": True,
+        "adapter": True,
+        "merged": True,
+    }
+
+
+def test_nothing_from_strangers_becomes_html(run):
+    page = write_report(run).read_text()
+    assert "<script>" not in page and "&lt;script&gt;" in page and "http" not in page
+    assert "<script>" not in comparison_table(read_jsonl(run.comparisons))._repr_html_()
+
+
+def test_a_cut_reply_is_marked():
+    rows = comparison_rows(fixed_prompts()[:1], [], {"base": [reply("끝없이", stopped=False)]})
+    assert "끝없이 …" in repr(comparison_table(rows))
+
+
+def test_the_archive_holds_the_adapter_and_not_the_merged_model(run):
+    write_report(run)
+    names = set(zipfile.ZipFile(pack(run)).namelist())
+    assert {"adapter/weights.safetensors", "config.json", "merge_receipt.json", "report.html"} <= names
+    assert not any(name.startswith("merged/") for name in names)
+
+
+def test_same_is_not_called_better(run):
+    verdicts = {
+        row["verdict"] for row in json.loads(run.evaluation.read_text())["paired"] if row["figure"] == "NLL per token"
+    }
+    assert verdicts == {"cannot be told apart"}
