@@ -132,9 +132,10 @@ def check_bitsandbytes() -> Check:
 
 def check_disk(config: RunConfig) -> Check:
     """Free space at the runs directory, against the base model's download, the merged copy and the checkpoints."""
-    from helpers.planner import disk_needed
+    from helpers.planner import Shape, disk_parts, total
+    from helpers.shapes import model_config
 
-    need = disk_needed(config)
+    need = total(disk_parts(config, Shape.of(model_config(config))))
     free = shutil.disk_usage(_existing(runs_root())).free
     ok = free >= need
     detail = f"{human_bytes(free)} free, the run needs about {human_bytes(need)}"
