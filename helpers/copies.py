@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 
 PIECE = 3  # characters
 NEAR = 0.7  # Jaccard similarity
@@ -59,10 +60,12 @@ class CopyIndex:
 def overlap(train: list[list[dict]], held_out: list[list[dict]]) -> tuple[int, int]:
     """Held-out conversations that are near copies of a training one, and those whose first question training asks too."""
     index, copied, asked = CopyIndex(held_out), set(), set()
+    questions = Counter(map(_first_question, held_out))
     for messages in train:
         copied.update(index.copies_of(messages))
-        asked.add(_first_question(messages))
-    return len(copied), sum(_first_question(messages) in asked for messages in held_out)
+        if (question := _first_question(messages)) in questions:
+            asked.add(question)
+    return len(copied), sum(questions[question] for question in asked)
 
 
 def _first_question(messages: list[dict]) -> str:

@@ -17,11 +17,22 @@ SHUFFLE_BUFFER = 10_000  # rows in memory when a stream is sampled
 
 def data_revision(config: RunConfig) -> str:
     """What is really read, to be recorded: the hub commit, or "sha256:..." over the local files."""
+    path = _local(config)
+    return folder_digest(path) if path else _hub_info(config).sha
+
+
+def data_size(config: RunConfig) -> int:
+    """Bytes of the local files, or the most that the hub will send for all parts of the data set."""
     if path := _local(config):
-        return folder_digest(path)
+        return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+    return sum(file.size or 0 for file in _hub_info(config).siblings)
+
+
+def _hub_info(config: RunConfig):
     from huggingface_hub import HfApi
 
-    return HfApi().dataset_info(config.dataset_id, revision=hub_revision(config.dataset_revision)).sha
+    revision = hub_revision(config.dataset_revision)
+    return HfApi().dataset_info(config.dataset_id, revision=revision, files_metadata=True)
 
 
 def read_rows(config: RunConfig) -> Iterator[dict | str]:

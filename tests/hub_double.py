@@ -181,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def info(self, repo, revision="main"):
         if found := self._repo(repo):
-            files = [{"rfilename": name} for name in found.files]
+            files = [{"rfilename": name, "size": len(content)} for name, content in found.files.items()]
             told = {
                 "id": repo,
                 "modelId": repo,
@@ -300,7 +300,7 @@ ROUTES = [
     (("PUT",), "/lfs/(?P<oid>[0-9a-f]{64})", _Handler.lfs_put),
     (("POST",), "/lfs/verify", _Handler.lfs_verify),
     (("GET",), f"/api/models/{REPO}/auth-check", _Handler.auth_check),
-    (("GET",), f"/api/models/{REPO}/tree/(?P<revision>[^/]+)(/(?P<folder>.*))?", _Handler.tree),
-    (("GET",), f"/api/models/{REPO}(/revision/(?P<revision>[^/]+))?", _Handler.info),
-    (("GET", "HEAD"), f"/{REPO}/resolve/(?P<revision>[^/]+)/(?P<name>.+)", _Handler.resolve),
+    (("GET",), f"/api/(models|datasets)/{REPO}/tree/(?P<revision>[^/]+)(/(?P<folder>.*))?", _Handler.tree),
+    (("GET",), f"/api/(models|datasets)/{REPO}(/revision/(?P<revision>[^/]+))?", _Handler.info),
+    (("GET", "HEAD"), f"(/datasets)?/{REPO}/resolve/(?P<revision>[^/]+)/(?P<name>.+)", _Handler.resolve),
 ]  # fmt: skip

@@ -1,0 +1,134 @@
+"""How fast, and in how much memory: parsing, the whole preparation, and the label checks. Run by hand:
+
+    python -m tests.bench_data [--rows 200000]
+
+Each figure comes from a process of its own; memory is the peak above what the imports alone need.
+
+2026-11-24, CPU with 2 cores, 24 GiB, Python 3.11 (parse and prepare use one core, inspect both):
+
+    parse      50,000 rows (14 MB)    0.5 s  106,688 rows/s      1 MB
+    prepare    50,000 rows (14 MB)    4.4 s   11,462 rows/s      6 MB
+    inspect    48,724 rows (14 MB)   18.1 s    2,693 rows/s    111 MB
+    parse     200,000 rows (57 MB)    1.8 s  114,235 rows/s      1 MB
+    prepare   200,000 rows (57 MB)   19.5 s   10,232 rows/s     22 MB
+    inspect   195,005 rows (57 MB)   75.7 s    2,576 rows/s    388 MB
+
+Time grows with the rows. `prepare` keeps a hash of every conversation, about 0.1 kB a row, whatever its length;
+`inspect` and the training hold the prepared rows themselves, about 2 kB a row here.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+WORDS = "바다 강물 노을 별빛 구름 나무 언덕 들판 안개 새벽 저녁 가을 봄비 눈꽃 바람".split()
+
+
+def write_rows(path: Path, count: int) -> None:
+    """`count` rows in the open-korean-instructions format, about 130 characters each, one in ten with a trap."""
+    import random
+
+    pick = random.Random(0)
+    with path.open("w", encoding="utf-8") as file:
+        for i in range(count):
+            question, answer = (" ".join(pick.choices(WORDS, k=k)) for k in (10, 22))
+            text = f"<usr> {i}번째 {question}?\n<bot> {answer}."
+            text = [text, f"<bot> 네?\n{text}", f"{text}\n<usr> 고마워", f"{text}\n<bot> "][
+                pick.randrange(4) * (i % 10 == 0)
+            ]
+            file.write(json.dumps({"source": f"source-{i % 5}", "text": text}, ensure_ascii=False) + "\n")
+
+
+def parse(path: Path) -> int:
+    """Read, parse, validate: what has to reach 20,000 rows/s on one core."""
+    from helpers.data import open_rows
+    from helpers.formats import convert
+
+    rows, form = open_rows(settings(path))
+    return sum(1 for row in rows if convert(row, form))
+
+
+def prepare(path: Path) -> int:
+    """All of data.prepare: parse, count, de-duplicate, split, compare with the held-out rows, write."""
+    from helpers.data import prepare as run
+    from helpers.runs import RunDir
+
+    with tempfile.TemporaryDirectory() as folder:
+        rows = run(settings(path), RunDir(Path(folder)))["rows"]
+    assert rows["read"] == rows["train"] + rows["eval"] + rows["dropped"]
+    return rows["read"]
+
+
+def inspect(path: Path) -> int:
+    """The verdicts on all prepared rows, with the tiny model's tokenizer."""
+    from helpers.chat import load_tokenizer
+    from helpers.data import prepare as run
+    from helpers.runs import RunDir, read_jsonl
+    from helpers.verdicts import inspect as judge
+
+    with tempfile.TemporaryDirectory() as folder:
+        target = RunDir(Path(folder))
+        run(settings(path), target)
+        train, held_out = read_jsonl(target.train_jsonl), read_jsonl(target.eval_jsonl)
+    start.append(time.perf_counter())  # only the checks are timed
+    judge(train, held_out, load_tokenizer(settings(path)), settings(path))
+    return len(train) + len(held_out)
+
+
+def settings(path: Path):
+    from helpers.config import RunConfig
+
+    return RunConfig.load("tiny", dataset_id=str(path), max_rows=0, max_length=600)
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+start: list[float] = []
+
+
+def measure(task: str, path: Path) -> None:
+    """One task in this process: prints rows, seconds, MB above the imports."""
+    import datasets  # noqa: F401  the imports are not what is measured
+    import numpy  # noqa: F401
+
+    if task == "inspect":
+        from trl.trainer import sft_trainer  # noqa: F401
+    before = peak_mb()
+    start.append(time.perf_counter())
+    rows = globals()[task](path)
+    print(json.dumps([rows, time.perf_counter() - start[-1], peak_mb() - before]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--task")
+    parser.add_argument("--path", type=Path)
+    arguments = parser.parse_args()
+    if arguments.task:
+        return measure(arguments.task, arguments.path)
+    with tempfile.TemporaryDirectory() as folder:
+        for count in (arguments.rows // 4, arguments.rows):
+            path = Path(folder) / f"{count}.jsonl"
+            write_rows(path, count)
+            for task in ("parse", "prepare", "inspect"):
+                command = [sys.executable, "-m", "tests.bench_data", "--task", task, "--path", str(path)]
+                done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+                rows, seconds, memory = json.loads(done.stdout.splitlines()[-1])
+                size = path.stat().st_size / 1e6
+                print(
+                    f"{task:8} {rows:>8,} rows ({size:.0f} MB) {seconds:6.1f} s {rows / seconds:>8,.0f} rows/s {memory:6.0f} MB"
+                )
+
+
+if __name__ == "__main__":
+    main()
