@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import html
 import importlib.metadata
 import json
 
@@ -45,6 +46,27 @@ def comparison_table(rows: list[dict]) -> Table:
         told = {name: row[name] + ("" if row["stopped"][name] else " …") for name in MODELS if name in row}
         shown.append({"asked": row["prompt"], **told, "a person, or the known answer": row["reference"]})
     return Table(shown)
+
+
+def one_by_one(rows: list[dict]):
+    """The same rows to read one at a time: a click on a question opens its replies. Works without a running kernel."""
+    from IPython.display import HTML
+
+    text = "white-space:pre-wrap;margin:4px 0 12px 16px;line-height:1.6"
+    parts = []
+    for number, row in enumerate(rows, start=1):
+        told = {
+            "a person, or the known answer": row["reference"],
+            **{name: row[name] for name in MODELS if name in row},
+        }
+        replies = "".join(
+            f'<b>{name}</b><div style="{text}">{html.escape(said) or "(nothing)"}</div>' for name, said in told.items()
+        )
+        question = html.escape(row["prompt"])
+        parts.append(
+            f"<details{' open' if number == 1 else ''}><summary>{number}. {question}</summary>{replies}</details>"
+        )
+    return HTML("".join(parts))
 
 
 def model_figures(scores: Scores, replies: list[Reply], references: list[str]) -> dict:

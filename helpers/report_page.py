@@ -59,7 +59,7 @@ def write_report(run: RunDir) -> Path:
 def pack(run: RunDir) -> Path:
     """One zip beside the run's files with what cannot be made again cheaply: no base weights, no checkpoints."""
     keep = [
-        run.config_json, run.data_report, run.metrics, run.merge_receipt, run.evaluation, run.comparisons, run.report_html,
+        run.config_json, run.data_report, run.metrics, run.merge_receipt, run.evaluation, run.comparisons, run.votes, run.report_html,
         *sorted(run.adapter.iterdir()),
     ]  # fmt: skip
     archive = run.path / f"{run.path.name}-keep.zip"

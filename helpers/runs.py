@@ -2,7 +2,7 @@
 
 runs/<run_name>/
   config.json  data/train.jsonl  data/eval.jsonl  data_report.json  trainer/  metrics.jsonl
-  adapter/  merged/  merge_receipt.json  evaluation.json  comparisons.jsonl  report.html  notebooks/
+  adapter/  merged/  merge_receipt.json  evaluation.json  comparisons.jsonl  votes.jsonl  report.html  notebooks/
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ class RunDir:
     merge_receipt = property(lambda self: self.path / "merge_receipt.json")
     evaluation = property(lambda self: self.path / "evaluation.json")
     comparisons = property(lambda self: self.path / "comparisons.jsonl")
+    votes = property(lambda self: self.path / "votes.jsonl")
     report_html = property(lambda self: self.path / "report.html")
     notebooks = property(lambda self: self.path / "notebooks")
     lock_file = property(lambda self: self.path / "run.lock")
