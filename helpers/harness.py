@@ -8,14 +8,19 @@ def run_harness(model: str, tasks: list, limit: int | None = None, task_folder: 
 
     `task_folder`: a folder with task files of your own. Raises ModuleNotFoundError when lm_eval is not installed.
     """
+    import torch
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
     from helpers.report import Table
 
-    manager = TaskManager(include_path=task_folder)
     found = simple_evaluate(
-        model="hf", model_args={"pretrained": model, "dtype": "auto"}, tasks=tasks, limit=limit, task_manager=manager
+        model="hf",
+        model_args={"pretrained": model, "dtype": "auto"},
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        tasks=tasks,
+        limit=limit,
+        task_manager=TaskManager(include_path=task_folder),
     )
     rows = []
     for task, figures in found["results"].items():
