@@ -1,0 +1,164 @@
+"""The dress rehearsal: train, save, reload, merge and answer in about two minutes, before the long run.
+
+Three steps on the longest rows there are, in a folder that is thrown away. It finds what a plan cannot: a missing
+package, a full disk, a gated model, memory that is not enough; and it measures this machine's own speed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.config import RunConfig
+from helpers.runs import RunDir, read_jsonl, runs_root
+
+STEPS = 3  # the first one warms up and is not measured
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What was done (rows of step, seconds, result), tokens per second with padding, and tokens of each conversation."""
+
+    done: list[dict]
+    tokens_per_second: float
+    peak_memory_bytes: int
+    lengths: list[int]
+
+    def hours(self, config: RunConfig) -> float:
+        """Hours that the whole training takes at this speed, on these conversations."""
+        from helpers.throughput import training_tokens
+
+        return training_tokens(config, self.lengths) / self.tokens_per_second / 3600
+
+
+def rehearse(config: RunConfig) -> Rehearsal:
+    """Run the whole series in small; whatever fails here would have failed later, with its own error."""
+    done = []
+
+    def act(step: str, call, told):
+        start = time.perf_counter()
+        result = call()
+        done.append({"step": step, "seconds": round(time.perf_counter() - start, 1), "result": told(result)})
+        return result
+
+    runs_root().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=runs_root(), prefix=".rehearsal-") as folder:
+        run = RunDir(Path(folder))
+        tokenizer, rows = act(
+            "data",
+            lambda: _data(config, run),
+            lambda r: f"{len(r[1])} rows, longest {max(map(len, r[1]['input_ids']))} tokens",
+        )
+        trainer, pace, peak = act(
+            "train", lambda: _train(config, run, tokenizer, rows), lambda r: f"{r[1]:,.0f} tokens/s"
+        )
+        act("save", lambda: _save(trainer, tokenizer, run), lambda size: _size(size))
+        trainer = None  # its memory is needed again
+        model = act("reload", lambda: _reload(config, run), lambda m: type(m).__name__)
+        prompt = [read_jsonl(run.train_jsonl)[0]["messages"][:1]]
+        act("answer", lambda: _answer(model, tokenizer, prompt), lambda replies: f"{len(replies[0].token_ids)} tokens")
+        model = None
+        act("merge", lambda: _merge(config, run), lambda size: _size(size))
+    return Rehearsal(done, pace, peak, [len(ids) for ids in rows["input_ids"]])
+
+
+def _data(config: RunConfig, run: RunDir):
+    from helpers.chat import load_tokenizer
+    from helpers.data import prepare
+    from helpers.labels import encode_rows
+
+    prepare(config, run)
+    tokenizer = load_tokenizer(config)
+    return tokenizer, encode_rows(read_jsonl(run.train_jsonl), tokenizer, config)
+
+
+def _train(config: RunConfig, run: RunDir, tokenizer, rows):
+    import torch
+    from transformers import PrinterCallback, TrainerCallback, set_seed
+    from trl import SFTConfig
+
+    from helpers.adapters import lora_config
+    from helpers.lean_trainer import LeanTrainer
+    from helpers.quantization import compute_dtype, load_base_model
+    from helpers.training import peak_memory_bytes
+
+    steps = config.gradient_accumulation_steps
+    size = config.per_device_train_batch_size * steps
+    longest = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))[:size]
+    batch = rows.select([longest[i % len(longest)] for i in range(size * STEPS)])
+    tokens = STEPS * size * config.max_length if config.packing else sum(map(len, batch["input_ids"]))
+    times = []
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            times.append(time.perf_counter())
+
+    set_seed(config.seed)
+    trainer = LeanTrainer(
+        model=load_base_model(config),
+        args=SFTConfig(
+            output_dir=str(run.trainer),
+            use_cpu=not torch.cuda.is_available(),
+            max_steps=STEPS,
+            per_device_train_batch_size=config.per_device_train_batch_size,
+            gradient_accumulation_steps=steps,
+            gradient_checkpointing=config.activation_checkpointing,
+            max_length=config.max_length,
+            packing=config.packing,
+            learning_rate=config.learning_rate,
+            max_grad_norm=config.max_grad_norm,
+            optim=config.optim,
+            bf16=compute_dtype(config) == torch.bfloat16,
+            fp16=compute_dtype(config) == torch.float16,
+            seed=config.seed,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        ),
+        train_dataset=batch,
+        processing_class=tokenizer,
+        peft_config=lora_config(config),
+        callbacks=[Clock()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    seconds = (times[-1] - times[0]) / (len(times) - 1)
+    return trainer, tokens / STEPS / seconds, peak_memory_bytes()
+
+
+def _save(trainer, tokenizer, run: RunDir) -> int:
+    trainer.model.save_pretrained(run.adapter)
+    tokenizer.save_pretrained(run.adapter)
+    return _bytes(run.adapter)
+
+
+def _reload(config: RunConfig, run: RunDir):
+    from helpers.adapters import load_adapter
+    from helpers.quantization import load_base_model
+
+    return load_adapter(load_base_model(config), run.adapter)
+
+
+def _answer(model, tokenizer, prompt):
+    from helpers.generation import generate_replies
+
+    return generate_replies(model, tokenizer, prompt, max_new_tokens=16)
+
+
+def _merge(config: RunConfig, run: RunDir) -> int:
+    from helpers.merging import merge_shards
+
+    return _bytes(merge_shards(config, run.adapter, run.merged, "16bit-base"))
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _size(count: int) -> str:
+    from helpers.report import human_bytes
+
+    return human_bytes(count)

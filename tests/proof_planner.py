@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import torch
+
+from helpers.config import RunConfig
+
+
+def build(kind: str, tied: bool, folder: Path) -> str:
+    """A small model with random weights in `folder`: architecture llama or qwen2 (biases, grouped queries)."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6, "vocab_size": 4096}
+    heads = {"num_attention_heads": 8, "num_key_value_heads": 8 if kind == "llama" else 2}
+    config = AutoConfig.for_model(kind, **sizes, **heads, tie_word_embeddings=tied, pad_token_id=0)
+    target = folder / f"{kind}-{'tied' if tied else 'untied'}"
+    if not target.exists():
+        AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(target)
+    return str(target)
+
+
+def measure(config: RunConfig, model) -> dict:
+    """Peak of the second step of a real training by the project's trainer: allocated bytes by torch's own allocator events, and RSS.
+
+    Allocated = storages that live when the step begins + the highest sum of the allocations and releases in it, as the
+    profiler reports them. Independent of `StorageLife`.
+    """
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from trl import SFTConfig
+
+    from helpers.lean_trainer import LeanTrainer
+
+    rows, length = config.per_device_train_batch_size, config.max_length
+    count = rows * config.gradient_accumulation_steps * 2
+    data = [list(range(3, 3 + length - (i % rows > 0))) for i in range(count)]  # a shorter row makes a padding mask
+    vocabulary = model.config.get_text_config().vocab_size
+    data = Dataset.from_list(
+        [{"input_ids": [i % vocabulary for i in ids], "labels": [i % vocabulary for i in ids]} for ids in data]
+    )
+
+    class Watch(TrainerCallback):
+        def on_step_begin(self, args, state, control, optimizer=None, **kwargs):
+            if state.global_step == 1:
+                self.before = living_bytes(trainer.model, trainer.optimizer)
+                self.profile = torch.profiler.profile(
+                    activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+                )
+                self.rss = PeakRss()
+                self.profile.__enter__()
+
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 2:
+                self.profile.__exit__(None, None, None)
+                self.peak_rss = self.rss.stop()
+
+    from helpers.adapters import lora_config
+    from helpers.chat import load_tokenizer
+
+    watch = Watch()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = LeanTrainer(
+            model=model,
+            args=SFTConfig(
+                output_dir=folder,
+                max_steps=2,
+                per_device_train_batch_size=rows,
+                gradient_accumulation_steps=config.gradient_accumulation_steps,
+                gradient_checkpointing=config.activation_checkpointing,
+                optim=config.optim,
+                max_grad_norm=config.max_grad_norm,
+                max_length=length,
+                packing=config.packing,
+                bf16=True,
+                use_cpu=True,
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                logging_strategy="no",
+                train_sampling_strategy="sequential",
+            ),
+            train_dataset=data,
+            processing_class=load_tokenizer(RunConfig.load("tiny")),
+            peft_config=lora_config(config),
+            callbacks=[watch],
+        )
+        trainer.train()
+    return {"allocated": watch.before + highest_sum(watch.profile), "rss": watch.peak_rss}
+
+
+def living_bytes(model, optimizer) -> int:
+    """Bytes of all storages of model (with 4-bit constants) and optimizer, each counted once."""
+    storages = {}
+    optimizer = getattr(optimizer, "optimizer", optimizer)
+    tensors = [*model.parameters(), *model.buffers()]
+    for parameter in model.parameters():
+        state = getattr(parameter, "quant_state", None)
+        for part in (state, getattr(state, "state2", None)):
+            tensors += [part.absmax, part.code] if part is not None else []
+        tensors += [parameter.grad] if parameter.grad is not None else []
+    for state in optimizer.state.values():
+        tensors += [value for value in state.values() if isinstance(value, torch.Tensor)]
+    for tensor in tensors:
+        storages[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+    return sum(storages.values())
+
+
+def highest_sum(profile) -> int:
+    """The highest running sum of the allocator's events, bytes."""
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    total = highest = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        total += event.nbytes()
+        highest = max(highest, total)
+    return highest
+
+
+def anonymous(process: psutil.Process) -> int:
+    """Resident bytes that are not pages of files: weight files stay mapped while their tensors live."""
+    memory = process.memory_info()
+    return memory.rss - memory.shared
+
+
+class PeakRss:
+    """The highest resident memory of this process until `stop`, bytes, without pages of files, which the system can drop."""
+
+    def __init__(self):
+        self.process, self.peak, self.running = psutil.Process(), 0, True
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+
+    def _watch(self):
+        while self.running:
+            self.peak = max(self.peak, anonymous(self.process))
+            time.sleep(0.002)
+
+    def stop(self) -> int:
+        self.running = False
+        self.thread.join()
+        return self.peak
+
+
+def write_random_model(numbers: dict, folder: Path) -> str:
+    """A model folder with random 16-bit weights of this shape, one layer per file; never more than one layer in memory."""
+    from safetensors.torch import save_file
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    kind = AutoConfig.for_model(**numbers)
+    kind.architectures = ["LlamaForCausalLM"]
+    folder.mkdir(parents=True, exist_ok=True)
+    kind.save_pretrained(folder)
+    with torch.device("meta"):
+        shapes = {name: p.shape for name, p in AutoModelForCausalLM.from_config(kind).named_parameters()}
+    groups: dict[str, list[str]] = {}
+    for name in shapes:
+        groups.setdefault(name.split(".")[2] if ".layers." in name else name, []).append(name)
+    index = {}
+    for number, names in enumerate(groups.values(), start=1):
+        file = f"model-{number:05d}-of-{len(groups):05d}.safetensors"
+        tensors = {n: torch.empty(shapes[n], dtype=torch.bfloat16).normal_(0, 0.02) for n in names}
+        save_file(tensors, folder / file, metadata={"format": "pt"})
+        index |= dict.fromkeys(names, file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    return str(folder)
+
+
+def grid() -> list[dict]:
+    """Settings of the small models: two architectures, tied or not, checkpointing or not, three lengths, batch 1 to 8."""
+    cases, batches = [], itertools.cycle((1, 2, 8, 4, 3))
+    for kind, tied, checkpointing, length in itertools.product(
+        ("llama", "qwen2"), (False, True), (False, True), (64, 160, 384)
+    ):
+        cases.append({"kind": kind, "tied": tied, "activation_checkpointing": checkpointing, "max_length": length})
+        cases[-1]["per_device_train_batch_size"] = next(batches)
+    plain = {"kind": "llama", "tied": False, "max_length": 160, "per_device_train_batch_size": 4}
+    variants = ({"load_in_4bit": False}, {"packing": True}, {"lora_dropout": 0.0}, {"gradient_accumulation_steps": 2})
+    return cases + [
+        {**plain, **variant} for variant in (*variants, {"double_quant": False}, {"optim": "paged_adamw_8bit"})
+    ]
+
+
+def compare(case: dict, folder: Path) -> dict:
+    """One row of the result: predicted by simulation and by the closed form, and measured, in bytes of allocated memory."""
+    from helpers.planner import Shape, step_parts, total
+    from helpers.quantization import load_base_model
+    from helpers.simulation import simulate
+
+    settings = dict(case)
+    source = build(settings.pop("kind"), settings.pop("tied"), folder)
+    config = RunConfig.load("tiny", model_id=source, lora_r=16, **settings)
+    numbers = json.loads((Path(source) / "config.json").read_text())
+    predicted = simulate(config, numbers, gpu=False).peak
+    closed = total(step_parts(config, Shape.of(numbers), gpu=False))
+    return {**case, "predicted": predicted, "closed form": closed, **measure(config, load_base_model(config))}
+
+
+def print_grid() -> float:
+    """Run the grid, print its table and the errors; returns the worst error of the simulation."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for case in grid():
+            row = compare(case, Path(folder))
+            rows.append(row)
+            told = ", ".join(str(value) for value in case.values())
+            off = [row[name] / row["allocated"] - 1 for name in ("predicted", "closed form")]
+            print(
+                f"{told:50} {row['predicted'] / 1e6:8.1f} {row['allocated'] / 1e6:8.1f} MB {off[0]:+7.2%} {off[1]:+7.2%}",
+                flush=True,
+            )
+    for name in ("predicted", "closed form"):
+        off = sorted(abs(row[name] / row["allocated"] - 1) for row in rows)
+        print(f"{name}: median error {statistics.median(off):.2%}, worst {off[-1]:.2%} of {len(off)} cases")
+    return max(abs(row["predicted"] / row["allocated"] - 1) for row in rows)
+
+
+def print_large(layers: int) -> float:
+    """A Llama-2-7B shape with random weights: written in 16 bits layer by layer, loaded in 4 bits, one QLoRA step."""
+    from helpers.quantization import load_base_model
+    from helpers.shapes import SHAPES
+    from helpers.simulation import simulate
+
+    numbers = {**SHAPES["meta-llama/Llama-2-7b-hf"], "num_hidden_layers": layers}
+    with tempfile.TemporaryDirectory() as folder:
+        source = write_random_model(numbers, Path(folder))
+        settings = {"per_device_train_batch_size": 1, "max_length": 512}
+        config = RunConfig.load("llama2-7b", model_id=source, run_name="proof", **settings)
+        predicted = simulate(config, numbers, gpu=False)
+        loading = PeakRss()
+        before = anonymous(psutil.Process())
+        model = load_base_model(config)
+        print(f"while loading: at most {loading.stop() / 2**30:.2f} GiB resident", flush=True)
+    measured = measure(config, model)
+    print(
+        f"{layers} layers: predicted {predicted.peak / 2**30:.3f} GiB, allocated {measured['allocated'] / 2**30:.3f} GiB,"
+    )
+    print(f"RSS {measured['rss'] / 2**30:.3f} GiB, of which {before / 2**30:.3f} GiB before the model was loaded")
+    return abs(predicted.peak / measured["allocated"] - 1)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--layers", type=int, default=0, help="the large model with so many layers (7B has 32)")
+    layers = parser.parse_args().layers
+    sys.exit((print_large(layers) if layers else print_grid()) > 0.1)

