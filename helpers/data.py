@@ -47,6 +47,11 @@ def prepare(config: RunConfig, run: RunDir) -> dict:
                 f"dataset_id={config.dataset_id!r} leaves no conversation to train on, of {read.total():,} rows "
                 f"read ({told or 'the data set is empty'})."
             )
+        if not counts["eval"] and config.eval_fraction > 0:
+            raise ValueError(
+                f"dataset_id={config.dataset_id!r} leaves nothing to hold out: it has one conversation only, or all are "
+                f"nearly the same. Raise eval_fraction={config.eval_fraction:g}, or use more varied data."
+            )
         os.replace(train, run.train_jsonl)
         os.replace(held_out, run.eval_jsonl)
     return {

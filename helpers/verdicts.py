@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
 
-from helpers.chat import adds_bos, fold_system, prompt_ids, stop_ids
+from helpers.chat import fold_system, prompt_ids, render, stop_ids
 from helpers.config import RunConfig
 from helpers.copies import overlap
 from helpers.formats import ROLE_TOKEN
@@ -81,7 +81,7 @@ class Special(NamedTuple):
 
     stops: frozenset[int]
     bos: int | None
-    begins_with_bos: bool
+    begins_with_bos: bool  # as the template wants it
     unknown: int | None
     control: re.Pattern  # the texts of the control tokens
 
@@ -93,7 +93,8 @@ class Special(NamedTuple):
         if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):
             unknown = None  # it has another use
         control = re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))))
-        return cls(frozenset(stop_ids(tokenizer)), tokenizer.bos_token_id, adds_bos(tokenizer), unknown, control)
+        begins = render(tokenizer, [{"role": "user", "content": "?"}]).startswith(tokenizer.bos_token or "\0")
+        return cls(frozenset(stop_ids(tokenizer)), tokenizer.bos_token_id, begins, unknown, control)
 
 
 def _collated(kept: list[tuple], collate) -> Iterable[tuple[list[int], list[int]]]:

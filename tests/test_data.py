@@ -86,6 +86,12 @@ def test_nothing_left_to_train_on_says_why(tmp_path):
         prepared(settings(path), tmp_path)
 
 
+def test_nothing_left_to_hold_out_says_why(tmp_path):
+    copies = [{"Q": "같은 질문을 조금씩 다르게 묻습니다" + "?" * i, "A": "그렇군요."} for i in range(30)]
+    with pytest.raises(ValueError, match="leaves nothing to hold out.*Raise eval_fraction=0.1"):
+        prepared(settings(write_jsonl(tmp_path / "rows.jsonl", copies)), tmp_path)
+
+
 def test_repairs_are_counted_with_an_example(tmp_path):
     rows = [{"text": f"<bot> 네?\n<usr> {row['Q']}\n<bot> {row['A']}"} for row in questions(5)]
     report, *_ = prepared(settings(write_jsonl(tmp_path / "rows.jsonl", rows)), tmp_path)
