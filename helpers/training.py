@@ -51,7 +51,11 @@ class MetricsLog(TrainerCallback):
         self.busy += time.perf_counter() - self.step_began  # without evaluations and saves
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        row = {"step": state.global_step, **{name: logs[name] for name in NOTED if name in logs}}
+        row = {
+            "step": state.global_step,
+            "max_steps": state.max_steps,
+            **{name: logs[name] for name in NOTED if name in logs},
+        }
         if "loss" in logs:
             row["tokens_per_second"] = round((state.num_input_tokens_seen - self.tokens) / self.busy, 1)
             self.tokens, self.busy = state.num_input_tokens_seen, 0.0
@@ -158,6 +162,9 @@ class StopOnRequest(TrainerCallback):
 
     def __init__(self, run: RunDir):
         self.request = run.trainer / "stop.request"
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.request.unlink(missing_ok=True)  # a request from an earlier sitting
 
     def on_step_end(self, args, state, control, **kwargs):
         if self.request.exists():

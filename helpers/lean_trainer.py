@@ -1,0 +1,62 @@
+"""`SFTTrainer` with two methods of its own: a loss that skips what nobody learns from, and an order that a resume repeats."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import cross_entropy, pad
+from torch.utils.data import Sampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
+from trl import SFTTrainer
+
+
+class LeanTrainer(SFTTrainer):
+    """The same losses and gradients as `SFTTrainer`, with less work on a CPU, and rows sorted by length that resume exactly."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Mean loss over labelled tokens (nats); the head works on the positions with a label only.
+
+        On a GPU, TRL's own fused head does the same in a Triton kernel; on a CPU it works on all positions, and computes
+        entropy and accuracy as well.
+        """
+        if return_outputs or self.aux_loss_enabled or inputs["input_ids"].is_cuda:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        targets = pad(inputs["labels"], (0, 1), value=-100)[..., 1:]  # each position predicts the next token
+        labelled = targets != -100
+        head = self.model.get_output_embeddings()
+        hook = head.register_forward_pre_hook(lambda module, args: (args[0][labelled],))
+        try:
+            rest = {name: value for name, value in inputs.items() if name != "labels"}
+            logits = model(**rest, use_cache=False).logits  # (labelled tokens, vocabulary)
+        finally:
+            hook.remove()
+        total = cross_entropy(logits.float(), targets[labelled], reduction="sum")
+        if num_items_in_batch is None:
+            return total / labelled.sum().clamp(min=1)
+        # the count is that of all processes, over whose gradients the average is taken
+        return total / num_items_in_batch * self.accelerator.num_processes
+
+    def _get_train_sampler(self, train_dataset=None):
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        rows = train_dataset if train_dataset is not None else self.train_dataset
+        lengths = [len(ids) for ids in rows["input_ids"]]
+        return ByLength(lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self)
+
+
+class ByLength(Sampler):
+    """Rows of similar length together, shuffled anew in each epoch, from the seed and the epoch alone.
+
+    The library's own `LengthGroupedSampler` asks the global random numbers, so after a resume in the second epoch it
+    deals the rows in another order.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, trainer):
+        self.lengths, self.batch_size, self.trainer = lengths, batch_size, trainer
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self):
+        epoch = int(self.trainer.state.epoch or 0)
+        generator = torch.Generator().manual_seed(self.trainer.args.seed + epoch)
+        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))

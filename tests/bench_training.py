@@ -1,0 +1,121 @@
+"""Speed and memory of one short training, plain TRL against ours: the same rows, labels, adapter, optimizer and seed.
+
+    python -m tests.bench_training --data ChatbotData.csv [--model FOLDER_OR_ID] [--steps 60] [--only ours]
+
+Each variant runs in a process of its own, one after the other, so that its peak memory is its own:
+  classic   SFTTrainer with the switches of the 2023 recipe: checkpointing, rows sorted by length, paged AdamW
+  default   SFTTrainer as it comes (checkpointing on, rows in random order)
+  ours      LeanTrainer: head at labelled positions only, no checkpointing, rows sorted by length
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+
+from helpers.config import RunConfig
+from helpers.report import Table, human_bytes
+
+ROWS = 600
+SORTED = {"train_sampling_strategy": "group_by_length"}
+VARIANTS = {
+    "classic": {"gradient_checkpointing": True, "optim": "paged_adamw_32bit", **SORTED},
+    "default": {},
+    "ours": {"gradient_checkpointing": False, **SORTED},
+}
+
+
+def measure(variant: str, config: RunConfig, folder: str) -> dict:
+    """Train `variant` and give rows/s, seconds, peak memory in bytes, and the mean loss of the last 10 steps."""
+    import torch
+    from transformers import TrainerCallback, set_seed
+    from trl import SFTConfig, SFTTrainer
+
+    from helpers.adapters import lora_config
+    from helpers.chat import load_tokenizer
+    from helpers.labels import encode_rows
+    from helpers.lean_trainer import LeanTrainer
+    from helpers.quantization import load_base_model
+    from helpers.training import peak_memory_bytes
+
+    class Clock(TrainerCallback):
+        def on_train_begin(self, *args, **kwargs):
+            self.start = time.perf_counter()
+
+        def on_train_end(self, *args, **kwargs):
+            self.seconds = time.perf_counter() - self.start
+
+    tokenizer, clock = load_tokenizer(config), Clock()
+    rows = encode_rows(conversations(config), tokenizer, config)
+    set_seed(config.seed)
+    trainer = (LeanTrainer if variant == "ours" else SFTTrainer)(
+        model=load_base_model(config),
+        args=SFTConfig(
+            output_dir=folder,
+            use_cpu=not torch.cuda.is_available(),
+            max_steps=config.max_steps,
+            per_device_train_batch_size=config.per_device_train_batch_size,
+            learning_rate=config.learning_rate,
+            max_length=config.max_length,
+            logging_steps=1,
+            save_strategy="no",
+            seed=config.seed,
+            **VARIANTS[variant],
+        ),
+        train_dataset=rows,
+        processing_class=tokenizer,
+        peft_config=lora_config(config),
+        callbacks=[clock],
+    )
+    trainer.train()
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    done = config.max_steps * config.per_device_train_batch_size
+    return {
+        "variant": variant,
+        "rows/s": done / clock.seconds,
+        "seconds": clock.seconds,
+        "peak memory": human_bytes(peak_memory_bytes()),
+        "loss, last 10 steps": sum(losses[-10:]) / len(losses[-10:]),
+    }
+
+
+def conversations(config: RunConfig) -> list[dict]:
+    """The first `ROWS` rows of the data set after a shuffle with the run's seed, as messages."""
+    import csv
+    import random
+
+    with open(config.dataset_id, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    random.Random(config.seed).shuffle(rows)
+    turns = [(("user", row["Q"]), ("assistant", row["A"])) for row in rows[:ROWS]]
+    return [{"messages": [{"role": role, "content": text} for role, text in pair]} for pair in turns]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="CSV file with columns Q and A")
+    parser.add_argument("--model", default=RunConfig.model_id)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--only", choices=VARIANTS, help="one variant, in this process; prints JSON")
+    options = parser.parse_args()
+    config = RunConfig(
+        dataset_id=options.data, model_id=options.model, max_steps=options.steps, lora_dropout=0.0
+    )  # no dropout: the variants see the same numbers
+    if options.only:
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(measure(options.only, config, folder)))
+        return
+    command = [sys.executable, "-m", "tests.bench_training", "--data", options.data, "--model", options.model]
+    results = []
+    for variant in VARIANTS:
+        done = subprocess.run(
+            [*command, "--steps", str(options.steps), "--only", variant], stdout=-1, text=True, check=True
+        )
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+        print(Table(results), flush=True)
+
+
+if __name__ == "__main__":
+    main()
