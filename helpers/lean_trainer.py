@@ -1,4 +1,4 @@
-"""`SFTTrainer` with two methods of its own: a loss that skips what nobody learns from, and an order that a resume repeats."""
+"""`SFTTrainer` with three methods of its own: a loss that skips what nobody learns from, and a resume that is exact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trl import SFTTrainer
 
 
 class LeanTrainer(SFTTrainer):
-    """The same losses and gradients as `SFTTrainer`, with less work on a CPU, and rows sorted by length that resume exactly."""
+    """The same losses and gradients as `SFTTrainer`, with less work on a CPU; it goes on exactly after a resume."""
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Mean loss over labelled tokens (nats); the head works on the positions with a label only.
@@ -33,7 +33,19 @@ class LeanTrainer(SFTTrainer):
         if num_items_in_batch is None:
             return total / labelled.sum().clamp(min=1)
         # the count is that of all processes, over whose gradients the average is taken
-        return total / num_items_in_batch * self.accelerator.num_processes
+        return total / num_items_in_batch.clamp(min=1) * self.accelerator.num_processes
+
+    def load_trained(self, checkpoint) -> None:
+        """The adapter of a finished training into the model, when there is nothing left to train."""
+        self._load_from_checkpoint(str(checkpoint))
+
+    def _load_from_checkpoint(self, checkpoint, model=None):
+        """As the Trainer's, but the adapter keeps its number format: peft makes it float32, while TRL trains it in bfloat16."""
+        formats = {name: weight.dtype for name, weight in self.model.named_parameters() if weight.requires_grad}
+        super()._load_from_checkpoint(checkpoint, model)
+        for name, weight in self.model.named_parameters():
+            if name in formats:
+                weight.data = weight.data.to(formats[name])
 
     def _get_train_sampler(self, train_dataset=None):
         if self.args.train_sampling_strategy != "group_by_length":

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
+from helpers.config import RunConfig
 from helpers.report import BLUE, GREY, ORANGE, human_time
-from helpers.runs import read_jsonl
+from helpers.runs import RunDir, read_jsonl
 
 
 def training_chart(rows: list[dict], title: str = ""):
@@ -64,3 +65,22 @@ class LiveChart(TrainerCallback):
         done = max(state.global_step - self.first_step, 1)
         left = (time.perf_counter() - self.start) / done * (state.max_steps - state.global_step)
         return f"step {state.global_step} of {state.max_steps}, {human_time(left)} left"
+
+
+class SampleReplies(TrainerCallback):
+    """Prints what the model answers to the first held-out questions, every `config.sample_steps` steps."""
+
+    def __init__(self, run: RunDir, config: RunConfig):
+        self.run, self.config = run, config
+
+    def on_step_end(self, args, state, control, model=None, processing_class=None, **kwargs):
+        every = self.config.sample_steps
+        if not every or state.global_step % every or not state.is_world_process_zero:
+            return
+        from helpers.generation import generate_replies
+
+        prompts = [row["messages"][:-1] for row in read_jsonl(self.run.eval_jsonl)[:2]]
+        replies = generate_replies(model.eval(), processing_class, prompts, self.config.max_new_tokens)
+        model.train()
+        for prompt, reply in zip(prompts, replies, strict=True):
+            print(f"step {state.global_step}: {prompt[-1]['content']!r} -> {reply.text!r}", flush=True)

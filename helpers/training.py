@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import shutil
 import time
@@ -17,7 +18,7 @@ from transformers import TrainerCallback
 
 from helpers.checkpoints import checkpoints, mark_complete, step_of
 from helpers.config import RunConfig
-from helpers.live_view import LiveChart
+from helpers.live_view import LiveChart, SampleReplies
 from helpers.report import human_bytes, human_time
 from helpers.runs import RunDir, read_jsonl, write_atomic
 
@@ -182,7 +183,16 @@ def callbacks(run: RunDir, config: RunConfig) -> list[TrainerCallback]:
         MetricsLog(run.metrics),  # before the keeper: a whole last checkpoint means whole metrics
         CheckpointKeeper(config.save_total_limit),
         LiveChart(run.metrics),
+        SampleReplies(run, config),
     ]
+
+
+def keep_curves_with_the_run(run: RunDir, config: RunConfig) -> None:
+    """W&B and trackio write into the run directory; W&B without a key writes an offline file and asks nobody."""
+    os.environ.setdefault("WANDB_DIR", str(run.path))
+    os.environ.setdefault("TRACKIO_DIR", str(run.path / "trackio"))
+    if config.report_to == "wandb" and not os.environ.get("WANDB_API_KEY"):
+        os.environ.setdefault("WANDB_MODE", "offline")
 
 
 def checkpoint_bytes(model) -> int:

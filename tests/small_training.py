@@ -1,0 +1,117 @@
+"""A training of seconds, put together as in notebook 04: python -m tests.small_training RUN_FOLDER [--die-in-save STEP]"""
+
+import argparse
+import os
+import signal
+from pathlib import Path
+
+from helpers.config import RunConfig
+from helpers.runs import RunDir
+
+# three epochs, so that a resume meets the second and third data order; dropout, so that it meets random numbers
+CONFIG = RunConfig(
+    preset="tiny",
+    model_id="build:tiny-llama",
+    max_length=96,
+    lora_r=4,
+    lora_dropout=0.1,
+    learning_rate=1e-2,
+    max_steps=14,
+    per_device_train_batch_size=4,
+    logging_steps=1,
+    eval_steps=7,
+    save_steps=3,
+    sort_by_length=True,
+)
+
+
+def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
+    """The trainer of notebook 04 for the first `rows` rows of the sample data; `changes` go to SFTConfig."""
+    from transformers import set_seed
+    from trl import SFTConfig
+
+    from helpers.adapters import lora_config
+    from helpers.chat import load_tokenizer
+    from helpers.config import PROJECT_ROOT, SAMPLE_DATA
+    from helpers.formats import convert, recognise
+    from helpers.labels import encode_rows
+    from helpers.lean_trainer import LeanTrainer
+    from helpers.quantization import load_base_model
+    from helpers.runs import read_jsonl
+    from helpers.training import callbacks
+
+    tokenizer = load_tokenizer(config)
+    sample = read_jsonl(PROJECT_ROOT / SAMPLE_DATA)[: rows + 4]
+    form = recognise(sample)
+    data = encode_rows([{"messages": convert(row, form).messages} for row in sample], tokenizer, config)
+    set_seed(config.seed)
+    settings = {
+        "output_dir": str(run.trainer),
+        "use_cpu": True,
+        "max_steps": config.max_steps,
+        "per_device_train_batch_size": config.per_device_train_batch_size,
+        "per_device_eval_batch_size": 4,
+        "gradient_checkpointing": False,
+        "train_sampling_strategy": "group_by_length" if config.sort_by_length else "random",
+        "learning_rate": config.learning_rate,
+        "save_steps": config.save_steps,
+        "eval_strategy": "steps",
+        "eval_steps": config.eval_steps,
+        "logging_steps": config.logging_steps,
+        "logging_nan_inf_filter": False,
+        "include_num_input_tokens_seen": "non_padding",
+        "seed": config.seed,
+        "report_to": "none",
+        "disable_tqdm": True,
+        **changes,
+    }
+    return LeanTrainer(
+        model=load_base_model(config),
+        args=SFTConfig(**settings),
+        train_dataset=data.select(range(4, rows + 4)),
+        eval_dataset=data.select(range(4)),
+        processing_class=tokenizer,
+        peft_config=lora_config(config),
+        callbacks=callbacks(run, config),
+    )
+
+
+def train(run: RunDir, config: RunConfig = CONFIG, **changes):
+    """Train to the end, or go on from the newest whole checkpoint; then save the adapter, as notebook 04 does."""
+    from helpers.checkpoints import is_last, newest_complete
+
+    trainer = build(run, config, **changes)
+    with run.lock("training"):
+        checkpoint = newest_complete(run.trainer)
+        if checkpoint and is_last(checkpoint):
+            trainer.load_trained(checkpoint)
+        else:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.model.save_pretrained(run.adapter)
+    return trainer
+
+
+def die_in_save(step: int) -> None:
+    """Kill this process, as kill -9 does, when half of the optimizer's state of `step` is written."""
+    import torch
+
+    save = torch.save
+
+    def half(value, path):
+        save(value, path)
+        if str(path).endswith(f"checkpoint-{step}/optimizer.pt"):
+            os.truncate(path, os.path.getsize(path) // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.save = half
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--die-in-save", type=int)
+    options = parser.parse_args()
+    if options.die_in_save:
+        die_in_save(options.die_in_save)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    train(RunDir(options.folder))
