@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -59,7 +60,8 @@ def cut(row: dict, max_length: int) -> dict | None:
 
 def collator(tokenizer):
     """The collator that SFTTrainer uses: it pads encoded rows to a batch of input_ids, labels and attention_mask."""
-    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+    with contextlib.redirect_stdout(None):  # transformers prints a line about W&B when it is first imported
+        from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     return DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id)
 
