@@ -115,12 +115,15 @@ def _command(run: RunDir, config: RunConfig, processes: int) -> list[str]:
         return [sys.executable, "-m", "helpers.launch", config.preset]
     script = run.path / "04_qlora_training.py"
     write_atomic(script, notebook_script(NOTEBOOK))
-    return [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes), str(script)]
+    launch = f"-m accelerate.commands.launch --multi_gpu --num_machines 1 --num_processes {processes}"
+    return [sys.executable, *launch.split(), "--mixed_precision", "no", "--dynamo_backend", "no", str(script)]
 
 
 def _state(run: RunDir) -> str:
     if running(run):
         return "running"
+    if not (run.path / "launch.json").exists():
+        return "not started"
     result = run.path / "launch.exit"
     if not result.exists():
         return "killed: start it again, it goes on from its last whole checkpoint"

@@ -52,7 +52,8 @@ class LeanTrainer(SFTTrainer):
             return super()._get_train_sampler(train_dataset)
         rows = train_dataset if train_dataset is not None else self.train_dataset
         lengths = [len(ids) for ids in rows["input_ids"]]
-        return ByLength(lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self)
+        per_process = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return ByLength(lengths, per_process * self.args.world_size, self)
 
 
 class ByLength(Sampler):
