@@ -35,3 +35,13 @@ def trained_run():
     if not (run.adapter / "adapter_model.safetensors").exists():
         run_notebooks([path for path in series() if path.stem[:2] in ("03", "04")], "tiny")
     return run
+
+
+@pytest.fixture(scope="session")
+def merged_run(trained_run):
+    """The same run after notebook 05."""
+    from helpers.series import run_notebooks, series
+
+    if not trained_run.merge_receipt.exists():
+        run_notebooks([path for path in series() if path.stem[:2] == "05"], "tiny")
+    return trained_run

