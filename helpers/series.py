@@ -45,6 +45,7 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
                 kernel_name="qlora",
                 cwd=NOTEBOOKS,
                 progress_bar=sys.stderr.isatty(),
+                iopub_timeout=60,  # seconds; a busy machine may deliver the output late
                 config=Config({"KernelManager": {"transport": "ipc"}}),  # a file socket: nobody else can listen
             )
         except PapermillExecutionError as error:

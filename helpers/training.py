@@ -38,7 +38,7 @@ class MetricsLog(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         rows = read_jsonl(self.path) if self.path.exists() else []
-        rows = [row for row in rows if row["step"] <= state.global_step]
+        rows = [row for row in rows if row["step"] <= state.global_step] if state.global_step else []
         if state.is_world_process_zero:
             write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in rows))
         self.elapsed = rows[-1]["elapsed_s"] if rows else 0.0

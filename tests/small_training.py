@@ -86,6 +86,7 @@ def train(run: RunDir, config: RunConfig = CONFIG, **changes):
         if checkpoint and is_last(checkpoint):
             trainer.load_trained(checkpoint)
         else:
+            trainer.args.eval_on_start = checkpoint is None
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.model.save_pretrained(run.adapter)
     return trainer

@@ -12,8 +12,15 @@ from helpers.config import RunConfig
 from helpers.launch import NOTEBOOK, notebook_script
 from helpers.runs import RunDir, read_jsonl
 
-# float32 and no dropout, so that the two differ only in the order of sums
-SETTINGS = {"compute_dtype": "float32", "lora_dropout": 0.0, "max_steps": 6, "logging_steps": 1, "eval_steps": 6}
+# float32 and no dropout: the two differ in the order of sums, and in how the bfloat16 adapter is rounded after it
+SETTINGS = {
+    "compute_dtype": "float32",
+    "lora_dropout": 0.0,
+    "learning_rate": 1e-3,
+    "max_steps": 6,
+    "logging_steps": 1,
+    "eval_steps": 6,
+}
 SETTINGS |= {"save_steps": 3, "sort_by_length": True}
 
 
@@ -47,6 +54,6 @@ def train(trained_run, folder, processes: int) -> list[dict]:
 def test_two_processes_train_as_one(trained_run, tmp_path):
     one, two = train(trained_run, tmp_path, 1), train(trained_run, tmp_path, 2)
     losses = [[row["loss"] for row in rows if "loss" in row] for rows in (one, two)]
-    assert losses[0] == pytest.approx(losses[1], rel=2e-4) and len(losses[0]) == 6
+    assert losses[0] == pytest.approx(losses[1], rel=5e-4) and len(losses[0]) == 6
     assert losses[0][-1] < losses[0][0]
     assert one[-1]["tokens"] == two[-1]["tokens"]

@@ -58,7 +58,7 @@ def test_the_uninterrupted_run(whole):
     rows = read_jsonl(whole.metrics)
     losses = [row["loss"] for row in rows if "loss" in row]
     assert len(losses) == 14 and losses[-1] < losses[0]
-    assert [row["step"] for row in rows if "eval_loss" in row] == [7, 14]
+    assert [row["step"] for row in rows if "eval_loss" in row] == [0, 7, 14]
     assert [path.name for path in checkpoints(whole.trainer)] == ["checkpoint-14", "checkpoint-12"]
     assert rows[-1]["tokens"] > 0 and rows[-1]["device"] == training.device_name()
     assert not whole.lock_file.exists()
@@ -178,7 +178,7 @@ def test_a_stop_on_request_saves_and_goes_on_exactly(whole, tmp_path, monkeypatc
                 (run.trainer / "stop.request").touch()
 
     run = new_run(tmp_path / "stopped")
-    trainer = build(run)
+    trainer = build(run, eval_on_start=True)
     trainer.add_callback(Ask())
     trainer.train()
     with pytest.raises(RuntimeError, match="Training was stopped at step 5 of 14"):
