@@ -110,4 +110,6 @@ def _convert_demo_model(folder: Path) -> None:
     AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
     # a model that keeps its GGUF quantisation cannot be saved: unpack the weights on loading
     plain = GgufConfig(dequantize=True)
-    AutoModelForCausalLM.from_pretrained(**source, quantization_config=plain, dtype=torch.bfloat16).save_pretrained(folder)
+    AutoModelForCausalLM.from_pretrained(**source, quantization_config=plain, dtype=torch.bfloat16).save_pretrained(
+        folder
+    )

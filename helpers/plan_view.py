@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from helpers.config import RunConfig
 from helpers.fit import Fit, needed
 from helpers.planner import Part, Shape, step_parts, total
 from helpers.report import GREEN, RED, Table, human_bytes
+from helpers.throughput import GPUS, said, speed
 
 COLOURS = {
     "4-bit weights": "#0969da",
@@ -111,10 +113,54 @@ class FitTable:
         return repr(Table(rows, "Headroom in GB"))
 
 
+def length_chart(config: RunConfig, shape: Shape, room: float = 0.0):
+    """Memory by tokens per row for 1 to 8 rows, with checkpointing (full lines) and without (dotted). Returns the figure."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 4))
+    lengths = [2**i for i in range(6, 14)]
+    for rows, colour in ((1, "#54aeff"), (2, "#0969da"), (4, "#8250df"), (8, "#bc4c00")):
+        for checkpointing, line in ((True, "-"), (False, ":")):
+            changed = replace(config, activation_checkpointing=checkpointing, per_device_train_batch_size=rows)
+            sizes = [needed(changed, shape, length=length) / 1e9 for length in lengths]
+            axes.plot(lengths, sizes, line, color=colour, label=f"{rows} rows per step" if checkpointing else None)
+    if room:
+        axes.axhline(room / 1e9, color=RED, linestyle="--")
+        axes.text(lengths[0], room / 1e9, f"{room / 1e9:,.0f} GB card", color=RED, va="bottom")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set(
+        xticks=lengths,
+        xticklabels=lengths,
+        xlabel="tokens per row",
+        ylabel="GB",
+        title="full: checkpointing, dotted: none",
+    )
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    plt.close(figure)
+    return figure
+
+
+def time_table(config: RunConfig, shape: Shape, tokens: int, price_per_hour: float = 0.0) -> Table:
+    """Time, and cost when a price is given, by card for `tokens` tokens; no rows where no published figure helps."""
+    paces = {card.name: speed(card, config, shape) for card in GPUS}
+    column = "time, cost" if price_per_hour else "time"
+    rows = [
+        {"card": name, column: said(tokens, pace, price_per_hour), "basis": pace.basis}
+        for name, pace in paces.items()
+        if pace
+    ]
+    told = f"{tokens:,} tokens to train on, padding counted."
+    return Table(
+        rows, told if rows else f"{told} For so small a model no published speed helps: the rehearsal measures."
+    )
+
+
 def sliders(config: RunConfig, shape: Shape, room: float = 0.0):
     """Length, batch, rank and checkpointing to play with; the bar below follows. Needs a live kernel."""
     import ipywidgets as widgets
-    from IPython.display import display
 
     style = {"style": {"description_width": "120px"}, "continuous_update": False}
     powers = [2**i for i in range(5, 15)]
@@ -135,9 +181,17 @@ def sliders(config: RunConfig, shape: Shape, room: float = 0.0):
         "load_in_4bit": widgets.Checkbox(config.load_in_4bit, description="4-bit base"),
     }
 
-    def draw(**chosen):
-        changed = replace(config, **chosen)
-        display(stacked_bars({"chosen": as_bar(step_parts(changed, shape))}, room))
-        print(f"With driver and gaps: {human_bytes(needed(changed, shape))}")
+    picture, told = widgets.Image(format="png"), widgets.Label()
 
-    return widgets.VBox([*controls.values(), widgets.interactive_output(draw, controls)])
+    # drawn into a picture: nothing has to capture the output of a callback
+    def draw(change=None):
+        changed = replace(config, **{name: control.value for name, control in controls.items()})
+        png = io.BytesIO()
+        stacked_bars({"chosen": as_bar(step_parts(changed, shape))}, room).savefig(png, format="png", dpi=80)
+        picture.value = png.getvalue()
+        told.value = f"With driver and gaps: {human_bytes(needed(changed, shape))}"
+
+    for control in controls.values():
+        control.observe(draw, "value")
+    draw()
+    return widgets.VBox([*controls.values(), picture, told])

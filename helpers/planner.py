@@ -13,6 +13,9 @@ from helpers.config import RunConfig
 TILE_TOKENS, TILE_WORDS = 4096, 32768  # TRL 1.16 computes its loss in tiles of at most this size
 QUANT_BLOCK, CONSTANTS_BLOCK = 64, 256  # bitsandbytes: weights per constant, constants per second-level constant
 
+# architectures whose feed-forward part has two linear maps, not three
+UNGATED = "gpt2 gptj gpt_neox gpt_bigcode opt bloom falcon mpt phi codegen starcoder2".split()
+
 
 @dataclass(frozen=True)
 class Part:
@@ -56,12 +59,12 @@ class Shape:
             hidden=hidden,
             layers=get("num_hidden_layers", "n_layer", "n_layers"),
             heads=heads,
-            kv_heads=get("num_key_value_heads", default=heads),
+            kv_heads=get("num_key_value_heads", default=1 if text.get("multi_query") else heads),
             head_dim=get("head_dim", default=hidden // heads),
             intermediate=get("intermediate_size", "n_inner", "ffn_dim", default=4 * hidden),
             vocabulary=get("vocab_size"),
             tied=bool(text.get("tie_word_embeddings", model_config.get("tie_word_embeddings", True))),
-            gated=text.get("model_type") not in ("gpt2", "gpt_neox", "opt", "bloom", "phi"),
+            gated=text.get("model_type") not in UNGATED,
             experts=get("num_local_experts", "num_experts", "n_routed_experts", default=1),
         )
 
@@ -146,7 +149,8 @@ def optimizer_bytes(config: RunConfig, size: int) -> tuple[float, str]:
 
 def saved_by_layer(config: RunConfig, shape: Shape, gpu: bool = True) -> float:
     """Bytes per token that the backward pass of one layer needs from its forward pass, in 16-bit arithmetic."""
-    mask = (1 if gpu else 2) if config.lora_dropout else 0  # dropout keeps its mask: 1 byte, on a CPU a 16-bit number
+    # dropout keeps its mask: 1 byte; on a CPU a number as wide as the adapter's
+    mask = 0 if not config.lora_dropout else 1 if gpu else 2 if config.load_in_4bit else 4
     chosen = targeted(config, shape)
     if config.lora_dropout:  # every adapter drops other inputs, so each keeps its own copy
         inputs = sum((2 + mask) * i for i, _ in chosen.values())

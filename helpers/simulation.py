@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -115,7 +115,7 @@ def simulate(
             with FakeTensorMode(allow_non_fake_inputs=True), life:
                 fill(model, config, life)
                 take_steps(model, config, rows, columns, life, gpu, labelled)
-    except (AttributeError, RuntimeError, TypeError, ValueError, KeyError, ImportError) as error:
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         kind = model_config.get("model_type", "?")
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise NotImplementedError(f"The architecture {kind!r} cannot be simulated ({reason}).") from error
@@ -257,7 +257,8 @@ def make_optimizer(config: RunConfig, parameters: list, gpu: bool):
     if kind is torch.optim.AdamW:
         keywords = {**keywords, "foreach": gpu, "fused": False}
     keywords.pop("is_paged", None)
-    return kind(parameters, **keywords)
+    with unset_fake_temporarily():  # the code tables of an 8-bit optimizer need real numbers
+        return kind(parameters, **keywords)
 
 
 @contextlib.contextmanager

@@ -171,10 +171,8 @@ def hours(tokens: int, pace: Speed) -> tuple[float, float]:
     return tokens / pace.high / 3600, tokens / pace.low / 3600
 
 
-def said(tokens: int, pace: Speed | None, price_per_hour: float = 0.0) -> str:
+def said(tokens: int, pace: Speed, price_per_hour: float = 0.0) -> str:
     """Time, and cost when a price is known, as a range: "11 to 24 h, 3.19 to 6.96"."""
-    if pace is None:
-        return "measure it: the rehearsal below"
     short, long = hours(tokens, pace)
     digits = 0 if long >= 10 else 1
     time = f"{short:.{digits}f} to {long:.{digits}f} h"
