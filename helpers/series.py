@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
     os.environ["QLORA_PRESET"] = preset
     run = RunDir.open(RunConfig.load(preset))
     run.notebooks.mkdir(exist_ok=True)
+    sockets = tempfile.mkdtemp(prefix="qlora-")  # talk to the kernel over files of this run: nobody else can listen
     for notebook in notebooks:
         print(f"{notebook.stem} ...", flush=True)
         start, copy = time.perf_counter(), run.notebooks / notebook.name
@@ -46,7 +48,7 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
                 cwd=NOTEBOOKS,
                 progress_bar=sys.stderr.isatty(),
                 iopub_timeout=60,  # seconds; a busy machine may deliver the output late
-                config=Config({"KernelManager": {"transport": "ipc"}}),  # a file socket: nobody else can listen
+                config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
             )
         except PapermillExecutionError as error:
             told = f"{notebook.name} failed in cell {error.cell_index}: {error.ename}: {error.evalue}"

@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # nbmake's kernels inherit it, so the notebooks' run (collected first) is the `trained_run` of the other tests.
 os.environ.setdefault("QLORA_RUNS_DIR", tempfile.mkdtemp(prefix="qlora-test-runs-"))
 os.environ.update(QLORA_PRESET="tiny", HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELISM="false")
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # threads that wait give the core away: tests run processes side by side
 for name in ("HF_TOKEN", "WANDB_API_KEY"):
     os.environ.pop(name, None)
 
