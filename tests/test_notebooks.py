@@ -16,7 +16,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def results(cell) -> list[str]:
-    """What a cell shows, less what is about this very execution: progress bars, pictures, and measured times."""
+    """What a cell shows, less what is about this very execution: progress bars, pictures,
+    measured times, and what transformers prints on its first import."""
     shown = []
     for output in cell.outputs:
         if output.output_type == "stream" and output.name == "stdout":
@@ -24,7 +25,9 @@ def results(cell) -> list[str]:
         elif output.output_type in ("execute_result", "display_data"):
             shown.append(output.data.get("text/plain", ""))
     text = re.sub(r"0x[0-9a-f]+", "0x", "".join(shown))
-    return [line for line in text.splitlines() if not re.search(r"\d (s|ms|min)\b|it/s|tokens/s|<Figure", line)]
+    return [
+        line for line in text.splitlines() if not re.search(r"\d (s|ms|min)\b|it/s|tokens/s|<Figure|^\[INFO\] ", line)
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
