@@ -211,7 +211,7 @@ PRESETS: dict[str, dict] = {
         "sort_by_length": True,
         "eval_steps": 25,
         "save_steps": 25,
-        "max_new_tokens": 64,
+        "max_new_tokens": 112,
     },
     # The classic recipe of 2023; 04 shows then, now and why.
     "llama2-7b": {
