@@ -21,7 +21,7 @@ def mark_complete(checkpoint: Path) -> None:
     files = sorted(path for path in checkpoint.iterdir() if path.name != MARKER and path.is_file())
     for path in files:
         _sync(path)
-    write_json(checkpoint / MARKER, {path.name: [path.stat().st_size, _sha256(path)] for path in files})
+    write_json(checkpoint / MARKER, {path.name: [path.stat().st_size, sha256(path)] for path in files})
     _sync(checkpoint)
 
 
@@ -39,7 +39,7 @@ def fault(checkpoint: Path) -> str | None:
             return f"{name} is missing"
         if path.stat().st_size != size:
             return f"{name} has {path.stat().st_size:,} bytes, {size:,} were saved"
-        if _sha256(path) != digest:
+        if sha256(path) != digest:
             return f"the contents of {name} have changed since they were saved"
     return None
 
@@ -72,7 +72,8 @@ def newest_complete(folder: Path) -> Path | None:
     return None
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's contents, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

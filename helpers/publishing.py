@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.checkpoints import sha256
 from helpers.config import RunConfig
 from helpers.runs import RunDir
 
@@ -122,7 +123,7 @@ def read_back(push: Push, commit: str) -> int:
         if name not in there:
             raise RuntimeError(f"{name} did not arrive in {push.repo}: run the push cell again.")
         file = there[name]
-        same = file.lfs.sha256 == _sha256(path) if file.lfs else file.blob_id == _git_hash(path)
+        same = file.lfs.sha256 == sha256(path) if file.lfs else file.blob_id == _git_hash(path)
         if not same:
             raise RuntimeError(f"{name} in {push.repo} differs from the local file: run the push cell again.")
     return len(local)
@@ -172,11 +173,6 @@ def _refuse_taken_name(push: Push, config: RunConfig) -> None:
 def _has_template(folder: Path) -> bool:
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     return bool(settings.get("chat_template")) or (folder / "chat_template.jinja").exists()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _git_hash(path: Path) -> str:
