@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from helpers.config import PROJECT_ROOT, RunConfig
@@ -26,6 +26,9 @@ SHAPES_THE_TRAINING = (
     "gradient_accumulation_steps learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm optim "
     "sort_by_length"
 ).split()
+
+# What was really loaded, recorded beside its source. It belongs to that source alone.
+RECORDED = {"model_revision": "model_id", "dataset_revision": "dataset_id"}
 
 
 def runs_root() -> Path:
@@ -112,27 +115,58 @@ class RunDir:
         run.path.mkdir(parents=True, exist_ok=True)
         return run
 
+    def start_config(self, fresh: RunConfig, **overrides) -> RunConfig:
+        """The settings with which 03 starts: config.json where 00 (or an earlier 03) wrote one, else `fresh`.
+
+        `fresh` is `RunConfig.load(PRESET, **overrides)`. The rule for all notebooks: 00 begins a run from the preset and
+        writes config.json; the others start from config.json. Explicit overrides (QLORA_<FIELD>, keywords) win over both.
+        Every value that is not the one of `fresh` is printed; to begin anew, run 00 again or delete config.json.
+        """
+        if not self.config_json.exists():
+            return fresh
+        config = self.load_config(**overrides)
+        for name, (kept, value) in config.differences(fresh).items():
+            if name not in RECORDED:
+                print(f"From config.json: {name} is {kept!r} (the preset has {value!r}).")
+        return config
+
     def save_config(self, config: RunConfig) -> None:
-        """Write config.json. Raises ValueError when a training with other settings already lies here."""
-        if self.config_json.exists() and (self.adapter.exists() or any(self.trainer.glob("checkpoint-*"))):
-            stored = RunConfig.from_json(self.config_json.read_text(encoding="utf-8"))
-            changed = {k: v for k, v in stored.differences(config).items() if k in SHAPES_THE_TRAINING}
-            if changed:
-                told = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
-                raise ValueError(
-                    f"{self.path.name} already holds a training with other settings ({told}): "
-                    f"set QLORA_RUN_NAME (or OVERRIDES['run_name']) to start a new run, or delete {self.path}."
-                )
+        """Write config.json. Recorded revisions stay when `config` has the same model or data set and names none.
+
+        Raises ValueError when a training with other settings already lies here.
+        """
+        if self.config_json.exists():
+            stored = self._stored_config()
+            if self.adapter.exists() or any(self.trainer.glob("checkpoint-*")):
+                self._refuse_other_training(stored, config)
+            same = [n for n, source in RECORDED.items() if getattr(stored, source) == getattr(config, source)]
+            config = replace(config, **{name: getattr(stored, name) for name in same if not getattr(config, name)})
         write_atomic(self.config_json, config.to_json())
+
+    def _refuse_other_training(self, stored: RunConfig, config: RunConfig) -> None:
+        changed = {k: v for k, v in stored.differences(config).items() if k in SHAPES_THE_TRAINING}
+        if changed:
+            told = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
+            raise ValueError(
+                f"{self.path.name} already holds a training with other settings ({told}): "
+                f"set QLORA_RUN_NAME (or OVERRIDES['run_name']) to start a new run, or delete {self.path}."
+            )
+
+    def _stored_config(self) -> RunConfig:
+        return RunConfig.from_json(self.config_json.read_text(encoding="utf-8"))
 
     def load_config(self, **overrides) -> RunConfig:
         """config.json as 03 wrote it, with explicit overrides on top; each one that differs is printed.
 
+        An override of model_id or dataset_id drops the revision that was recorded for the old one.
         Raises FileNotFoundError when 03 has not run, ValueError for a bad override.
         """
         self.require(self.config_json, produced_by="03_data_preview.ipynb")
-        stored = RunConfig.from_json(self.config_json.read_text(encoding="utf-8"))
+        stored = self._stored_config()
         config = stored.with_overrides(**overrides)
+        for name, source in RECORDED.items():
+            if getattr(config, source) != getattr(stored, source) and getattr(config, name) == getattr(stored, name):
+                config = replace(config, **{name: ""})
         for name, (saved, used) in stored.differences(config).items():
             print(f"Override: {name} is {saved!r} in config.json, {used!r} is used here.")
         return config

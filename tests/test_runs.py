@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,35 @@ def test_trained_run_is_not_overwritten_with_other_settings(run):
     with pytest.raises(ValueError, match="lora_r 8 -> 64.*QLORA_RUN_NAME"):
         run.save_config(RunConfig.load("tiny", lora_r=64))
     assert run.config_json.read_text() == before
+
+
+def test_03_starts_from_what_00_wrote_and_says_each_difference(run, capsys):
+    fresh = RunConfig.load("tiny")
+    assert run.start_config(fresh) is fresh and capsys.readouterr().out == ""
+    run.save_config(replace(fresh, per_device_train_batch_size=4, gradient_accumulation_steps=2))
+    overrides = {"lora_r": 4, "per_device_train_batch_size": 2}
+    config = run.start_config(RunConfig.load("tiny", **overrides), **overrides)
+    assert (config.per_device_train_batch_size, config.gradient_accumulation_steps, config.lora_r) == (2, 2, 4)
+    assert capsys.readouterr().out.splitlines() == [
+        "Override: lora_r is 8 in config.json, 4 is used here.",
+        "Override: per_device_train_batch_size is 4 in config.json, 2 is used here.",
+        "From config.json: gradient_accumulation_steps is 2 (the preset has 1).",
+    ]
+
+
+def test_planning_again_keeps_the_recorded_revisions_of_the_same_model_and_data(run, capsys):
+    fresh = RunConfig.load("tiny")
+    run.save_config(replace(fresh, model_revision="sha256:a", dataset_revision="sha256:b"))
+    run.adapter.mkdir()  # a finished run
+    run.save_config(fresh)
+    stored = run.load_config()
+    assert (stored.model_revision, stored.dataset_revision) == ("sha256:a", "sha256:b")
+    run.adapter.rmdir()
+    assert run.load_config(dataset_id="other.csv").dataset_revision == ""  # it was the old data set's
+    run.save_config(replace(fresh, dataset_id="other.csv"))
+    assert (run.load_config().model_revision, run.load_config().dataset_revision) == ("sha256:a", "")
+    run.save_config(replace(fresh, model_revision="v2"))
+    assert run.load_config().model_revision == "v2"
 
 
 def test_atomic_write_leaves_the_old_file_when_it_fails(tmp_path):
