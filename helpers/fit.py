@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
 
 from helpers.config import RunConfig
 from helpers.planner import Shape, step_parts, total
 from helpers.report import human_bytes
+from helpers.throughput import gpu
 
-# Two allowances, not computed and not measured here. A card's GB are counted as 10^9 bytes, which is on the safe side.
+# Allowances of a GPU, neither computed nor measured here. A card's GB are counted as 10^9 bytes: on the safe side.
 CONTEXT = 600_000_000  # bytes that driver and libraries take before the first tensor
+FILLED = 0.85  # of a device: a training that got so far was not short of memory because of others
 SLACK = 0.05  # share lost in the gaps between tensors
+# Python with torch, transformers, peft and trl before the model is loaded: 0.4 GB were measured on a CPU
+LIBRARIES = 500_000_000
 
 
 def needed(config: RunConfig, shape: Shape, batch: int = 0, length: int = 0) -> float:
     """Bytes of GPU memory for training, allowances included."""
     return total(step_parts(config, shape, batch, length)) * (1 + SLACK) + CONTEXT
+
+
+def needed_on_cpu(config: RunConfig, shape: Shape) -> float:
+    """Bytes of this machine's memory for training without a GPU, every token labelled, the libraries included."""
+    return total(step_parts(config, shape, gpu=False)) * (1 + SLACK) + LIBRARIES
+
+
+class Device(NamedTuple):
+    """What a training runs on: its memory in bytes, and the function (config, shape) that counts the bytes needed there."""
+
+    name: str
+    room: float
+    need: Callable
+
+
+def device(config: RunConfig) -> Device:
+    """The card that config.gpu names, else the GPU that is here, else this machine's own memory.
+
+    Raises ValueError for a card that is not in the list.
+    """
+    import torch
+
+    if config.gpu:
+        return Device(config.gpu, gpu(config.gpu).gigabytes * 1e9, needed)
+    if torch.cuda.is_available():  # not run on a GPU yet
+        return Device(torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory, needed)
+    return Device("this machine", _memory_of_this_machine(), needed_on_cpu)
+
+
+def _memory_of_this_machine() -> int:
+    """Bytes of memory, or less where a container is allowed less."""
+    import psutil
+
+    files = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+    limits = [path.read_text().strip() for path in files if path.exists()]
+    return min([psutil.virtual_memory().total, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 @dataclass(frozen=True)
@@ -75,45 +119,79 @@ def all_overrides(steps: list[Change]) -> dict:
     return {name: value for step in steps for name, value in step.overrides.items()}
 
 
-def advice(config: RunConfig, model_config: dict | None = None, room: float = 0.0, took: float = 0.0) -> str:
-    """What to do after an out-of-memory error, in plain text: the settings to change, with the numbers.
+def advice(config: RunConfig, model_config: dict, device: Device, held: float = 0.0, asked: float = 0.0) -> str:
+    """What to do when a training does not fit `device`, in plain text: the settings to change, with the numbers.
 
-    `room` bytes: the card's memory (0: of the card that is here). `took` bytes: what the failed step had already
-    allocated; the closed form is scaled up where it had promised less.
+    After an out-of-memory error: `held` bytes were allocated, and `asked` bytes more were refused. The plan is scaled up
+    where it had promised less, and the changes must fit into what was really there.
     """
-    from helpers.shapes import model_config as find
-
-    shape = Shape.of(model_config or find(config))
-    room = room or _memory_here()
-    predicted = needed(config, shape)
-    factor = max(took / predicted, 1.0)
-    steps = changes(config, shape, room, lambda c, s: needed(c, s) * factor)
-    lines = [f"The plan counted {human_bytes(predicted)}; this device has {human_bytes(room)}."]
-    if took > predicted:
-        lines.append(f"The step had already taken {human_bytes(took)}, so the plan is scaled up by {factor:.2f}.")
-    if not steps:
+    shape, room = Shape.of(model_config), device.room
+    predicted, wanted = device.need(config, shape), held + asked
+    factor = max(wanted / predicted, 1.0)
+    lines = [f"The plan counts {human_bytes(predicted)}; {device.name} has {human_bytes(room)}."]
+    if wanted:
+        told = f", so the plan is scaled up by {factor:.2f}" if factor > 1 else ""
+        lines.append(f"The step held {human_bytes(held)} and asked for {human_bytes(asked)} more{told}.")
+    if 0 < wanted < FILLED * room:
         lines.append(
-            "By the plan it fits. Is another process using this device (nvidia-smi)? Restart the kernel first."
+            "The rest is used by something else, or kept from this process: look at nvidia-smi or free, end what is not "
+            "needed, and restart the kernel."
         )
-        return "\n".join(lines)
-    if not steps[-1].fits:
+    elif wanted:
+        room = min(room, held)
+    steps = changes(config, shape, room, lambda c, s: device.need(c, s) * factor)
+    if not steps:
+        lines.append("By the plan it fits as it is.")
+    elif not steps[-1].fits:
         lines.append("No change of settings makes it fit: take a smaller model or a larger card.")
-        return "\n".join(lines)
-    lines += [f"- {_named(step.overrides)}: {step.cost}; then {human_bytes(step.needed)}" for step in steps]
-    return "\n".join([*lines, f"OVERRIDES = {all_overrides(steps)}"])
+    else:
+        lines += [f"- {named(step.overrides)}: {step.cost}; then {human_bytes(step.needed)}" for step in steps]
+        lines.append(f"OVERRIDES = {all_overrides(steps)}")
+    return "\n".join(lines)
 
 
-def _named(overrides: dict) -> str:
+def named(overrides: dict) -> str:
+    """Settings as people write them: "max_length = 1024, lora_r = 8"."""
     return ", ".join(f"{name} = {value!r}" for name, value in overrides.items())
 
 
-def _memory_here() -> float:
-    import psutil
+@contextlib.contextmanager
+def out_of_memory_advice(config: RunConfig):
+    """Put it round a training: an out-of-memory error becomes a MemoryError that says what to change, with the numbers.
+
+    The numbers are those of the failure: on a GPU the most that torch had allocated, on a CPU what this process held
+    (its resident memory less the pages of files); and what was refused. (A CPU seldom gives an error at all: Linux ends
+    a process that takes too much, and the kernel dies.)
+    """
     import torch
 
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_properties(0).total_memory  # not run on a GPU yet
-    return psutil.virtual_memory().total
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.search(r"out of memory|can't allocate memory|not enough memory", str(error)):
+            raise
+        from helpers.shapes import model_config
+
+        here = device(replace(config, gpu=""))  # not the card that was planned for
+        held = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _resident()
+        told = advice(config, model_config(config), here, held, _refused(str(error)))
+        where = "Restart the kernel, set this in the parameters cell of 03, and go on from there."
+        raise MemoryError(f"{told}\n{where}" if "OVERRIDES" in told else told) from error
+
+
+def _resident() -> int:
+    """Bytes that this process holds, without pages of files, which the system can drop."""
+    import psutil
+
+    memory = psutil.Process().memory_info()
+    return memory.rss - memory.shared
+
+
+def _refused(message: str) -> float:
+    """Bytes that an out-of-memory error of torch says it could not get; 0 when it does not say."""
+    units = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    found = re.search(r"ried to allocate ([\d.]+) (bytes|KiB|MiB|GiB)", message)
+    return float(found[1]) * units[found[2]] if found else 0.0
 
 
 @dataclass(frozen=True)

