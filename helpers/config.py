@@ -89,6 +89,10 @@ class RunConfig:
     merge_method: str = "auto"  # auto = the better one by the receipt's rule
     merge_shard_gb: float = 2.0  # GB (10^9 bytes) per weight file, about the peak memory of the merge
     max_new_tokens: int = 128  # tokens per reply
+    temperature: float = (
+        0.0  # of the replies in 06: 0 = greedy; above 0 they are drawn, with the same seed for every model
+    )
+    top_p: float = 1.0  # when drawing: only the most likely tokens that together reach this probability
     push: str = "none"  # what 05 uploads
     hub_repo: str = ""  # owner/name; "" = your account / run_name
     hub_private: bool = True
@@ -178,6 +182,8 @@ RANGES = {
     "sample_steps": (0, 10**6),
     "merge_shard_gb": (0.001, 1000),
     "max_new_tokens": (1, 32768),
+    "temperature": (0.0, 100.0),
+    "top_p": (0.01, 1.0),
     "price_per_hour": (0.0, 10**6),
 }
 
