@@ -89,9 +89,7 @@ class RunConfig:
     merge_method: str = "auto"  # auto = the better one by the receipt's rule
     merge_shard_gb: float = 2.0  # GB (10^9 bytes) per weight file, about the peak memory of the merge
     max_new_tokens: int = 128  # tokens per reply
-    temperature: float = (
-        0.0  # of the replies in 06: 0 = greedy; above 0 they are drawn, with the same seed for every model
-    )
+    temperature: float = 0.0  # of the replies in 06: 0 = greedy; above it they are drawn, from one seed for all models
     top_p: float = 1.0  # when drawing: only the most likely tokens that together reach this probability
     push: str = "none"  # what 05 uploads
     hub_repo: str = ""  # owner/name; "" = your account / run_name
