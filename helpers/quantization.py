@@ -87,4 +87,9 @@ def load_base_model(config: RunConfig, four_bit: bool | None = None, source: str
         trust_remote_code=config.trust_remote_code,
         use_safetensors=True,
     )
+    if four_bit and model.device.type == "cpu":
+        # norms and embeddings are views into the mapped 16-bit files: a single one keeps its whole file in memory
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.clone()
     return keep_gradients(model)
