@@ -128,6 +128,14 @@ def better_table(paired: list[dict]) -> Table:
     return Table(rows)
 
 
+def _decoding(config) -> str:
+    if not config.temperature:
+        return "greedy"
+    return (
+        f"drawn with temperature {config.temperature:g} and top_p {config.top_p:g}, seed {config.seed} for every model"
+    )
+
+
 def make_evaluation(config, models: dict[str, dict], paired: list[dict], extra: dict | None = None) -> dict:
     """Everything evaluation.json holds."""
     names = ("torch", "transformers", "peft", "bitsandbytes", "sacrebleu")
@@ -135,7 +143,9 @@ def make_evaluation(config, models: dict[str, dict], paired: list[dict], extra: 
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "base_model": config.model_id,
         "dataset": config.dataset_id,
-        "decoding": f"greedy, at most {config.max_new_tokens} new tokens",
+        "decoding": f"{_decoding(config)}, at most {config.max_new_tokens} new tokens",
+        "temperature": config.temperature,  # 0 = greedy
+        "top_p": config.top_p,
         "seed": config.seed,
         "models": models,
         "paired": paired,

@@ -1,15 +1,19 @@
 import json
+import shutil
 import zipfile
 
 import pytest
 
+from helpers.chat import load_tokenizer
 from helpers.comparison import comparison_rows, comparison_table, model_figures, really_better, write_comparisons
 from helpers.evaluation import Scores
-from helpers.generation import Reply
+from helpers.generation import Reply, generate_replies
 from helpers.prompts import FIXED_PROMPTS, fixed_prompts
+from helpers.quantization import load_base_model
 from helpers.reply_metrics import chrf_by_reply, ends_with_keyword, repetition, reply_metrics
 from helpers.report_page import pack, write_report
 from helpers.runs import RunDir, read_jsonl, write_json
+from helpers.series import NOTEBOOKS, run_notebooks
 
 EVIL = '<script>alert("x")</script>'
 
@@ -103,3 +107,22 @@ def test_same_is_not_called_better(run):
         row["verdict"] for row in json.loads(run.evaluation.read_text())["paired"] if row["figure"] == "NLL per token"
     }
     assert verdicts == {"cannot be told apart"}
+
+
+def test_drawn_replies_in_notebook_06(merged_run, tmp_path, monkeypatch):
+    """The setting reaches the replies of 06; evaluation.json and the report say how they were made."""
+    shutil.copytree(merged_run.path, tmp_path / "tiny")
+    for name, value in {"RUNS_DIR": tmp_path, "TEMPERATURE": 1.3, "TOP_P": 0.9, "SEED": 7}.items():
+        monkeypatch.setenv(f"QLORA_{name}", str(value))
+    run = run_notebooks([NOTEBOOKS / "06_evaluation.ipynb"], "tiny")
+    evaluation = json.loads(run.evaluation.read_text(encoding="utf-8"))
+    told = "drawn with temperature 1.3 and top_p 0.9, seed 7 for every model, at most 48 new tokens"
+    assert (evaluation["temperature"], evaluation["top_p"], evaluation["decoding"]) == (1.3, 0.9, told)
+    assert told in run.report_html.read_text(encoding="utf-8")
+    rows, config = read_jsonl(run.comparisons), run.load_config()
+    model, tokenizer = load_base_model(config, four_bit=False, source=str(run.merged)), load_tokenizer(config)
+    said = {}
+    for sampling in ({"temperature": 1.3, "top_p": 0.9}, None):
+        replies = generate_replies(model, tokenizer, [row["messages"] for row in rows], 48, sampling, seed=7)
+        said[bool(sampling)] = [reply.text for reply in replies]
+    assert [row["merged"] for row in rows] == said[True] != said[False]

@@ -64,6 +64,19 @@ def test_sampling_shares_its_seed(tiny):
     assert sample(1) == sample(1) != sample(2)
 
 
+def test_drawn_replies_of_two_models_differ_only_where_the_models_do(tiny):
+    """Nearly the same model with the same random numbers says the same; with other numbers it does not."""
+    import copy
+
+    model, tokenizer = tiny
+    near = copy.deepcopy(model)
+    near.lm_head.weight.data.mul_(1 + 1e-5)
+    drawn = {"sampling": {"temperature": 1.0, "top_p": 0.95}}
+    first = generate_replies(model, tokenizer, PROMPTS, 16, **drawn, seed=1)
+    assert generate_replies(near, tokenizer, PROMPTS, 16, **drawn, seed=1) == first
+    assert generate_replies(near, tokenizer, PROMPTS, 16, **drawn, seed=2) != first
+
+
 def test_sampling_leaves_the_random_state_alone(tiny):
     torch.manual_seed(3)
     expected = torch.rand(1)
