@@ -31,7 +31,8 @@ def needs_hub(config: RunConfig) -> list[str]:
 def hub_status(config: RunConfig) -> str:
     """One sentence: who you are on the hub, or that this run goes on without an account.
 
-    Raises RuntimeError, in one sentence, for a refused token, no network, or no token where the run pushes.
+    Raises RuntimeError, in one sentence, for a refused token, no network, or, where the run pushes, no token or one
+    that may only read.
     """
     import httpx2
     from huggingface_hub import get_token, whoami
@@ -45,12 +46,19 @@ def hub_status(config: RunConfig) -> str:
             )
         return f"No Hugging Face token here. Needed from the hub: {', '.join(needs) or 'nothing, go on'}."
     try:
-        return f"Logged in on the hub as {whoami()['name']}."
+        me = whoami()
     except HfHubHTTPError as error:
         status = error.response.status_code
         problem = f"The hub refused the token (status {status}: wrong or expired): make a new one in your account's settings and set HF_TOKEN."
     except (httpx2.HTTPError, OfflineModeIsEnabled, OSError) as error:
         problem = f"The hub cannot be reached ({type(error).__name__}): check the network, and that HF_HUB_OFFLINE is not set."
+    else:
+        role = ((me.get("auth") or {}).get("accessToken") or {}).get("role")  # read, write or fineGrained
+        if "push" in needs and role == "read":
+            raise RuntimeError(
+                f"push={config.push!r} uploads, and this token may only read: set HF_TOKEN to a write token, or QLORA_PUSH=none."
+            )
+        return f"Logged in on the hub as {me['name']}."
     if not needs:
         return f"{problem} This run needs nothing from it, so it goes on."
     raise RuntimeError(problem)
@@ -59,30 +67,41 @@ def hub_status(config: RunConfig) -> str:
 def model_access(config: RunConfig) -> str:
     """One sentence: that the base model may be downloaded, or that it is already here.
 
-    Raises PermissionError with the link to ask for access (gated), ValueError for a model that is not there.
+    Raises PermissionError with the link to ask for access (gated), ValueError for a model that is not there,
+    RuntimeError without a network.
     """
+    return _access(config, "model")
+
+
+def data_access(config: RunConfig) -> str:
+    """As `model_access`, for the data set."""
+    return _access(config, "data set")
+
+
+def _access(config: RunConfig, what: str) -> str:
     import httpx2
     from huggingface_hub import auth_check, constants
     from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
 
-    name = config.model_id
-    if "model" not in needs_hub(config):
-        return f"{name} is no hub model: nothing to ask for."
+    kind, field = {"model": ("model", "model_id"), "data set": ("dataset", "dataset_id")}[what]
+    name = getattr(config, field)
+    if what not in needs_hub(config):
+        return f"{name} is no hub {what}: nothing to ask for."
     try:
-        auth_check(name)
+        auth_check(name, repo_type=kind)
     except GatedRepoError:
-        link = f"{constants.ENDPOINT}/{name}"
+        link = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{name}"
         raise PermissionError(
             f"{name} is gated: log in, ask for access at {link}, wait for the mail, run this cell again."
         ) from None
     except RepositoryNotFoundError:
         raise ValueError(
-            f"model_id={name!r} is not on the hub, or it is private and your token may not see it."
+            f"{field}={name!r} is not on the hub, or it is private and your token may not see it."
         ) from None
     except (httpx2.TransportError, OfflineModeIsEnabled) as error:
         raise RuntimeError(
             f"The hub cannot be reached ({type(error).__name__}) to ask about {name}: check the network, "
-            "or give a local folder as model_id."
+            f"or give a local path as {field}."
         ) from None
     return f"You may download {name}."
 

@@ -18,6 +18,7 @@ from helpers.config import RunConfig
 from helpers.copies import overlap
 from helpers.formats import ROLE_TOKEN
 from helpers.labels import CONTEXT, collator, cut, encoded
+from helpers.models import hub_revision, resolve_model
 from helpers.token_costs import figures
 
 ASKED = 500  # rows for the one check that renders a prompt again
@@ -29,6 +30,10 @@ CHECKS = {
     "nothing to learn": (0.01, "raise max_length, or shorten the prompts"),
     "answer cut off by max_length": (0.05, "raise max_length, or leave out the longest rows"),
     "longer than max_length": (0.10, "raise max_length, or leave out the longest rows"),
+    "longer than the model reads": (
+        0.0,
+        "lower max_length: the model was not made for texts as long",
+    ),
     "answer not learned": (0.0, "make the labels with labels.encode_rows"),
     "end of turn not learned": (0.0, "replies would never stop: use a chat template that writes EOS after an answer"),
     "user text learned": (0.0, "make the labels with labels.encode_rows"),
@@ -38,6 +43,7 @@ CHECKS = {
     "unknown characters": (0.01, "the tokenizer cannot write some characters: choose another model"),
     "held out and trained on": (0.0, "write the two parts again with data.prepare"),
 }
+OF_THE_WHOLE = ("longer than the model reads", "held out and trained on")  # judged by `inspect` alone
 LEARNED_SHARE = "share of tokens learned"
 
 
@@ -48,14 +54,29 @@ def inspect(train: list[dict], held_out: list[dict], tokenizer, config: RunConfi
     """
     rows = train + held_out
     report = judge(rows, encoded(rows, tokenizer, config.answer_only_loss), tokenizer, config)
+    if most := positions(config):
+        too_long = sum(min(length, config.max_length) > most for length in report["lengths"])
+        report["verdicts"].append(_verdict("longer than the model reads", too_long, len(rows)))
     copied, asked_again = overlap([row["messages"] for row in train], [row["messages"] for row in held_out])
     report["verdicts"].append(_verdict("held out and trained on", copied, len(held_out)))
     report["figures"]["held-out first questions that training asks too"] = asked_again
     return {**report, "lengths": report["lengths"][: len(train)]}
 
 
+def positions(config: RunConfig) -> int | None:
+    """The longest text in tokens that the base model was made for; None where its config.json sets no limit."""
+    from transformers import AutoConfig
+
+    settings = AutoConfig.from_pretrained(
+        resolve_model(config.model_id),
+        revision=hub_revision(config.model_revision),
+        trust_remote_code=config.trust_remote_code,
+    )
+    return getattr(settings.get_text_config(), "max_position_embeddings", None)
+
+
 def judge(rows: list[dict], encoded_rows: Iterable[dict | None], tokenizer, config: RunConfig) -> dict:
-    """Every check but the overlap, on conversations and their encoding in full length (None: not to be encoded)."""
+    """Every check on single rows, from conversations and their encoding in full length (None: not to be encoded)."""
     special, collate = Special.of(tokenizer), collator(tokenizer)
     failed, lengths, used, learned = Counter(), [], Counter(), 0
     pairs = iter(zip(rows, encoded_rows, strict=True))
@@ -70,7 +91,7 @@ def judge(rows: list[dict], encoded_rows: Iterable[dict | None], tokenizer, conf
             learned += sum(label != CONTEXT for label in labels)
             used.update(ids)
     failed["asked otherwise than trained"] = sum(_asked_otherwise(row["messages"], tokenizer) for row in rows[:ASKED])
-    of = dict.fromkeys([name for name in CHECKS if name != "held out and trained on"], len(rows))
+    of = dict.fromkeys([name for name in CHECKS if name not in OF_THE_WHOLE], len(rows))
     of["asked otherwise than trained"] = min(len(rows), ASKED)
     verdicts = [_learned_share(learned, used.total(), config), *(_verdict(name, failed[name], of[name]) for name in of)]
     return {"verdicts": verdicts, "figures": figures(rows, used, learned, lengths, tokenizer), "lengths": lengths}
@@ -166,7 +187,7 @@ def _verdict(check: str, failed: int, of: int) -> dict:
         "check": check,
         "ok": failed <= limit * of,
         "measured": measured,
-        "limit": f"{limit:.1%}".replace(".0%", "%") if limit else "none",
+        "limit": f"{limit:.1%}".replace(".0%", "%") if limit else "no row",
         "fix": fix,
     }
 

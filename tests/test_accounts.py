@@ -109,6 +109,14 @@ def test_the_hub_answers_in_one_sentence(hub, tmp_path, question, kind, model, t
     assert told in ask(question, hub, kind, tmp_path, QLORA_MODEL_ID=model)
 
 
+def test_a_run_that_pushes_needs_a_token_that_may_write(hub, tmp_path):
+    for kind, told in (
+        ("read", "RuntimeError: push='adapter' uploads, and this token may only read"),
+        ("write", "alice"),
+    ):
+        assert told in ask("hub_status", hub, kind, tmp_path, QLORA_PUSH="adapter")
+
+
 @pytest.mark.parametrize("question", ["hub_status", "model_access"])
 def test_no_network_is_one_sentence(hub, tmp_path, question):
     closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "QLORA_MODEL_ID": "meta/open"}

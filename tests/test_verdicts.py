@@ -8,7 +8,7 @@ from helpers.config import RunConfig
 from helpers.formats import Format, convert
 from helpers.labels import CONTEXT, encoded
 from helpers.runs import read_jsonl
-from helpers.verdicts import CHECKS, LEARNED_SHARE, inspect, judge
+from helpers.verdicts import CHECKS, LEARNED_SHARE, OF_THE_WHOLE, inspect, judge
 from tests.conftest import ROOT
 from tests.tokenizer_kinds import KINDS, kind
 
@@ -144,7 +144,7 @@ def test_a_fault_turns_its_verdict_red(name, fault, check):
 
 
 def test_every_verdict_has_a_fault():
-    assert {check for _, check in BREAKS} | {"held out and trained on"} == {*CHECKS, LEARNED_SHARE}
+    assert {check for _, check in BREAKS} | set(OF_THE_WHOLE) == {*CHECKS, LEARNED_SHARE}
     assert {check for _, _, check in CASES} == {check for _, check in BREAKS}
 
 
@@ -164,6 +164,13 @@ def test_a_training_row_among_the_held_out_ones_is_red():
     assert red(inspect(ROWS[:40], ROWS[40:], tokenizer, CONFIG)["verdicts"]) == set()
     found = inspect(ROWS[:40], [*ROWS[40:], {"messages": nearly}], tokenizer, CONFIG)
     assert red(found["verdicts"]) == {"held out and trained on"}
+
+
+def test_rows_longer_than_the_models_positions_are_red(tiny_model):
+    long = {"messages": [{"role": "user", "content": "물"}, {"role": "assistant", "content": "물 " * 2100}]}
+    for length, expected in ((2048, set()), (4096, {"longer than the model reads"})):  # the tiny model has 2048
+        found = inspect(ROWS + [long], ROWS[:0], kind("chatml"), replace(CONFIG, max_length=length))
+        assert red(found["verdicts"]) & {"longer than the model reads"} == expected
 
 
 def test_figures_and_lengths():
