@@ -66,7 +66,7 @@ def one_by_one(rows: list[dict]):
         parts.append(
             f"<details{' open' if number == 1 else ''}><summary>{number}. {question}</summary>{replies}</details>"
         )
-    return HTML("".join(parts))
+    return HTML(f'<div style="margin-top:16px">{"".join(parts)}</div>')
 
 
 def model_figures(scores: Scores, replies: list[Reply], references: list[str]) -> dict:

@@ -61,7 +61,8 @@ def vote_table(run: RunDir, first: str = "base", second: str = "adapter") -> Tab
     """The votes so far, with the interval in words."""
     found = vote_summary(run, first, second)
     decided = found[first] + found[second]
-    told = f"{second} preferred in {found[second]} of {decided} decided votes, 95 % interval {found['low']:.0%} to {found['high']:.0%}"
+    interval = f"95 % interval {found['low']:.0%} to {found['high']:.0%}"
+    told = f"{second}: {found[second]} of {decided} decided votes, {interval}" if decided else "no decided vote yet"
     return Table([{"model": name, "votes": found[name]} for name in (first, second, "same")], caption=told)
 
 
