@@ -5,18 +5,12 @@ from __future__ import annotations
 import json
 import re
 
-from helpers.config import PROJECT_ROOT, SAMPLE_DATA, RunConfig
-from helpers.models import DEMO_MODEL, TINY_MODEL
+from helpers.config import RunConfig
+from helpers.licences import PERMISSIVE, licence, on_hub, public_name
+from helpers.models import DEMO_MODEL
 from helpers.report import human_time
-from helpers.runs import RunDir, read_jsonl, write_atomic
+from helpers.runs import RunDir, read_jsonl, write_atomic, write_json
 
-DEMO_ON_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
-LICENCES = {
-    DEMO_MODEL: "apache-2.0 (SmolLM2)",
-    TINY_MODEL: "mit (built by this project)",
-    SAMPLE_DATA: "mit (written for this project)",
-    "heegyu/open-korean-instructions": "the card says MIT, but its part ko_alpaca is CC-BY-NC-4.0: not for commercial use",
-}
 TEMPLATE = """\
 ---
 {{ card_data }}
@@ -58,46 +52,39 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", text)
 
 
-def write_card(run: RunDir, config: RunConfig, what: str, refused: list[str] | None = None):
-    """Write README.md into the adapter's or merged model's folder and give the `ModelCard`.
+def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None = None):
+    """Write README.md into the folder of `push` (see `publishing.Push`) and give the `ModelCard`.
 
+    The adapter's own config gets the base model's public name too: a path on this machine helps nobody.
     `refused`: reasons that hub_force overrode; the card begins with them.
     """
     from huggingface_hub import ModelCard
 
     receipt = json.loads(run.merge_receipt.read_text(encoding="utf-8")) if run.merge_receipt.exists() else None
+    base, data = public_name(config.model_id), public_name(config.dataset_id)
+    if push.what == "adapter":
+        file = push.folder / "adapter_config.json"
+        write_json(file, {**json.loads(file.read_text(encoding="utf-8")), "base_model_name_or_path": base})
     warnings = "".join(f"> **Pushed in spite of a refusal:** {escape(reason)}\n" for reason in refused or [])
-    kind = "A LoRA adapter for" if what == "adapter" else "The adapter merged into"
+    kind = "A LoRA adapter for" if push.what == "adapter" else "An adapter merged into"
+    inherited = {"base model": licence(config.model_id, "model"), "data": licence(config.dataset_id, "dataset")}
     card = ModelCard.from_template(
-        _card_data(config, what, receipt),
+        _card_data(config, push.what, receipt, inherited),
         template_str=TEMPLATE,
-        title=escape(f"{config.run_name} ({what})"),
-        opening=f"{kind} {escape(_base(config))}, trained with QLoRA on {escape(config.dataset_id)}.",
+        title=escape(f"{config.run_name} ({push.what})"),
+        opening=f"{kind} {escape(base)}, trained with QLoRA on {escape(data)}.",
         warnings=warnings,
-        usage=_usage(config, what),
+        usage=_usage(config, push),
         made=_made(run, config),
         measured=_measured(receipt),
-        examples=_examples(run),
-        licences=f"- base model: {escape(licence(config.model_id))}\n- data: {escape(licence(config.dataset_id))}",
+        examples=_examples(receipt, push.what),
+        licences="\n".join(f"- {what}: {escape(words)}" for what, (_, words) in inherited.items()),
     )
-    write_atomic((run.adapter if what == "adapter" else run.merged) / "README.md", str(card))
+    write_atomic(push.folder / "README.md", str(card))
     return card
 
 
-def licence(name: str) -> str:
-    """The licence of a model or data set, as far as it is known here."""
-    return LICENCES.get(name, "see its own page before you publish")
-
-
-def _base(config: RunConfig) -> str:
-    return DEMO_ON_HUB if config.model_id == DEMO_MODEL else config.model_id
-
-
-def _on_hub(name: str) -> bool:
-    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", name)) and not (PROJECT_ROOT / name).exists()
-
-
-def _card_data(config: RunConfig, what: str, receipt: dict | None):
+def _card_data(config: RunConfig, what: str, receipt: dict | None, inherited: dict):
     from huggingface_hub import EvalResult, ModelCardData
 
     results = []
@@ -107,19 +94,19 @@ def _card_data(config: RunConfig, what: str, receipt: dict | None):
             if value is not None:
                 told = EvalResult(
                     task_type="text-generation",
-                    dataset_type=config.dataset_id if _on_hub(config.dataset_id) else "local",
-                    dataset_name=f"{config.dataset_id}, held-out part, {receipt['counts']['rows']} conversations",
+                    dataset_type=config.dataset_id if on_hub(config.dataset_id) else "local",
+                    dataset_name=f"{public_name(config.dataset_id)}, held-out part, {receipt['counts']['rows']} conversations",
                     metric_type=metric,
                     metric_value=round(value, 4),
                 )
                 results.append(told)
-    known = {_base(config): "apache-2.0"} if config.model_id == DEMO_MODEL else {}
+    base, one_licence = public_name(config.model_id), inherited["data"][0] in PERMISSIVE
     return ModelCardData(
-        base_model=_base(config) if _on_hub(_base(config)) else None,
-        datasets=[config.dataset_id] if _on_hub(config.dataset_id) else None,
+        base_model=base if on_hub(base) else None,
+        datasets=[config.dataset_id] if on_hub(config.dataset_id) else None,
         library_name="peft" if what == "adapter" else "transformers",
         pipeline_tag="text-generation",
-        license=known.get(_base(config), "other"),
+        license=inherited["base model"][0] if one_licence else "other",
         tags=["qlora", "lora"],
         model_name=config.run_name,
         eval_results=results or None,
@@ -127,36 +114,40 @@ def _card_data(config: RunConfig, what: str, receipt: dict | None):
     )
 
 
-def _usage(config: RunConfig, what: str) -> str:
-    if what == "adapter":
-        return (
-            "from peft import AutoPeftModelForCausalLM\nfrom transformers import AutoTokenizer\n\n"
-            'model = AutoPeftModelForCausalLM.from_pretrained("THIS_REPOSITORY")\n'
-            'tokenizer = AutoTokenizer.from_pretrained("THIS_REPOSITORY")'
-        )
+def _usage(config: RunConfig, push) -> str:
+    tokenizer = f'tokenizer = AutoTokenizer.from_pretrained("{push.repo}")'
+    if push.what == "merged":
+        model = f'model = AutoModelForCausalLM.from_pretrained("{push.repo}", dtype="auto")'
+        return f"from transformers import AutoModelForCausalLM, AutoTokenizer\n\n{model}\n{tokenizer}"
+    base = public_name(config.model_id)
+    known = base if on_hub(base) else f"FOLDER/{base}"
     return (
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'model = AutoModelForCausalLM.from_pretrained("THIS_REPOSITORY", dtype="auto")\n'
-        'tokenizer = AutoTokenizer.from_pretrained("THIS_REPOSITORY")'
+        "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        f'base = AutoModelForCausalLM.from_pretrained("{known}", dtype="auto")\n'
+        f'model = PeftModel.from_pretrained(base, "{push.repo}")\n{tokenizer}'
     )
 
 
 def _made(run: RunDir, config: RunConfig) -> str:
-    last = read_jsonl(run.metrics)[-1] if run.metrics.exists() else {}
-    seconds = last.get("seconds") or last.get("elapsed_s")
+    rows = read_jsonl(run.metrics) if run.metrics.exists() else []
+    end = next((row for row in reversed(rows) if "device" in row), {})  # see training.MetricsLog
+    seconds, data = end.get("elapsed_s"), public_name(config.dataset_id)
+    packaged = f", weights from {config.model_id}" if config.model_id == DEMO_MODEL else ""
     facts = {
-        "base model": f"{_base(config)} ({config.model_revision or 'revision not recorded'})",
-        "data": f"{config.dataset_id} {config.dataset_split} ({config.dataset_revision or 'revision not recorded'})",
+        "base model": f"{public_name(config.model_id)}{packaged} ({config.model_revision or 'revision not recorded'})",
+        "data": f"{data} {config.dataset_split} ({config.dataset_revision or 'revision not recorded'})",
         "4-bit base": f"{config.quant_type}, double quantisation {config.double_quant}"
         if config.load_in_4bit
         else "no",
         "LoRA": f"r {config.lora_r}, alpha {config.lora_alpha}, dropout {config.lora_dropout}, {config.lora_target_modules}",
-        "learning rate": f"{config.learning_rate:g}, {config.lr_scheduler_type}",
+        "learning rate": f"{config.learning_rate:g}, {config.lr_scheduler_type}, {config.optim}",
         "batch": f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps}",
+        "steps": end.get("step", "not recorded"),
         "longest conversation": f"{config.max_length} tokens",
         "seed": config.seed,
-        "hardware": last.get("device", "not recorded"),
+        "hardware": end.get("device", "not recorded"),
         "training time": human_time(seconds) if seconds else "not recorded",
+        "cost": "not recorded: price_per_hour was not set",
     }
     if seconds and config.price_per_hour:
         facts["cost"] = f"{seconds / 3600 * config.price_per_hour:.2f} (at {config.price_per_hour:g} per hour)"
@@ -166,21 +157,31 @@ def _made(run: RunDir, config: RunConfig) -> str:
 def _measured(receipt: dict | None) -> str:
     if receipt is None:
         return "Nothing yet: the merge notebook writes the receipt."
-    lines = ["| model | NLL per token | 95 % interval | KL to adapter |", "|---|---|---|---|"]
+    names = ("model", "NLL per token", "95 % interval", "KL to adapter", "same first choice", "replies that stop")
+    lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     for name, row in receipt["measured"].items():
-        kl = f"{row['kl']:.4f}" if "kl" in row else ""
-        lines.append(f"| {escape(name)} | {row['nll']:.3f} | {row['nll_low']:.3f} to {row['nll_high']:.3f} | {kl} |")
-    counts = receipt["counts"]
-    lines.append(
-        f"\nOn {counts['rows']} held-out conversations, {counts['tokens']} answer tokens. Merge: {receipt['chosen']}."
-    )
+        cells = [escape(name), f"{row['nll']:.3f}", f"{row['nll_low']:.3f} to {row['nll_high']:.3f}"]
+        cells += [f"{row['kl']:.4f}" if "kl" in row else "", f"{row['agreement']:.1%}" if "agreement" in row else ""]
+        cells += [f"{row['stops']:.0%} of {row['replies']}" if "stops" in row else ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    counts, versions = receipt["counts"], " ".join(f"{name} {version}" for name, version in receipt["versions"].items())
+    lines += [
+        f"\nOn {counts['rows']} held-out conversations, {counts['tokens']} answer tokens; seed {receipt['seed']}; {escape(versions)}.",
+        f"\nMerge: {escape(receipt['chosen'])}. The receipt is {receipt['verdict']}: {escape(receipt['verdict_reason'])}",
+    ]
     return "\n".join(lines)
 
 
-def _examples(run: RunDir) -> str:
-    if not run.comparisons.exists():
-        return "None yet: 06_evaluation.ipynb writes them."
-    told = []
-    for row in read_jsonl(run.comparisons)[:3]:
-        told.append(f"- **Asked:** {escape(row['prompt'])}\n  **Answered:** {escape(row['adapter'])}")
+def _examples(receipt: dict | None, what: str) -> str:
+    """Held-out questions with the base model's reply and this one's, as the receipt's measurement heard them."""
+    if receipt is None:
+        return "None: the merge notebook, which asks the models, was not run."
+    parts = [("Asked", "prompt"), ("The base model", "base"), ("This model", what)]
+    told = [
+        "\n".join(
+            f"{'-' if i == 0 else ' '} **{name}:** {escape(row[key]) or '(nothing)'}  "
+            for i, (name, key) in enumerate(parts)
+        )
+        for row in receipt["examples"]
+    ]
     return "\n".join(told)

@@ -1,6 +1,7 @@
 """Push adapter or merged model to the Hugging Face Hub, and read back what arrived.
 
-Nothing local is changed but README.md, the model card. Every refusal is one sentence, said before the upload.
+Nothing local is changed but the model card (see `model_card.write_card`). Every refusal is one sentence, said before
+the upload.
 """
 
 from __future__ import annotations
@@ -39,14 +40,9 @@ def plan_push(run: RunDir, config: RunConfig) -> list[Push]:
 
     from helpers.accounts import hub_status
 
-    hub_status(config)  # raises for no token, a refused one, no network
-    me = HfApi().whoami()
-    if me.get("auth", {}).get("accessToken", {}).get("role") == "read":
-        raise RuntimeError(
-            "Your token may only read: make one with write access in your account's settings and set HF_TOKEN."
-        )
+    hub_status(config)  # raises for no token, a refused or read-only one, no network
     kinds = ["adapter", "merged"] if config.push == "both" else [config.push]
-    repo = config.hub_repo or f"{me['name']}/{config.run_name}"
+    repo = config.hub_repo or f"{HfApi().whoami()['name']}/{config.run_name}"
     pushes = []
     for what in kinds:
         folder = run.adapter if what == "adapter" else run.merged
@@ -74,8 +70,8 @@ def refusals(run: RunDir, push: Push) -> list[str]:
             reasons.append("The merged folder holds no weights: run the merge cells first.")
         elif not run.merge_receipt.exists():
             reasons.append("The merge has no receipt: run 05_merge_and_push.ipynb from its top.")
-        elif json.loads(run.merge_receipt.read_text())["verdict"] == "red":
-            reasons.append("The merge receipt is red.")
+        else:
+            reasons += _faults_of_receipt(json.loads(run.merge_receipt.read_text(encoding="utf-8")), push.folder)
     if not (push.folder / "tokenizer_config.json").exists():
         reasons.append(f"The tokenizer is missing in {push.folder.name}/.")
     elif not _has_template(push.folder):
@@ -152,21 +148,34 @@ def hub_errors(push: Push):
         ) from None
 
 
+def _faults_of_receipt(receipt: dict, merged: Path) -> list[str]:
+    """A red verdict; weights that are not the ones that were measured."""
+    faults = ["The merge receipt is red."] if receipt["verdict"] == "red" else []
+    weights = {path.name: path for path in merged.glob("*.safetensors")}
+    measured = {name: digest for name, digest in receipt["files"].items() if name.endswith(".safetensors")}
+    if {name: sha256(path) for name, path in weights.items()} != measured:
+        faults.append("The merge receipt is of other weights than merged/ holds: run 05_merge_and_push.ipynb again.")
+    return faults
+
+
 def _refuse_taken_name(push: Push, config: RunConfig) -> None:
-    """Raises FileExistsError when the repository holds something else than an earlier push of this run."""
+    """Raises FileExistsError when the repository holds something else than an earlier push of this run, or is public."""
     from huggingface_hub import HfApi, ModelCard
 
     api = HfApi()
     with hub_errors(push):
-        if not api.repo_exists(push.repo):
+        if config.hub_force or not api.repo_exists(push.repo):
             return
-        files = [name for name in api.list_repo_files(push.repo) if name != ".gitattributes"]
-        if not files or config.hub_force:
-            return
-        ours = "README.md" in files and ModelCard.load(push.repo).data.get("qlora_run") == config.run_name
-    if not ours:
+        there = api.repo_info(push.repo)
+        files = [file.rfilename for file in there.siblings if file.rfilename != ".gitattributes"]
+        known = "README.md" in files and ModelCard.load(push.repo).data.get("qlora_run") == config.run_name
+    if files and not known:
         raise FileExistsError(
             f"{push.repo} exists and is not from this run: set QLORA_HUB_REPO to another name (hub_force=True adds to it)."
+        )
+    if config.hub_private and not there.private:
+        raise FileExistsError(
+            f"{push.repo} exists and is public: set QLORA_HUB_PRIVATE=false if all may see it, or QLORA_HUB_REPO to another name."
         )
 
 

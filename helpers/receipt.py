@@ -6,6 +6,7 @@ import datetime
 import importlib.metadata
 from pathlib import Path
 
+from helpers.checkpoints import sha256
 from helpers.evaluation import Scores
 from helpers.intervals import bootstrap_interval, paired_difference
 from helpers.report import GREEN, RED, Table
@@ -53,10 +54,17 @@ def verdict(row: dict) -> tuple[str, str]:
     return ("red", f"The merge lost quality: {told}.") if gap["low"] > CLEARLY_WORSE else ("green", f"{told}.")
 
 
-def make_receipt(config, rows: dict[str, dict], chosen: str, why: str, merged: Path, counts: dict) -> dict:
-    """Everything merge_receipt.json holds. `rows`: receipt_row by name; `counts`: how much was measured."""
-    from helpers.models import folder_digest
+def example_replies(prompts: list[list[dict]], replies: dict[str, list], chosen: str) -> list[dict]:
+    """What base, adapter and the chosen merge answered to the same prompts, for the model card."""
+    names = {"base": "base", "adapter": "adapter", "merged": chosen}
+    return [
+        {"prompt": messages[-1]["content"], **{name: replies[key][i].text for name, key in names.items()}}
+        for i, messages in enumerate(prompts)
+    ]
 
+
+def make_receipt(config, rows: dict, chosen: str, why: str, merged: Path, counts: dict, examples: list) -> dict:
+    """Everything merge_receipt.json holds. `rows`: receipt_row by name; `counts`: how much was measured."""
     colour, reason = verdict(rows[chosen])
     names = ("torch", "transformers", "peft", "bitsandbytes")
     return {
@@ -70,9 +78,11 @@ def make_receipt(config, rows: dict[str, dict], chosen: str, why: str, merged: P
         "verdict_rule": VERDICT_RULE,
         "measured": rows,
         "counts": counts,
+        "examples": examples,
         "seed": config.seed,
         "versions": {name: importlib.metadata.version(name) for name in names},
-        "files": {path.name: folder_digest(path) for path in sorted(merged.iterdir()) if path.is_file()},
+        # SHA-256, as sha256sum prints it; README.md is the model card, which is written later
+        "files": {path.name: sha256(path) for path in sorted(merged.iterdir()) if path.name != "README.md"},
     }
 
 

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
+
 TOKENS = {"write": ("alice", "write"), "read": ("alice", "read"), "other": ("bob", "write")}
 LFS_SUFFIXES = (".safetensors", ".bin", ".gguf", ".zip")
 
@@ -190,7 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
                 "siblings": files,
                 "tags": [],
             }
-            self._send({**told, "gated": "manual" if found.gated else False})
+            head = found.files.get("README.md", b"").decode().split("---\n")
+            card = {"cardData": yaml.safe_load(head[1])} if len(head) > 2 else {}
+            self._send({**told, **card, "gated": "manual" if found.gated else False})
 
     def auth_check(self, repo):
         found = self._repo(repo)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -19,11 +20,13 @@ from helpers.runs import RunDir
 config = RunConfig.load("tiny")
 run = RunDir.open(config)
 for push in plan_push(run, config):
-    write_card(run, config, push.what, refused=refusals(run, push))
     with hub_errors(push):
+        write_card(run, config, push, refused=refusals(run, push))
         commit = upload(push, config)
         print(push.repo, "files that are the same:", read_back(push, commit))
 """
+
+EVIL, EVIL_REPLY = "<script>alert(1)</script>", "# a [link](http://x) `code`\n---\nend"
 
 
 @pytest.fixture
@@ -38,6 +41,8 @@ def run(tmp_path):
     import torch
     from safetensors.torch import save_file
 
+    from helpers.checkpoints import sha256
+
     folder = tmp_path / "runs" / "tiny"
     for name, file in (("adapter", "adapter_model.safetensors"), ("merged", "model.safetensors")):
         (folder / name).mkdir(parents=True)
@@ -45,8 +50,19 @@ def run(tmp_path):
         (folder / name / "tokenizer_config.json").write_text("{}")
         (folder / name / "chat_template.jinja").write_text("{{ messages }}")
         (folder / name / "config.json").write_text("{}")
-    measured = {name: {"nll": 1.0, "nll_low": 0.9, "nll_high": 1.1, "stops": 1.0} for name in ("adapter", "16bit-base")}
-    receipt = {"verdict": "green", "chosen": "16bit-base", "measured": measured, "counts": {"rows": 3, "tokens": 40}}
+    (folder / "adapter" / "adapter_config.json").write_text('{"r": 8, "base_model_name_or_path": "/home/kim/base"}')
+    row = {"nll": 1.0, "nll_low": 0.9, "nll_high": 1.1, "stops": 1.0, "replies": 4}
+    receipt = {
+        "verdict": "green",
+        "verdict_reason": "all well",
+        "chosen": "16bit-base",
+        "seed": 42,
+        "versions": {"torch": "9"},
+    }
+    receipt |= {"measured": {"adapter": row, "16bit-base": row}, "counts": {"rows": 3, "tokens": 40}}
+    receipt["examples"] = [{"prompt": EVIL, "base": "", "adapter": EVIL_REPLY, "merged": "m"}]
+    weights = folder / "merged" / "model.safetensors"
+    receipt["files"] = {weights.name: sha256(weights)}
     (folder / "merge_receipt.json").write_text(json.dumps(receipt))
     return folder
 
@@ -76,7 +92,9 @@ def test_both_are_pushed_private_and_read_back(hub, run):
         assert repo.private and repo.messages == [f"Add the {folder} of run tiny"]
         for path in (run / folder).iterdir():
             assert repo.files[path.name] == path.read_bytes()
-    assert "files that are the same: 5" in done.stdout
+    assert "files that are the same: 6" in done.stdout
+    config = json.loads(hub.repos["alice/tiny-adapter"].files["adapter_config.json"])
+    assert config == {"r": 8, "base_model_name_or_path": "build:tiny-llama"}  # no path of this machine
 
 
 def test_a_second_push_of_the_same_run_is_welcome(hub, run):
@@ -118,7 +136,7 @@ def test_a_file_changed_on_the_way_is_found(hub, run):
     [
         (None, "push='adapter' needs an account: set HF_TOKEN"),
         ("expired", "The hub refused the token (status 401: wrong or expired)"),
-        ("read", "Your token may only read: make one with write access"),
+        ("read", "this token may only read: set HF_TOKEN to a write token"),
     ],
 )
 def test_a_token_that_will_not_do(hub, run, kind, sentence):
@@ -139,6 +157,14 @@ def test_a_name_that_is_taken(hub, run):
     assert "alice/tiny exists and is not from this run: set QLORA_HUB_REPO" in told
     assert list(hub.repos["alice/tiny"].files) == ["README.md"]
     assert python(PUSH, hub, "write", run, push="adapter", hub_force=True).returncode == 0
+
+
+def test_a_public_repository_gets_nothing_that_should_be_private(hub, run):
+    assert python(PUSH, hub, "write", run, push="merged", hub_private=False).returncode == 0
+    before = dict(hub.repos["alice/tiny"].files)
+    told = last_line(python(PUSH, hub, "write", run, push="merged"))
+    assert "alice/tiny exists and is public: set QLORA_HUB_PRIVATE=false" in told
+    assert hub.repos["alice/tiny"].files == before
 
 
 def test_no_network(hub, run):
@@ -164,6 +190,11 @@ def red_receipt(run):
     (run / "merge_receipt.json").write_text(json.dumps({**receipt, "verdict": "red"}))
 
 
+def other_weights(run):
+    file = run / "merged" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -171,6 +202,7 @@ def red_receipt(run):
         (red_receipt, "The merge receipt is red."),
         (lambda run: (run / "merged" / "tokenizer_config.json").unlink(), "The tokenizer is missing in merged/."),
         (lambda run: (run / "merged" / "chat_template.jinja").unlink(), "has no chat template"),
+        (other_weights, "The merge receipt is of other weights than merged/ holds"),
         (lambda run: (run / "merged" / "model.safetensors").unlink(), "The merged folder holds no weights"),
         (lambda run: (run / "merge_receipt.json").unlink(), "The merge has no receipt"),
     ],
@@ -209,24 +241,107 @@ def test_nothing_to_push_touches_no_network(hub, run):
     assert hub.requests == []
 
 
-def test_the_card_is_escaped_and_complete(run, monkeypatch):
+def test_the_card_is_escaped_and_complete(run):
     from huggingface_hub import ModelCard
 
     from helpers.config import RunConfig
     from helpers.model_card import write_card
+    from helpers.publishing import Push
     from helpers.runs import RunDir
 
-    row = {"prompt": "<script>alert(1)</script>", "adapter": "# a [link](http://x) `code`\n---\nend"}
-    (run / "comparisons.jsonl").write_text(json.dumps(row) + "\n")
-    metrics = {"step": 40, "seconds": 120.0, "device": "CPU, 2 cores"}
-    (run / "metrics.jsonl").write_text(json.dumps(metrics) + "\n")
+    rows = [
+        {"step": 40, "device": "CPU, 2 cores", "elapsed_s": 120.0},
+        {"step": 40, "eval_loss": 1.0, "elapsed_s": 130.0},
+    ]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = RunConfig.load(
         "tiny", model_id="meta-llama/Llama-2-7b-hf", dataset_id="heegyu/open-korean-instructions", price_per_hour=3.0
     )
-    card = write_card(RunDir(run), config, "adapter")
+    card = write_card(RunDir(run), config, Push("adapter", run / "adapter", "alice/tiny", "message"))
     assert "<script>" not in card.text and "](http" not in card.text and r"\# a" in card.text
     assert card.data.base_model == "meta-llama/Llama-2-7b-hf" and card.data.datasets == [config.dataset_id]
-    assert card.data.eval_results[0].metric_value == 1.0
-    for part in ("CC\\-BY\\-NC\\-4.0", "r 8, alpha 16", "CPU, 2 cores", "2 min", "0.10", "learning rate"):
+    assert card.data.eval_results[0].metric_value == 1.0 and card.data.license == "other"  # the data's is stricter
+    for part in (
+        "CC\\-BY\\-NC\\-4.0",
+        "Llama 2 Community",
+        "r 8, alpha 16",
+        "CPU, 2 cores",
+        "2 min",
+        "0.10",
+        "learning rate",
+    ):
+        assert part in card.text, part
+    for part in (
+        "100% of 4",
+        "seed 42",
+        "torch 9",
+        "40 answer tokens",
+        "The receipt is green",
+        "(nothing)",
+        '"alice/tiny"',
+    ):
         assert part in card.text, part
     assert ModelCard.load(run / "adapter" / "README.md").data.get("qlora_run") == config.run_name
+
+
+def test_licences_come_from_the_hub(hub, run):
+    """A model's own page says its licence; what cannot be seen is said to be unknown."""
+    hub.add_repo("meta/base", {"README.md": b"---\nlicense: gemma\n---\n"})
+    hub.add_repo("bob/secret", {"README.md": b"---\nlicense: mit\n---\n"}, private=True)
+    code = """
+from helpers.licences import licence
+for name, kind in (("meta/base", "model"), ("meta/base", "dataset"), ("bob/secret", "model"), ("/home/kim/rows.csv", "dataset")):
+    print(*licence(name, kind), sep=" | ")
+"""
+    told = python(code, hub, "write", run).stdout.splitlines()
+    assert told[0] == told[1] == "gemma | gemma (meta/base)"
+    assert told[2].startswith("other | bob/secret: not known here") and told[3].startswith(
+        "other | rows.csv: not known"
+    )
+
+
+# --- from a real run
+
+
+def test_notebook_05_pushes_what_it_made(hub, trained_run, tmp_path, monkeypatch):
+    """05 itself on the trained tiny run; then a stranger's program, with the code on the model card."""
+    import nbformat
+
+    from helpers.series import NOTEBOOKS, run_notebooks
+
+    shutil.copytree(trained_run.path, tmp_path / "runs" / "tiny", ignore=shutil.ignore_patterns("merge*", "notebooks"))
+    for name, value in {**hub.environment("write"), "QLORA_PUSH": "both", "HF_HOME": str(tmp_path / "hf")}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
+    run = run_notebooks([NOTEBOOKS / "05_merge_and_push.ipynb"], "tiny")
+    receipt = json.loads(run.merge_receipt.read_text(encoding="utf-8"))
+    cells = nbformat.read(run.notebooks / "05_merge_and_push.ipynb", as_version=4).cells
+    shown = "".join(output.get("text", "") for cell in cells if cell.cell_type == "code" for output in cell.outputs)
+    assert set(hub.repos) == {"alice/tiny", "alice/tiny-adapter"}
+    for name, folder in (("alice/tiny", run.merged), ("alice/tiny-adapter", run.adapter)):
+        repo, card = hub.repos[name], hub.repos[name].files["README.md"].decode()
+        local = {path.name: path.read_bytes() for path in folder.iterdir()}
+        assert repo.private and {file: repo.files[file] for file in local} == local and len(repo.commits) == 2
+        assert f"{name}: {len(local)} files arrived and are the same, commit {repo.sha[:8]}" in shown
+        measured = receipt["measured"]["adapter" if folder == run.adapter else receipt["chosen"]]
+        assert (
+            f"| {measured['nll']:.3f} | {measured['nll_low']:.3f} to " in card
+            and f"The receipt is {receipt['verdict']}" in card
+        )
+        assert card.count("**Asked:**") == len(receipt["examples"]) >= 3
+        assert r"mit \(built by this project\)" in card
+        assert "hardware: CPU" in card and "not recorded" not in card.partition("cost")[0]
+        for file, content in repo.files.items():
+            assert str(tmp_path).encode() not in content and str(ROOT).encode() not in content, (
+                f"a path of this machine is in {file}"
+            )
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert hub.tokens["write"].encode() not in path.read_bytes(), f"the token is in {path}"
+    code = hub.repos["alice/tiny"].files["README.md"].decode().split("```python\n")[1].split("```")[0]
+    ask = """
+ids = tokenizer.apply_chat_template([{"role": "user", "content": "안녕하세요"}], add_generation_prompt=True, return_tensors="pt")
+print("parameters:", model.num_parameters(), "reply:", model.generate(**ids, max_new_tokens=5).shape)
+"""
+    done = python(code + ask, hub, "write", run.path)
+    assert done.returncode == 0 and "parameters: " in done.stdout, done.stderr

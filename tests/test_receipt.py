@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from helpers.models import folder_digest
-from helpers.receipt import receipt_table
+from helpers.checkpoints import sha256
+from helpers.generation import Reply
+from helpers.merging import METHODS
+from helpers.receipt import example_replies, receipt_table
 
 
 @pytest.fixture
@@ -29,10 +31,19 @@ def test_the_dequantised_merge_is_the_adapter_and_the_trap_is_not(receipt):
 
 def test_the_chosen_one_lies_in_merged_and_is_green(receipt, merged_run):
     assert receipt["verdict"] == "green" and receipt["chosen"] in ("16bit-base", "dequantised-base")
-    files = {name: digest for name, digest in receipt["files"].items() if name != "README.md"}
-    assert files and all(folder_digest(merged_run.merged / name) == digest for name, digest in files.items())
+    files = receipt["files"]
+    assert "model.safetensors.index.json" in files and "config.json" in files
+    assert all(sha256(merged_run.merged / name) == digest for name, digest in files.items())
     assert not list(merged_run.path.glob("merged.*"))
 
 
 def test_the_table_marks_the_chosen_one(receipt):
     assert f"{receipt['chosen']}  ← chosen" in repr(receipt_table(receipt))
+
+
+def test_the_receipt_keeps_replies_for_the_model_card(receipt):
+    assert len(receipt["examples"]) == receipt["counts"]["prompts"] >= 3
+    prompts = [[{"role": "user", "content": "빵?"}]]
+    replies = {name: [Reply(f"{name} says", (1,), True, 3)] for name in ("base", "adapter", *METHODS)}
+    told = {"prompt": "빵?", "base": "base says", "adapter": "adapter says", "merged": "16bit-base says"}
+    assert example_replies(prompts, replies, "16bit-base") == [told]
