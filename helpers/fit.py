@@ -96,6 +96,12 @@ def changes(config: RunConfig, shape: Shape, room: float, need: Callable = neede
     return steps
 
 
+def fitted(config: RunConfig, shape: Shape, device: Device) -> RunConfig:
+    """`config` with the changes that make it fit `device`; as it is where it fits already, or where no change helps."""
+    steps = changes(config, shape, device.room, device.need)
+    return replace(config, **all_overrides(steps)) if steps and steps[-1].fits else config
+
+
 def candidates(config: RunConfig) -> Iterator[tuple[dict, str]]:
     """Changes that save memory, from the one that costs least; each can come again until it has nothing left to give."""
     batch, steps = config.per_device_train_batch_size, config.gradient_accumulation_steps

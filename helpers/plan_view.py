@@ -11,7 +11,7 @@ from helpers.config import RunConfig
 from helpers.fit import Fit, needed
 from helpers.planner import Part, Shape, step_parts, total
 from helpers.report import GREEN, RED, Table, human_bytes
-from helpers.throughput import GPUS, said, speed
+from helpers.throughput import GPUS, Speed, said, speed, training_tokens
 
 COLOURS = {
     "4-bit weights": "#0969da",
@@ -143,19 +143,24 @@ def length_chart(config: RunConfig, shape: Shape, room: float = 0.0):
     return figure
 
 
-def time_table(config: RunConfig, shape: Shape, tokens: int, price_per_hour: float = 0.0) -> Table:
-    """Time, and cost when a price is given, by card for `tokens` tokens; no rows where no published figure helps."""
-    paces = {card.name: speed(card, config, shape) for card in GPUS}
+def time_table(
+    config: RunConfig, shape: Shape, lengths: list[int], price_per_hour: float = 0.0, own: Speed | None = None
+) -> Table:
+    """Time, and cost when a price is given, for conversations of `lengths` tokens: your own speed first, then by card.
+
+    No rows of cards where no published figure helps.
+    """
+    paces = {"measured": own} | {card.name: speed(card, config, shape) for card in GPUS}
+    tokens = {padded: training_tokens(config, lengths, padded) for padded in (True, False)}
     column = "time, cost" if price_per_hour else "time"
     rows = [
-        {"card": name, column: said(tokens, pace, price_per_hour), "basis": pace.basis}
+        {"card": name, column: said(tokens[pace.padded], pace, price_per_hour), "basis": pace.basis}
         for name, pace in paces.items()
         if pace
     ]
-    told = f"{tokens:,} tokens to train on, padding counted."
-    return Table(
-        rows, told if rows else f"{told} For so small a model no published speed helps: the rehearsal measures."
-    )
+    told = f"{tokens[True]:,} tokens to compute, of which {tokens[True] - tokens[False]:,} are padding."
+    small = "For so small a model no published speed helps: the rehearsal measures."
+    return Table(rows, told if rows else f"{told} {small}")
 
 
 def sliders(config: RunConfig, shape: Shape, room: float = 0.0):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from helpers.config import RunConfig
+from helpers.config import PRESETS, RunConfig
 from helpers.planner import Shape, full_logits_bytes, loss_part, step_parts, total
 from helpers.shapes import SHAPES
 
@@ -106,7 +106,7 @@ PUBLISHED = (
 
 def planned(figure: Published) -> float:
     """Bytes that the closed form gives for the settings of `figure`, with the loss that that program used."""
-    config = RunConfig.load("llama2-7b", packing=False, **figure.settings)
+    config = RunConfig(**{**PRESETS["llama2-7b"], "packing": False, **figure.settings})  # whatever the environment says
     shape = Shape.of({**SHAPES[figure.model], **figure.numbers})
     parts = step_parts(config, shape)
     tokens = config.per_device_train_batch_size * config.max_length

@@ -1,4 +1,4 @@
-"""The dress rehearsal: train, save, reload, merge and answer in about two minutes, before the long run.
+"""The dress rehearsal: train, evaluate, save, reload, answer and merge in about two minutes, before the long run.
 
 Three steps on the longest rows there are, in a folder that is thrown away. It finds what a plan cannot: a missing
 package, a full disk, a gated model, memory that is not enough; and it measures this machine's own speed.
@@ -13,24 +13,36 @@ from pathlib import Path
 
 from helpers.config import RunConfig
 from helpers.runs import RunDir, read_jsonl, runs_root
+from helpers.throughput import training_tokens
 
 STEPS = 3  # the first one warms up and is not measured
+EVALUATED = 2  # batches
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What was done (rows of step, seconds, result), tokens per second with padding, and tokens of each conversation."""
+    """What was done (rows of step, seconds, result), and what was measured.
+
+    Speeds in tokens per second, padding counted; the peak of memory in bytes; lengths in tokens of each conversation.
+    """
 
     done: list[dict]
-    tokens_per_second: float
+    train_speed: float
+    eval_speed: float  # 0 without a held-out part
+    merge_seconds: float
     peak_memory_bytes: int
     lengths: list[int]
+    eval_lengths: list[int]
 
-    def hours(self, config: RunConfig) -> float:
-        """Hours that the whole training takes at this speed, on these conversations."""
-        from helpers.throughput import training_tokens
-
-        return training_tokens(config, self.lengths) / self.tokens_per_second / 3600
+    def hours(self, config: RunConfig) -> dict[str, float]:
+        """Hours of the whole series at these speeds: training, its evaluations, the merge."""
+        training = training_tokens(config, self.lengths) / self.train_speed
+        rows = config.per_device_train_batch_size * config.gradient_accumulation_steps
+        passes = sum(self.lengths) / config.max_length if config.packing else len(self.lengths)
+        steps = config.max_steps if config.max_steps > 0 else config.num_train_epochs * passes / rows
+        times = 2 + int(steps // config.eval_steps)  # before the first step and after the last as well
+        evaluations = times * sum(self.eval_lengths) / self.eval_speed if self.eval_speed else 0.0
+        return {"training": training / 3600, "evaluations": evaluations / 3600, "merge": self.merge_seconds / 3600}
 
 
 def rehearse(config: RunConfig) -> Rehearsal:
@@ -46,22 +58,24 @@ def rehearse(config: RunConfig) -> Rehearsal:
     runs_root().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runs_root(), prefix=".rehearsal-") as folder:
         run = RunDir(Path(folder))
-        tokenizer, rows = act(
+        tokenizer, rows, held_out = act(
             "data",
             lambda: _data(config, run),
             lambda r: f"{len(r[1])} rows, longest {max(map(len, r[1]['input_ids']))} tokens",
         )
         trainer, pace, peak = act(
-            "train", lambda: _train(config, run, tokenizer, rows), lambda r: f"{r[1]:,.0f} tokens/s"
+            "train", lambda: _train(config, run, tokenizer, rows, held_out), lambda r: f"{r[1]:,.0f} tokens/s"
         )
-        act("save", lambda: _save(trainer, tokenizer, run), lambda size: _size(size))
+        eval_speed = act("evaluate", lambda: _evaluate(trainer), lambda speed: f"{speed:,.0f} tokens/s")
+        act("save", lambda: _save(trainer, tokenizer, run), _size)
         trainer = None  # its memory is needed again
         model = act("reload", lambda: _reload(config, run), lambda m: type(m).__name__)
         prompt = [read_jsonl(run.train_jsonl)[0]["messages"][:1]]
         act("answer", lambda: _answer(model, tokenizer, prompt), lambda replies: f"{len(replies[0].token_ids)} tokens")
         model = None
-        act("merge", lambda: _merge(config, run), lambda size: _size(size))
-    return Rehearsal(done, pace, peak, [len(ids) for ids in rows["input_ids"]])
+        act("merge", lambda: _merge(config, run), _size)
+    lengths = [[len(ids) for ids in part["input_ids"]] for part in (rows, held_out)]
+    return Rehearsal(done, pace, eval_speed, done[-1]["seconds"], peak, *lengths)
 
 
 def _data(config: RunConfig, run: RunDir):
@@ -71,10 +85,11 @@ def _data(config: RunConfig, run: RunDir):
 
     prepare(config, run)
     tokenizer = load_tokenizer(config)
-    return tokenizer, encode_rows(read_jsonl(run.train_jsonl), tokenizer, config)
+    train, held_out = (encode_rows(read_jsonl(path), tokenizer, config) for path in (run.train_jsonl, run.eval_jsonl))
+    return tokenizer, train, held_out
 
 
-def _train(config: RunConfig, run: RunDir, tokenizer, rows):
+def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
     import torch
     from transformers import PrinterCallback, TrainerCallback, set_seed
     from trl import SFTConfig
@@ -85,9 +100,8 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows):
     from helpers.training import peak_memory_bytes
 
     steps = config.gradient_accumulation_steps
-    size = config.per_device_train_batch_size * steps
-    longest = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))[:size]
-    batch = rows.select([longest[i % len(longest)] for i in range(size * STEPS)])
+    size, evaluated = config.per_device_train_batch_size * steps, EVALUATED * config.per_device_eval_batch_size
+    batch = _longest(rows, size, size * STEPS)
     tokens = STEPS * size * config.max_length if config.packing else sum(map(len, batch["input_ids"]))
     times = []
 
@@ -103,6 +117,7 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows):
             use_cpu=not torch.cuda.is_available(),
             max_steps=STEPS,
             per_device_train_batch_size=config.per_device_train_batch_size,
+            per_device_eval_batch_size=config.per_device_eval_batch_size,
             gradient_accumulation_steps=steps,
             gradient_checkpointing=config.activation_checkpointing,
             max_length=config.max_length,
@@ -119,6 +134,7 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows):
             disable_tqdm=True,
         ),
         train_dataset=batch,
+        eval_dataset=_longest(held_out, evaluated, evaluated) if len(held_out) else None,
         processing_class=tokenizer,
         peft_config=lora_config(config),
         callbacks=[Clock()],
@@ -127,6 +143,21 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows):
     trainer.train()
     seconds = (times[-1] - times[0]) / (len(times) - 1)
     return trainer, tokens / STEPS / seconds, peak_memory_bytes()
+
+
+def _longest(rows, different: int, count: int):
+    """`count` rows: the `different` longest ones, again and again."""
+    order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))[:different]
+    return rows.select([order[i % len(order)] for i in range(count)])
+
+
+def _evaluate(trainer) -> float:
+    """Tokens per second of an evaluation, 0 when nothing is held out."""
+    if trainer.eval_dataset is None:
+        return 0.0
+    start = time.perf_counter()
+    trainer.evaluate()
+    return sum(map(len, trainer.eval_dataset["input_ids"])) / (time.perf_counter() - start)
 
 
 def _save(trainer, tokenizer, run: RunDir) -> int:

@@ -115,7 +115,16 @@ def simulate(
             with FakeTensorMode(allow_non_fake_inputs=True), life:
                 fill(model, config, life)
                 take_steps(model, config, rows, columns, life, gpu, labelled)
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (  # whatever a model's own code may raise over tensors without numbers
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         kind = model_config.get("model_type", "?")
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise NotImplementedError(f"The architecture {kind!r} cannot be simulated ({reason}).") from error

@@ -1,17 +1,19 @@
 """How long a training takes and what it costs: published speeds with their sources, and your own once there is one.
 
-A small table, dated November 2024 and before; prices are never in it. This module imports in milliseconds.
+The published ones are of 2023 and 2024; prices are never in the table. This module imports in milliseconds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from helpers.config import RunConfig
+from helpers.config import PRESETS, RunConfig
 from helpers.planner import Shape, adapter_parameters
+from helpers.runs import RunDir, read_jsonl
 
 SPREAD = 0.2  # what another driver, cooling or data set changes; added on both sides of a published figure
 SMALLEST = 10**9  # parameters: below this the published speeds say nothing
+FULL_PASS = 1024  # tokens in one forward pass; with fewer, a card is not kept busy
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Gpu:
     peak: float
 
 
-# Peaks: NVIDIA's data sheets and GA102/AD102 white papers, 16-bit tensor cores without sparsity.
+# Peaks: NVIDIA's data sheets and GA102/AD102 white papers, 16-bit tensor cores that sum in 32 bits, without sparsity.
 GPUS = (
     Gpu("T4 16 GB", 16, 65),
     Gpu("RTX 3090 24 GB", 24, 71),
@@ -38,21 +40,47 @@ GPUS = (
 
 @dataclass(frozen=True)
 class Figure:
-    """One published speed, with what is needed to compare it. All are QLoRA with activation checkpointing."""
+    """One published speed of one card, with what is needed to compare it. All are QLoRA with activation checkpointing."""
 
     gpu: str
     tokens_per_second: float
     model: str  # a name in shapes.SHAPES of the same size
-    length: int
+    rows: int  # in one forward pass
+    length: int  # tokens per row
     settings: str
     source: str
 
 
+LLAMA_7B, LLAMA_8B = "meta-llama/Llama-2-7b-hf", "meta-llama/Llama-3.1-8B"
+LLAMA_70B = "meta-llama/Llama-2-70b-hf"
+ANSWER_AI = "Answer.AI, fsdp_qlora, benchmarks_03_2024.md, March 2024"
+SAMPLES = 1024 * 2048  # tokens of every run in that table, which tells seconds for all its cards together
+QWEN = "Qwen README, profiling table, 2023"
+
 FIGURES = (
+    Figure(
+        "RTX 3090 24 GB",
+        SAMPLES / 875 / 2,
+        LLAMA_7B,
+        8,
+        2048,
+        "Llama-2-7B, batch 8 on each of two cards (no sharding, 280 W), length 2048: 875 s for 1,024 rows",
+        ANSWER_AI,
+    ),
+    Figure(
+        "RTX 4090 24 GB",
+        SAMPLES / 450 / 2,
+        LLAMA_7B,
+        8,
+        2048,
+        "the same on two RTX 4090: 450 s",
+        ANSWER_AI,
+    ),
     Figure(
         "RTX 4090 24 GB",
         2413,
-        "meta-llama/Llama-3.1-8B",
+        LLAMA_8B,
+        2,
         2048,
         "Llama-3.1-8B, batch 2, packed to 2048, rank 8, compiled",
         "torchtune README, September 2024",
@@ -60,7 +88,8 @@ FIGURES = (
     Figure(
         "A100 80 GB",
         2415,
-        "meta-llama/Llama-2-7b-hf",
+        LLAMA_7B,
+        4,
         1024,
         "Llama-2-7B, batch 4 x 2, length 1024, rank 8, without FlashAttention",
         "LLaMA-Factory's table in Unsloth's README, early 2024",
@@ -68,18 +97,30 @@ FIGURES = (
     Figure(
         "A100 80 GB",
         8 * 2048 / 7.0,
-        "meta-llama/Llama-2-7b-hf",
+        LLAMA_7B,
+        1,
         2048,
         "Qwen-7B (GPTQ 4 bits, fp16), batch 1 x 8, length 2048, FlashAttention 2: 7.0 s per step",
-        "Qwen README, profiling table, 2023",
+        QWEN,
     ),
+    Figure("A100 80 GB", 8 * 512 / 3.0, LLAMA_7B, 1, 512, "the same with length 512: 3.0 s per step", QWEN),
     Figure(
         "A100 80 GB",
-        8 * 512 / 3.0,
-        "meta-llama/Llama-2-7b-hf",
-        512,
-        "the same with length 512: 3.0 s per step",
-        "Qwen README, profiling table, 2023",
+        SAMPLES / 672 / 8,
+        LLAMA_70B,
+        4,
+        2048,
+        "Llama-2-70B, sharded over eight A100 of 40 GB, batch 4 each, length 2048: 672 s for 1,024 rows",
+        ANSWER_AI,
+    ),
+    Figure(
+        "H100 80 GB",
+        SAMPLES / 667 / 4,
+        LLAMA_70B,
+        8,
+        2048,
+        "Llama-2-70B, sharded over four H100, batch 8 each, length 2048: 667 s for 1,024 rows",
+        ANSWER_AI,
     ),
 )
 
@@ -111,53 +152,88 @@ def used_share(figure: Figure) -> float:
     from helpers.shapes import SHAPES
 
     shape = Shape.of(SHAPES[figure.model])
-    adapter = adapter_parameters(RunConfig.load("llama2-7b", lora_r=8), shape)
+    adapter = adapter_parameters(RunConfig(**{**PRESETS["llama2-7b"], "lora_r": 8}), shape)
     operations = figure.tokens_per_second * operations_per_token(shape, figure.length, adapter)
     return operations / (gpu(figure.gpu).peak * 1e12)
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Tokens per second, slowest and fastest, and where that comes from."""
+    """Tokens per second, slowest and fastest, where that comes from, and whether padding counts as tokens in it."""
 
     low: float
     high: float
     basis: str
+    padded: bool = True
 
 
 def speed(card: Gpu, config: RunConfig, shape: Shape) -> Speed | None:
-    """What `card` should train at; None below 10^9 parameters, where only a measurement helps."""
+    """What `card` should train at; None below 10^9 parameters, where only a measurement helps.
+
+    From the slowest share of its peak that anyone published to the fastest for this card (for any, where there is none):
+    programs differ more than cards. Figures of passes under 1,024 tokens count only for such passes.
+    """
     if shape.parameters < SMALLEST:
         return None
-    own = [used_share(figure) for figure in FIGURES if figure.gpu == card.name]
-    known = own or [used_share(figure) for figure in FIGURES]
+    full = config.per_device_train_batch_size * config.max_length >= FULL_PASS
+    figures = [figure for figure in FIGURES if figure.rows * figure.length >= FULL_PASS or not full]
+    own = [figure for figure in figures if figure.gpu == card.name]
+    low, high = min(map(used_share, figures)), max(map(used_share, own or figures))
     adapter = adapter_parameters(config, shape)
     operations = operations_per_token(shape, config.max_length, adapter, config.activation_checkpointing)
     fastest = card.peak * 1e12 / operations
-    basis = (
-        "published" if own else f"estimate: {min(known):.0%} to {max(known):.0%} of its peak, as the published cards"
-    )
-    return Speed(min(known) * (1 - SPREAD) * fastest, max(known) * (1 + SPREAD) * fastest, basis)
+    whose = "published for this card" if own else "estimate, published for other cards"
+    basis = f"{low:.0%} to {high:.0%} of its peak: {whose}"
+    return Speed(low * (1 - SPREAD) * fastest, high * (1 + SPREAD) * fastest, basis)
 
 
-def training_tokens(config: RunConfig, lengths: list[int]) -> int:
-    """Tokens that the training computes, padding counted, from the tokens of each conversation.
+def measured(run: RunDir) -> Speed | None:
+    """This run's own speed, once 04 has trained: its slowest and fastest log but the first; None with fewer than three.
 
-    Unpacked: every row of a batch is as long as its longest. Packed: rows are full but for the last.
+    At the end of a training its whole time counts too, with evaluations and saves.
+    """
+    rows = read_jsonl(run.metrics) if run.metrics.exists() else []
+    logs = [row["tokens_per_second"] for row in rows if "tokens_per_second" in row][1:]
+    if len(logs) < 2:
+        return None
+    facts = [row for row in rows if "device" in row]
+    whole = [row["tokens"] / row["elapsed_s"] for row in facts]
+    where = facts[-1]["device"] if facts else "this run"
+    return Speed(min(logs + whole), max(logs), f"measured in this run ({where})", padded=False)
+
+
+def conversation_lengths(config: RunConfig, run: RunDir, rows: int, tokens_per_row: int) -> tuple[list[int], str]:
+    """Tokens of each training conversation, and where they are from: counted once 03 has run, else the guess given."""
+    if not run.train_jsonl.exists():
+        length = min(tokens_per_row, config.max_length)
+        return [length] * rows, f"a guess: {rows:,} conversations of {length:,} tokens"
+    from helpers.chat import load_tokenizer
+    from helpers.labels import encode_rows
+
+    found = encode_rows(read_jsonl(run.train_jsonl), load_tokenizer(config), config)["input_ids"]
+    lengths = [len(ids) for ids in found]
+    return lengths, f"counted: {len(lengths):,} conversations of {sum(lengths) / len(lengths):,.0f} tokens on average"
+
+
+def training_tokens(config: RunConfig, lengths: list[int], padded: bool = True) -> int:
+    """Tokens of the whole training, from the tokens of each conversation; with `padded` all that are computed.
+
+    Unpacked, every row of a batch is then as long as its longest. Packed, rows are full but for the last.
     """
     lengths = [min(length, config.max_length) for length in lengths]
-    if config.packing:
+    size, steps = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    if not padded:
+        epoch = sum(lengths)
+    elif config.packing:
         epoch = -(-sum(lengths) // config.max_length) * config.max_length
     else:
         ordered = sorted(lengths) if config.sort_by_length else _shuffled(lengths, config.seed)
-        size = config.per_device_train_batch_size
         batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
         epoch = sum(len(batch) * max(batch) for batch in batches)
-    if config.max_steps > 0:
-        rows = config.max_steps * config.per_device_train_batch_size * config.gradient_accumulation_steps
-        width = config.max_length if config.packing else epoch / len(lengths)
-        return int(rows * width)
-    return int(epoch * config.num_train_epochs)
+    if config.max_steps <= 0:
+        return int(epoch * config.num_train_epochs)
+    width = config.max_length if config.packing else epoch / len(lengths)
+    return int(config.max_steps * size * steps * width)
 
 
 def _shuffled(lengths: list[int], seed: int) -> list[int]:
@@ -174,6 +250,9 @@ def hours(tokens: int, pace: Speed) -> tuple[float, float]:
 def said(tokens: int, pace: Speed, price_per_hour: float = 0.0) -> str:
     """Time, and cost when a price is known, as a range: "11 to 24 h, 3.19 to 6.96"."""
     short, long = hours(tokens, pace)
-    digits = 0 if long >= 10 else 1
-    time = f"{short:.{digits}f} to {long:.{digits}f} h"
+    if long < 1:
+        time = f"{short * 60:.1f} to {long * 60:.1f} min"
+    else:
+        digits = 0 if long >= 10 else 1
+        time = f"{short:.{digits}f} to {long:.{digits}f} h"
     return f"{time}, {short * price_per_hour:.2f} to {long * price_per_hour:.2f}" if price_per_hour else time

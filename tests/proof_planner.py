@@ -22,6 +22,7 @@ What is not shown here: a GPU. There the same step runs with other kernels, and 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import itertools
 import json
 import os
@@ -78,7 +79,7 @@ def measure(config: RunConfig, model) -> dict:
                 self.profile = torch.profiler.profile(
                     activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
                 )
-                self.rss = PeakRss()
+                self.rss = Resident()
                 self.profile.__enter__()
 
         def on_step_end(self, args, state, control, **kwargs):
@@ -147,23 +148,19 @@ def highest_sum(profile) -> int:
     return highest
 
 
-def anonymous(process: psutil.Process) -> int:
-    """Resident bytes that are not pages of files: weight files stay mapped while their tensors live."""
-    memory = process.memory_info()
-    return memory.rss - memory.shared
+class Resident:
+    """The highest resident memory of this process until `stop`, bytes; with_files False leaves out the pages of files,
+    which the system can drop."""
 
-
-class PeakRss:
-    """The highest resident memory of this process until `stop`, bytes, without pages of files, which the system can drop."""
-
-    def __init__(self):
-        self.process, self.peak, self.running = psutil.Process(), 0, True
+    def __init__(self, with_files: bool = True):
+        self.process, self.with_files, self.peak, self.running = psutil.Process(), with_files, 0, True
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
 
     def _watch(self):
         while self.running:
-            self.peak = max(self.peak, anonymous(self.process))
+            memory = self.process.memory_info()
+            self.peak = max(self.peak, memory.rss - (0 if self.with_files else memory.shared))
             time.sleep(0.002)
 
     def stop(self) -> int:
@@ -223,7 +220,10 @@ def compare(case: dict, folder: Path) -> dict:
     numbers = json.loads((Path(source) / "config.json").read_text())
     predicted = simulate(config, numbers, gpu=False).peak
     closed = total(step_parts(config, Shape.of(numbers), gpu=False))
-    return {**case, "predicted": predicted, "closed form": closed, **measure(config, load_base_model(config))}
+    ctypes.CDLL(None).malloc_trim(0)  # what the cases before have freed goes back to the system
+    before = psutil.Process().memory_info().rss
+    row = {**case, "predicted": predicted, "closed form": closed, **measure(config, load_base_model(config))}
+    return {**row, "growth": row["rss"] - before}
 
 
 def print_grid() -> float:
@@ -236,7 +236,8 @@ def print_grid() -> float:
             told = ", ".join(str(value) for value in case.values())
             off = [row[name] / row["allocated"] - 1 for name in ("predicted", "closed form")]
             print(
-                f"{told:50} {row['predicted'] / 1e6:8.1f} {row['allocated'] / 1e6:8.1f} MB {off[0]:+7.2%} {off[1]:+7.2%}",
+                f"{told:50} {row['predicted'] / 1e6:8.1f} {row['allocated'] / 1e6:8.1f} MB {off[0]:+7.2%} {off[1]:+7.2%}"
+                f"   resident memory grew by {row['growth'] / 1e6:.0f} MB",
                 flush=True,
             )
     for name in ("predicted", "closed form"):
@@ -246,7 +247,11 @@ def print_grid() -> float:
 
 
 def print_large(layers: int) -> float:
-    """A Llama-2-7B shape with random weights: written in 16 bits layer by layer, loaded in 4 bits, one QLoRA step."""
+    """A Llama-2-7B shape with random weights: written in 16 bits layer by layer, loaded in 4 bits, one QLoRA step.
+
+    Returns the worse error of the two: allocated bytes, and resident memory against the prediction plus what the process
+    held, with its libraries, before the model was loaded.
+    """
     from helpers.quantization import load_base_model
     from helpers.shapes import SHAPES
     from helpers.simulation import simulate
@@ -256,17 +261,22 @@ def print_large(layers: int) -> float:
         source = write_random_model(numbers, Path(folder))
         settings = {"per_device_train_batch_size": 1, "max_length": 512}
         config = RunConfig.load("llama2-7b", model_id=source, run_name="proof", **settings)
-        predicted = simulate(config, numbers, gpu=False)
-        loading = PeakRss()
-        before = anonymous(psutil.Process())
+        predicted = simulate(config, numbers, gpu=False).peak  # imports all libraries
+        before, loading = psutil.Process().memory_info().rss, Resident(with_files=False)
         model = load_base_model(config)
-        print(f"while loading: at most {loading.stop() / 2**30:.2f} GiB resident", flush=True)
+        print(f"while loading: at most {gib(loading.stop())} resident, less the pages of files", flush=True)
     measured = measure(config, model)
+    off = [predicted / measured["allocated"] - 1, (before + predicted) / measured["rss"] - 1]
     print(
-        f"{layers} layers: predicted {predicted.peak / 2**30:.3f} GiB, allocated {measured['allocated'] / 2**30:.3f} GiB,"
+        f"{layers} layers, allocated: predicted {gib(predicted)}, measured {gib(measured['allocated'])}, {off[0]:+.2%}"
     )
-    print(f"RSS {measured['rss'] / 2**30:.3f} GiB, of which {before / 2**30:.3f} GiB before the model was loaded")
-    return abs(predicted.peak / measured["allocated"] - 1)
+    told = f"{gib(before)} before the model + {gib(predicted)} = {gib(before + predicted)}"
+    print(f"{layers} layers, resident:  predicted {told}, measured {gib(measured['rss'])}, {off[1]:+.2%}")
+    return max(map(abs, off))
+
+
+def gib(count: float) -> str:
+    return f"{count / 2**30:.3f} GiB"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The plan: numbers that can be known otherwise, the simulation against real memory, bad input, advice."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,8 +11,19 @@ import pytest
 from helpers.config import RunConfig
 from helpers.fit import Device, advice, all_overrides, changes, device, fits, needed
 from helpers.planner import Shape, adapter_parameters, full_logits_bytes, loss_part, step_parts, total, weight_parts
+from helpers.runs import RunDir
 from helpers.shapes import SHAPES, model_config
-from helpers.throughput import FIGURES, GPUS, gpu, said, speed, training_tokens
+from helpers.throughput import (
+    FIGURES,
+    GPUS,
+    conversation_lengths,
+    gpu,
+    measured,
+    said,
+    speed,
+    training_tokens,
+    used_share,
+)
 
 LLAMA = SHAPES["meta-llama/Llama-2-7b-hf"]
 SMALL = {**LLAMA, "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 3, "vocab_size": 4096}
@@ -247,14 +259,40 @@ def test_training_tokens_count_padding_and_packing():
     assert training_tokens(config, lengths) == 2 * 20 + 2 * 100  # sorted: (10, 20), (90, 300 cut to 100)
     assert training_tokens(replace(config, packing=True), lengths) == 300  # 220 tokens in rows of 100
     assert training_tokens(replace(config, max_steps=3, packing=True), lengths) == 3 * 2 * 100
+    assert training_tokens(config, lengths, padded=False) == 10 + 90 + 20 + 100
+
+
+def test_own_speed_comes_from_the_runs_metrics_without_the_warm_up(tmp_path):
+    run = RunDir(tmp_path)
+    assert measured(run) is None
+    rows = [{"step": i, "tokens_per_second": pace} for i, pace in enumerate((10.0, 90.0, 110.0, 100.0))]
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows[:2]))
+    assert measured(run) is None  # one log beside the warm-up tells no range
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert (measured(run).low, measured(run).high, measured(run).padded) == (90, 110, False)
+    facts = {"step": 3, "tokens": 8000, "elapsed_s": 100.0, "device": "a card"}  # evaluations and saves count too
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in [*rows, facts]))
+    assert measured(run).low == 80 and "a card" in measured(run).basis
+
+
+def test_lengths_are_a_guess_until_03_has_counted(trained_run, tmp_path):
+    config = RunConfig.load("tiny")
+    lengths, basis = conversation_lengths(config, RunDir(tmp_path), 3, 1000)
+    assert lengths == [config.max_length] * 3 and basis.startswith("a guess")
+    lengths, basis = conversation_lengths(config, trained_run, 3, 1000)
+    report = json.loads(trained_run.data_report.read_text())
+    assert len(lengths) == report["rows"]["train"] and basis.startswith("counted")
+    assert max(lengths) <= config.max_length and min(lengths) >= report["lengths"]["shortest"]
 
 
 def test_time_and_cost_are_ranges_with_their_basis(recipe):
     shape = Shape.of(LLAMA)
     own, estimate = speed(gpu("A100 80 GB"), recipe, shape), speed(gpu("L40S 48 GB"), recipe, shape)
-    assert own.basis == "published" and own.low < 2415 < own.high
-    assert estimate.basis.startswith("estimate") and estimate.high / estimate.low > own.high / own.low
-    assert said(3_600_000, own, 2.0).count(" to ") == 2
+    assert "published for this card" in own.basis and own.low < 2415 < own.high
+    assert "estimate" in estimate.basis and estimate.high / estimate.low > own.high / own.low
+    short = speed(gpu("A100 80 GB"), replace(recipe, per_device_train_batch_size=1, max_length=512), shape)
+    assert short.low < own.low  # figures of small passes count only there
+    assert said(3_600_000, own, 2.0).endswith(f", {3.6e6 / own.high / 1800:.2f} to {3.6e6 / own.low / 1800:.2f}")
     assert speed(gpu("A100 80 GB"), recipe, Shape.of(SMALL)) is None
     with pytest.raises(ValueError, match="gpu='GTX 9' is not known"):
         gpu("GTX 9")
@@ -265,11 +303,26 @@ def test_every_published_figure_names_its_source_and_settings():
 
     assert all(figure.source and figure.settings and figure.model in SHAPES for figure in (*FIGURES, *PUBLISHED))
     assert all(row["off"] == "fits" or abs(float(row["off"].rstrip("%"))) <= 25 for row in comparison())
+    assert all(0.05 < used_share(figure) < 0.75 for figure in FIGURES)
+
+
+def test_published_figures_do_not_depend_on_the_environment(monkeypatch):
+    from helpers.published import comparison
+
+    before = comparison(), [used_share(figure) for figure in FIGURES]
+    monkeypatch.setenv("QLORA_DOUBLE_QUANT", "false")
+    monkeypatch.setenv("QLORA_LORA_TARGET_MODULES", "q_proj")
+    assert (comparison(), [used_share(figure) for figure in FIGURES]) == before
 
 
 def test_rehearsal_goes_through_the_whole_series():
     from helpers.rehearsal import rehearse
 
-    rehearsal = rehearse(RunConfig.load("tiny"))
-    assert [row["step"] for row in rehearsal.done] == ["data", "train", "save", "reload", "answer", "merge"]
-    assert rehearsal.tokens_per_second > 0 and rehearsal.hours(RunConfig.load("tiny")) > 0
+    config = RunConfig.load("tiny")
+    rehearsal = rehearse(config)
+    steps = "data train evaluate save reload answer merge".split()
+    assert [row["step"] for row in rehearsal.done] == steps
+    hours = rehearsal.hours(config)
+    assert list(hours) == ["training", "evaluations", "merge"] and min(hours.values()) > 0
+    # 40 steps with an evaluation every 20, one before and one after: four times the held-out part
+    assert hours["evaluations"] * 3600 == pytest.approx(4 * sum(rehearsal.eval_lengths) / rehearsal.eval_speed)
