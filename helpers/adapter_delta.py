@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.weights import WeightFiles
+
 # The fields of LoraConfig whose meaning is known here. Any other field that is not at its default (DoRA, bias in
 # LoRA layers, PiSSA, whatever comes next) is left to peft's own merge.
 UNDERSTOOD = set(
@@ -31,7 +33,7 @@ class LoraPair:
 
 
 class AdapterDelta:
-    """The adapter of `folder`: `pairs` by module name, `replaced` (whole tensors) by weight name.
+    """The adapter of `folder`: `pairs` by module name, `replaced` (whole tensors) by weight name, `weights` to read both.
 
     Raises ValueError when the file holds something that is neither: see `not_understood`.
     """
@@ -41,10 +43,13 @@ class AdapterDelta:
         from safetensors import safe_open
 
         self.config = PeftConfig.from_pretrained(str(folder))
-        self.file = safe_open(str(folder / "adapter_model.safetensors"), framework="pt")
+        path = folder / "adapter_model.safetensors"
+        with safe_open(str(path), framework="pt") as file:
+            names = list(file.keys())
+        self.weights = WeightFiles(dict.fromkeys(names, path))
         self.pairs: dict[str, LoraPair] = {}
         self.replaced: dict[str, str] = {}
-        for name in self.file.keys():  # noqa: SIM118 - not a dict
+        for name in names:
             plain = name.removeprefix(PREFIX).replace(".base_layer.", ".")
             module, _, kind = plain.partition(".lora_")
             if kind in ("A.weight", "embedding_A"):
@@ -58,7 +63,7 @@ class AdapterDelta:
         from peft.utils.other import get_pattern_key
 
         config = self.config
-        rank = self.file.get_slice(name).get_shape()[0]
+        rank = self.weights.shape(name)[0]
         alpha = config.alpha_pattern.get(get_pattern_key(config.alpha_pattern.keys(), module), config.lora_alpha)
         scale = alpha / math.sqrt(rank) if config.use_rslora else alpha / rank
         other = name.replace("lora_A", "lora_B").replace("embedding_A", "embedding_B")
@@ -70,12 +75,12 @@ class AdapterDelta:
         The sum is made in float32 and rounded once, where peft rounds the delta and then the sum.
         """
         if key in self.replaced:
-            weight = self.file.get_tensor(self.replaced[key]).to(weight.device)
+            weight = self.weights.read(self.replaced[key]).to(weight.device)
         pair = self.pairs.get(key.removesuffix(".weight"))
         if pair is None or not key.endswith(".weight"):
             return weight
-        a = self.file.get_tensor(pair.a).to(weight.device).float()
-        b = self.file.get_tensor(pair.b).to(weight.device).float()
+        a = self.weights.read(pair.a).to(weight.device).float()
+        b = self.weights.read(pair.b).to(weight.device).float()
         delta = (b @ a).T if pair.embedding else b @ a
         return weight.float().add_(delta, alpha=pair.scale)
 

@@ -135,17 +135,14 @@ def _write_shards(part: Path, shards, sources, skeleton: Skeleton, delta, requan
     from tqdm import tqdm
 
     device = "cuda" if torch.cuda.is_available() else "cpu"  # cuda: not run on a GPU yet
-    names, weight_map = shard_names(shards), {}
-    with (
-        tqdm(total=sum(map(len, shards)), desc="merge", unit="weight", delay=2) as bar,
-        WeightFiles(skeleton.files) as files,
-    ):
+    base, names, weight_map = WeightFiles(skeleton.files), shard_names(shards), {}
+    with tqdm(total=sum(map(len, shards)), desc="merge", unit="weight", delay=2, mininterval=1) as bar:
         for file_name, shard in zip(names, shards, strict=True):
             weight_map.update(dict.fromkeys(shard, file_name))
             if not (part / file_name).exists():  # else: done before the merge was cut off
                 tensors = {}
                 for key in shard:
-                    weight = files.read(sources[key]).to(device, skeleton.dtype)
+                    weight = base.read(sources[key]).to(device, skeleton.dtype)
                     if requantise and sources[key].removesuffix(".weight") in skeleton.quantised:
                         weight = through_4bit(weight, requantise)
                     tensors[key] = delta.apply(key, weight).to("cpu", skeleton.dtype).contiguous()

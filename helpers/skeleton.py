@@ -37,15 +37,14 @@ class Skeleton:
         for module in delta.pairs:
             if f"{module}.weight" not in self.names:
                 raise ValueError(f"The adapter changes {module}, which the base model has not: is it the right base?")
-        with WeightFiles(self.files) as files:
-            for key, name in delta.replaced.items():
-                theirs = tuple(delta.file.get_slice(name).get_shape())
-                source = self.tied[0] if self.tied and key == self.tied[1] else key
-                ours = files.shape(source) if source in self.files else None
-                if theirs != ours:
-                    raise ValueError(
-                        f"The adapter's {key} has shape {theirs}, the base model's {ours}: is it the right base?"
-                    )
+        base = WeightFiles(self.files)
+        for key, name in delta.replaced.items():
+            source = self.tied[0] if self.tied and key == self.tied[1] else key
+            theirs, ours = delta.weights.shape(name), base.shape(source) if source in self.files else None
+            if theirs != ours:
+                raise ValueError(
+                    f"The adapter's {key} has shape {theirs}, the base model's {ours}: is it the right base?"
+                )
 
     def sources(self, delta) -> dict[str, str]:
         """Name in the merged model -> name in the base. A tied pair is written once, unless the adapter changes it.
@@ -61,8 +60,8 @@ class Skeleton:
         """Bytes of each merged weight."""
         import math
 
-        with WeightFiles(self.files) as files:
-            return {name: math.prod(files.shape(source)) * self.dtype.itemsize for name, source in sources.items()}
+        base = WeightFiles(self.files)
+        return {name: math.prod(base.shape(source)) * self.dtype.itemsize for name, source in sources.items()}
 
     def save_config(self, folder: Path, untied: bool) -> None:
         import copy

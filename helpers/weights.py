@@ -30,30 +30,20 @@ def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
 
 
 class WeightFiles:
-    """Gives one weight at a time. One file is open at a time, so its pages never add up to the whole model."""
+    """Gives one weight at a time, as a copy: its file is closed again, so mapped pages never add up to whole files."""
 
     def __init__(self, places: dict[str, Path]):
-        self.places, self.path, self.file = places, None, None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.file is not None:
-            self.file.__exit__(None, None, None)
-        self.path = self.file = None
-
-    def _open(self, name: str):
-        from safetensors import safe_open
-
-        if self.places[name] != self.path:
-            self.__exit__()
-            self.path = self.places[name]
-            self.file = safe_open(str(self.path), framework="pt").__enter__()
-        return self.file
+        self.places = places  # weight name -> file
 
     def read(self, name: str):
-        return self._open(name).get_tensor(name)
+        """The weight, as a tensor of its own. Raises KeyError for a name that is in no file."""
+        from safetensors import safe_open
+
+        with safe_open(str(self.places[name]), framework="pt") as file:
+            return file.get_tensor(name).clone()
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._open(name).get_slice(name).get_shape())
+        from safetensors import safe_open
+
+        with safe_open(str(self.places[name]), framework="pt") as file:
+            return tuple(file.get_slice(name).get_shape())

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from helpers.config import RunConfig
 from helpers.merging import merge_shards, plan_shards, shard_names, through_4bit
 from helpers.quantization import load_base_model
 from helpers.skeleton import read_skeleton
+from tests.conftest import ROOT
 
 SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
 SIZES |= {"num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 64}
@@ -290,3 +293,32 @@ def test_the_plan_holds_every_weight_once_and_keeps_the_limit(sizes, limit):
     assert [name for shard in shards for name in shard] == list(named)
     assert all(sum(shard.values()) <= limit or len(shard) == 1 for shard in shards)
     assert len(set(shard_names(shards))) == len(shards)
+
+
+MEMORY = """
+import json, sys
+from pathlib import Path
+from tests.bench_merging import make_adapter, make_base, one
+
+shape, growth = {"hidden": 1024, "mlp": 2816, "vocabulary": 512}, {}
+for name, layers in (("warm-up", 1), ("model", 10)):
+    folder = Path(sys.argv[1]) / name
+    make_base(folder / "base", layers=layers, **shape)
+    make_adapter(folder / "base", folder / "adapter")
+    for way in sys.argv[2:]:
+        found = one(way, folder, merge_shard_gb=0.03)
+        growth[way] = {kind: found[kind] - found["before"][kind] for kind in ("must_fit", "mapped_too")}
+print(json.dumps(growth))
+"""
+
+
+def test_memory_does_not_grow_with_the_model(tmp_path):
+    """A model of 0.26 GB with files of 0.03 GB: a few files' worth of memory, where peft needs the whole model."""
+    ways = ["ours 16bit-base", "ours dequantised-base", "peft 16bit-base"]
+    command = [sys.executable, "-c", MEMORY, str(tmp_path), *ways]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    growth, limit = json.loads(done.stdout.splitlines()[-1]), 4 * 0.03e9
+    for way in ways[:2]:
+        assert growth[way]["must_fit"] < limit and growth[way]["mapped_too"] < limit, growth
+    assert growth["peft 16bit-base"]["must_fit"] > limit, growth
