@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from helpers.config import RunConfig
-from helpers.planner import Shape, step_parts, total
+from helpers.planner import LIBRARIES, Part, Shape, step_parts, total
 from helpers.report import human_bytes
 from helpers.throughput import gpu
 
@@ -18,13 +18,20 @@ from helpers.throughput import gpu
 CONTEXT = 600_000_000  # bytes that driver and libraries take before the first tensor
 FILLED = 0.85  # of a device: a training that got so far was not short of memory because of others
 SLACK = 0.05  # share lost in the gaps between tensors
-# Python with torch, transformers, peft and trl before the model is loaded: 0.4 GB were measured on a CPU
-LIBRARIES = 500_000_000
+
+
+def allowances(parts: list[Part]) -> list[Part]:
+    """What a GPU needs beside the `parts` of a step."""
+    return [
+        Part("driver and libraries", CONTEXT, "an allowance, not computed: the CUDA context, before the first tensor"),
+        Part("gaps", SLACK * total(parts), f"an allowance, not computed: {SLACK:.0%} lost between tensors"),
+    ]
 
 
 def needed(config: RunConfig, shape: Shape, batch: int = 0, length: int = 0) -> float:
     """Bytes of GPU memory for training, allowances included."""
-    return total(step_parts(config, shape, batch, length)) * (1 + SLACK) + CONTEXT
+    parts = step_parts(config, shape, batch, length)
+    return total([*parts, *allowances(parts)])
 
 
 def needed_on_cpu(config: RunConfig, shape: Shape) -> float:

@@ -21,14 +21,15 @@ COLOURS = {
     "gradients": "#4ac26b",
     "optimizer state": "#aceebb",
     "kept activations": "#bc4c00",
+    "activations": "#bc4c00",  # this one and the two below are the simulation's names
     "attention mask": "#6e7781",
     "the layer at work": "#fb8f44",
     "unpacked weight": "#ffc680",
-    "loss": "#8250df",
-    # names that the simulation uses
-    "activations": "#bc4c00",
     "dequantised weight": "#ffc680",
+    "loss": "#8250df",
     "logits": "#8250df",
+    "driver and libraries": "#57606a",
+    "gaps": "#afb8c1",
 }
 
 
@@ -51,10 +52,10 @@ def stacked_bars(bars: dict[str, dict[str, float]], room: float = 0.0, title: st
     largest = max(sum(parts.values()) for parts in bars.values())
     scale, unit = (1e9, "GB") if largest > 1e9 else (1e6, "MB")
     figure, axes = plt.subplots(figsize=(9, 1.4 + 0.55 * len(bars)))
-    shown = set()
+    shown, order = set(), {name: place for place, name in enumerate(COLOURS)}
     for row, parts in enumerate(bars.values()):
         left = 0.0
-        for name, size in parts.items():
+        for name, size in sorted(parts.items(), key=lambda part: order.get(part[0], len(order))):
             label = name if name not in shown and size > largest / 200 else None
             axes.barh(row, size / scale, left=left / scale, color=COLOURS.get(name, "#8c959f"), label=label)
             shown |= {name} if label else set()
@@ -116,6 +117,7 @@ class FitTable:
 def length_chart(config: RunConfig, shape: Shape, room: float = 0.0):
     """Memory by tokens per row for 1 to 8 rows, with checkpointing (full lines) and without (dotted). Returns the figure."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     figure, axes = plt.subplots(figsize=(9, 4))
     lengths = [2**i for i in range(6, 14)]
@@ -123,7 +125,7 @@ def length_chart(config: RunConfig, shape: Shape, room: float = 0.0):
         for checkpointing, line in ((True, "-"), (False, ":")):
             changed = replace(config, activation_checkpointing=checkpointing, per_device_train_batch_size=rows)
             sizes = [needed(changed, shape, length=length) / 1e9 for length in lengths]
-            axes.plot(lengths, sizes, line, color=colour, label=f"{rows} rows per step" if checkpointing else None)
+            axes.plot(lengths, sizes, line, color=colour, label=f"rows per step: {rows}" if checkpointing else None)
     if room:
         axes.axhline(room / 1e9, color=RED, linestyle="--")
         axes.text(lengths[0], room / 1e9, f"{room / 1e9:,.0f} GB card", color=RED, va="bottom")
@@ -136,7 +138,9 @@ def length_chart(config: RunConfig, shape: Shape, room: float = 0.0):
         ylabel="GB",
         title="full: checkpointing, dotted: none",
     )
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     plt.close(figure)
@@ -192,7 +196,7 @@ def sliders(config: RunConfig, shape: Shape, room: float = 0.0):
     def draw(change=None):
         changed = replace(config, **{name: control.value for name, control in controls.items()})
         png = io.BytesIO()
-        stacked_bars({"chosen": as_bar(step_parts(changed, shape))}, room).savefig(png, format="png", dpi=80)
+        stacked_bars({"chosen": as_bar(step_parts(changed, shape))}, room).savefig(png, format="png", dpi=80, bbox_inches="tight")
         picture.value = png.getvalue()
         told.value = f"With driver and gaps: {human_bytes(needed(changed, shape))}"
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from helpers.config import RunConfig
 
 TILE_TOKENS, TILE_WORDS = 4096, 32768  # TRL 1.16 computes its loss in tiles of at most this size
+# Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
+LIBRARIES = 500_000_000
 QUANT_BLOCK, CONSTANTS_BLOCK = 64, 256  # bitsandbytes: weights per constant, constants per second-level constant
 
 # architectures whose feed-forward part has two linear maps, not three
@@ -47,11 +49,12 @@ class Shape:
         text = model_config.get("text_config") or model_config
 
         def get(*names, default=None):
-            value = next((text[name] for name in names if text.get(name) is not None), default)
+            name = next((name for name in names if text.get(name) is not None), names[0])
+            value = default if text.get(name) is None else text[name]
             if value is None:
-                raise ValueError(f"config.json has no {names[0]}: this is not the config of a language model.")
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 < value < 10**7:
-                raise ValueError(f"config.json says {names[0]}={value!r}, which no model has: check the file.")
+                raise ValueError(f"config.json has no {name}: this is not the config of a language model.")
+            if type(value) is not int or not 0 < value < 10**7:
+                raise ValueError(f"config.json says {name}={value!r}, which is no size of a model: check the file.")
             return value
 
         hidden, heads = get("hidden_size", "n_embd", "d_model"), get("num_attention_heads", "n_head", "n_heads")
@@ -138,12 +141,13 @@ def adapter_parts(config: RunConfig, shape: Shape) -> list[Part]:
 
 def optimizer_bytes(config: RunConfig, size: int) -> tuple[float, str]:
     """Bytes of optimizer state per trained number, and why."""
+    paged = "; a full card may page them out" if "paged" in config.optim else ""
     if "8bit" in config.optim:
-        return 2 * (1 + 4 / 256), "two running means per number, 1 byte each, and a constant per 256"
+        return 2 * (1 + 4 / 256), f"two running means per number, 1 byte each, and a constant per 256{paged}"
     if "adamw_torch" in config.optim:
         return 2 * size, f"two running means per number, {size} bytes each, as the adapter itself"
     if "adamw" in config.optim:
-        return 8, "two running means per number, 4 bytes each"
+        return 8, f"two running means per number, 4 bytes each{paged}"
     return 8, f"not known for {config.optim}: counted as AdamW, 8 bytes per number"
 
 
@@ -244,6 +248,7 @@ def other_moments(config: RunConfig, shape: Shape) -> list[Part]:
     tokens = config.per_device_eval_batch_size * config.max_length
     widest = 2 * tokens * (3 * shape.intermediate + 4 * shape.hidden)
     logits = loss_part(config, shape, tokens).bytes
+    largest = max(i * o for i, o in {**shape.attention, **shape.feed_forward}.values())
     return [
         Part(
             "evaluation",
@@ -252,7 +257,7 @@ def other_moments(config: RunConfig, shape: Shape) -> list[Part]:
         ),
         Part(
             "merge",
-            3 * config.merge_shard_gb * 1e9,
-            "about three weight files: read, changed in float32 piece by piece, written",
+            LIBRARIES + min(config.merge_shard_gb * 1e9, 2 * shape.parameters) + 2 * 4 * largest,
+            "in the machine's own memory: libraries, one weight file, two float32 copies of the largest linear map",
         ),
     ]

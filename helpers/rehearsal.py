@@ -42,17 +42,20 @@ class Rehearsal:
         steps = config.max_steps if config.max_steps > 0 else config.num_train_epochs * passes / rows
         times = 2 + int(steps // config.eval_steps)  # before the first step and after the last as well
         evaluations = times * sum(self.eval_lengths) / self.eval_speed if self.eval_speed else 0.0
-        return {"training": training / 3600, "evaluations": evaluations / 3600, "merge": self.merge_seconds / 3600}
+        merges = 2 if config.merge_method == "auto" and config.load_in_4bit else 1  # auto tries both ways
+        seconds = {"training": training, "evaluations": evaluations, "merge": merges * self.merge_seconds}
+        return {part: time / 3600 for part, time in seconds.items()}
 
 
 def rehearse(config: RunConfig) -> Rehearsal:
     """Run the whole series in small; whatever fails here would have failed later, with its own error."""
-    done = []
+    done, seconds = [], {}
 
     def act(step: str, call, told):
         start = time.perf_counter()
         result = call()
-        done.append({"step": step, "seconds": round(time.perf_counter() - start, 1), "result": told(result)})
+        seconds[step] = time.perf_counter() - start
+        done.append({"step": step, "seconds": round(seconds[step], 1), "result": told(result)})
         return result
 
     runs_root().mkdir(parents=True, exist_ok=True)
@@ -75,7 +78,7 @@ def rehearse(config: RunConfig) -> Rehearsal:
         model = None
         act("merge", lambda: _merge(config, run), _size)
     lengths = [[len(ids) for ids in part["input_ids"]] for part in (rows, held_out)]
-    return Rehearsal(done, pace, eval_speed, done[-1]["seconds"], peak, *lengths)
+    return Rehearsal(done, pace, eval_speed, seconds["merge"], peak, *lengths)
 
 
 def _data(config: RunConfig, run: RunDir):

@@ -133,11 +133,11 @@ class RunDir:
     def save_config(self, config: RunConfig) -> None:
         """Write config.json. Recorded revisions stay when `config` has the same model or data set and names none.
 
-        Raises ValueError when a training with other settings already lies here.
+        Raises ValueError when a training with other settings already lies here, or is under way.
         """
         if self.config_json.exists():
             stored = self._stored_config()
-            if self.adapter.exists() or any(self.trainer.glob("checkpoint-*")):
+            if self.adapter.exists() or any(self.trainer.glob("checkpoint-*")) or self.lock_owner():
                 self._refuse_other_training(stored, config)
             same = [n for n, source in RECORDED.items() if getattr(stored, source) == getattr(config, source)]
             config = replace(config, **{name: getattr(stored, name) for name in same if not getattr(config, name)})
@@ -156,7 +156,7 @@ class RunDir:
         return RunConfig.from_json(self.config_json.read_text(encoding="utf-8"))
 
     def load_config(self, **overrides) -> RunConfig:
-        """config.json as 03 wrote it, with explicit overrides on top; each one that differs is printed.
+        """config.json as 00 or 03 wrote it, with explicit overrides on top; each one that differs is printed.
 
         An override of model_id or dataset_id drops the revision that was recorded for the old one.
         Raises FileNotFoundError when 03 has not run, ValueError for a bad override.

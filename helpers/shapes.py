@@ -40,14 +40,24 @@ SHAPES = {
 def model_config(config: RunConfig) -> dict:
     """The config.json of config.model_id as a dict: bundled list first, then its folder, then the hub (a few kB).
 
-    Raises ValueError for a hub model that does not exist or is gated, ConnectionError without a network.
+    Raises ValueError for a hub model that does not exist or is gated, or a broken file; ConnectionError without a network.
     """
     if config.model_id in SHAPES:
         return SHAPES[config.model_id]
     source = resolve_model(config.model_id)
     if Path(source).is_dir():
-        return json.loads((Path(source) / "config.json").read_text(encoding="utf-8"))
+        return _read(Path(source) / "config.json")
     return _from_hub(source, hub_revision(config.model_revision))
+
+
+def _read(path: Path) -> dict:
+    try:
+        numbers = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # not JSON, or not even text
+        raise ValueError(f"{path} cannot be read as JSON ({error}): download it again.") from None
+    if not isinstance(numbers, dict):
+        raise ValueError(f"{path} holds a {type(numbers).__name__}, not the settings of a model: download it again.")
+    return numbers
 
 
 def _from_hub(model_id: str, revision: str) -> dict:
@@ -60,7 +70,7 @@ def _from_hub(model_id: str, revision: str) -> dict:
     )
 
     try:
-        return json.loads(Path(hf_hub_download(model_id, "config.json", revision=revision)).read_text(encoding="utf-8"))
+        path = hf_hub_download(model_id, "config.json", revision=revision)
     except GatedRepoError:
         raise ValueError(
             f"model_id={model_id!r} is gated: ask for access at https://huggingface.co/{model_id} and log in "
@@ -75,3 +85,4 @@ def _from_hub(model_id: str, revision: str) -> dict:
         raise ValueError(
             f"model_id={model_id!r} has no config.json on the hub: check the spelling, or log in if it is private."
         ) from None
+    return _read(Path(path))

@@ -22,6 +22,8 @@ from torch.utils._pytree import tree_leaves
 
 from helpers.config import RunConfig
 
+MOST_TOKENS = 2**20  # in one step: beyond, the loss in tiles takes minutes and no card is large enough
+
 
 @dataclass(frozen=True)
 class Simulated:
@@ -102,10 +104,12 @@ def simulate(
 
     `gpu` True follows what a GPU runs (fused dropout, TRL's Triton loss), False what a CPU runs (`LeanTrainer`'s loss,
     whose logits grow with the share of `labelled` tokens).
-    Raises NotImplementedError, with the reason, for an architecture that cannot be run this way.
+    Raises NotImplementedError, with the reason, for an architecture that cannot be run this way, or absurdly many tokens.
     """
     start = time.perf_counter()
     batch, length = batch or config.per_device_train_batch_size, length or config.max_length
+    if batch * length > MOST_TOKENS:
+        raise NotImplementedError(f"{batch:,} rows of {length:,} tokens are too many to simulate.")
     rows, columns = (1, batch * length) if config.packing else (batch, length)
     life = StorageLife(_text_config(model_config)["vocab_size"])
     try:

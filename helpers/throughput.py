@@ -170,20 +170,20 @@ class Speed:
 def speed(card: Gpu, config: RunConfig, shape: Shape) -> Speed | None:
     """What `card` should train at; None below 10^9 parameters, where only a measurement helps.
 
-    From the slowest share of its peak that anyone published to the fastest for this card (for any, where there is none):
-    programs differ more than cards. Figures of passes under 1,024 tokens count only for such passes.
+    From the slowest share of its peak that anyone published to the fastest for this card, since programs differ more than
+    cards; a card with fewer than two figures takes the fastest of all. Figures of passes under 1,024 tokens count only
+    for such passes.
     """
     if shape.parameters < SMALLEST:
         return None
     full = config.per_device_train_batch_size * config.max_length >= FULL_PASS
     figures = [figure for figure in FIGURES if figure.rows * figure.length >= FULL_PASS or not full]
     own = [figure for figure in figures if figure.gpu == card.name]
-    low, high = min(map(used_share, figures)), max(map(used_share, own or figures))
+    low, high = min(map(used_share, figures)), max(map(used_share, own if len(own) > 1 else figures))
     adapter = adapter_parameters(config, shape)
     operations = operations_per_token(shape, config.max_length, adapter, config.activation_checkpointing)
     fastest = card.peak * 1e12 / operations
-    whose = "published for this card" if own else "estimate, published for other cards"
-    basis = f"{low:.0%} to {high:.0%} of its peak: {whose}"
+    basis = f"{low:.0%} to {high:.0%} of its peak; figures for this card: {len(own) or 'none'}"
     return Speed(low * (1 - SPREAD) * fastest, high * (1 + SPREAD) * fastest, basis)
 
 

@@ -49,6 +49,9 @@ def test_trained_run_is_not_overwritten_with_other_settings(run):
     with pytest.raises(ValueError, match="lora_r 8 -> 64.*QLORA_RUN_NAME"):
         run.save_config(RunConfig.load("tiny", lora_r=64))
     assert run.config_json.read_text() == before
+    run.adapter.rmdir()
+    with run.lock("training"), pytest.raises(ValueError, match="lora_r 8 -> 64"):  # under way, no checkpoint yet
+        run.save_config(RunConfig.load("tiny", lora_r=64))
 
 
 def test_03_starts_from_what_00_wrote_and_says_each_difference(run, capsys):
