@@ -120,7 +120,7 @@ class Tally:
 
 def _write_conversations(path: Path, rows, form: Format, config: RunConfig, read, drops, repairs) -> array:
     """Write every usable conversation once, one per line, counting as it goes; returns the key of each line."""
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     keys, seen = array("Q"), set()
     with path.open("w", encoding="utf-8") as file:
@@ -153,7 +153,7 @@ def _held_out_limit(keys: array, config: RunConfig) -> int:
 
 def _write_parts(everything: Path, train: Path, held_out: Path, keys: array, limit: int, drops) -> dict[str, int]:
     """Split the lines of `everything` by their keys; a held-out one that is nearly a training one is dropped."""
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     with everything.open(encoding="utf-8") as lines:
         held = [json.loads(line) for key, line in zip(keys, lines, strict=True) if key <= limit]

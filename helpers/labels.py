@@ -43,7 +43,7 @@ def encode_rows(rows: list[dict], tokenizer, config: RunConfig):
 
 def encoded(rows: list[dict], tokenizer, answer_only: bool = True) -> Iterator[dict | None]:
     """Each of `rows` as {"input_ids", "labels"} in full length; None where the chat template changes its text."""
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     with tqdm(total=len(rows), desc="tokenising", unit=" rows", delay=5) as progress:
         for start in range(0, len(rows), BATCH):

@@ -20,9 +20,12 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
 
     model = load_base_model(config, four_bit=False)
     if method == "dequantised-base":
-        for name in read_skeleton(config).quantised:
-            weight = model.get_submodule(name).weight
-            weight.data = through_4bit(weight.data, config)
+        skeleton = read_skeleton(config)
+        for name in skeleton.quantised:
+            weight, turned = model.get_submodule(name).weight, skeleton.kinds[name] == "Conv1D"
+            rows = weight.data.T.contiguous() if turned else weight.data  # 4-bit layers keep it as (out, in)
+            rows = through_4bit(rows, config)
+            weight.data = rows.T.contiguous() if turned else rows
     model = load_adapter(model, adapter)
     if not hasattr(model.base_model, "merge_and_unload"):
         raise ValueError(f"An adapter of kind {model.peft_type} has no merged form: push the adapter instead.")

@@ -34,8 +34,11 @@ def quantization_config(config: RunConfig):
     )
 
 
-def attention(config: RunConfig) -> str:
-    """The attention kernel: config's own, or for "auto" FlashAttention 2 where installed and supported, else sdpa."""
+def attention(config: RunConfig) -> str | None:
+    """The attention kernel: config's own, or for "auto" FlashAttention 2 where installed and supported, else None.
+
+    None leaves it to transformers: sdpa for the models that can use it, eager for the others (Gemma 2).
+    """
     import torch
     from transformers.utils import is_flash_attn_2_available
 
@@ -43,7 +46,7 @@ def attention(config: RunConfig) -> str:
         return config.attn_implementation
     # FlashAttention needs a GPU of compute capability 8.0; not run on a GPU yet
     usable = is_flash_attn_2_available() and torch.cuda.get_device_capability()[0] >= 8
-    return "flash_attention_2" if usable else "sdpa"
+    return "flash_attention_2" if usable else None
 
 
 def device_map() -> dict:

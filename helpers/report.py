@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass, field
 
 GREEN, RED, GREY, BLUE, ORANGE = "#1a7f37", "#cf222e", "#6e7781", "#0969da", "#bc4c00"
@@ -30,8 +31,9 @@ class Table:
             "<tr>" + "".join(f'<td style="{style}">{_html_cell(row.get(name, ""))}</td>' for name in names) + "</tr>"
             for row in self.rows
         )
-        caption = f'<caption style="text-align:left;padding:4px 12px">{html.escape(self.caption)}</caption>'
-        return f"<table>{caption if self.caption else ''}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        # not a <caption>: that is never wider than its table, so a long one stood in a column of single words
+        caption = f'<div style="padding:4px 12px;color:{GREY}">{html.escape(self.caption)}</div>'
+        return f"{caption if self.caption else ''}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def __repr__(self) -> str:
         names = self._names()
@@ -54,7 +56,8 @@ def _text(value) -> str:
 
 
 def _html_cell(value) -> str:
-    text = html.escape(_text(value))
+    # a long run without a blank (a model that repeats one sign) may be broken, or it pushes the other columns off the page
+    text = html.escape(re.sub(r"(\S{30})", "\\1\0", _text(value))).replace("\0", "<wbr>")
     if value is True or value is False:
         return f'<b style="color:{GREEN if value else RED};white-space:nowrap">{text}</b>'
     return text

@@ -101,7 +101,7 @@ def voting_widget(run: RunDir, pairs: list[dict]):
 
 
 def _pair_html(pair: dict, number: int, total: int) -> str:
-    style = "flex:1;white-space:pre-wrap;border:1px solid #d1d9e0;border-radius:6px;padding:12px;line-height:1.6"
+    style = "flex:1;min-width:0;overflow-wrap:anywhere;white-space:pre-wrap;border:1px solid #d1d9e0;border-radius:6px;padding:12px;line-height:1.6"
     boxes = "".join(f'<div style="{style}"><b>{name}</b>\n{html.escape(pair[name])}</div>' for name in ("A", "B"))
     asked = html.escape(pair["prompt"])
     return f"<p>{number + 1} of {total}: <b>{asked}</b></p><div style='display:flex;gap:16px'>{boxes}</div>"

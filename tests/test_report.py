@@ -9,6 +9,12 @@ def test_table_escapes_strangers_text():
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
+def test_a_long_run_may_be_broken_and_a_short_one_may_not():
+    page = Table([{"reply": "<" * 70 + " 짧은 답"}])._repr_html_()
+    assert "&lt;" * 30 + "<wbr>" + "&lt;" * 30 + "<wbr>" + "&lt;" * 10 + " 짧은 답" in page
+    assert "<wbr>" not in Table([{"model": "dequantised-base"}])._repr_html_()
+
+
 def test_table_as_text_is_aligned():
     text = repr(Table([{"name": "disk", "ok": True}, {"name": "RAM", "ok": False}]))
     assert text.splitlines() == ["name  ok", "disk  ok", "RAM   no"]
