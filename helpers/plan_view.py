@@ -196,7 +196,9 @@ def sliders(config: RunConfig, shape: Shape, room: float = 0.0):
     def draw(change=None):
         changed = replace(config, **{name: control.value for name, control in controls.items()})
         png = io.BytesIO()
-        stacked_bars({"chosen": as_bar(step_parts(changed, shape))}, room).savefig(png, format="png", dpi=80, bbox_inches="tight")
+        stacked_bars({"chosen": as_bar(step_parts(changed, shape))}, room).savefig(
+            png, format="png", dpi=80, bbox_inches="tight"
+        )
         picture.value = png.getvalue()
         told.value = f"With driver and gaps: {human_bytes(needed(changed, shape))}"
 
