@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from helpers.config import RunConfig, local_path
@@ -20,12 +21,26 @@ def is_interactive() -> bool:
 def needs_hub(config: RunConfig) -> list[str]:
     """What of the run comes from or goes to the hub: any of "model", "data set", "push"."""
     needs = {
-        "model": not config.model_id.startswith(("pip:", "build:"))
-        and resolve_model(config.model_id) == config.model_id,
+        "model": local_path(config.model_id) is None and resolve_model(config.model_id) == config.model_id,
         "data set": local_path(config.dataset_id) is None,
         "push": config.push != "none",
     }
     return [name for name, needed in needs.items() if needed]
+
+
+@contextlib.contextmanager
+def login_errors():
+    """Makes one sentence (RuntimeError) of what `notebook_login` raises when the hub does not answer."""
+    import httpx2
+    from huggingface_hub.errors import DeviceCodeError, OfflineModeIsEnabled
+
+    try:
+        yield
+    except (DeviceCodeError, OfflineModeIsEnabled, httpx2.HTTPError) as error:
+        raise RuntimeError(
+            f"The hub cannot be asked for a login ({type(error).__name__}): check the network, and that HF_HUB_OFFLINE "
+            "is not set; or set HF_TOKEN; or give a local folder as model_id."
+        ) from None
 
 
 def hub_status(config: RunConfig) -> str:

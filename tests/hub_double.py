@@ -303,7 +303,7 @@ ROUTES = [
     (("POST",), rf"/{REPO}\.git/info/lfs/objects/batch", _Handler.lfs_batch),
     (("PUT",), "/lfs/(?P<oid>[0-9a-f]{64})", _Handler.lfs_put),
     (("POST",), "/lfs/verify", _Handler.lfs_verify),
-    (("GET",), f"/api/models/{REPO}/auth-check", _Handler.auth_check),
+    (("GET",), f"/api/(models|datasets)/{REPO}/auth-check", _Handler.auth_check),
     (("GET",), f"/api/(models|datasets)/{REPO}/tree/(?P<revision>[^/]+)(/(?P<folder>.*))?", _Handler.tree),
     (("GET",), f"/api/(models|datasets)/{REPO}(/revision/(?P<revision>[^/]+))?", _Handler.info),
     (("GET", "HEAD"), f"(/datasets)?/{REPO}/resolve/(?P<revision>[^/]+)/(?P<name>.+)", _Handler.resolve),

@@ -5,7 +5,7 @@ import sys
 import nbformat
 import pytest
 
-from helpers.accounts import hub_status, model_access, needs_hub, tracking_status
+from helpers.accounts import hub_status, login_errors, model_access, needs_hub, tracking_status
 from helpers.config import RunConfig
 from tests.conftest import ROOT
 from tests.hub_double import HubDouble
@@ -38,7 +38,8 @@ def test_interactive_only_where_a_person_can_answer(allow_stdin):
     assert "".join(told).strip() == str(allow_stdin)
 
 
-def test_what_the_presets_need():
+def test_what_the_presets_need(tiny_model):
+    assert needs_hub(RunConfig.load("tiny", model_id=tiny_model)) == []  # a folder, by its full path
     assert needs_hub(RunConfig.load("tiny")) == needs_hub(RunConfig.load("demo")) == []
     assert needs_hub(RunConfig.load("llama2-7b", push="adapter")) == ["model", "data set", "push"]
 
@@ -46,6 +47,14 @@ def test_what_the_presets_need():
 def test_no_token_and_none_needed_goes_on(no_token):
     assert hub_status(RunConfig.load("tiny")) == "No Hugging Face token here. Needed from the hub: nothing, go on."
     assert "nothing to ask for" in model_access(RunConfig.load("tiny"))
+
+
+def test_a_login_without_a_hub_is_one_sentence(no_token):
+    from huggingface_hub import notebook_login
+
+    told = "The hub cannot be asked for a login .OfflineModeIsEnabled.*set HF_TOKEN"
+    with pytest.raises(RuntimeError, match=told), login_errors():
+        notebook_login()
 
 
 def test_push_without_a_token_stops(no_token):
@@ -107,6 +116,16 @@ def ask(question, hub, kind, tmp_path, **variables):
 )
 def test_the_hub_answers_in_one_sentence(hub, tmp_path, question, kind, model, told):
     assert told in ask(question, hub, kind, tmp_path, QLORA_MODEL_ID=model)
+
+
+def test_the_data_set_is_asked_for_too(hub, tmp_path):
+    for data, told in (
+        ("meta/open", "You may download meta/open."),
+        ("meta/gated", "PermissionError: meta/gated is gated: log in, ask for access at http://"),
+        ("meta/nowhere", "ValueError: dataset_id='meta/nowhere' is not on the hub"),
+    ):
+        answer = ask("data_access", hub, "read", tmp_path, QLORA_DATASET_ID=data)
+        assert told in answer and ("gated" not in data or f"/datasets/{data}" in answer)
 
 
 def test_a_run_that_pushes_needs_a_token_that_may_write(hub, tmp_path):
