@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import pad
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTTrainer
@@ -29,7 +29,7 @@ class LeanTrainer(SFTTrainer):
             logits = model(**rest, use_cache=False).logits  # (labelled tokens, vocabulary)
         finally:
             hook.remove()
-        total = cross_entropy(logits.float(), targets[labelled], reduction="sum")
+        total = SumOfLosses.apply(logits, targets[labelled])
         if num_items_in_batch is None:
             return total / labelled.sum().clamp(min=1)
         # the count is that of all processes, over whose gradients the average is taken
@@ -54,6 +54,32 @@ class LeanTrainer(SFTTrainer):
         lengths = [len(ids) for ids in rows["input_ids"]]
         per_process = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return ByLength(lengths, per_process * self.args.world_size, self)
+
+
+class SumOfLosses(torch.autograd.Function):
+    """Cross entropy of `logits` (tokens, vocabulary) and `targets` (tokens,), summed, nats; exact, in little memory.
+
+    The gradient is known as soon as the loss is: softmax - 1 at the target. It takes the place of the logits, `ROWS`
+    tokens at a time, so no float32 copy of all of them is ever made. Afterwards the logits cannot be used.
+    """
+
+    ROWS = 64
+
+    @staticmethod
+    def forward(ctx, logits, targets):
+        total = torch.zeros((), device=logits.device)
+        for part, wanted in zip(logits.split(SumOfLosses.ROWS), targets.split(SumOfLosses.ROWS), strict=True):
+            scores = part.float().log_softmax(-1)
+            total -= scores.gather(1, wanted[:, None]).sum()
+            if ctx.needs_input_grad[0]:
+                part.copy_(scores.exp_().scatter_add_(1, wanted[:, None], scores.new_full((len(wanted), 1), -1.0)))
+        ctx.gradient = logits
+        return total
+
+    @staticmethod
+    def backward(ctx, of_total):
+        gradient, ctx.gradient = ctx.gradient, None  # let go of it: the layers' gradients need the room
+        return gradient.mul_(of_total), None
 
 
 class ByLength(Sampler):

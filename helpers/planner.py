@@ -13,6 +13,7 @@ from helpers.config import RunConfig
 TILE_TOKENS, TILE_WORDS = 4096, 32768  # TRL 1.16 computes its loss in tiles of at most this size
 # Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
 LIBRARIES = 500_000_000
+LOSS_ROWS = 64  # tokens whose loss is computed at once on a CPU (lean_trainer.SumOfLosses)
 QUANT_BLOCK, CONSTANTS_BLOCK = 64, 256  # bitsandbytes: weights per constant, constants per second-level constant
 
 # architectures whose feed-forward part has two linear maps, not three
@@ -176,10 +177,9 @@ def loss_part(config: RunConfig, shape: Shape, tokens: int, gpu: bool = True, la
         how = f"a tile of {rows:,} x {TILE_WORDS:,} logits in 16 bits, and the gradient of the last layer"
         return Part("loss", 2 * rows * TILE_WORDS + hidden, how)
     count = int(labelled * tokens)
-    how = (
-        f"{count:,} labelled tokens x {shape.vocabulary:,} words x 3 float32 copies, and the gradient of the last layer"
-    )
-    return Part("loss", 12 * count * shape.vocabulary + hidden, how)
+    block = 2 * 4 * min(count, LOSS_ROWS)  # two float32 copies of so many tokens at a time
+    how = f"{count:,} labelled tokens x {shape.vocabulary:,} words in 16 bits, and the gradient of the last layer"
+    return Part("loss", (2 * count + block) * shape.vocabulary + hidden, how)
 
 
 def full_logits_bytes(shape: Shape, tokens: int) -> int:

@@ -182,13 +182,15 @@ def tiled_loss(model, inputs: dict) -> torch.Tensor:
 
 def lean_loss(model, inputs: dict, labelled: float) -> torch.Tensor:
     """The loss of `LeanTrainer` on a CPU: the head works on the labelled positions only, all of them at once."""
+    from helpers.lean_trainer import SumOfLosses
+
     count = max(int(inputs["input_ids"].numel() * labelled), 1)
     head = model.get_output_embeddings()
     hook = head.register_forward_pre_hook(lambda module, args: (args[0].flatten(0, 1)[:count].clone(),))
     logits = model(**inputs, use_cache=False).logits
     hook.remove()
     targets = torch.ones(count, dtype=torch.long)
-    return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum") / count
+    return SumOfLosses.apply(logits, targets) / count
 
 
 def skeleton(config: RunConfig, model_config: dict):
@@ -203,7 +205,8 @@ def skeleton(config: RunConfig, model_config: dict):
     from helpers.quantization import compute_dtype, keep_gradients, quantization_config
 
     kind = {key: value for key, value in model_config.items() if key not in ("model_type", "quantization_config")}
-    attention = "eager" if config.attn_implementation == "eager" else "sdpa"  # FlashAttention needs as much as sdpa
+    # None: sdpa, or eager for a model without it; FlashAttention needs as much as sdpa
+    attention = "eager" if config.attn_implementation == "eager" else None
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(
             AutoConfig.for_model(model_config["model_type"], **kind),
@@ -306,7 +309,7 @@ def quiet():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = logging.root.manager.disable
-        logging.disable(logging.WARNING)
+        logging.disable(logging.ERROR)  # an error is raised as well
         try:
             yield
         finally:
