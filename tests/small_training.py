@@ -1,6 +1,7 @@
-"""A training of seconds, put together as in notebook 04: python -m tests.small_training RUN_FOLDER [--die-in-save STEP]"""
+"""A training of seconds, put together as in notebook 04: python -m tests.small_training RUN_FOLDER [--die-in-save STEP | --fill-disk-in-save STEP]"""
 
 import argparse
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -79,9 +80,10 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
 def train(run: RunDir, config: RunConfig = CONFIG, **changes):
     """Train to the end, or go on from the newest whole checkpoint; then save the adapter, as notebook 04 does."""
     from helpers.checkpoints import is_last, newest_complete
+    from helpers.training import failures_explained
 
     trainer = build(run, config, **changes)
-    with run.lock("training"):
+    with run.lock("training"), failures_explained(run):
         checkpoint = newest_complete(run.trainer)
         if checkpoint and is_last(checkpoint):
             trainer.load_trained(checkpoint)
@@ -92,27 +94,46 @@ def train(run: RunDir, config: RunConfig = CONFIG, **changes):
     return trainer
 
 
-def die_in_save(step: int) -> None:
-    """Kill this process, as kill -9 does, when half of the optimizer's state of `step` is written."""
+def in_save(step: int, act) -> None:
+    """Call `act(save, value, path)` in place of torch.save for the optimizer's state of `step`."""
     import torch
 
     save = torch.save
 
-    def half(value, path):
-        save(value, path)
+    def instead(value, path):
         if str(path).endswith(f"checkpoint-{step}/optimizer.pt"):
-            os.truncate(path, os.path.getsize(path) // 2)
-            os.kill(os.getpid(), signal.SIGKILL)
+            act(save, value, path)
+        else:
+            save(value, path)
 
-    torch.save = half
+    torch.save = instead
+
+
+def die(save, value, path) -> None:
+    """Write half of the file, then kill this process as kill -9 does."""
+    save(value, path)
+    os.truncate(path, os.path.getsize(path) // 2)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fill_disk(save, value, path) -> None:
+    """As another program would: take all the space that is left, then go on with the save."""
+    filler = Path(path).parents[2] / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    save(value, path)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--die-in-save", type=int)
+    parser.add_argument("--fill-disk-in-save", type=int)
     options = parser.parse_args()
     if options.die_in_save:
-        die_in_save(options.die_in_save)
+        in_save(options.die_in_save, die)
+    if options.fill_disk_in_save:
+        in_save(options.fill_disk_in_save, fill_disk)
     options.folder.mkdir(parents=True, exist_ok=True)
     train(RunDir(options.folder))

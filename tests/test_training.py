@@ -137,6 +137,42 @@ def test_a_full_disk_stops_before_the_save(tmp_path, monkeypatch):
     assert fault(run.trainer / "checkpoint-3") is None and not run.lock_file.exists()
 
 
+SMALL_DISK = """
+mount -t tmpfs -o size={size} tmpfs {folder} && mkdir {folder}/run && cd {root}
+{python} -m tests.small_training {folder}/run --fill-disk-in-save 9
+echo "exit status $?"
+rm {folder}/run/filler
+{python} -m tests.small_training {folder}/run && cp -r {folder}/run {out}
+"""
+
+
+def test_a_disk_that_fills_inside_a_save_stops_cleanly_and_goes_on_exactly(whole, tmp_path):
+    """On a real small file system: another program takes the last byte while checkpoint 9 is being written."""
+    (tmp_path / "disk").mkdir()
+    names = {"folder": tmp_path / "disk", "root": ROOT, "python": sys.executable, "out": tmp_path / "saved"}
+    script = SMALL_DISK.format(**names, size=4 * training.checkpoint_bytes(build(RunDir(tmp_path)).model))
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "bash", "-c", script], capture_output=True, text=True
+    )
+    assert "OSError: The disk ran full while a file was written at" in done.stderr, done.stderr[-2000:]
+    assert "It goes on from checkpoint-6, which is whole." in done.stderr and "exit status 1" in done.stdout
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Skipped checkpoint-9: its save did not finish." in done.stdout
+    assert_same_training(RunDir(tmp_path / "saved"), whole)
+
+
+def test_a_gpu_that_fails_is_named_with_the_checkpoint(tmp_path):
+    with (
+        pytest.raises(
+            RuntimeError, match=r"The GPU stopped answering \(CUDA error: unspecified launch failure\): .* step 0"
+        ),
+        training.failures_explained(RunDir(tmp_path)),
+    ):
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure\nmore lines")
+    with pytest.raises(ValueError, match="something else"), training.failures_explained(RunDir(tmp_path)):
+        raise ValueError("something else")
+
+
 def test_a_broken_loss_stops_and_is_not_saved(tmp_path, monkeypatch):
     run = new_run(tmp_path / "nan")
     trainer = build(run, logging_steps=100)
