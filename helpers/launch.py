@@ -20,13 +20,15 @@ from helpers.report import human_time
 from helpers.runs import RunDir, read_jsonl, write_atomic, write_json
 
 NOTEBOOK = PROJECT_ROOT / "notebooks" / "04_qlora_training.ipynb"
+FSDP = PROJECT_ROOT / "accelerate_fsdp_qlora.yaml"
 
 
-def start(run: RunDir, config: RunConfig, processes: int = 1, then: str = "") -> int:
+def start(run: RunDir, config: RunConfig, processes: int = 1, sharded: bool = False, then: str = "") -> int:
     """Run notebook 04 on `run` in a session of its own and give its process id; the log is launch.log in the run directory.
 
-    With `processes` > 1 its code runs as a script under `accelerate launch`, one process per GPU. `then` is a shell
-    command run when the training has ended well, such as `runpodctl stop pod $RUNPOD_POD_ID`.
+    With `processes` > 1 its code runs as a script under `accelerate launch`, one process per GPU: each holds the whole
+    model (DDP), or with `sharded` a part of it (FSDP, for a model larger than one card). `then` is a shell command run
+    when the training has ended well, such as `runpodctl stop pod $RUNPOD_POD_ID`.
     Raises RuntimeError when the run is already being trained.
     """
     if owner := running(run) or run.lock_owner():
@@ -36,7 +38,9 @@ def start(run: RunDir, config: RunConfig, processes: int = 1, then: str = "") ->
         )
     run.require(run.config_json, produced_by="03_data_preview.ipynb")
     variables = {"QLORA_PRESET": config.preset, "QLORA_RUN_NAME": run.path.name, "QLORA_RUNS_DIR": str(run.path.parent)}
-    command = f"{_quoted(_command(run, config, processes))}{f' && {then}' if then else ''}; echo $? > launch.exit"
+    command = (
+        f"{_quoted(_command(run, config, processes, sharded))}{f' && {then}' if then else ''}; echo $? > launch.exit"
+    )
     (run.path / "launch.exit").unlink(missing_ok=True)
     with (run.path / "launch.log").open("a") as log:
         process = subprocess.Popen(
@@ -110,13 +114,19 @@ def notebook_script(notebook: Path) -> str:
     return "\n\n\n".join(f"# %%\n{source}" for source in code) + "\n"
 
 
-def _command(run: RunDir, config: RunConfig, processes: int) -> list[str]:
+def _command(run: RunDir, config: RunConfig, processes: int, sharded: bool) -> list[str]:
     if processes == 1:
         return [sys.executable, "-m", "helpers.launch", config.preset]
     script = run.path / "04_qlora_training.py"
     write_atomic(script, notebook_script(NOTEBOOK))
-    launch = f"-m accelerate.commands.launch --multi_gpu --num_machines 1 --num_processes {processes}"
-    return [sys.executable, *launch.split(), "--mixed_precision", "no", "--dynamo_backend", "no", str(script)]
+    return [sys.executable, *launch_options(processes, sharded), str(script)]
+
+
+def launch_options(processes: int, sharded: bool = False) -> list[str]:
+    """The part of an `accelerate launch` command between Python and the script."""
+    how = ["--config_file", str(FSDP)] if sharded else "--multi_gpu --mixed_precision no --dynamo_backend no".split()
+    where = ["--num_machines", "1", "--num_processes", str(processes), "--main_process_port", "0"]
+    return ["-m", "accelerate.commands.launch", *how, *where]
 
 
 def _state(run: RunDir) -> str:

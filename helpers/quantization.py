@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from helpers.config import RunConfig
 from helpers.models import hub_revision, resolve_model
 
@@ -31,7 +33,20 @@ def quantization_config(config: RunConfig):
         bnb_4bit_quant_type=config.quant_type,
         bnb_4bit_use_double_quant=config.double_quant,
         bnb_4bit_compute_dtype=compute_dtype(config),
+        bnb_4bit_quant_storage=storage_dtype(config),
     )
+
+
+def under_fsdp() -> bool:
+    """True in a process that `accelerate launch` started with an FSDP config: the model is spread over the GPUs."""
+    return os.environ.get("ACCELERATE_USE_FSDP") == "true"
+
+
+def storage_dtype(config: RunConfig):
+    """The dtype that the packed 4-bit weights are stored as: bytes; under FSDP the compute dtype, or they are not spread."""
+    import torch
+
+    return compute_dtype(config) if under_fsdp() else torch.uint8
 
 
 def attention(config: RunConfig) -> str | None:
@@ -49,12 +64,23 @@ def attention(config: RunConfig) -> str | None:
     return "flash_attention_2" if usable else None
 
 
-def device_map() -> dict:
-    """The whole model on this process's device: its own GPU under `accelerate launch`, else GPU 0, else the CPU."""
-    import os
+def liger() -> bool:
+    """True where Liger's fused Triton layers can be used: a GPU is here and the package liger-kernel is installed."""
+    import torch
+    from transformers.utils import is_liger_kernel_available
 
+    return torch.cuda.is_available() and is_liger_kernel_available()  # True: not run on a GPU yet
+
+
+def device_map() -> dict | None:
+    """The whole model on this process's device: its own GPU under `accelerate launch`, else GPU 0, else the CPU.
+
+    None under FSDP, which spreads the model itself.
+    """
     import torch
 
+    if under_fsdp():
+        return None
     return {"": int(os.environ.get("LOCAL_RANK", 0)) if torch.cuda.is_available() else "cpu"}
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from helpers.config import RunConfig
-from helpers.launch import NOTEBOOK, notebook_script
+from helpers.launch import NOTEBOOK, launch_options, notebook_script
 from helpers.runs import RunDir, read_jsonl
 
 # float32 and no dropout: the two differ in the order of sums, and in how the bfloat16 adapter is rounded after it
@@ -36,9 +36,7 @@ def train(trained_run, folder, processes: int) -> list[dict]:
     run.save_config(config)
     script = run.path / "04.py"
     script.write_text(notebook_script(NOTEBOOK))
-    launch = f"-m accelerate.commands.launch --multi_gpu --num_processes {processes} --num_machines 1"
-    launch += " --mixed_precision no --dynamo_backend no --main_process_port 0"
-    command = [sys.executable, *(launch.split() if processes > 1 else []), str(script)]
+    command = [sys.executable, *(launch_options(processes) if processes > 1 else []), str(script)]
     # accelerate starts several processes for GPUs only; told to use the CPU in them, they talk by gloo
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     environment |= {"QLORA_RUNS_DIR": str(folder), "QLORA_RUN_NAME": run.path.name}
