@@ -235,6 +235,7 @@ PRESETS: dict[str, dict] = {
         "logging_steps": 10,
         "eval_steps": 500,
         "save_steps": 200,
+        "sample_steps": 500,
         "max_new_tokens": 256,
         "gpu": "RTX 3090 24 GB",
     },

@@ -70,6 +70,17 @@ def test_a_failure_says_where_to_look(prepared):
     assert not (run.path / "pod-stopped").exists()
 
 
+def test_sharded_start_takes_the_config_file_for_fsdp():
+    """accelerate reads the file and knows every key of it; no GPU is here to run it."""
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    options = launch.launch_options(processes=4, sharded=True)
+    file = options[options.index("--config_file") + 1]
+    config = load_config_from_file(file)
+    assert str(config.distributed_type) == "DistributedType.FSDP" and "--multi_gpu" not in options
+    assert config.fsdp_config["fsdp_use_orig_params"] is False and options[options.index("--num_processes") + 1] == "4"
+
+
 def told(run, config) -> dict:
     return {row["fact"]: row["value"] for row in launch.watch(run, config)}
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from helpers.config import RunConfig
-from helpers.quantization import compute_dtype, keep_gradients, load_base_model, quantization_config
+from helpers.quantization import compute_dtype, device_map, keep_gradients, load_base_model, quantization_config
 
 
 def test_config_object_says_what_the_settings_say():
@@ -58,3 +58,12 @@ def test_the_trap_is_real():
     inputs = torch.ones(4, 128, dtype=torch.bfloat16, requires_grad=True)
     layer.train()(inputs).sum().backward()
     assert inputs.grad is None
+
+
+def test_under_fsdp_the_packed_weights_can_be_spread(monkeypatch):
+    config = RunConfig.load("tiny")
+    assert quantization_config(config).bnb_4bit_quant_storage == torch.uint8
+    assert device_map() == {"": "cpu"}
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert quantization_config(config).bnb_4bit_quant_storage == torch.bfloat16
+    assert device_map() is None
