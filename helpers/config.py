@@ -210,6 +210,7 @@ PRESETS: dict[str, dict] = {
         "max_eval_rows": 48,
         "max_length": 256,
         "lora_dropout": 0.0,
+        "num_train_epochs": 2.0,
         "learning_rate": 1e-3,
         "max_grad_norm": 1.0,
         "sort_by_length": True,
