@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from helpers.config import RunConfig
 from helpers.report import Table, human_bytes
@@ -28,6 +29,7 @@ VARIANTS = {
     "default": {},
     "ours": {"gradient_checkpointing": False, **SORTED},
 }
+WIDE = "wide"  # --model wide: made here, a model of 270 M parameters of which 168 M are its 262,144 words
 
 
 def measure(variant: str, config: RunConfig, folder: str) -> dict:
@@ -97,6 +99,35 @@ def conversations(config: RunConfig) -> list[dict]:
     return [{"messages": [{"role": role, "content": text} for role, text in pair]} for pair in turns]
 
 
+def build_wide_model(folder: Path, data: str) -> str:
+    """A model folder of Gemma-3-270M's shape with random weights, and a tokenizer that knows the words of `data`.
+
+    Speed and memory are those of a trained model of this shape; the losses say only that all variants compute the same.
+    """
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import AutoModelForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<pad>", "<eos>", "<bos>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=12000,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train([data], trainer)
+    names = dict(zip(("pad_token", "eos_token", "bos_token"), special, strict=True))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+    shape = {"hidden_size": 640, "intermediate_size": 2048, "num_hidden_layers": 18, "num_attention_heads": 4}
+    config = Gemma3TextConfig(vocab_size=262_144, num_key_value_heads=1, head_dim=256, **shape)
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+    return str(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="CSV file with columns Q and A")
@@ -111,12 +142,17 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(measure(options.only, config, folder)))
         return
-    command = [sys.executable, "-m", "tests.bench_training", "--data", options.data, "--model", options.model]
+    with tempfile.TemporaryDirectory() as folder:
+        model = build_wide_model(Path(folder), options.data) if options.model == WIDE else options.model
+        compare(options.data, model, options.steps)
+
+
+def compare(data: str, model: str, steps: int) -> None:
+    """Run every variant in a process of its own, and print the table after each."""
+    command = [sys.executable, "-m", "tests.bench_training", "--data", data, "--model", model]
     results = []
     for variant in VARIANTS:
-        done = subprocess.run(
-            [*command, "--steps", str(options.steps), "--only", variant], stdout=-1, text=True, check=True
-        )
+        done = subprocess.run([*command, "--steps", str(steps), "--only", variant], stdout=-1, text=True, check=True)
         results.append(json.loads(done.stdout.splitlines()[-1]))
         print(Table(results), flush=True)
 
