@@ -37,7 +37,7 @@ def test_the_series_on_gpt2(tmp_path, monkeypatch):
     settings = {"model_id": tmp_path / "gpt2", "runs_dir": tmp_path, "max_steps": 4, "eval_steps": 4}
     for name, value in {**settings, "max_rows": 80, "max_eval_rows": 16, "max_new_tokens": 8}.items():
         monkeypatch.setenv(f"QLORA_{name.upper()}", str(value))
-    run = run_notebooks([path for path in series() if path.stem[:2] in ("02", "03", "04", "05", "06")], "tiny")
+    run = run_notebooks([path for path in series() if path.stem[:2] in ("03", "04", "05", "06")], "tiny")
     distance = {name: row["kl"] for name, row in read_receipt(run).items() if name in METHODS}
     # the 4-bit base written out is the model that was trained; quantised with rows and columns exchanged it was not
     assert 0 < 10 * distance["dequantised-base"] < distance["16bit-base"]
