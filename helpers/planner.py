@@ -31,7 +31,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Shape:
-    """The numbers of a config.json that decide the memory; `linears` are (in, out) of one layer's linear maps."""
+    """The numbers of a config.json that decide the memory. With `experts` the closed form is rough: see the simulation."""
 
     hidden: int
     layers: int
@@ -84,9 +84,19 @@ class Shape:
 
     @property
     def linear_parameters(self) -> int:
-        """Parameters of all linear maps inside the layers: what is quantised."""
+        """Parameters of all linear maps inside the layers."""
         attention = sum(i * o for i, o in self.attention.values())
         return self.layers * (attention + self.experts * sum(i * o for i, o in self.feed_forward.values()))
+
+    @property
+    def quantised_parameters(self) -> int:
+        """Parameters that bitsandbytes packs: all linear maps, but for experts.
+
+        transformers 5 keeps the experts of a layer in one tensor, which is no linear map and stays in 16 bits.
+        """
+        if self.experts == 1:
+            return self.linear_parameters
+        return self.layers * sum(i * o for i, o in self.attention.values())
 
     @property
     def other_parameters(self) -> int:
@@ -115,17 +125,21 @@ def adapter_parameters(config: RunConfig, shape: Shape) -> int:
 
 def weight_parts(config: RunConfig, shape: Shape) -> list[Part]:
     """The base model's weights as they lie in memory."""
-    inner, rest = shape.linear_parameters, shape.other_parameters
+    inner = shape.quantised_parameters
+    rest = shape.parameters - inner
     if not config.load_in_4bit:
         return [Part("16-bit weights", 2 * (inner + rest), "2 bytes for every parameter")]
     constants = 4 / QUANT_BLOCK
     if config.double_quant:
         constants = 1 / QUANT_BLOCK + 4 / (QUANT_BLOCK * CONSTANTS_BLOCK)
     how = "1 byte per 64, and 4 bytes per 64 x 256" if config.double_quant else "4 bytes per 64"
+    kept = (
+        "embeddings, output head and norms" if shape.experts == 1 else "all experts, embeddings, output head and norms"
+    )
     return [
         Part("4-bit weights", 0.5 * inner, "half a byte for every parameter of a linear map in the layers"),
         Part("quantisation constants", constants * inner, f"{how} of these parameters"),
-        Part("16-bit weights", 2 * rest, "2 bytes for embeddings, output head and norms, which are not quantised"),
+        Part("16-bit weights", 2 * rest, f"2 bytes for {kept}, which are not quantised"),
     ]
 
 

@@ -91,6 +91,18 @@ def test_adapter_and_weights_are_those_of_the_real_libraries(kind, recipe):
     assert parts["16-bit weights"] == pytest.approx(weights["16-bit weights"], rel=0.01)
 
 
+def test_experts_stay_in_16_bits_as_in_the_real_libraries(recipe):
+    from helpers.simulation import simulate
+
+    numbers = {**SMALL, "model_type": "mixtral", "num_local_experts": 4}
+    config = replace(recipe, lora_dropout=0.0)  # peft wants none on experts
+    parts = simulate(config, numbers, 1, 32).components
+    weights = {part.name: part.bytes for part in weight_parts(config, Shape.of(numbers))}
+    packed = weights["4-bit weights"] + weights["quantisation constants"]
+    assert parts["4-bit weights"] == pytest.approx(packed, rel=0.06)  # code tables, on so little
+    assert parts["16-bit weights"] == pytest.approx(weights["16-bit weights"], rel=0.01)
+
+
 @pytest.mark.parametrize("checkpointing", [True, False])
 def test_closed_form_agrees_with_the_simulation(checkpointing, recipe):
     from helpers.simulation import simulate
