@@ -1,10 +1,13 @@
 """The plan against real memory. Not collected by pytest; tests/test_planner.py runs two of its cases.
 
-    python -m tests.proof_planner              30 small models, real trainings of two steps; 2 to 8 minutes
-    python -m tests.proof_planner --layers 32  Llama-2-7B's shape with random weights; 14 GB of disk, 7 GB of memory
+    python -m tests.proof_planner                         30 small models, real trainings of two steps; 2 to 8 minutes
+    python -m tests.proof_planner --layers 32             Llama-2-7B's shape with random weights: allocated bytes
+    python -m tests.proof_planner --layers 32 --resident  the same: resident memory of the process, without the profiler
+
+The large ones need 14 GB of disk, 7 GB of memory and about 20 minutes on one core.
 
 Measured is what torch's CPU allocator reported to the profiler during the second optimizer step of the project's own
-trainer, with real bitsandbytes layers; it shares no code with the simulation.
+trainer, with real bitsandbytes layers; it shares no code with the simulation. Resident memory is read every 2 ms.
 
 Results of 2026-11-24, 2 CPU cores (Intel Xeon with AVX512-BF16), 24 GiB of memory, torch 2.13.0, bitsandbytes 0.50.2:
 
@@ -13,8 +16,17 @@ Results of 2026-11-24, 2 CPU cores (Intel Xeon with AVX512-BF16), 24 GiB of memo
     closed form                              1.1 %   3.4 %   (29 cases; qwen2, no checkpointing, 3 x 384)
 
     Llama-2-7B shape, preset llama2-7b but 1 row of 512: simulated 5.740 GiB, allocated 5.744 GiB (0.06 %).
-    Resident memory was 19.8 GiB, of which about 13.5 GiB were pages of the mapped 16-bit weight files, which the system
-    can drop. While loading, at most 5.04 GiB were resident without such pages: 14 GB were never held.
+
+The same day, one core of a 2-core AMD EPYC CPU, the same shape with 4 layers:
+
+    allocated:  simulated 1.344 GiB, measured 1.343 GiB (0.04 %)
+    resident:   0.497 GiB before the model + 1.344 GiB = 1.841 GiB, measured 1.907 GiB (-3.5 %, the profiler running)
+    With 32 layers the resident memory is not measured to the end yet.
+Two things must be right before resident memory follows the plan. `load_base_model` copies norms and embeddings out of
+the mapped 16-bit files, one of which otherwise keeps a whole file in memory (13.5 GiB at 32 layers). And glibc has to
+give large blocks back (`return_large_blocks`): by itself it keeps the gaps that freed tensors leave, and 4 layers took
+2.24 and 2.37 GiB (17 and 22 % more than planned). Small models say little about this: Python and the libraries
+hold 0.5 GiB, so for the grid the growth is printed and not judged.
 
 What is not shown here: a GPU. There the same step runs with other kernels, and driver and gaps come on top.
 """
@@ -52,8 +64,10 @@ def build(kind: str, tied: bool, folder: Path) -> str:
     return str(target)
 
 
-def measure(config: RunConfig, model) -> dict:
+def measure(config: RunConfig, model, profiled: bool = True) -> dict:
     """Peak of the second step of a real training by the project's trainer: allocated bytes by torch's own allocator events, and RSS.
+
+    Without `profiled` RSS alone: the profiler's own notes are resident too.
 
     Allocated = storages that live when the step begins + the highest sum of the allocations and releases in it, as the
     profiler reports them. Independent of `StorageLife`.
@@ -80,12 +94,14 @@ def measure(config: RunConfig, model) -> dict:
                     activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
                 )
                 self.rss = Resident()
-                self.profile.__enter__()
+                if profiled:
+                    self.profile.__enter__()
 
         def on_step_end(self, args, state, control, **kwargs):
             if state.global_step == 2:
-                self.profile.__exit__(None, None, None)
                 self.peak_rss = self.rss.stop()
+                if profiled:
+                    self.profile.__exit__(None, None, None)
 
     from helpers.adapters import lora_config
     from helpers.chat import load_tokenizer
@@ -118,7 +134,7 @@ def measure(config: RunConfig, model) -> dict:
             callbacks=[watch],
         )
         trainer.train()
-    return {"allocated": watch.before + highest_sum(watch.profile), "rss": watch.peak_rss}
+    return {"rss": watch.peak_rss} | ({"allocated": watch.before + highest_sum(watch.profile)} if profiled else {})
 
 
 def living_bytes(model, optimizer) -> int:
@@ -246,16 +262,17 @@ def print_grid() -> float:
     return max(abs(row["predicted"] / row["allocated"] - 1) for row in rows)
 
 
-def print_large(layers: int) -> float:
+def print_large(layers: int, resident: bool = False) -> float:
     """A Llama-2-7B shape with random weights: written in 16 bits layer by layer, loaded in 4 bits, one QLoRA step.
 
-    Returns the worse error of the two: allocated bytes, and resident memory against the prediction plus what the process
-    held, with its libraries, before the model was loaded.
+    Returns the error of the prediction: of allocated bytes, or with `resident` of resident memory, for which what the
+    process held with its libraries before the model was loaded is added to the prediction.
     """
     from helpers.quantization import load_base_model
     from helpers.shapes import SHAPES
     from helpers.simulation import simulate
 
+    return_large_blocks()
     numbers = {**SHAPES["meta-llama/Llama-2-7b-hf"], "num_hidden_layers": layers}
     with tempfile.TemporaryDirectory() as folder:
         source = write_random_model(numbers, Path(folder))
@@ -265,14 +282,22 @@ def print_large(layers: int) -> float:
         before, loading = psutil.Process().memory_info().rss, Resident(with_files=False)
         model = load_base_model(config)
         print(f"while loading: at most {gib(loading.stop())} resident, less the pages of files", flush=True)
-    measured = measure(config, model)
-    off = [predicted / measured["allocated"] - 1, (before + predicted) / measured["rss"] - 1]
-    print(
-        f"{layers} layers, allocated: predicted {gib(predicted)}, measured {gib(measured['allocated'])}, {off[0]:+.2%}"
-    )
-    told = f"{gib(before)} before the model + {gib(predicted)} = {gib(before + predicted)}"
-    print(f"{layers} layers, resident:  predicted {told}, measured {gib(measured['rss'])}, {off[1]:+.2%}")
-    return max(map(abs, off))
+    measured = measure(config, model, profiled=not resident)
+    if resident:
+        told, predicted, name = f"{gib(before)} before the model + {gib(predicted)} = ", before + predicted, "rss"
+    else:
+        told, name = "", "allocated"
+    off = predicted / measured[name] - 1
+    print(f"{layers} layers, {name}: predicted {told}{gib(predicted)}, measured {gib(measured[name])}, {off:+.2%}")
+    return abs(off)
+
+
+def return_large_blocks() -> None:
+    """glibc gives blocks from 1 MiB back to the system as soon as they are free, as with MALLOC_MMAP_THRESHOLD_=1048576.
+
+    By itself it raises that limit to 32 MiB, and then keeps the gaps that freed tensors leave.
+    """
+    ctypes.CDLL(None).mallopt(-3, 2**20)  # -3: M_MMAP_THRESHOLD in malloc.h
 
 
 def gib(count: float) -> str:
@@ -283,5 +308,6 @@ if __name__ == "__main__":
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     parser = argparse.ArgumentParser()
     parser.add_argument("--layers", type=int, default=0, help="the large model with so many layers (7B has 32)")
-    layers = parser.parse_args().layers
-    sys.exit((print_large(layers) if layers else print_grid()) > 0.1)
+    parser.add_argument("--resident", action="store_true", help="its resident memory, not its allocated bytes")
+    wanted = parser.parse_args()
+    sys.exit((print_large(wanted.layers, wanted.resident) if wanted.layers else print_grid()) > 0.1)
