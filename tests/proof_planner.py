@@ -25,7 +25,7 @@ The same day, one core of a 2-core AMD EPYC CPU, the same shape with 4 layers:
 Two things must be right before resident memory follows the plan. `load_base_model` copies norms and embeddings out of
 the mapped 16-bit files, one of which otherwise keeps a whole file in memory (13.5 GiB at 32 layers). And glibc has to
 give large blocks back (`return_large_blocks`): by itself it keeps the gaps that freed tensors leave, and 4 layers took
-2.24 and 2.37 GiB (17 and 22 % more than planned). Small models say little about this: Python and the libraries
+2.24 and 2.37 GiB (20 and 29 % more than planned). Small models say little about this: Python and the libraries
 hold 0.5 GiB, so for the grid the growth is printed and not judged.
 
 What is not shown here: a GPU. There the same step runs with other kernels, and driver and gaps come on top.
