@@ -1,0 +1,44 @@
+"""Packing puts several conversations into one row. Do they stay apart? That depends on the model's architecture."""
+
+from __future__ import annotations
+
+TOLERANCE = 0.1  # of the largest logit: 16-bit rounding stays far below, a leak far above
+
+
+def require_rows_apart(model, rows) -> float:
+    """Compare the logits of a row alone with those of the same row packed behind another, told apart by position ids.
+
+    `rows`: encoded rows (input_ids). Gives the largest difference, as a share of the largest logit, 0 to 1.
+    Raises ValueError for an architecture in which the packed row sees its neighbour (OPT and others that ignore
+    position ids): what it would learn there is not what it will be asked.
+    """
+    import torch
+
+    first, second = (list(rows[i]["input_ids"]) for i in (0, 1 % len(rows)))
+    alone, packed = positions([second]), positions([first, second])
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        wanted, found = (
+            model(**{name: values.to(model.device) for name, values in inputs.items()}, use_cache=False).logits.float()
+            for inputs in (alone, packed)
+        )
+    model.train(training)
+    off = ((found[0, len(first) :] - wanted[0]).abs().max() / wanted.abs().max()).item()
+    if off > TOLERANCE:
+        kind = model.config.model_type
+        raise ValueError(
+            f"packing=True mixes the conversations of a row in the architecture {kind!r} (logits differ by {off:.0%}): "
+            "set packing=False."
+        )
+    return off
+
+
+def positions(rows: list[list[int]]) -> dict:
+    """`rows` as one packed row: input_ids and position_ids of shape (1, tokens), each row's positions from 0."""
+    import torch
+
+    return {
+        "input_ids": torch.tensor([[token for row in rows for token in row]]),
+        "position_ids": torch.tensor([[place for row in rows for place in range(len(row))]]),
+    }
