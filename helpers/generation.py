@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 
@@ -29,7 +30,8 @@ def generate_replies(
 
     Greedy unless `sampling` is given, for example {"temperature": 0.7, "top_p": 0.9}. The same seed and prompts give
     every model the same random numbers. `batch_size` is 8 on a GPU, where memory is scarce, and 32 on a CPU, where a
-    4-bit model unpacks its weights once per token and batch.
+    4-bit model unpacks its weights once per token and batch. No reply goes beyond the longest text that the model was
+    made for; raises ValueError for a prompt that fills it.
     """
     import torch
     from tqdm import tqdm
@@ -44,13 +46,25 @@ def generate_replies(
     replies: dict[int, Reply] = {}
     for number, batch in enumerate(tqdm(batches, desc=progress, delay=5, disable=not progress)):
         rows = [ids[i] for i in batch]
+        width = max(map(len, rows))
+        settings["max_new_tokens"] = min(max_new_tokens, room_for_reply(model, width))
         with torch.inference_mode(), torch.random.fork_rng():
             torch.manual_seed(seed + number)
             output = model.generate(**left_padded(rows, tokenizer.pad_token_id, model.device), **settings)
-        width = max(map(len, rows))
         for i, line in zip(batch, output[:, width:].tolist(), strict=True):
             replies[i] = cut_reply(line, tokenizer, settings["eos_token_id"], len(ids[i]))
     return [replies[i] for i in range(len(ids))]
+
+
+def room_for_reply(model, prompt_tokens: int) -> int:
+    """How many tokens fit behind a prompt within the longest text that the model was made for."""
+    most = getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+    if prompt_tokens >= most:
+        raise ValueError(
+            f"A prompt of {prompt_tokens:,} tokens leaves no room for a reply: the model was made for texts of {most:,} "
+            "tokens. Lower max_length in 03, or shorten the prompt."
+        )
+    return most - prompt_tokens
 
 
 def generation_settings(tokenizer, max_new_tokens: int, sampling: dict | None = None) -> dict:

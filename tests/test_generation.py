@@ -106,3 +106,16 @@ def test_what_is_asked_and_what_a_person_answered():
     prompts, references = prompts_and_references(rows)
     assert references == ["b"] and [turn["content"] for turn in prompts[0]] == ["1", "a", "2"]
     assert prompts_and_references(rows * 3, count=2)[1] == ["b", "b"]
+
+
+def test_a_reply_ends_where_the_models_positions_end(tiny, monkeypatch):
+    model, tokenizer = tiny
+    longest = max(len(prompt_ids(tokenizer, prompt)) for prompt in PROMPTS)
+    monkeypatch.setattr(model.config, "max_position_embeddings", longest + 3)
+    replies = generate_replies(model, tokenizer, PROMPTS, 24, batch_size=4)
+    assert max(len(reply.token_ids) for reply in replies) == 3
+    monkeypatch.setattr(model.config, "max_position_embeddings", longest)
+    with pytest.raises(
+        ValueError, match=rf"A prompt of {longest} tokens leaves no room for a reply: .* {longest} tokens"
+    ):
+        generate_replies(model, tokenizer, PROMPTS, 24)
