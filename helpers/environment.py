@@ -145,14 +145,24 @@ def check_disk(config: RunConfig) -> Check:
 
 
 def check_ram(config: RunConfig) -> Check:
-    """Free memory against the merge, which holds one shard and its work copies, and on a CPU the training too."""
+    """Free memory of the machine against what the plan counts for the merge and, without a GPU, for the training."""
     import psutil
+    import torch
 
-    need = 2e9 + 3 * config.merge_shard_gb * 1e9
+    from helpers.fit import needed_on_cpu
+    from helpers.planner import Shape, other_moments
+    from helpers.shapes import model_config
+
+    shape = Shape.of(model_config(config))
+    needs = [part.bytes for part in other_moments(config, shape) if part.name == "merge"]
+    if not config.gpu and not torch.cuda.is_available():
+        needs.append(needed_on_cpu(config, shape))
     free = psutil.virtual_memory().available
-    ok = free >= need
-    detail = f"{human_bytes(free)} available, about {human_bytes(need)} wanted"
-    return Check("RAM", ok, detail, "" if ok else "Close other notebooks, or set a smaller QLORA_MERGE_SHARD_GB.")
+    ok = free >= max(needs)
+    detail = f"{human_bytes(free)} available, the run needs at most about {human_bytes(max(needs))}"
+    return Check(
+        "RAM", ok, detail, "" if ok else "Close other notebooks, or change the settings as 00_plan.ipynb advises."
+    )
 
 
 def check_kernel() -> Check:

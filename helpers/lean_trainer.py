@@ -63,7 +63,7 @@ class SumOfLosses(torch.autograd.Function):
     tokens at a time, so no float32 copy of all of them is ever made. Afterwards the logits cannot be used.
     """
 
-    ROWS = 64
+    ROWS = 16
 
     @staticmethod
     def forward(ctx, logits, targets):

@@ -13,7 +13,7 @@ from helpers.config import RunConfig
 TILE_TOKENS, TILE_WORDS = 4096, 32768  # TRL 1.16 computes its loss in tiles of at most this size
 # Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
 LIBRARIES = 500_000_000
-LOSS_ROWS = 64  # tokens whose loss is computed at once on a CPU (lean_trainer.SumOfLosses)
+LOSS_ROWS = 16  # tokens whose loss is computed at once on a CPU (lean_trainer.SumOfLosses)
 QUANT_BLOCK, CONSTANTS_BLOCK = 64, 256  # bitsandbytes: weights per constant, constants per second-level constant
 
 # architectures whose feed-forward part has two linear maps, not three

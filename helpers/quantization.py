@@ -98,6 +98,18 @@ def keep_gradients(model):
     return model
 
 
+def release_files(model):
+    """Give a 4-bit model on a CPU 16-bit weights of its own (norms, embeddings), so that its files leave the memory.
+
+    They are views into the mapped files, and a single view keeps the whole file there. Returns `model`.
+    """
+    if getattr(model, "is_loaded_in_4bit", False) and model.device.type == "cpu":
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.clone()
+    return model
+
+
 def load_base_model(config: RunConfig, four_bit: bool | None = None, source: str | None = None):
     """The base model of the run (or another folder `source`) as a real `AutoModelForCausalLM`.
 
@@ -116,9 +128,4 @@ def load_base_model(config: RunConfig, four_bit: bool | None = None, source: str
         trust_remote_code=config.trust_remote_code,
         use_safetensors=True,
     )
-    if four_bit and model.device.type == "cpu":
-        # norms and embeddings are views into the mapped 16-bit files: a single one keeps its whole file in memory
-        for parameter in model.parameters():
-            if parameter.is_floating_point():
-                parameter.data = parameter.data.clone()
-    return keep_gradients(model)
+    return keep_gradients(release_files(model))
