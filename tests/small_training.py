@@ -80,7 +80,7 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
 def train(run: RunDir, config: RunConfig = CONFIG, **changes):
     """Train to the end, or go on from the newest whole checkpoint; then save the adapter, as notebook 04 does."""
     from helpers.checkpoints import is_last, newest_complete
-    from helpers.training import failures_explained
+    from helpers.failures import failures_explained
 
     trainer = build(run, config, **changes)
     with run.lock("training"), failures_explained(run):

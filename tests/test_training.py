@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from helpers import training
 from helpers.checkpoints import checkpoints, fault, mark_complete, newest_complete
+from helpers.failures import failures_explained
 from helpers.runs import RunDir, read_jsonl
 from tests.conftest import ROOT
 from tests.small_training import CONFIG, build, train
@@ -166,10 +167,10 @@ def test_a_gpu_that_fails_is_named_with_the_checkpoint(tmp_path):
         pytest.raises(
             RuntimeError, match=r"The GPU stopped answering \(CUDA error: unspecified launch failure\): .* step 0"
         ),
-        training.failures_explained(RunDir(tmp_path)),
+        failures_explained(RunDir(tmp_path)),
     ):
         raise torch.AcceleratorError("CUDA error: unspecified launch failure\nmore lines")
-    with pytest.raises(ValueError, match="something else"), training.failures_explained(RunDir(tmp_path)):
+    with pytest.raises(ValueError, match="something else"), failures_explained(RunDir(tmp_path)):
         raise ValueError("something else")
 
 
