@@ -60,7 +60,7 @@ class SumOfLosses(torch.autograd.Function):
     """Cross entropy of `logits` (tokens, vocabulary) and `targets` (tokens,), summed, nats; exact, in little memory.
 
     The gradient is known as soon as the loss is: softmax - 1 at the target. It takes the place of the logits, `ROWS`
-    tokens at a time, so no float32 copy of all of them is ever made. Afterwards the logits cannot be used.
+    tokens at a time, so the logits are the only tensor of their size. Afterwards they cannot be used.
     """
 
     ROWS = 16

@@ -9,19 +9,20 @@ The large ones need 14 GB of disk, 7 GB of memory and about 20 minutes on one co
 Measured is what torch's CPU allocator reported to the profiler during the second optimizer step of the project's own
 trainer, with real bitsandbytes layers; it shares no code with the simulation. Resident memory is read every 2 ms.
 
-Results of 2026-11-24, 2 CPU cores (Intel Xeon with AVX512-BF16), 24 GiB of memory, torch 2.13.0, bitsandbytes 0.50.2:
+Results of 2026-11-24, one core of a 2-core AMD EPYC CPU, 24 GiB of memory, torch 2.13.0, bitsandbytes 0.50.2:
 
     allocated bytes, 30 cases         median error   worst
-    simulation                               0.4 %   5.6 %   (qwen2, tied, no checkpointing, 1 x 384)
-    closed form                              1.1 %   3.4 %   (29 cases; qwen2, no checkpointing, 3 x 384)
+    simulation                               1.3 %   7.5 %   (qwen2, tied, no checkpointing, 1 x 384)
+    closed form                              2.0 %   3.9 %   (qwen2, untied, no checkpointing, 3 x 384)
 
-    Llama-2-7B shape, preset llama2-7b but 1 row of 512: simulated 5.740 GiB, allocated 5.744 GiB (0.06 %).
+Llama-2-7B's shape, preset llama2-7b but 1 row of 512:
 
-The same day, one core of a 2-core AMD EPYC CPU, the same shape with 4 layers:
+    4 layers, allocated:   simulated 1.344 GiB, measured 1.343 GiB (0.04 %)
+    4 layers, resident:    0.497 GiB before the model + 1.344 GiB = 1.841 GiB, measured 1.907 GiB (-3.5 %, the profiler running)
+    32 layers, allocated:  simulated 5.740 GiB, measured 5.744 GiB (0.06 %; on 2 cores of an Intel Xeon, before
+                           the gradient took the place of the logits; not repeated since)
+    32 layers, resident:   not measured to the end yet
 
-    allocated:  simulated 1.344 GiB, measured 1.343 GiB (0.04 %)
-    resident:   0.497 GiB before the model + 1.344 GiB = 1.841 GiB, measured 1.907 GiB (-3.5 %, the profiler running)
-    With 32 layers the resident memory is not measured to the end yet.
 Two things must be right before resident memory follows the plan. `load_base_model` copies norms and embeddings out of
 the mapped 16-bit files, one of which otherwise keeps a whole file in memory (13.5 GiB at 32 layers). And glibc has to
 give large blocks back (`return_large_blocks`): by itself it keeps the gaps that freed tensors leave, and 4 layers took
