@@ -150,11 +150,11 @@ def check_ram(config: RunConfig) -> Check:
     import torch
 
     from helpers.fit import needed_on_cpu
-    from helpers.planner import Shape, other_moments
+    from helpers.planner import Shape, merge_part
     from helpers.shapes import model_config
 
     shape = Shape.of(model_config(config))
-    needs = [part.bytes for part in other_moments(config, shape) if part.name == "merge"]
+    needs = [merge_part(config, shape).bytes]
     if not config.gpu and not torch.cuda.is_available():
         needs.append(needed_on_cpu(config, shape))
     free = psutil.virtual_memory().available

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from helpers.models import longest_text
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -58,7 +60,7 @@ def generate_replies(
 
 def room_for_reply(model, prompt_tokens: int) -> int:
     """How many tokens fit behind a prompt within the longest text that the model was made for."""
-    most = getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+    most = longest_text(model.config) or sys.maxsize
     if prompt_tokens >= most:
         raise ValueError(
             f"A prompt of {prompt_tokens:,} tokens leaves no room for a reply: the model was made for texts of {most:,} "

@@ -8,6 +8,8 @@ from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTTrainer
 
+from helpers.planner import LOSS_ROWS
+
 
 class LeanTrainer(SFTTrainer):
     """The same losses and gradients as `SFTTrainer`, with less work on a CPU; it goes on exactly after a resume."""
@@ -59,16 +61,14 @@ class LeanTrainer(SFTTrainer):
 class SumOfLosses(torch.autograd.Function):
     """Cross entropy of `logits` (tokens, vocabulary) and `targets` (tokens,), summed, nats; exact, in little memory.
 
-    The gradient is known as soon as the loss is: softmax - 1 at the target. It takes the place of the logits, `ROWS`
+    The gradient is known as soon as the loss is: softmax - 1 at the target. It takes the place of the logits, `LOSS_ROWS`
     tokens at a time, so the logits are the only tensor of their size. Afterwards they cannot be used.
     """
-
-    ROWS = 16
 
     @staticmethod
     def forward(ctx, logits, targets):
         total = torch.zeros((), device=logits.device)
-        for part, wanted in zip(logits.split(SumOfLosses.ROWS), targets.split(SumOfLosses.ROWS), strict=True):
+        for part, wanted in zip(logits.split(LOSS_ROWS), targets.split(LOSS_ROWS), strict=True):
             scores = part.float().log_softmax(-1)
             total -= scores.gather(1, wanted[:, None]).sum()
             if ctx.needs_input_grad[0]:

@@ -62,6 +62,11 @@ def model_revision(model_id: str, requested: str = "") -> str:
     return HfApi().model_info(source, revision=hub_revision(requested)).sha
 
 
+def longest_text(settings) -> int | None:
+    """Tokens of the longest text that a model with this config was made for; None where it sets no limit."""
+    return getattr(settings.get_text_config(), "max_position_embeddings", None)
+
+
 def hub_revision(revision: str) -> str:
     """`revision` as `from_pretrained(revision=...)` takes it: "main" for a local folder's digest or for none."""
     return "main" if not revision or revision.startswith("sha256:") else revision

@@ -13,7 +13,7 @@ from helpers.config import RunConfig
 TILE_TOKENS, TILE_WORDS = 4096, 32768  # TRL 1.16 computes its loss in tiles of at most this size
 # Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
 LIBRARIES = 500_000_000
-LOSS_ROWS = 16  # tokens whose loss is computed at once on a CPU (lean_trainer.SumOfLosses)
+LOSS_ROWS = 16  # lean_trainer.SumOfLosses computes the loss of so many tokens at once
 QUANT_BLOCK, CONSTANTS_BLOCK = 64, 256  # bitsandbytes: weights per constant, constants per second-level constant
 
 # architectures whose feed-forward part has two linear maps, not three
@@ -102,6 +102,11 @@ class Shape:
     def other_parameters(self) -> int:
         """Embeddings (twice when the output head is not tied) and norms: what stays in 16 bits."""
         return (1 if self.tied else 2) * self.vocabulary * self.hidden + (2 * self.layers + 1) * self.hidden
+
+    @property
+    def largest_map(self) -> int:
+        """Parameters of the largest linear map in a layer."""
+        return max(i * o for i, o in {**self.attention, **self.feed_forward}.values())
 
     @property
     def parameters(self) -> int:
@@ -210,9 +215,8 @@ def step_parts(
     layer = saved_by_layer(config, shape, gpu) * tokens
     kept = shape.layers * (2 * shape.hidden * tokens if config.activation_checkpointing else layer)
     loss = loss_part(config, shape, tokens, gpu, labelled)
-    largest = max(i * o for i, o in {**shape.attention, **shape.feed_forward}.values())
     at_work = (layer if config.activation_checkpointing else 0) + 3 * 2 * shape.intermediate * tokens
-    unpacked = (2 + 4 / QUANT_BLOCK) * largest if config.load_in_4bit else 0
+    unpacked = (2 + 4 / QUANT_BLOCK) * shape.largest_map if config.load_in_4bit else 0
     what = "the input of every layer" if config.activation_checkpointing else "everything the backward pass will need"
     parts = [*weight_parts(config, shape), adapter, state]
     parts += [gradients] if config.gradient_accumulation_steps > 1 else []
@@ -262,16 +266,20 @@ def other_moments(config: RunConfig, shape: Shape) -> list[Part]:
     tokens = config.per_device_eval_batch_size * config.max_length
     widest = 2 * tokens * (3 * shape.intermediate + 4 * shape.hidden)
     logits = loss_part(config, shape, tokens).bytes
-    largest = max(i * o for i, o in {**shape.attention, **shape.feed_forward}.values())
     return [
         Part(
             "evaluation",
             weights + widest + logits,
             "weights, one layer's values (nothing is kept for a backward pass), one tile of logits",
         ),
-        Part(
-            "merge",
-            LIBRARIES + min(config.merge_shard_gb * 1e9, 2 * shape.parameters) + 2 * 4 * largest,
-            "in the machine's own memory: libraries, one weight file, two float32 copies of the largest linear map",
-        ),
+        merge_part(config, shape),
     ]
+
+
+def merge_part(config: RunConfig, shape: Shape) -> Part:
+    """The machine's own memory for a merge, weight file by weight file."""
+    return Part(
+        "merge",
+        LIBRARIES + min(config.merge_shard_gb * 1e9, 2 * shape.parameters) + 2 * 4 * shape.largest_map,
+        "in the machine's own memory: libraries, one weight file, two float32 copies of the largest linear map",
+    )

@@ -18,7 +18,7 @@ from helpers.config import RunConfig
 from helpers.copies import overlap
 from helpers.formats import ROLE_TOKEN
 from helpers.labels import CONTEXT, collator, cut, encoded
-from helpers.models import hub_revision, resolve_model
+from helpers.models import hub_revision, longest_text, resolve_model
 from helpers.token_costs import figures
 
 ASKED = 500  # rows for the one check that renders a prompt again
@@ -72,7 +72,7 @@ def positions(config: RunConfig) -> int | None:
         revision=hub_revision(config.model_revision),
         trust_remote_code=config.trust_remote_code,
     )
-    return getattr(settings.get_text_config(), "max_position_embeddings", None)
+    return longest_text(settings)
 
 
 def judge(rows: list[dict], encoded_rows: Iterable[dict | None], tokenizer, config: RunConfig) -> dict:
