@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import pad
 from torch.utils.data import Sampler
+from transformers.modeling_outputs import CausalLMOutput
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTTrainer
 
@@ -24,14 +25,22 @@ class LeanTrainer(SFTTrainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         targets = pad(inputs["labels"], (0, 1), value=-100)[..., 1:]  # each position predicts the next token
         labelled = targets != -100
+
+        def loss_of(module, args, output):
+            return CausalLMOutput(loss=SumOfLosses.apply(output.logits, targets[labelled]))
+
         head = self.model.get_output_embeddings()
-        hook = head.register_forward_pre_hook(lambda module, args: (args[0][labelled],))
+        hooks = [
+            head.register_forward_pre_hook(lambda module, args: (args[0][labelled],)),
+            # inside of what accelerate wraps, which would copy the logits to float32
+            self.model.base_model.register_forward_hook(loss_of),
+        ]
         try:
             rest = {name: value for name, value in inputs.items() if name != "labels"}
-            logits = model(**rest, use_cache=False).logits  # (labelled tokens, vocabulary)
+            total = model(**rest, use_cache=False).loss
         finally:
-            hook.remove()
-        total = SumOfLosses.apply(logits, targets[labelled])
+            for hook in hooks:
+                hook.remove()
         if num_items_in_batch is None:
             return total / labelled.sum().clamp(min=1)
         # the count is that of all processes, over whose gradients the average is taken

@@ -196,9 +196,9 @@ def loss_part(config: RunConfig, shape: Shape, tokens: int, gpu: bool = True, la
         how = f"a tile of {rows:,} x {TILE_WORDS:,} logits in 16 bits, and the gradient of the last layer"
         return Part("loss", 2 * rows * TILE_WORDS + hidden, how)
     count = int(labelled * tokens)
-    block = 4 * min(count, LOSS_ROWS)  # the logarithms of so many tokens at a time
-    how = f"{count:,} labelled tokens x {shape.vocabulary:,} words: float32 logits, their gradient in 16 bits, and that of the last layer"
-    return Part("loss", ((4 + 2) * count + block) * shape.vocabulary + hidden, how)
+    block = (4 + 4) * min(count, LOSS_ROWS)  # so many tokens at a time in float32, and their logarithms
+    how = f"{count:,} labelled tokens x {shape.vocabulary:,} words: 16-bit logits, which their gradient replaces, and the gradient of the last layer"
+    return Part("loss", (2 * count + block) * shape.vocabulary + hidden, how)
 
 
 def full_logits_bytes(shape: Shape, tokens: int) -> int:

@@ -98,6 +98,7 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
     from trl import SFTConfig
 
     from helpers.adapters import lora_config
+    from helpers.labels import PAD_TO
     from helpers.lean_trainer import LeanTrainer
     from helpers.quantization import compute_dtype, load_base_model
     from helpers.training import peak_memory_bytes
@@ -125,6 +126,7 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
             gradient_checkpointing=config.activation_checkpointing,
             max_length=config.max_length,
             packing=config.packing,
+            pad_to_multiple_of=PAD_TO,
             learning_rate=config.learning_rate,
             max_grad_norm=config.max_grad_norm,
             optim=config.optim,

@@ -190,7 +190,7 @@ def lean_loss(model, inputs: dict, labelled: float) -> torch.Tensor:
     logits = model(**inputs, use_cache=False).logits
     hook.remove()
     targets = torch.ones(count, dtype=torch.long)
-    return SumOfLosses.apply(logits.float(), targets) / count  # accelerate hands out float32
+    return SumOfLosses.apply(logits, targets) / count
 
 
 def skeleton(config: RunConfig, model_config: dict):

@@ -35,7 +35,7 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
     from helpers.chat import load_tokenizer
     from helpers.config import PROJECT_ROOT, SAMPLE_DATA
     from helpers.formats import convert, recognise
-    from helpers.labels import encode_rows
+    from helpers.labels import PAD_TO, encode_rows
     from helpers.lean_trainer import LeanTrainer
     from helpers.quantization import load_base_model
     from helpers.runs import read_jsonl
@@ -52,6 +52,7 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
         "max_steps": config.max_steps,
         "per_device_train_batch_size": config.per_device_train_batch_size,
         "per_device_eval_batch_size": 4,
+        "pad_to_multiple_of": PAD_TO,
         "gradient_checkpointing": False,
         "train_sampling_strategy": "group_by_length" if config.sort_by_length else "random",
         "learning_rate": config.learning_rate,

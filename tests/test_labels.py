@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from helpers.chat import fold_system, load_tokenizer
 from helpers.config import RunConfig
-from helpers.labels import CONTEXT, collator, encode, encode_rows, has_generation_marks, require_green
+from helpers.labels import CONTEXT, PAD_TO, collator, encode, encode_rows, has_generation_marks, require_green
 from tests.test_chat import TALK
 from tests.tokenizer_kinds import KINDS, kind
 
@@ -121,7 +121,12 @@ def trainer(tiny, folder, **settings):
     from trl import SFTConfig, SFTTrainer
 
     model, tokenizer, rows = tiny
-    settings = {"per_device_eval_batch_size": 4, "max_length": TINY.max_length, **settings}
+    settings = {
+        "per_device_eval_batch_size": 4,
+        "max_length": TINY.max_length,
+        "pad_to_multiple_of": PAD_TO,
+        **settings,
+    }
     arguments = SFTConfig(output_dir=str(folder), report_to="none", use_cpu=True, bf16=False, **settings)
     return SFTTrainer(model, arguments, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer)
 
