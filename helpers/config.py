@@ -15,6 +15,7 @@ from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_DATA = "notebooks/data/sample_ko_instructions.jsonl"
+PAD_TO = 8  # tokens: batches are padded to a multiple of it, so that they come in few lengths
 # QLORA_ variables that are not fields of RunConfig
 OTHER_VARIABLES = ("QLORA_PRESET", "QLORA_RUNS_DIR", "QLORA_CACHE_DIR")
 

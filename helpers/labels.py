@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 from helpers.chat import answer_spans, fold_system, render
-from helpers.config import RunConfig
+from helpers.config import PAD_TO, RunConfig
 
 CONTEXT = -100  # the loss skips this label: text that the model reads and does not learn
-PAD_TO = 8  # tokens: batches are padded to a multiple of it, so that they come in few lengths
 BATCH = 1000  # conversations tokenised at once
 
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.config import RunConfig
+from helpers.config import PAD_TO, RunConfig
 from helpers.runs import RunDir, read_jsonl, runs_root
 from helpers.throughput import training_tokens
 
@@ -98,7 +98,6 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
     from trl import SFTConfig
 
     from helpers.adapters import lora_config
-    from helpers.labels import PAD_TO
     from helpers.lean_trainer import LeanTrainer
     from helpers.quantization import compute_dtype, load_base_model
     from helpers.training import peak_memory_bytes

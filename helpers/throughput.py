@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from helpers.config import PRESETS, RunConfig
+from helpers.config import PAD_TO, PRESETS, RunConfig
 from helpers.planner import Shape, adapter_parameters
 from helpers.runs import RunDir, read_jsonl
 
@@ -218,7 +218,7 @@ def conversation_lengths(config: RunConfig, run: RunDir, rows: int, tokens_per_r
 def training_tokens(config: RunConfig, lengths: list[int], padded: bool = True) -> int:
     """Tokens of the whole training, from the tokens of each conversation; with `padded` all that are computed.
 
-    Unpacked, every row of a batch is then as long as its longest. Packed, rows are full but for the last.
+    Unpacked, every row of a batch is then as long as its longest, in multiples of `PAD_TO`. Packed, rows are full but for the last.
     """
     lengths = [min(length, config.max_length) for length in lengths]
     size, steps = config.per_device_train_batch_size, config.gradient_accumulation_steps
@@ -229,7 +229,7 @@ def training_tokens(config: RunConfig, lengths: list[int], padded: bool = True) 
     else:
         ordered = sorted(lengths) if config.sort_by_length else _shuffled(lengths, config.seed)
         batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
-        epoch = sum(len(batch) * max(batch) for batch in batches)
+        epoch = sum(len(batch) * -(-max(batch) // PAD_TO) * PAD_TO for batch in batches)
     if config.max_steps <= 0:
         return int(epoch * config.num_train_epochs)
     width = config.max_length if config.packing else epoch / len(lengths)

@@ -33,8 +33,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from helpers.config import RunConfig
-from helpers.labels import PAD_TO
+from helpers.config import PAD_TO, RunConfig
 from helpers.report import Table, human_bytes
 
 ROWS = 600

@@ -33,9 +33,9 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
 
     from helpers.adapters import lora_config
     from helpers.chat import load_tokenizer
-    from helpers.config import PROJECT_ROOT, SAMPLE_DATA
+    from helpers.config import PAD_TO, PROJECT_ROOT, SAMPLE_DATA
     from helpers.formats import convert, recognise
-    from helpers.labels import PAD_TO, encode_rows
+    from helpers.labels import encode_rows
     from helpers.lean_trainer import LeanTrainer
     from helpers.quantization import load_base_model
     from helpers.runs import read_jsonl

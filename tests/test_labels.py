@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.chat import fold_system, load_tokenizer
-from helpers.config import RunConfig
-from helpers.labels import CONTEXT, PAD_TO, collator, encode, encode_rows, has_generation_marks, require_green
+from helpers.config import PAD_TO, RunConfig
+from helpers.labels import CONTEXT, collator, encode, encode_rows, has_generation_marks, require_green
 from tests.test_chat import TALK
 from tests.tokenizer_kinds import KINDS, kind
 
