@@ -17,9 +17,9 @@ from helpers.throughput import gpu
 # Allowances of a GPU, neither computed nor measured here. A card's GB are counted as 10^9 bytes: on the safe side.
 CONTEXT = 600_000_000  # bytes that driver and libraries take before the first tensor
 SLACK = 0.05  # share lost in the gaps between tensors
-# On a CPU the C library keeps most blocks that tensors of other lengths have left. Measured: the demo's training (1.8 GB by
-# the sum) held 5.6 GB at its end (2026-11-24, 2-core AMD EPYC CPU, last row of its metrics.jsonl).
-KEPT = 2.8
+# On a CPU, oneDNN keeps the kernels it compiles for every length, and the C library the gaps that tensors leave. Measured: the
+# demo's training (1.8 GB by the sum) held 4.2 GB at most (2026-11-24, 2-core AMD EPYC CPU, last row of its metrics.jsonl).
+KEPT = 2.1
 FILLED = 0.85  # of a device: a training that got so far was not short of memory because of others
 
 

@@ -3,7 +3,8 @@
     python -m venv peer && peer/bin/pip install llamafactory==0.9.5 bitsandbytes==0.50.2
     peer/bin/python tests/peer_llama_factory.py --data ChatbotData.csv --model FOLDER [--steps 60]
 
-Its defaults, with the settings of the bench: 4 bits, rank 16 on all linear layers, batch 8, the same rows and texts.
+On a machine without a GPU its packages torchvision and torchaudio must be CPU builds, as torch is. Its defaults,
+with the settings of the bench: 4 bits, rank 16 on all linear layers, batch 8, the same rows and texts.
 """
 
 import argparse

@@ -224,14 +224,30 @@ def test_a_stop_on_request_saves_and_goes_on_exactly(whole, tmp_path, monkeypatc
     assert_same_training(run, whole)
 
 
-@pytest.mark.parametrize("items", [None, 100])
-def test_the_lean_loss_is_the_loss(tmp_path, items):
+def write_gemma2(folder, tokenizer_from):
+    """A small Gemma 2 with random weights: its logits go through a tanh after the head."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma2Config
+
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": len(tokenizer)}
+    config = Gemma2Config(**sizes, **heads, final_logit_softcapping=0.5)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize(("items", "kind"), [(None, "llama"), (100, "llama"), (None, "gemma2")])
+def test_the_lean_loss_is_the_loss(tmp_path, tiny_model, items, kind):
     """Loss and gradients of LeanTrainer and of plain SFTTrainer, in float32."""
     from dataclasses import replace
 
     from trl import SFTTrainer
 
-    config = replace(CONFIG, compute_dtype="float32", load_in_4bit=False, lora_dropout=0.0)
+    source = CONFIG.model_id if kind == "llama" else write_gemma2(tmp_path / "gemma2", tiny_model)
+    config = replace(CONFIG, model_id=source, compute_dtype="float32", load_in_4bit=False, lora_dropout=0.0)
     trainer = build(new_run(tmp_path / "lean"), config, bf16=False)
     for name, weight in trainer.model.named_parameters():
         if "lora_B" in name:
