@@ -30,17 +30,13 @@ class LeanTrainer(SFTTrainer):
             return CausalLMOutput(loss=SumOfLosses.apply(output.logits, targets[labelled]))
 
         head = self.model.get_output_embeddings()
-        hooks = [
+        rest = {name: value for name, value in inputs.items() if name != "labels"}
+        with (
             head.register_forward_pre_hook(lambda module, args: (args[0][labelled],)),
             # inside of what accelerate wraps, which would copy the logits to float32
             self.model.base_model.register_forward_hook(loss_of),
-        ]
-        try:
-            rest = {name: value for name, value in inputs.items() if name != "labels"}
+        ):
             total = model(**rest, use_cache=False).loss
-        finally:
-            for hook in hooks:
-                hook.remove()
         if num_items_in_batch is None:
             return total / labelled.sum().clamp(min=1)
         # the count is that of all processes, over whose gradients the average is taken

@@ -197,7 +197,7 @@ def loss_part(config: RunConfig, shape: Shape, tokens: int, gpu: bool = True, la
         return Part("loss", 2 * rows * TILE_WORDS + hidden, how)
     count = int(labelled * tokens)
     block = (4 + 4) * min(count, LOSS_ROWS)  # so many tokens at a time in float32, and their logarithms
-    how = f"{count:,} labelled tokens x {shape.vocabulary:,} words: 16-bit logits, which their gradient replaces, and the gradient of the last layer"
+    how = f"{count:,} labelled tokens x {shape.vocabulary:,} words in 16 bits, and the gradient of the last layer"
     return Part("loss", (2 * count + block) * shape.vocabulary + hidden, how)
 
 

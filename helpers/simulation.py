@@ -186,9 +186,8 @@ def lean_loss(model, inputs: dict, labelled: float) -> torch.Tensor:
 
     count = max(int(inputs["input_ids"].numel() * labelled), 1)
     head = model.get_output_embeddings()
-    hook = head.register_forward_pre_hook(lambda module, args: (args[0].flatten(0, 1)[:count].clone(),))
-    logits = model(**inputs, use_cache=False).logits
-    hook.remove()
+    with head.register_forward_pre_hook(lambda module, args: (args[0].flatten(0, 1)[:count].clone(),)):
+        logits = model(**inputs, use_cache=False).logits
     targets = torch.ones(count, dtype=torch.long)
     return SumOfLosses.apply(logits, targets) / count
 

@@ -318,9 +318,8 @@ def test_the_device_is_the_card_that_is_named_else_this_machine(recipe):
 def test_training_tokens_count_padding_and_packing():
     config = RunConfig.load("demo", per_device_train_batch_size=2, max_length=100, num_train_epochs=1)
     lengths = [10, 90, 20, 300]
-    assert (
-        training_tokens(config, lengths) == 2 * 24 + 2 * 104
-    )  # sorted: (10, 20), (90, 300 cut to 100), in multiples of 8
+    # sorted: (10, 20), (90, 300 cut to 100), each pair padded to a multiple of 8
+    assert training_tokens(config, lengths) == 2 * 24 + 2 * 104
     assert training_tokens(replace(config, packing=True), lengths) == 300  # 220 tokens in rows of 100
     assert training_tokens(replace(config, max_steps=3, packing=True), lengths) == 3 * 2 * 100
     assert training_tokens(config, lengths, padded=False) == 10 + 90 + 20 + 100
