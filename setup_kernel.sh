@@ -3,6 +3,7 @@
 #   bash setup_kernel.sh                 set up: virtual environment, pinned packages, Jupyter kernel "qlora"
 #   bash setup_kernel.sh --run [PRESET]  set up, then run notebooks 00 to 06 (PRESET: demo, tiny, llama2-7b)
 #   bash setup_kernel.sh --test          set up, then check style and run all tests
+#   bash setup_kernel.sh --canary        the same tests with the newest releases, in .venv-canary; a line in COMPATIBILITY.md
 # VENV_DIR chooses the virtual environment (default .venv), PYTHON the interpreter it is made from.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -11,6 +12,7 @@ say() { printf '%s\n' "$*"; }
 fail() { printf 'setup_kernel.sh: %s\n' "$*" >&2; exit 1; }
 
 VENV_DIR=${VENV_DIR:-.venv}
+USER_KERNEL=--user
 NEED_GB=8 # free disk for the packages: 2.2 GB with the CPU build of torch, about 7 GB with a CUDA build
 
 # Prints "cuda" or "plain" when the interpreter $1 is Python 3.11 or newer; fails otherwise. Does not import torch.
@@ -77,10 +79,14 @@ set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all 
   # On a pod, downloads belong on the volume, which outlives the container.
   [ -w /workspace ] && env_args=(--env HF_HOME "${HF_HOME:-/workspace/.cache/huggingface}")
   local where
-  for where in --sys-prefix --user; do
+  for where in --sys-prefix $USER_KERNEL; do
     "$VENV_DIR/bin/python" -m ipykernel install "$where" --name qlora --display-name QLoRA "${env_args[@]}" >/dev/null 2>&1 ||
       fail "could not install the Jupyter kernel ($where): is your home folder writable?"
   done
+}
+
+run_tests() {
+  "$VENV_DIR/bin/python" -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --durations 15 "$@"
 }
 
 case "${1:-}" in
@@ -97,9 +103,19 @@ case "${1:-}" in
     set_up test "[test]"
     "$VENV_DIR/bin/ruff" check .
     "$VENV_DIR/bin/ruff" format --check .
-    exec "$VENV_DIR/bin/python" -m pytest --nbmake --nbmake-kernel=qlora --nbmake-timeout=600 --durations=15 notebooks tests "${@:2}"
+    "$VENV_DIR/bin/lint-imports" --no-logo
+    run_tests "${@:2}"
+    ;;
+  --canary)
+    VENV_DIR=.venv-canary USER_KERNEL=""
+    rm -f "$VENV_DIR"/.set-up-*
+    set_up test "[test]"
+    sed 's/==[^ ]*//' requirements.txt >"$VENV_DIR/newest.txt"
+    install "the newest releases" --upgrade --requirement "$VENV_DIR/newest.txt"
+    run_tests --junitxml "$VENV_DIR/results.xml" "${@:2}" || say "Some tests failed with the newest releases."
+    exec "$VENV_DIR/bin/python" -m tests.canary "$VENV_DIR/results.xml"
     ;;
   *)
-    fail "'$1' is no option: use no option, --run [PRESET] or --test."
+    fail "'$1' is no option: use no option, --run [PRESET], --test or --canary."
     ;;
 esac

@@ -1,4 +1,12 @@
-"""Helpers for the notebooks: one idea per module, heavy imports only where they are used."""
+"""Helpers for the notebooks: a folder for each notebook, one idea per module, heavy imports only where they are used.
+
+machine · plan     01, 02 · 00     ↓ a module imports from its own floor's folder or from floors below
+merge · serve      05 · 07
+train              04
+evaluate · data    06 · 03
+model              the base model, its quantisation, its template, its files
+config · files · runs · report · series     the ground
+"""
 
 import logging
 import warnings

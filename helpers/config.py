@@ -16,6 +16,7 @@ from pathlib import Path
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_DATA = "notebooks/data/sample_ko_instructions.jsonl"
 PAD_TO = 8  # tokens: batches are padded to a multiple of it, so that they come in few lengths
+LOSS_ROWS = 16  # tokens: the trainer computes the loss of so many at once, and the plan counts them
 # QLORA_ variables that are not fields of RunConfig
 OTHER_VARIABLES = ("QLORA_PRESET", "QLORA_RUNS_DIR", "QLORA_CACHE_DIR")
 
@@ -87,7 +88,7 @@ class RunConfig:
     report_to: str = "none"  # none, wandb or trackio
 
     # --- merge, push, evaluation
-    merge_method: str = "auto"  # auto = the better one by the receipt's rule
+    merge_method: str = "auto"  # auto = the better one by the merge report's rule
     merge_shard_gb: float = 2.0  # GB (10^9 bytes) per weight file, about the peak memory of the merge
     max_new_tokens: int = 128  # tokens per reply
     temperature: float = 0.0  # of the replies in 06: 0 = greedy; above it they are drawn, from one seed for all models

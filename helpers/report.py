@@ -77,3 +77,12 @@ def human_time(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def is_interactive() -> bool:
+    """True when a person runs this cell in a browser; False under papermill or in a script, where a login would hang."""
+    from IPython import get_ipython
+
+    kernel = getattr(get_ipython(), "kernel", None)
+    # JupyterLab says with each cell that it can ask the user for input; papermill says that it cannot
+    return bool(kernel) and bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))

@@ -2,7 +2,7 @@
 
 runs/<run_name>/
   config.json  data/train.jsonl  data/eval.jsonl  data_report.json  trainer/  metrics.jsonl
-  adapter/  merged/  merge_receipt.json  evaluation.json  comparisons.jsonl  votes.jsonl  report.html  notebooks/
+  adapter/  merged/  merge_report.json  evaluation.json  comparisons.jsonl  votes.jsonl  report.html  notebooks/
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-import tempfile
+import socket
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from filelock import SoftFileLock, Timeout
+
 from helpers.config import PROJECT_ROOT, RunConfig
+from helpers.files import write_atomic, write_json
 
 # What a training run is made of: changing one of these under a trained adapter would mix two runs in one folder.
 SHAPES_THE_TRAINING = (
@@ -26,6 +28,8 @@ SHAPES_THE_TRAINING = (
     "gradient_accumulation_steps learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm optim "
     "sort_by_length"
 ).split()
+
+UNKNOWN_OWNER = {"pid": None, "host": "a machine that left no note", "task": "another task", "since": None}
 
 # What was really loaded, recorded beside its source. It belongs to that source alone.
 RECORDED = {"model_revision": "model_id", "dataset_revision": "dataset_id"}
@@ -37,53 +41,6 @@ def runs_root() -> Path:
         return Path(folder).expanduser().resolve()
     workspace = Path("/workspace")
     return workspace / "runs" if os.access(workspace, os.W_OK) else PROJECT_ROOT / "runs"
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write `text` beside `path`, then rename: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, value) -> None:
-    """`value` as readable JSON, written atomically."""
-    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def replace_folder(draft: Path, folder: Path) -> None:
-    """Put the finished folder `draft` in the place of `folder`, so that a reader never sees half of it."""
-    old = folder.with_name(f".{folder.name}-old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(draft, folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def read_jsonl(path: Path) -> list[dict]:
-    """All rows of a JSON-lines file. A last line cut off by a kill is left out."""
-    rows = []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number == len(lines):  # no newline after it: a write that was cut off
-                break
-            raise ValueError(f"{path.name}, line {number} is not JSON ({error.msg}): {line[:80]!r}") from None
-    return rows
 
 
 @dataclass(frozen=True)
@@ -100,13 +57,19 @@ class RunDir:
     metrics = property(lambda self: self.path / "metrics.jsonl")
     adapter = property(lambda self: self.path / "adapter")
     merged = property(lambda self: self.path / "merged")
-    merge_receipt = property(lambda self: self.path / "merge_receipt.json")
     evaluation = property(lambda self: self.path / "evaluation.json")
     comparisons = property(lambda self: self.path / "comparisons.jsonl")
     votes = property(lambda self: self.path / "votes.jsonl")
     report_html = property(lambda self: self.path / "report.html")
     notebooks = property(lambda self: self.path / "notebooks")
     lock_file = property(lambda self: self.path / "run.lock")
+    lock_note = property(lambda self: self.path / "run.lock.json")  # who holds it, for people to read
+
+    @property
+    def merge_report(self) -> Path:
+        """merge_report.json; in a run made before it had this name, merge_receipt.json."""
+        new, old = self.path / "merge_report.json", self.path / "merge_receipt.json"
+        return old if old.exists() and not new.exists() else new
 
     @classmethod
     def open(cls, config: RunConfig) -> RunDir:
@@ -185,41 +148,38 @@ class RunDir:
         """Hold the run for `task` while the block runs, so that two processes never write it at once.
 
         Under `accelerate launch`, the first process holds it for all of them.
-        Raises RuntimeError when another live process holds it; the lock of a dead one is taken over.
+        Raises RuntimeError when another live process holds it, here or on another machine that shares the folder; the
+        lock of a process that died on this machine is taken over.
         """
-        import psutil
-
         if os.environ.get("RANK", "0") != "0":
             yield
             return
 
-        me = {"pid": os.getpid(), "started": psutil.Process().create_time(), "task": task, "since": time.time()}
-        while True:
-            try:
-                handle = os.open(self.lock_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-                break
-            except FileExistsError:
-                owner = self.lock_owner()
-                if owner:
-                    raise RuntimeError(
-                        f"{self.path.name} is in use: {owner['task']}, process {owner['pid']}. "
-                        "Wait for it, stop it, or choose another run with QLORA_RUN_NAME."
-                    ) from None
-                self.lock_file.unlink(missing_ok=True)
-        with os.fdopen(handle, "w") as file:
-            json.dump(me, file)
+        lock = SoftFileLock(self.lock_file)
         try:
-            yield
-        finally:
-            self.lock_file.unlink(missing_ok=True)
+            held = lock.acquire(blocking=False)
+        except Timeout:
+            owner = self.lock_owner() or UNKNOWN_OWNER
+            raise RuntimeError(
+                f"{self.path.name} is in use: {owner['task']}, process {owner['pid']} on {owner['host']}. Wait for it, stop "
+                f"it, or choose another run with QLORA_RUN_NAME. (Is that machine gone for good? Delete {self.lock_file}.)"
+            ) from None
+        with held:
+            me = {"pid": os.getpid(), "host": socket.gethostname(), "task": task, "since": time.time()}
+            write_json(self.lock_note, me)
+            try:
+                yield
+            finally:
+                self.lock_note.unlink(missing_ok=True)
 
     def lock_owner(self) -> dict | None:
-        """Who holds the run now (pid, task, since in Unix seconds); None when nobody alive does."""
-        import psutil
-
-        try:
-            owner = json.loads(self.lock_file.read_text())
-            alive = abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 2
-        except (FileNotFoundError, json.JSONDecodeError, KeyError, psutil.NoSuchProcess):
+        """Who holds the run now (pid, host, task, since in Unix seconds); None when nobody alive does."""
+        lock = SoftFileLock(self.lock_file)
+        if not self.lock_file.exists():
             return None
-        return owner if alive else None
+        try:
+            lock.acquire(blocking=False).lock.release()  # the lock of a dead process: taken over, and let go
+            return None
+        except Timeout:
+            note = json.loads(self.lock_note.read_text()) if self.lock_note.exists() else {}
+            return note if note and note["pid"] == lock.pid else {**UNKNOWN_OWNER, "pid": lock.pid}

@@ -74,7 +74,7 @@ def main() -> int:
     for what, path in (
         ("report", run.report_html),
         ("replies of base, adapter and merged model", run.comparisons),
-        ("merge receipt", run.merge_receipt),
+        ("merge report", run.merge_report),
         ("adapter", run.adapter),
         ("merged model", run.merged),
         ("executed notebooks", run.notebooks),

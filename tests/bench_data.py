@@ -2,7 +2,7 @@
 
     python -m tests.bench_data [--rows 200000]
 
-Each figure comes from a process of its own; memory is the peak above what the imports alone need.
+Each number comes from a process of its own; memory is the peak above what the imports alone need.
 
 2026-11-24, CPU with 2 cores, 24 GiB, Python 3.11 (parse and prepare use one core, inspect both):
 
@@ -48,8 +48,8 @@ def write_rows(path: Path, count: int) -> None:
 
 def parse(path: Path) -> int:
     """Read, parse, validate: what has to reach 20,000 rows/s on one core."""
-    from helpers.data import open_rows
-    from helpers.formats import convert
+    from helpers.data.formats import convert
+    from helpers.data.prepare import open_rows
 
     rows, form = open_rows(settings(path))
     return sum(1 for row in rows if convert(row, form))
@@ -57,7 +57,7 @@ def parse(path: Path) -> int:
 
 def prepare(path: Path) -> int:
     """All of data.prepare: parse, count, de-duplicate, split, compare with the held-out rows, write."""
-    from helpers.data import prepare as run
+    from helpers.data.prepare import prepare as run
     from helpers.runs import RunDir
 
     with tempfile.TemporaryDirectory() as folder:
@@ -68,10 +68,11 @@ def prepare(path: Path) -> int:
 
 def inspect(path: Path) -> int:
     """The verdicts on all prepared rows, with the tiny model's tokenizer."""
-    from helpers.chat import load_tokenizer
-    from helpers.data import prepare as run
-    from helpers.runs import RunDir, read_jsonl
-    from helpers.verdicts import inspect as judge
+    from helpers.data.prepare import prepare as run
+    from helpers.data.verdicts import inspect as judge
+    from helpers.files import read_jsonl
+    from helpers.model.chat import load_tokenizer
+    from helpers.runs import RunDir
 
     with tempfile.TemporaryDirectory() as folder:
         target = RunDir(Path(folder))

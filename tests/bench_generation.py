@@ -10,12 +10,13 @@ Demo after 6 training steps, at most 112 tokens a reply, one core of a 2-core AM
 
 import time
 
-from helpers.adapters import load_adapter
-from helpers.chat import load_tokenizer
 from helpers.config import RunConfig
-from helpers.generation import generate_replies, prompts_and_references
-from helpers.quantization import load_base_model
-from helpers.runs import RunDir, read_jsonl
+from helpers.evaluate.generation import generate_replies, prompts_and_references
+from helpers.files import read_jsonl
+from helpers.model.chat import load_tokenizer
+from helpers.model.lora import load_adapter
+from helpers.model.quantization import load_base_model
+from helpers.runs import RunDir
 
 
 def main() -> None:

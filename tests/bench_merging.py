@@ -10,7 +10,7 @@ of mapped files, which the system may drop. Ours ran on one core beside other wo
     ours dequantised-base  6.4 minutes, must fit  3.1 GB (with mapped pages  3.2 GB)
     peft 16bit-base        6.6 minutes, must fit 14.5 GB (with mapped pages 22.0 GB)
 
-tests/test_merging.py does the same with a model of 0.26 GB, and fails when memory grows with the model.
+tests/merge/test_shards.py does the same with a model of 0.26 GB, and fails when memory grows with the model.
 """
 
 import json
@@ -31,7 +31,7 @@ def make_base(folder: Path, layers: int, hidden: int, mlp: int, vocabulary: int)
     from safetensors.torch import save_file
     from transformers import AutoTokenizer, LlamaConfig
 
-    from helpers.models import TINY_MODEL, resolve_model
+    from helpers.model.source import TINY_MODEL, resolve_model
 
     folder.mkdir(parents=True)
     config = LlamaConfig(vocab_size=vocabulary, hidden_size=hidden, intermediate_size=mlp, num_hidden_layers=layers)
@@ -110,8 +110,8 @@ def measured(work) -> dict:
 def one(way: str, folder: Path, **settings) -> dict:
     """One merge of the base and adapter in `folder`, measured."""
     from helpers.config import RunConfig
-    from helpers.merging import merge_shards
-    from helpers.merging_in_memory import merge_in_memory
+    from helpers.merge.in_memory import merge_in_memory
+    from helpers.merge.shards import merge_shards
 
     config = RunConfig.load("llama2-7b", model_id=str(folder / "base"), **settings)
     merge = merge_in_memory if way.startswith("peft") else merge_shards

@@ -24,7 +24,7 @@ Results of 2026-11-24, 2-core AMD EPYC CPU (AVX512-BF16), nothing else running, 
 The same code differs by 10 % from run to run. The wide model's peak is about 1.8 GB as soon as it is loaded, for all alike.
 With rows padded to the longest only, ours took 3.71 GB at 2.97 rows/s on SmolLM2, and 3.15 GB at 3.23 in multiples of 8:
 oneDNN compiles its kernels for every length and keeps them.
-Losses of single runs differ with the order of the rows; tests/test_training.py compares loss and gradient on one batch
+Losses of single runs differ with the order of the rows; tests/train/test_training.py compares loss and gradient on one batch
 in float32. On a machine that does other work, set OMP_WAIT_POLICY=PASSIVE: threads that spin while they wait made the
 same steps many times slower.
 """
@@ -56,12 +56,12 @@ def measure(variant: str, config: RunConfig, folder: str) -> dict:
     from transformers import TrainerCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
-    from helpers.adapters import lora_config
-    from helpers.chat import load_tokenizer
-    from helpers.labels import encode_rows
-    from helpers.lean_trainer import LeanTrainer
-    from helpers.quantization import load_base_model
-    from helpers.training import peak_memory_bytes
+    from helpers.data.labels import encode_rows
+    from helpers.model.chat import load_tokenizer
+    from helpers.model.lora import lora_config
+    from helpers.model.quantization import load_base_model
+    from helpers.train.metrics import peak_memory_bytes
+    from helpers.train.trainer import LeanTrainer
 
     class Clock(TrainerCallback):
         def on_train_begin(self, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""Shared fixtures: one tiny model and one trained run for the whole session, made by the notebooks themselves."""
+"""Shared fixtures: one tiny model and one run of the whole series for the whole session, whichever worker makes it."""
 
 import os
 import tempfile
@@ -9,42 +9,71 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # Before anything imports the hub: no network, no W&B account, a runs directory of the test session's own.
-# nbmake's kernels inherit it, so the notebooks' run (collected first) is the `trained_run` of the other tests.
+# The workers of pytest-xdist inherit it, so they share the run.
 os.environ.setdefault("QLORA_RUNS_DIR", tempfile.mkdtemp(prefix="qlora-test-runs-"))
 os.environ.update(QLORA_PRESET="tiny", HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELISM="false")
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "PASSIVE"
-)  # threads that wait give the core away: tests run processes side by side
+# threads that wait give the core away: tests run processes side by side
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
 for name in ("HF_TOKEN", "WANDB_API_KEY"):
     os.environ.pop(name, None)
+
+ALONE = ("notebooks/test_cells.py",)  # each test of these may go to another worker; the others stay with their file
+
+
+def pytest_collection_modifyitems(items):
+    """The series first, what reads its run last, so that no worker waits for it; a file's tests share its fixtures."""
+    for item in items:
+        apart = item.nodeid if item.path.as_posix().endswith(ALONE) else item.path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(apart))
+    readers = {
+        item.path
+        for item in items
+        if {"trained_run", "merged_run", "whole_run"} & set(getattr(item, "fixturenames", ()))
+    }
+    items.sort(key=lambda item: (item.path.name != "test_series.py", item.path in readers))
 
 
 @pytest.fixture(scope="session")
 def tiny_model() -> str:
     """Folder of the tiny base model."""
-    from helpers.models import TINY_MODEL, resolve_model
+    from helpers.model.source import TINY_MODEL, resolve_model
 
     return resolve_model(TINY_MODEL)
 
 
-@pytest.fixture(scope="session")
-def trained_run():
-    """The run directory of preset tiny after notebook 04; read it, do not change it (copy it to change it)."""
+def series_run(last: str):
+    """The run of preset tiny after the notebooks up to number `last`, each executed once in the whole session."""
+    from filelock import FileLock
+
     from helpers.config import RunConfig
     from helpers.runs import RunDir
     from helpers.series import run_notebooks, series
 
     run = RunDir.open(RunConfig.load("tiny"))
-    if not (run.adapter / "adapter_model.safetensors").exists():
-        run_notebooks([path for path in series() if path.stem[:2] in ("03", "04")], "tiny")
+    with FileLock(run.path.with_suffix(".series")):
+        for notebook in series():
+            done = run.path.with_suffix(f".{notebook.stem}")
+            if notebook.stem[:2] <= last and not done.exists():
+                run_notebooks([notebook], "tiny")
+                done.touch()
     return run
 
 
 @pytest.fixture(scope="session")
-def merged_run(trained_run):
-    """The same run after notebook 05."""
-    from helpers.series import run_notebooks, series
+def trained_run():
+    """The run directory of preset tiny after notebook 04; read it, do not change it (copy it to change it)."""
+    return series_run("04")
 
-    if not trained_run.merge_receipt.exists():
-        run_notebooks([path for path in series() if path.stem[:2] == "05"], "tiny")
-    return trained_run
+
+@pytest.fixture(scope="session")
+def merged_run():
+    """The same run after notebook 05."""
+    return series_run("05")
+
+
+@pytest.fixture(scope="session")
+def whole_run():
+    """The same run after the last notebook of the series."""
+    return series_run("99")

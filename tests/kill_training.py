@@ -21,7 +21,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from helpers.runs import RunDir, read_jsonl
+from helpers.files import read_jsonl
+from helpers.runs import RunDir
 from tests.conftest import ROOT
 from tests.small_training import CONFIG
 

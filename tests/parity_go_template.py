@@ -15,9 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from helpers.chat import adds_bos, load_tokenizer, render
 from helpers.config import RunConfig
-from helpers.serving import ollama_modelfile, template_pieces
+from helpers.model.chat import adds_bos, load_tokenizer, render
+from helpers.serve.modelfile import ollama_modelfile, template_pieces
 
 # what Ollama hands to the template: the system text, and all messages (the system turn among them)
 PROGRAM = """

@@ -18,9 +18,9 @@ import json
 import sys
 import urllib.request
 
-from helpers.chat import prompt_ids, render, stop_ids
-from helpers.generation import generate_replies
-from helpers.prompts import fixed_prompts
+from helpers.evaluate.generation import generate_replies
+from helpers.evaluate.prompts import fixed_prompts
+from helpers.model.chat import prompt_ids, render, stop_ids
 
 TOKENS = 48
 

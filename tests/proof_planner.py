@@ -1,4 +1,4 @@
-"""The plan against real memory. Not collected by pytest; tests/test_planner.py runs two of its cases.
+"""The plan against real memory. Not collected by pytest; tests/plan/test_plan.py runs two of its cases.
 
     python -m tests.proof_planner                         30 small models, real trainings of two steps; 2 to 8 minutes
     python -m tests.proof_planner --layers 32             Llama-2-7B's shape with random weights: allocated bytes
@@ -77,7 +77,7 @@ def measure(config: RunConfig, model, profiled: bool = True) -> dict:
     from transformers import TrainerCallback
     from trl import SFTConfig
 
-    from helpers.lean_trainer import LeanTrainer
+    from helpers.train.trainer import LeanTrainer
 
     rows, length = config.per_device_train_batch_size, config.max_length
     count = rows * config.gradient_accumulation_steps * 2
@@ -104,8 +104,8 @@ def measure(config: RunConfig, model, profiled: bool = True) -> dict:
                 if profiled:
                     self.profile.__exit__(None, None, None)
 
-    from helpers.adapters import lora_config
-    from helpers.chat import load_tokenizer
+    from helpers.model.chat import load_tokenizer
+    from helpers.model.lora import lora_config
 
     watch = Watch()
     with tempfile.TemporaryDirectory() as folder:
@@ -227,9 +227,9 @@ def grid() -> list[dict]:
 
 def compare(case: dict, folder: Path) -> dict:
     """One row of the result: predicted by simulation and by the closed form, and measured, in bytes of allocated memory."""
-    from helpers.planner import Shape, step_parts, total
-    from helpers.quantization import load_base_model
-    from helpers.simulation import simulate
+    from helpers.model.quantization import load_base_model
+    from helpers.plan.memory import Shape, step_parts, total
+    from helpers.plan.simulation import simulate
 
     settings = dict(case)
     source = build(settings.pop("kind"), settings.pop("tied"), folder)
@@ -269,9 +269,9 @@ def print_large(layers: int, resident: bool = False) -> float:
     Returns the error of the prediction: of allocated bytes, or with `resident` of resident memory, for which what the
     process held with its libraries before the model was loaded is added to the prediction.
     """
-    from helpers.quantization import load_base_model
-    from helpers.shapes import SHAPES
-    from helpers.simulation import simulate
+    from helpers.model.quantization import load_base_model
+    from helpers.model.shapes import SHAPES
+    from helpers.plan.simulation import simulate
 
     return_large_blocks()
     numbers = {**SHAPES["meta-llama/Llama-2-7b-hf"], "num_hidden_layers": layers}

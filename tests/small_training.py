@@ -31,15 +31,15 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
     from transformers import set_seed
     from trl import SFTConfig
 
-    from helpers.adapters import lora_config
-    from helpers.chat import load_tokenizer
     from helpers.config import PAD_TO, PROJECT_ROOT, SAMPLE_DATA
-    from helpers.formats import convert, recognise
-    from helpers.labels import encode_rows
-    from helpers.lean_trainer import LeanTrainer
-    from helpers.quantization import load_base_model
-    from helpers.runs import read_jsonl
-    from helpers.training import callbacks
+    from helpers.data.formats import convert, recognise
+    from helpers.data.labels import encode_rows
+    from helpers.files import read_jsonl
+    from helpers.model.chat import load_tokenizer
+    from helpers.model.lora import lora_config
+    from helpers.model.quantization import load_base_model
+    from helpers.train.callbacks import callbacks
+    from helpers.train.trainer import LeanTrainer
 
     tokenizer = load_tokenizer(config)
     sample = read_jsonl(PROJECT_ROOT / SAMPLE_DATA)[: rows + 4]
@@ -79,9 +79,9 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
 
 
 def train(run: RunDir, config: RunConfig = CONFIG, **changes):
-    """Train to the end, or go on from the newest whole checkpoint; then save the adapter, as notebook 04 does."""
-    from helpers.checkpoints import is_last, newest_complete
-    from helpers.failures import failures_explained
+    """Train to the end, or go on from the newest complete checkpoint; then save the adapter, as notebook 04 does."""
+    from helpers.train.checkpoints import is_last, newest_complete
+    from helpers.train.failures import failures_explained
 
     trainer = build(run, config, **changes)
     with run.lock("training"), failures_explained(run):

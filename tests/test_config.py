@@ -111,5 +111,5 @@ def test_local_path_is_found_from_any_folder(environment, tmp_path):
 
 
 def test_imports_nothing_heavy():
-    code = "import helpers.config, helpers.runs, helpers.models, sys; print([m for m in ('torch', 'transformers', 'datasets') if m in sys.modules])"
+    code = "import helpers.config, helpers.runs, helpers.model.source, sys; print([m for m in ('torch', 'transformers', 'datasets') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -8,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from helpers.config import RunConfig
-from helpers.runs import RunDir, read_jsonl, runs_root, write_atomic
+from helpers.files import read_jsonl, write_atomic, write_json
+from helpers.runs import RunDir, runs_root
 
 
 @pytest.fixture
@@ -100,22 +102,73 @@ def test_read_jsonl_forgives_only_a_cut_off_last_line(tmp_path):
         read_jsonl(path)
 
 
-def test_lock_refuses_a_second_owner_and_takes_over_from_the_dead(run):
+def hold(run, task="training", then="time.sleep(60)") -> subprocess.Popen:
+    """Another process that locks the run, says so, and does `then`."""
+    code = f"""
+        import os, pathlib, sys, time
+        from helpers.runs import RunDir
+        try:
+            with RunDir(pathlib.Path({str(run.path)!r})).lock({task!r}):
+                print("locked", flush=True)
+                {then}
+        except RuntimeError as error:
+            print(error, flush=True)
+        """
+    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+
+
+def test_lock_refuses_a_second_owner(run):
     with run.lock("training"):
         assert run.lock_owner()["task"] == "training"
-        with pytest.raises(RuntimeError, match=f"training, process {os.getpid()}"), run.lock("merge"):
+        told = f"training, process {os.getpid()} on {socket.gethostname()}"
+        with pytest.raises(RuntimeError, match=told), run.lock("merge"):
             pass
-    assert run.lock_owner() is None and not run.lock_file.exists()
+    assert run.lock_owner() is None and not run.lock_file.exists() and not run.lock_note.exists()
 
-    killed = textwrap.dedent(
-        f"""
-        import os, pathlib
-        from helpers.runs import RunDir
-        with RunDir(pathlib.Path({str(run.path)!r})).lock("killed"):
-            os.kill(os.getpid(), 9)
-        """
-    )
-    subprocess.run([sys.executable, "-c", killed])
-    assert json.loads(run.lock_file.read_text())["task"] == "killed" and run.lock_owner() is None
+
+def test_the_lock_of_a_killed_process_is_taken_over(run):
+    killed = hold(run, "killed", then="os.kill(os.getpid(), 9)")
+    killed.wait()
+    assert json.loads(run.lock_note.read_text())["task"] == "killed" and run.lock_owner() is None
+    killed = hold(run, "killed", then="os.kill(os.getpid(), 9)")
+    killed.wait()
     with run.lock("after the kill"):
         assert run.lock_owner()["task"] == "after the kill"
+
+
+def test_a_live_process_keeps_its_lock(run):
+    other = hold(run)
+    assert other.stdout.readline() == "locked\n"
+    with pytest.raises(RuntimeError, match=f"in use: training, process {other.pid} on"), run.lock("merge"):
+        pass
+    other.kill()
+    other.wait()
+    with run.lock("merge"):
+        pass
+
+
+def test_a_lock_without_a_record_is_respected(run):
+    """As another process leaves it between making the file and writing its name into it."""
+    run.lock_file.write_text("")
+    with pytest.raises(RuntimeError, match="in use: another task.*run.lock"), run.lock("training"):
+        pass
+    assert run.lock_file.exists() and run.lock_owner()["task"] == "another task"
+
+
+def test_of_many_takers_of_a_dead_lock_one_enters(run):
+    hold(run, "killed", then="os.kill(os.getpid(), 9)").wait()
+    takers = [hold(run, f"taker {number}", then="time.sleep(3)") for number in range(4)]
+    told = [taker.communicate()[0] for taker in takers]
+    assert sum(text == "locked\n" for text in told) == 1
+    assert sum("is in use" in text for text in told) == 3
+
+
+def test_the_lock_of_another_machine_is_respected(run):
+    """A pid of another host says nothing about the processes here: nobody with this one lives here, or anybody does."""
+    for pid in (2**22 + 1, os.getpid()):
+        run.lock_file.write_text(f"{pid}\nanother-pod\n")
+        write_json(run.lock_note, {"pid": pid, "host": "another-pod", "task": "training", "since": 0.0})
+        told = f"training, process {pid} on another-pod.*gone for good"
+        with pytest.raises(RuntimeError, match=told), run.lock("merge"):
+            pass
+        assert run.lock_owner()["host"] == "another-pod"

@@ -14,6 +14,14 @@ def test_series_is_00_to_06_in_order():
     assert [path.stem[:2] for path in series()] == ["00", "01", "02", "03", "04", "05", "06"]
 
 
+def test_every_notebook_runs_in_order(whole_run):
+    """The plain pass, on a fresh run directory. In test_cells each notebook is opened alone, every cell twice."""
+    for path in series():
+        copy = nbformat.read(whole_run.notebooks / path.name, as_version=4)
+        code = [cell for cell in copy.cells if cell.cell_type == "code"]
+        assert all(cell.execution_count for cell in code) and whole_run.report_html.exists()
+
+
 def test_executed_copy_lands_in_the_run(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
     run = run_notebooks([notebook(tmp_path / "09_fine.ipynb", "import os; print(os.environ['QLORA_PRESET'])")], "tiny")

@@ -52,4 +52,7 @@ def test_failed_install_gives_its_reason(tmp_path):
 
 def test_unknown_option(tmp_path):
     result = set_up(tmp_path, "--fast")
-    assert result.returncode == 1 and "'--fast' is no option: use no option, --run [PRESET] or --test." in result.stderr
+    assert (
+        result.returncode == 1
+        and "'--fast' is no option: use no option, --run [PRESET], --test or --canary." in result.stderr
+    )

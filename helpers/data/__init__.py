@@ -1,0 +1,11 @@
+"""Notebook 03: rows in any format become conversations, and conversations become tokens with labels.
+
+sources   the rows of a file, a folder or a hub data set
+formats   any row becomes messages
+copies    when is one conversation a copy of another?
+prepare   rows -> data/train.jsonl, data/eval.jsonl and a report of what was dropped
+labels    messages -> token ids and labels; 04 trains on these
+verdicts  what is wrong with the labels, for the whole set
+costs     what the tokenizer makes of this language, and what max_length costs
+xray      the tokens and labels of single rows, to look at
+"""

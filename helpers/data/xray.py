@@ -1,0 +1,95 @@
+"""The X-ray: every token of a batch as the loss sees it. Green is learned, plain is context, grey is padding."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from helpers.config import RunConfig
+from helpers.data.labels import CONTEXT, collator, encode
+
+# Transparent colours over the page's own background: readable on white and on black. Learned text is underlined too.
+STYLES = {
+    "learned": "background:rgba(46,160,67,.28);border-bottom:2px solid rgb(46,160,67)",
+    "context": "background:rgba(128,128,128,.10)",
+    "padding": "color:rgb(128,128,128);border:1px dashed rgba(128,128,128,.6)",
+}
+CHIP = "font-size:85%;font-weight:600;border-radius:3px;padding:0 3px"
+ROW = (
+    "white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.9;padding:8px 12px;margin:6px 0;"
+    "border:1px solid rgba(128,128,128,.4);border-radius:6px;text-align:left"
+)
+
+
+class Piece(NamedTuple):
+    """Neighbouring tokens that are shown as one: one character or more, or a run of padding."""
+
+    text: str
+    kind: str  # learned, context or padding
+    special: bool  # a control token such as </s>
+    ids: list[int]
+    labels: list[int]
+
+
+@dataclass(frozen=True)
+class XRay:
+    """Rows of a batch, token by token: coloured in a notebook, in [brackets] where learned elsewhere."""
+
+    rows: list[list[Piece]]
+
+    def _repr_html_(self) -> str:
+        legend = " ".join(f'<span style="{style};padding:1px 6px">{kind}</span>' for kind, style in STYLES.items())
+        rows = "".join(f"<div style='{ROW}'>{''.join(map(_html, row))}</div>" for row in self.rows)
+        return f'<div style="margin:4px 0">{legend} &nbsp; hover a token for its id and label</div>{rows}'
+
+    def __repr__(self) -> str:
+        return "\n\n".join("".join(_plain(piece) for piece in row) for row in self.rows)
+
+
+def xray(rows: list[dict], tokenizer, config: RunConfig) -> XRay:
+    """The conversations `rows` as one batch, made by the collator that SFTTrainer uses."""
+    encoded = [encode(tokenizer, row["messages"], config.max_length, config.answer_only_loss) for row in rows]
+    return look_at(encoded, tokenizer)
+
+
+def look_at(encoded: list[dict], tokenizer) -> XRay:
+    """Rows {"input_ids", "labels"} from anywhere, after the collator that SFTTrainer uses."""
+    batch = collator(tokenizer)(encoded)
+    tensors = (batch["input_ids"], batch["labels"], batch["attention_mask"])
+    return XRay([_pieces(*(tensor.tolist() for tensor in row), tokenizer) for row in zip(*tensors, strict=True)])
+
+
+def _pieces(ids: list[int], labels: list[int], mask: list[int], tokenizer) -> list[Piece]:
+    """One row's tokens; those that are parts of one character are put together, and so is padding."""
+    from tokenizers.decoders import DecodeStream
+
+    controls = {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.content.strip()}
+    stream, found, open_ids, open_labels = DecodeStream(skip_special_tokens=False), [], [], []
+    for position, (token, label, real) in enumerate(zip(ids, labels, mask, strict=True)):
+        if not real:
+            rest = len(ids) - position
+            name = f"{tokenizer.convert_ids_to_tokens(token)} × {rest}"
+            return [*found, Piece(name, "padding", True, ids[position:], labels[position:])]
+        text = stream.step(tokenizer.backend_tokenizer, token)
+        open_ids.append(token)
+        open_labels.append(label)
+        if text is None and position + 1 < len(ids) and mask[position + 1]:
+            continue  # the character goes on in the next token
+        kind = "context" if all(label == CONTEXT for label in open_labels) else "learned"
+        found.append(Piece(controls.get(token, text or "�"), kind, token in controls, open_ids, open_labels))
+        open_ids, open_labels = [], []
+    return found
+
+
+def _html(piece: Piece) -> str:
+    numbers = ", ".join(map(str, piece.ids[:8])) + (" ..." if len(piece.ids) > 8 else "")
+    labels = ", ".join(dict.fromkeys(map(str, piece.labels[:8])))
+    hover = html.escape(f"id {numbers} · label {labels} · {piece.kind}", quote=True)
+    text = html.escape(piece.text).replace("\n", '<span style="opacity:.55">↵</span>\n')
+    style = f"{STYLES[piece.kind]};margin-right:1px" + (f";{CHIP}" if piece.special else "")
+    return f'<span title="{hover}" style="{style}">{text}</span>'
+
+
+def _plain(piece: Piece) -> str:
+    return f"[{piece.text}]" if piece.kind == "learned" else piece.text

@@ -1,0 +1,13 @@
+"""Notebook 06: base, adapter and merged model, compared in a way that cannot fool you.
+
+prompts      the fixed questions
+generation   replies, cut by token ids
+replies      numbers about replies
+held_out     NLL, KL and agreement on held-out conversations
+intervals    how much a number would move with other conversations
+measured     one measured model in a line
+comparison   the models side by side; is it better?
+voting       the blind vote
+harness      lm-evaluation-harness, where it is installed
+page         report.html, and the archive of what is worth keeping
+"""

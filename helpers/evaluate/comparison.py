@@ -1,0 +1,155 @@
+"""Base, adapter and merged model side by side: the rows of comparisons.jsonl and the numbers of evaluation.json."""
+
+from __future__ import annotations
+
+import datetime
+import html
+import importlib.metadata
+import json
+
+from helpers.evaluate.generation import Reply
+from helpers.evaluate.held_out import Scores
+from helpers.evaluate.intervals import bootstrap_interval, paired_difference
+from helpers.evaluate.prompts import FIXED_PROMPTS
+from helpers.evaluate.replies import chrf_by_reply, reply_metrics
+from helpers.files import write_atomic
+from helpers.report import Table
+from helpers.runs import RunDir
+
+MODELS = ("base", "adapter", "merged")
+
+
+def comparison_rows(prompts: list[list[dict]], references: list[str], replies: dict[str, list[Reply]]) -> list[dict]:
+    """One row per prompt. The first prompts are the fixed set, the others held-out ones with a person's answer."""
+    rows = []
+    for i, messages in enumerate(prompts):
+        fixed = i < len(FIXED_PROMPTS)
+        row = {
+            "kind": "fixed" if fixed else "held-out",
+            "prompt": messages[-1]["content"],
+            "messages": messages,
+            "reference": FIXED_PROMPTS[i]["known"] if fixed else references[i - len(FIXED_PROMPTS)],
+        }
+        row |= {name: replies[name][i].text for name in replies}
+        row["stopped"] = {name: replies[name][i].stopped for name in replies}
+        rows.append(row)
+    return rows
+
+
+def write_comparisons(run: RunDir, rows: list[dict]) -> None:
+    write_atomic(run.comparisons, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def comparison_table(rows: list[dict]) -> Table:
+    """Side by side; a reply that was cut at max_new_tokens ends with an ellipsis."""
+    shown = []
+    for row in rows:
+        told = {name: row[name] + ("" if row["stopped"][name] else " …") for name in MODELS if name in row}
+        shown.append({"asked": row["prompt"], **told, "a person, or the known answer": row["reference"]})
+    return Table(shown)
+
+
+def one_by_one(rows: list[dict]):
+    """The same rows to read one at a time: a click on a question opens its replies. Works without a running kernel."""
+    from IPython.display import HTML
+
+    text = "white-space:pre-wrap;margin:4px 0 12px 16px;line-height:1.6"
+    parts = []
+    for number, row in enumerate(rows, start=1):
+        told = {
+            "a person, or the known answer": row["reference"],
+            **{name: row[name] for name in MODELS if name in row},
+        }
+        replies = "".join(
+            f'<b>{name}</b><div style="{text}">{html.escape(said) or "(nothing)"}</div>' for name, said in told.items()
+        )
+        question = html.escape(row["prompt"])
+        parts.append(
+            f"<details{' open' if number == 1 else ''}><summary>{number}. {question}</summary>{replies}</details>"
+        )
+    return HTML(f'<div style="margin-top:16px">{"".join(parts)}</div>')
+
+
+def model_numbers(scores: Scores, replies: list[Reply], references: list[str]) -> dict:
+    """One model's numbers on the held-out part: NLL with interval, perplexity, and those of its replies."""
+    low, high = bootstrap_interval(scores.nll, scores.tokens)
+    numbers = {"nll": scores.nll_per_token, "nll_low": low, "nll_high": high, "perplexity": scores.perplexity}
+    counts = {"rows": len(scores.tokens), "answer_tokens": sum(scores.tokens)}
+    return {**numbers, **counts, **reply_metrics(replies, references)}
+
+
+def really_better(scores: dict[str, Scores], replies: dict[str, list[Reply]], references: list[str]) -> list[dict]:
+    """Paired bootstrap: adapter against base, merged against adapter; one row per pair and figure."""
+    found = []
+    for first, second in (("base", "adapter"), ("adapter", "merged")):
+        nll = paired_difference(scores[first].nll, scores[second].nll, scores[first].tokens)
+        chrf = [chrf_by_reply(replies[name], references) for name in (first, second)]
+        text = paired_difference(*chrf, [1] * len(references))
+        for number, gap, lower_is_better in (("NLL per token", nll, True), ("chrF per reply", text, False)):
+            low, high = (gap["low"], gap["high"]) if lower_is_better else (-gap["high"], -gap["low"])
+            verdict = "better" if high < 0 else "worse" if low > 0 else "cannot be told apart"
+            rows = len(references) if number.startswith("chrF") else len(scores[first].tokens)
+            found.append({"number": number, "model": second, "against": first, **gap, "rows": rows, "verdict": verdict})
+    return found
+
+
+def numbers_table(models: dict[str, dict]) -> Table:
+    """The numbers of evaluation.json as a table, with the counts in the caption."""
+    rows = [
+        {
+            "model": name,
+            "NLL": f"{f['nll']:.3f}",
+            "95 % interval": f"{f['nll_low']:.3f} to {f['nll_high']:.3f}",
+            "perplexity": f"{f['perplexity']:,.1f}",
+            "chrF": f"{f['chrf']:.1f}",
+            "stops": f"{f['stops']:.0%}",
+            "repeats": f"{f['repetition']:.0%}",
+            "tokens": f"{f['tokens']:.0f}",
+        }
+        for name, f in models.items()
+    ]
+    one = next(iter(models.values()))
+    told = f"NLL on {one['rows']} held-out conversations ({one['answer_tokens']} answer tokens); the rest on {one['replies']} replies"
+    return Table(rows, caption=told)
+
+
+def better_table(paired: list[dict]) -> Table:
+    """The paired comparisons as a table."""
+    rows = [
+        {
+            "model": f"{row['model']} against {row['against']}",
+            "number": row["number"],
+            "difference": f"{row['difference']:+.3f}",
+            "95 % interval": f"{row['low']:+.3f} to {row['high']:+.3f}",
+            "rows": row["rows"],
+            "verdict": row["verdict"],
+        }
+        for row in paired
+    ]
+    return Table(rows)
+
+
+def _decoding(config) -> str:
+    if not config.temperature:
+        return "greedy"
+    return (
+        f"drawn with temperature {config.temperature:g} and top_p {config.top_p:g}, seed {config.seed} for every model"
+    )
+
+
+def make_evaluation(config, models: dict[str, dict], paired: list[dict], extra: dict | None = None) -> dict:
+    """Everything evaluation.json holds."""
+    names = ("torch", "transformers", "peft", "bitsandbytes", "sacrebleu")
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "base_model": config.model_id,
+        "dataset": config.dataset_id,
+        "decoding": f"{_decoding(config)}, at most {config.max_new_tokens} new tokens",
+        "temperature": config.temperature,  # 0 = greedy
+        "top_p": config.top_p,
+        "seed": config.seed,
+        "models": models,
+        "paired": paired,
+        **(extra or {}),
+        "versions": {name: importlib.metadata.version(name) for name in names},
+    }

@@ -1,0 +1,73 @@
+"""report.html: the whole run on one page that needs nothing else, and the archive of what is worth keeping."""
+
+from __future__ import annotations
+
+import html
+import json
+import zipfile
+from pathlib import Path
+
+from helpers.evaluate.comparison import better_table, comparison_table, numbers_table
+from helpers.evaluate.measured import measured_table
+from helpers.files import read_jsonl, write_atomic
+from helpers.report import Table
+from helpers.runs import RunDir
+
+STYLE = """
+body { font: 16px/1.6 system-ui, "Noto Sans KR", sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #1f2328 }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 15px }
+th, td { border-bottom: 1px solid #d1d9e0 } th { background: #f6f8fa }
+.green { color: #1a7f37 } .red { color: #cf222e }
+"""
+
+
+def write_report(run: RunDir) -> Path:
+    """Write report.html from the run's own files; everything in it is escaped.
+
+    Raises FileNotFoundError when 05 or 06 has not written its part.
+    """
+    run.require(run.merge_report, produced_by="05_merge_and_push.ipynb")
+    run.require(run.evaluation, run.comparisons, produced_by="06_evaluation.ipynb")
+    config = json.loads(run.config_json.read_text(encoding="utf-8"))
+    report = json.loads(run.merge_report.read_text(encoding="utf-8"))
+    evaluation = json.loads(run.evaluation.read_text(encoding="utf-8"))
+    name = html.escape(config["run_name"])
+    verdict = f'<b class="{report["verdict"]}">{report["verdict"]}</b>'
+    parts = [
+        f"<h1>{name}</h1>",
+        f"<p>{html.escape(config['model_id'])}, trained on {html.escape(config['dataset_id'])}. {evaluation['created']}</p>",
+        "<h2>Is it better?</h2>",
+        numbers_table(evaluation["models"])._repr_html_(),
+        better_table(evaluation["paired"])._repr_html_(),
+        "<h2>Merge report</h2>",
+        f"<p>{verdict}: {html.escape(report['verdict_reason'])} Chosen: {html.escape(report['chosen'])}.</p>",
+        measured_table(report)._repr_html_(),
+        "<h2>Replies, side by side</h2>",
+        f"<p>{html.escape(evaluation['decoding'])}</p>",
+        comparison_table(read_jsonl(run.comparisons))._repr_html_(),
+        "<h2>Settings</h2>",
+        Table([{"setting": key, "value": str(value)} for key, value in config.items()])._repr_html_(),
+        "<h2>Versions</h2>",
+        Table([{"package": key, "version": value} for key, value in evaluation["versions"].items()])._repr_html_(),
+    ]
+    head = f'<meta charset="utf-8"><title>{name}</title><style>{STYLE}</style>'
+    write_atomic(
+        run.report_html, f'<!doctype html><html lang="ko"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    )
+    return run.report_html
+
+
+def pack(run: RunDir) -> Path:
+    """One zip beside the run's files with what cannot be made again cheaply: no base weights, no checkpoints."""
+    keep = [
+        run.config_json, run.data_report, run.metrics, run.merge_report, run.evaluation, run.comparisons, run.votes, run.report_html,
+        *sorted(run.adapter.iterdir()),
+    ]  # fmt: skip
+    archive = run.path / f"{run.path.name}-keep.zip"
+    part = archive.with_name(f".{archive.name}.part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in keep:
+            if path.is_file():
+                file.write(path, path.relative_to(run.path))
+    part.replace(archive)
+    return archive

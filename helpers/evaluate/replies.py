@@ -1,0 +1,47 @@
+"""Numbers about replies: nearness to a reference (chrF), do they stop, do they repeat themselves, how long are they.
+
+chrF: Popović (2015), overlap of character n-grams, 0 to 100; it needs no word boundaries, which suits Korean.
+"""
+
+from __future__ import annotations
+
+from helpers.evaluate.generation import Reply
+
+
+def reply_metrics(replies: list[Reply], references: list[str] | None = None) -> dict:
+    """Means over `replies`: `stops` and `repetition` 0 to 1, `tokens` per reply, `chrf` 0 to 100 when references are given."""
+    count = len(replies)
+    if not count:
+        raise ValueError("There is no reply to measure: give at least one prompt.")
+    numbers = {
+        "replies": count,
+        "stops": sum(reply.stopped for reply in replies) / count,
+        "tokens": sum(len(reply.token_ids) for reply in replies) / count,
+        "repetition": sum(repetition(reply.token_ids) for reply in replies) / count,
+    }
+    if references is not None:
+        from sacrebleu.metrics import CHRF
+
+        texts = [reply.text for reply in replies]
+        numbers["chrf"] = CHRF().corpus_score(texts, [references]).score
+    return numbers
+
+
+def chrf_by_reply(replies: list[Reply], references: list[str]) -> list[float]:
+    """chrF of each reply against its reference, 0 to 100; for paired comparisons."""
+    from sacrebleu.metrics import CHRF
+
+    score = CHRF().sentence_score
+    return [score(reply.text, [reference]).score for reply, reference in zip(replies, references, strict=True)]
+
+
+def repetition(token_ids, n: int = 4) -> float:
+    """Share of the reply's n-grams of tokens that it had said before: 0 never, near 1 a loop."""
+    grams = [tuple(token_ids[i : i + n]) for i in range(len(token_ids) - n + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def ends_with_keyword(text: str, label: str = "핵심어:") -> bool:
+    """True when the last line of a reply is the label and something after it: the skill of the project's sample data."""
+    last = text.rstrip().rpartition("\n")[2].strip()
+    return last.startswith(label) and len(last) > len(label)

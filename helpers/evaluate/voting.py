@@ -1,0 +1,106 @@
+"""Blind A/B: a person says which of two replies is better without knowing which model wrote which."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import random
+
+from helpers.files import read_jsonl
+from helpers.report import Table, is_interactive
+from helpers.runs import RunDir
+
+CHOICES = ("A", "B", "same")
+
+
+def blind_pairs(rows: list[dict], first: str = "base", second: str = "adapter", seed: int = 42) -> list[dict]:
+    """From comparison rows: prompt, reply A, reply B, and which model is A, drawn by lot. Equal replies are left out."""
+    draw, pairs = random.Random(seed), []
+    for row in rows:
+        names = draw.sample([first, second], 2)
+        if row[first] != row[second]:
+            pairs.append({"prompt": row["prompt"], "A": row[names[0]], "B": row[names[1]], "models": names})
+    draw.shuffle(pairs)
+    return pairs
+
+
+def save_vote(run: RunDir, pair: dict, choice: str) -> None:
+    """Append a vote ("A", "B" or "same") to votes.jsonl; a second vote on the same question replaces the first.
+
+    Raises ValueError for another choice.
+    """
+    if choice not in CHOICES:
+        raise ValueError(f"choice={choice!r} is no vote: use one of {', '.join(CHOICES)}.")
+    winner = pair["models"][CHOICES.index(choice)] if choice != "same" else "same"
+    line = {"prompt": pair["prompt"], "models": sorted(pair["models"]), "winner": winner}
+    with run.votes.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def vote_summary(run: RunDir, first: str = "base", second: str = "adapter") -> dict:
+    """Votes for each model, and the share for `second` among the decided ones with its 95 % interval."""
+    pair = sorted([first, second])
+    rows = read_jsonl(run.votes) if run.votes.exists() else []
+    last = {row["prompt"]: row["winner"] for row in rows if row["models"] == pair}
+    counts = {name: sum(winner == name for winner in last.values()) for name in (first, second, "same")}
+    low, high = wilson_interval(counts[second], counts[first] + counts[second])
+    return {**counts, "low": low, "high": high}
+
+
+def wilson_interval(wins: int, total: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson, 1927); (0, 1) when nothing was counted. Honest for few votes."""
+    if total == 0:
+        return 0.0, 1.0
+    z, share = 1.96, wins / total
+    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / (1 + z * z / total)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def vote_table(run: RunDir, first: str = "base", second: str = "adapter") -> Table:
+    """The votes so far, with the interval in words."""
+    found = vote_summary(run, first, second)
+    decided = found[first] + found[second]
+    interval = f"95 % interval {found['low']:.0%} to {found['high']:.0%}"
+    told = f"{second}: {found[second]} of {decided} decided votes, {interval}" if decided else "no decided vote yet"
+    return Table([{"model": name, "votes": found[name]} for name in (first, second, "same")], caption=told)
+
+
+def voting_page(run: RunDir, pairs: list[dict]):
+    """A page of buttons where a person is looking (ipywidgets), else the pairs as a table to read on paper."""
+    if not is_interactive() or not pairs:
+        return Table([{"no": i, **{k: pair[k] for k in ("prompt", "A", "B")}} for i, pair in enumerate(pairs)])
+    return voting_widget(run, pairs)
+
+
+def voting_widget(run: RunDir, pairs: list[dict]):
+    """The ipywidgets page: one pair at a time, three buttons; every click is saved at once."""
+    import ipywidgets
+
+    place = {"at": 0}
+    page = ipywidgets.HTML()
+    buttons = [ipywidgets.Button(description=text) for text in ("A is better", "B is better", "the same")]
+
+    def show():
+        done = place["at"] >= len(pairs)
+        page.value = vote_table(run)._repr_html_() if done else _pair_html(pairs[place["at"]], place["at"], len(pairs))
+        for button in buttons:
+            button.disabled = done
+
+    def vote(choice):
+        save_vote(run, pairs[place["at"]], choice)
+        place["at"] += 1
+        show()
+
+    for button, choice in zip(buttons, CHOICES, strict=True):
+        button.on_click(lambda _, choice=choice: vote(choice))
+    show()
+    return ipywidgets.VBox([page, ipywidgets.HBox(buttons)])
+
+
+def _pair_html(pair: dict, number: int, total: int) -> str:
+    style = "flex:1;min-width:0;overflow-wrap:anywhere;white-space:pre-wrap;border:1px solid #d1d9e0;border-radius:6px;padding:12px;line-height:1.6"
+    boxes = "".join(f'<div style="{style}"><b>{name}</b>\n{html.escape(pair[name])}</div>' for name in ("A", "B"))
+    asked = html.escape(pair["prompt"])
+    return f"<p>{number + 1} of {total}: <b>{asked}</b></p><div style='display:flex;gap:16px'>{boxes}</div>"

@@ -1,0 +1,188 @@
+"""The model card: what the model is, how it was made, what was measured. Written with huggingface_hub's own classes."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from helpers.config import RunConfig
+from helpers.files import read_jsonl, write_atomic, write_json
+from helpers.merge.licences import PERMISSIVE, licence, on_hub, public_name
+from helpers.model.source import DEMO_MODEL
+from helpers.report import human_time
+from helpers.runs import RunDir
+
+TEMPLATE = """\
+---
+{{ card_data }}
+---
+# {{ title }}
+
+{{ opening }}
+
+{{ warnings }}
+
+## How to use it
+
+```python
+{{ usage }}
+```
+
+## How it was made
+
+{{ made }}
+
+## What was measured
+
+{{ measured }}
+
+## Example replies
+
+{{ examples }}
+
+## Licences inherited
+
+{{ licences }}
+"""
+
+
+def escape(text: str) -> str:
+    """`text` from strangers as plain Markdown: no markup, no HTML, one line."""
+    text = " ".join(str(text).split())
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", text)
+
+
+def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None = None):
+    """Write README.md into the folder of `push` (see `publishing.Push`) and give the `ModelCard`.
+
+    The adapter's own config gets the base model's public name too: a path on this machine helps nobody.
+    `refused`: reasons that hub_force overrode; the card begins with them.
+    """
+    from huggingface_hub import ModelCard
+
+    report = json.loads(run.merge_report.read_text(encoding="utf-8")) if run.merge_report.exists() else None
+    base, data = public_name(config.model_id), public_name(config.dataset_id)
+    if push.what == "adapter":
+        file = push.folder / "adapter_config.json"
+        write_json(file, {**json.loads(file.read_text(encoding="utf-8")), "base_model_name_or_path": base})
+    warnings = "".join(f"> **Pushed in spite of a refusal:** {escape(reason)}\n" for reason in refused or [])
+    kind = "A LoRA adapter for" if push.what == "adapter" else "An adapter merged into"
+    inherited = {"base model": licence(config.model_id, "model"), "data": licence(config.dataset_id, "dataset")}
+    card = ModelCard.from_template(
+        _card_data(config, push.what, report, inherited),
+        template_str=TEMPLATE,
+        title=escape(f"{config.run_name} ({push.what})"),
+        opening=f"{kind} {escape(base)}, trained with QLoRA on {escape(data)}.",
+        warnings=warnings,
+        usage=_usage(config, push),
+        made=_made(run, config),
+        measured=_measured(report),
+        examples=_examples(report, push.what),
+        licences="\n".join(f"- {what}: {escape(words)}" for what, (_, words) in inherited.items()),
+    )
+    write_atomic(push.folder / "README.md", str(card))
+    return card
+
+
+def _card_data(config: RunConfig, what: str, report: dict | None, inherited: dict):
+    from huggingface_hub import EvalResult, ModelCardData
+
+    results = []
+    if report:
+        row = report["measured"]["adapter" if what == "adapter" else report["chosen"]]
+        for metric, value in (("nll", row["nll"]), ("stop_rate", row.get("stops"))):
+            if value is not None:
+                told = EvalResult(
+                    task_type="text-generation",
+                    dataset_type=config.dataset_id if on_hub(config.dataset_id) else "local",
+                    dataset_name=f"{public_name(config.dataset_id)}, held-out part, {report['counts']['rows']} conversations",
+                    metric_type=metric,
+                    metric_value=round(value, 4),
+                )
+                results.append(told)
+    base, one_licence = public_name(config.model_id), inherited["data"][0] in PERMISSIVE
+    return ModelCardData(
+        base_model=base if on_hub(base) else None,
+        datasets=[config.dataset_id] if on_hub(config.dataset_id) else None,
+        library_name="peft" if what == "adapter" else "transformers",
+        pipeline_tag="text-generation",
+        license=inherited["base model"][0] if one_licence else "other",
+        tags=["qlora", "lora"],
+        model_name=config.run_name,
+        eval_results=results or None,
+        qlora_run=config.run_name,
+    )
+
+
+def _usage(config: RunConfig, push) -> str:
+    tokenizer = f'tokenizer = AutoTokenizer.from_pretrained("{push.repo}")'
+    if push.what == "merged":
+        model = f'model = AutoModelForCausalLM.from_pretrained("{push.repo}", dtype="auto")'
+        return f"from transformers import AutoModelForCausalLM, AutoTokenizer\n\n{model}\n{tokenizer}"
+    base = public_name(config.model_id)
+    known = base if on_hub(base) else f"FOLDER/{base}"
+    return (
+        "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        f'base = AutoModelForCausalLM.from_pretrained("{known}", dtype="auto")\n'
+        f'model = PeftModel.from_pretrained(base, "{push.repo}")\n{tokenizer}'
+    )
+
+
+def _made(run: RunDir, config: RunConfig) -> str:
+    rows = read_jsonl(run.metrics) if run.metrics.exists() else []
+    end = next((row for row in reversed(rows) if "device" in row), {})  # see training.MetricsLog
+    seconds, data = end.get("elapsed_s"), public_name(config.dataset_id)
+    packaged = f", weights from {config.model_id}" if config.model_id == DEMO_MODEL else ""
+    facts = {
+        "base model": f"{public_name(config.model_id)}{packaged} ({config.model_revision or 'revision not recorded'})",
+        "data": f"{data} {config.dataset_split} ({config.dataset_revision or 'revision not recorded'})",
+        "4-bit base": f"{config.quant_type}, double quantisation {config.double_quant}"
+        if config.load_in_4bit
+        else "no",
+        "LoRA": f"r {config.lora_r}, alpha {config.lora_alpha}, dropout {config.lora_dropout}, {config.lora_target_modules}",
+        "learning rate": f"{config.learning_rate:g}, {config.lr_scheduler_type}, {config.optim}",
+        "batch": f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps}",
+        "steps": end.get("step", "not recorded"),
+        "longest conversation": f"{config.max_length} tokens",
+        "seed": config.seed,
+        "hardware": end.get("device", "not recorded"),
+        "training time": human_time(seconds) if seconds else "not recorded",
+        "cost": "not recorded: price_per_hour was not set",
+    }
+    if seconds and config.price_per_hour:
+        facts["cost"] = f"{seconds / 3600 * config.price_per_hour:.2f} (at {config.price_per_hour:g} per hour)"
+    return "\n".join(f"- {name}: {escape(value)}" for name, value in facts.items())
+
+
+def _measured(report: dict | None) -> str:
+    if report is None:
+        return "Nothing yet: the merge notebook writes the merge report."
+    names = ("model", "NLL per token", "95 % interval", "KL to adapter", "same first choice", "replies that stop")
+    lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
+    for name, row in report["measured"].items():
+        cells = [escape(name), f"{row['nll']:.3f}", f"{row['nll_low']:.3f} to {row['nll_high']:.3f}"]
+        cells += [f"{row['kl']:.4f}" if "kl" in row else "", f"{row['agreement']:.1%}" if "agreement" in row else ""]
+        cells += [f"{row['stops']:.0%} of {row['replies']}" if "stops" in row else ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    counts, versions = report["counts"], " ".join(f"{name} {version}" for name, version in report["versions"].items())
+    lines += [
+        f"\nOn {counts['rows']} held-out conversations, {counts['tokens']} answer tokens; seed {report['seed']}; {escape(versions)}.",
+        f"\nMerge: {escape(report['chosen'])}. The merge report is {report['verdict']}: {escape(report['verdict_reason'])}",
+    ]
+    return "\n".join(lines)
+
+
+def _examples(report: dict | None, what: str) -> str:
+    """Held-out questions with the base model's reply and this one's, as the merge report's measurement heard them."""
+    if report is None:
+        return "None: the merge notebook, which asks the models, was not run."
+    parts = [("Asked", "prompt"), ("The base model", "base"), ("This model", what)]
+    told = [
+        "\n".join(
+            f"{'-' if i == 0 else ' '} **{name}:** {escape(row[key]) or '(nothing)'}  "
+            for i, (name, key) in enumerate(parts)
+        )
+        for row in report["examples"]
+    ]
+    return "\n".join(told)

@@ -1,0 +1,112 @@
+"""What a LoRA adapter changes in its base model, read from the adapter's own file: one weight at a time.
+
+Hu et al., LoRA (2021): W' = W + (alpha / r) B A; rank-stabilised LoRA (Kalajdzievski, 2023): alpha / sqrt(r).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.model.weights import WeightFiles
+
+# The fields of LoraConfig whose meaning is known here. Any other field that is not at its default (DoRA, bias in
+# LoRA layers, PiSSA, whatever comes next) is left to peft's own merge.
+UNDERSTOOD = set(
+    "task_type peft_type auto_mapping peft_version base_model_name_or_path revision inference_mode r target_modules "
+    "exclude_modules lora_alpha lora_dropout bias use_rslora modules_to_save layers_to_transform layers_pattern "
+    "rank_pattern alpha_pattern runtime_config".split()
+)
+HARMLESS_STARTS = (True, False, "gaussian", "eva", "orthogonal")  # these leave the base weights as they were
+PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True)
+class LoraPair:
+    """The two low-rank matrices of one module and their scale."""
+
+    a: str  # tensor names in the adapter file
+    b: str
+    scale: float
+    embedding: bool
+
+
+class AdapterDelta:
+    """The adapter of `folder`: `pairs` by module name, `replaced` (whole tensors) by weight name, `weights` to read both.
+
+    Raises ValueError when the file holds something that is neither: see `not_understood`.
+    """
+
+    def __init__(self, folder: Path):
+        from peft import PeftConfig
+        from safetensors import safe_open
+
+        self.config = PeftConfig.from_pretrained(str(folder))
+        path = folder / "adapter_model.safetensors"
+        with safe_open(str(path), framework="pt") as file:
+            names = list(file.keys())
+        self.weights = WeightFiles(dict.fromkeys(names, path))
+        self.pairs: dict[str, LoraPair] = {}
+        self.replaced: dict[str, str] = {}
+        for name in names:
+            plain = name.removeprefix(PREFIX).replace(".base_layer.", ".")
+            module, _, kind = plain.partition(".lora_")
+            if kind in ("A.weight", "embedding_A"):
+                self.pairs[module] = self._pair(module, name, kind)
+            elif kind and kind not in ("B.weight", "embedding_B"):
+                raise ValueError(f"The adapter's tensor {name} is of a kind not known here.")
+            elif not kind:
+                self.replaced[plain] = name
+
+    def _pair(self, module: str, name: str, kind: str) -> LoraPair:
+        from peft.utils.other import get_pattern_key
+
+        config = self.config
+        rank = self.weights.shape(name)[0]
+        alpha = config.alpha_pattern.get(get_pattern_key(config.alpha_pattern.keys(), module), config.lora_alpha)
+        scale = alpha / math.sqrt(rank) if config.use_rslora else alpha / rank
+        other = name.replace("lora_A", "lora_B").replace("embedding_A", "embedding_B")
+        return LoraPair(name, other, scale, embedding=kind == "embedding_A")
+
+    def apply(self, key: str, weight):
+        """Weight `key` of the base model (any dtype) with the adapter in it, in float32; `weight` itself if untouched.
+
+        The sum is made in float32 and rounded once, where peft rounds the delta and then the sum.
+        """
+        if key in self.replaced:
+            weight = self.weights.read(self.replaced[key]).to(weight.device)
+        pair = self.pairs.get(key.removesuffix(".weight"))
+        if pair is None or not key.endswith(".weight"):
+            return weight
+        a = self.weights.read(pair.a).to(weight.device).float()
+        b = self.weights.read(pair.b).to(weight.device).float()
+        delta = (b @ a).T if pair.embedding else b @ a
+        return weight.float().add_(delta, alpha=pair.scale)
+
+    def touches(self, module: str) -> bool:
+        return module in self.pairs or any(key.rpartition(".")[0] == module for key in self.replaced)
+
+
+def not_understood(folder: Path) -> str:
+    """Why this adapter must be merged by peft itself, in words; "" when `AdapterDelta` can do it."""
+    from peft import LoraConfig, PeftConfig
+
+    config = PeftConfig.from_pretrained(str(folder))
+    if type(config) is not LoraConfig:
+        return f"its kind is {config.peft_type}"
+    plain = LoraConfig().to_dict()
+    if config.init_lora_weights in HARMLESS_STARTS:
+        plain["init_lora_weights"] = config.init_lora_weights
+    options = [
+        f"{name}={value!r}"
+        for name, value in config.to_dict().items()
+        if name not in UNDERSTOOD and value != plain.get(name) and not (value in (None, {}) and not plain.get(name))
+    ]
+    if options:
+        return f"it was trained with {', '.join(options)}"
+    try:
+        AdapterDelta(folder)
+    except ValueError as error:
+        return str(error)
+    return ""

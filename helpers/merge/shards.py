@@ -1,0 +1,126 @@
+"""Put the adapter into the base model's weights, one weight file at a time.
+
+Memory: about one shard (config.merge_shard_gb), whatever the model's size. A merge that was cut off resumes where it
+stopped; the result appears under its final name only when it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from huggingface_hub import split_state_dict_into_shards_factory
+
+from helpers.config import RunConfig
+from helpers.merge.delta import AdapterDelta, not_understood
+from helpers.merge.folder import METHODS, finish_folder
+from helpers.merge.in_memory import merge_in_memory
+from helpers.merge.skeleton import Skeleton, read_skeleton
+from helpers.model.lora import check_adapter
+from helpers.model.quantization import through_4bit
+from helpers.model.source import folder_digest
+from helpers.model.weights import WeightFiles
+from helpers.report import human_bytes
+
+
+def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Path:
+    """Write the merged 16-bit model to the folder `out`, with tokenizer, chat template and generation settings.
+
+    Raises ValueError for a method that does not apply or an adapter that does not fit the base, OSError when the disk
+    is too small. An adapter of a kind not known here is merged by peft, with the whole model in memory.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is not known: use one of {', '.join(METHODS)}.")
+    if method == "dequantised-base" and not config.load_in_4bit:
+        raise ValueError(
+            "method='dequantised-base' needs a 4-bit base: this run has load_in_4bit=False, use 16bit-base."
+        )
+    check_adapter(adapter)
+    skeleton, reason = read_skeleton(config), not_understood(adapter)
+    if reason := reason or skeleton.not_understood():
+        print(f"peft merges this adapter itself, with the whole model in memory, because {reason}.")
+        return merge_in_memory(config, adapter, out, method)
+    delta = AdapterDelta(adapter)
+    skeleton.check_fit(delta)
+    sources = skeleton.sources(delta)
+    part = out.parent / f".{out.name}.part"
+    _start_or_resume(part, _fingerprint(config, adapter, method, skeleton))
+    sizes = skeleton.sizes(sources)
+    plan = plan_shards(sizes, int(config.merge_shard_gb * 1e9))
+    _check_disk(part, sum(sizes[key] for key, file in plan.tensor_to_filename.items() if not (part / file).exists()))
+    _write_shards(part, plan, sources, skeleton, delta, config if method == "dequantised-base" else None)
+    skeleton.save_config(part, untied=len(sources) > len(set(sources.values())))
+    finish_folder(config, adapter, part, out)
+    return out
+
+
+def plan_shards(sizes: dict[str, int], limit: int):
+    """Which weight (name -> bytes) goes into which file of at most `limit` bytes; a larger weight gets its own file.
+
+    A `StateDictSplit` of huggingface_hub: the file names are those that transformers reads.
+    """
+    return split_state_dict_into_shards_factory(
+        sizes, get_storage_size=int, filename_pattern="model{suffix}.safetensors", max_shard_size=limit
+    )
+
+
+def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, requantise: RunConfig | None) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from tqdm import tqdm
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # cuda: not run on a GPU yet
+    base = WeightFiles(skeleton.files)
+    with tqdm(total=len(plan.tensor_to_filename), desc="merge", unit="weight", delay=2, mininterval=1) as bar:
+        for file_name, shard in plan.filename_to_tensors.items():
+            if not (part / file_name).exists():  # else: done before the merge was cut off
+                tensors = {}
+                for key in shard:
+                    weight = base.read(sources[key]).to(device, skeleton.dtype)
+                    if requantise and sources[key].removesuffix(".weight") in skeleton.quantised:
+                        weight = through_4bit(weight, requantise)
+                    tensors[key] = delta.apply(key, weight).to("cpu", skeleton.dtype).contiguous()
+                    bar.update()
+                save_file(tensors, part / f"{file_name}.part", metadata={"format": "pt"})
+                os.replace(part / f"{file_name}.part", part / file_name)
+            else:
+                bar.update(len(shard))
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        (part / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+
+
+def _fingerprint(config: RunConfig, adapter: Path, method: str, skeleton: Skeleton) -> str:
+    """What the merge is made of, as JSON: a half-done merge is only continued when this is the same."""
+    base = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in skeleton.files.values()]
+    parts = {
+        "method": method,
+        "base": sorted(set(base)),
+        "adapter": folder_digest(adapter / "adapter_model.safetensors"),
+        "adapter_config": folder_digest(adapter / "adapter_config.json"),
+        "quantisation": [config.quant_type, config.double_quant, str(skeleton.dtype)],
+        "shard_gb": config.merge_shard_gb,
+    }
+    return json.dumps(parts, indent=1)
+
+
+def _start_or_resume(part: Path, fingerprint: str) -> None:
+    file = part / "fingerprint.json"
+    if file.exists() and file.read_text() == fingerprint:
+        done = len(list(part.glob("*.safetensors")))
+        print(f"An unfinished merge resumes: {done} weight file(s) are there already.")
+        return
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    file.write_text(fingerprint)
+
+
+def _check_disk(part: Path, missing: int) -> None:
+    free = shutil.disk_usage(part).free
+    if missing * 1.02 > free:
+        raise OSError(
+            f"The merge writes {human_bytes(missing)} and {part.parent} has {human_bytes(free)} free: free some space, "
+            "or move the runs with QLORA_RUNS_DIR."
+        )

@@ -1,0 +1,11 @@
+"""The model that everything is made from: where it comes from, how it is loaded in 4 bits, how it is asked.
+
+source        a model id becomes a folder or a hub id; revisions; the demo model and the tiny one, made once
+hub           who this run is on the hub, and what it needs from it
+shapes        config.json without the weights
+tiny          a Llama of 1.3 M parameters for the tests
+quantization  4-bit loading, number formats, devices
+lora          the adapter: its config, its parameters, loaded back
+chat          the tokenizer and its chat template; which tokens end a reply
+weights       the weight files, one weight at a time
+"""

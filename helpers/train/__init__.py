@@ -1,0 +1,12 @@
+"""Notebook 04: a QLoRA training that resumes exactly and stops with a reason.
+
+packing      may rows share one row in this model?
+trainer      `SFTTrainer` with a lean loss and an exact resume
+guards       what stops a training before it does harm
+checkpoints  which checkpoint is complete
+metrics      metrics.jsonl
+chart        the live chart, and replies while training
+callbacks    all of these, in the order in which they act
+failures     what ends a training from outside, in a sentence
+launch       the notebook as a process of its own
+"""

@@ -1,0 +1,44 @@
+"""What ends a training from outside, said in a sentence: a disk that is full, a GPU that failed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+
+import torch
+
+from helpers.runs import RunDir
+from helpers.train.checkpoints import checkpoints, fault
+
+
+@contextlib.contextmanager
+def failures_explained(run: RunDir):
+    """Put it round a training: a disk that ran full inside a save, or a GPU that failed, becomes a sentence.
+
+    It names what went wrong and the checkpoint that the next start resumes from. OSError for the disk, RuntimeError for
+    the GPU; every other error passes as it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        kept = next((path.name for path in checkpoints(run.trainer) if fault(path) is None), "step 0")
+        if isinstance(error, torch.AcceleratorError):  # the driver's own errors; not run on a GPU yet
+            raise RuntimeError(
+                f"The GPU stopped answering ({str(error).splitlines()[0]}): see what nvidia-smi says, restart the kernel "
+                f"or move the volume to another pod, and run 04 again. It resumes from {kept}."
+            ) from error
+        if disk_full(error):
+            raise OSError(
+                f"The disk ran full while a file was written at {run.path}: make room, then run the training cell again. "
+                f"It resumes from {kept}, which is complete."
+            ) from error
+        raise
+
+
+def disk_full(error: Exception) -> bool:
+    """True when `error` is what Python, safetensors or torch.save raise for a write that found no space."""
+    # torch.save does not say why a write failed, only that the file is shorter than what it wrote
+    told = str(error)
+    return (
+        getattr(error, "errno", None) == errno.ENOSPC or "No space left" in told or "fail at inline_container" in told
+    )

@@ -1,0 +1,116 @@
+"""What stops a training before it does harm, and what keeps its checkpoints complete: one `TrainerCallback` each."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+from accelerate import PartialState
+from transformers import TrainerCallback
+
+from helpers.files import folder_bytes
+from helpers.report import human_bytes
+from helpers.runs import RunDir
+from helpers.train.checkpoints import checkpoints, mark_complete, step_of
+
+
+class LossGuard(TrainerCallback):
+    """Stops when the loss or its gradient is not a number, or the loss is exactly 0, before such weights are saved."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if control.should_save:
+            control.should_log = True  # the log comes before the save, so a bad step is never saved
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        for name in ("loss", "eval_loss", "grad_norm"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                raise FloatingPointError(
+                    f"{name} is {logs[name]} at step {state.global_step}: training has broken down. Lower learning_rate "
+                    f"(now {args.learning_rate:g}) in a new run; the checkpoints before this step are sound."
+                )
+        if logs.get("loss") == 0.0:
+            raise ValueError(
+                f"loss is exactly 0 at step {state.global_step}: no token has a label. "
+                "Look at the label X-ray in 03_data_preview.ipynb."
+            )
+
+
+class DiskGuard(TrainerCallback):
+    """Stops before a save that would not fit, so that the last checkpoint stays complete."""
+
+    def __init__(self, folder: Path, keep: int):
+        self.folder, self.keep = folder, keep
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self.needed = checkpoint_bytes(model)
+        # one more than is kept: the new one is written before the oldest is deleted
+        self.check((self.keep + 1) * self.needed - folder_bytes(self.folder), "training")
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if control.should_save:
+            self.check(self.needed, f"the checkpoint of step {state.global_step}")
+
+    def check(self, needed: int, purpose: str) -> None:
+        """Raises OSError when less than `needed` bytes are free."""
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            kept = ", ".join(path.name for path in checkpoints(self.folder)) or "none"
+            raise OSError(
+                f"The disk is full: {purpose} needs {human_bytes(needed)}, {human_bytes(free)} are free at {self.folder}. "
+                f"Checkpoints there: {kept}. Make room, then run the training cell again: it resumes from the last one."
+            )
+
+
+class CheckpointKeeper(TrainerCallback):
+    """Marks a new checkpoint as complete, and only then deletes the old ones beyond the newest `keep`.
+
+    This is why `SFTConfig` gets no save_total_limit: the Trainer's own deletes before it knows that the new one is complete.
+    """
+
+    def __init__(self, keep: int):
+        self.keep = keep
+
+    def on_save(self, args, state, control, **kwargs):
+        PartialState().wait_for_everyone()  # every process has written its own random state
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir)
+            mark_complete(folder / f"checkpoint-{state.global_step}")
+            # a newer one can only be a broken one that was skipped when this run resumed
+            kept = [path for path in checkpoints(folder) if step_of(path) <= state.global_step][: self.keep]
+            for old in set(checkpoints(folder)) - set(kept):
+                shutil.rmtree(old)
+
+
+class FreshStart(TrainerCallback):
+    """Refuses to start at step 0 with an adapter that has already been trained here, after an interrupted sitting."""
+
+    used = False
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if self.used and state.global_step == 0:
+            raise RuntimeError(
+                "Training was interrupted before its first checkpoint, so this adapter is no longer fresh: "
+                "run the cell that loads the model again, then this one."
+            )
+        self.used = True
+
+
+class StopOnRequest(TrainerCallback):
+    """Ends training after the current step, with a checkpoint, when the file trainer/stop.request appears."""
+
+    def __init__(self, run: RunDir):
+        self.request = run.trainer / "stop.request"
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.request.unlink(missing_ok=True)  # a request from an earlier sitting
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.request.exists():
+            control.should_save = control.should_training_stop = True
+
+
+def checkpoint_bytes(model) -> int:
+    """About what one checkpoint takes: trained weights, two 32-bit optimizer states each, and 20 MB for the tokenizer."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return sum(parameter.numel() * (parameter.element_size() + 8) for parameter in trained) + 20_000_000

@@ -1,0 +1,94 @@
+"""What a training measures about itself, on the disk from the first step on: metrics.jsonl."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from pathlib import Path
+
+import torch
+from transformers import TrainerCallback
+
+from helpers.files import read_jsonl, write_atomic
+from helpers.report import human_bytes, human_time
+
+NOTED = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch")
+
+
+class MetricsLog(TrainerCallback):
+    """Appends one row per log to metrics.jsonl and flushes it; a resumed run drops the rows after its checkpoint.
+
+    A row holds step, elapsed_s (over all sittings, evaluations and saves too), and loss, learning_rate, grad_norm and
+    tokens_per_second of the steps alone (question and answer, no padding), or eval_loss (nats per labelled token).
+    The last row of a finished run holds the facts: tokens, peak_memory_bytes, device.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        rows = read_jsonl(self.path) if self.path.exists() else []
+        rows = [row for row in rows if row["step"] <= state.global_step] if state.global_step else []
+        if state.is_world_process_zero:
+            write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in rows))
+        self.elapsed = rows[-1]["elapsed_s"] if rows else 0.0
+        self.clock = time.perf_counter()
+        self.tokens, self.busy = state.num_input_tokens_seen, 0.0  # since the last log of a training loss
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.step_began = time.perf_counter()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.busy += time.perf_counter() - self.step_began  # without evaluations and saves
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        row = {
+            "step": state.global_step,
+            "max_steps": state.max_steps,
+            **{name: logs[name] for name in NOTED if name in logs},
+        }
+        if "loss" in logs:
+            row["tokens_per_second"] = round((state.num_input_tokens_seen - self.tokens) / self.busy, 1)
+            self.tokens, self.busy = state.num_input_tokens_seen, 0.0
+        if "loss" in logs or "eval_loss" in logs:
+            self._append(row, state)
+
+    def on_save(self, args, state, control, **kwargs):
+        if state.global_step >= state.max_steps:
+            facts = {"tokens": state.num_input_tokens_seen, "peak_memory_bytes": peak_memory_bytes()}
+            self._append({"step": state.global_step, **facts, "device": device_name()}, state)
+
+    def _append(self, row: dict, state) -> None:
+        now = time.perf_counter()
+        self.elapsed, self.clock = self.elapsed + now - self.clock, now
+        if state.is_world_process_zero:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**row, "elapsed_s": round(self.elapsed, 2)}) + "\n")
+
+
+def peak_memory_bytes() -> int:
+    """The most memory used so far: of the GPU where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()  # not run on a GPU yet
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def device_name() -> str:
+    """What the training runs on, in words."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()  # not run on a GPU yet
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def training_facts(rows: list[dict]) -> list[dict]:
+    """What the finished training was, from the rows of metrics.jsonl, as rows of a table."""
+    facts, held_out = rows[-1], [row["eval_loss"] for row in rows if "eval_loss" in row]
+    return [
+        {"fact": "steps", "value": facts["step"]},
+        {"fact": "held-out loss, first and last", "value": f"{held_out[0]:.3f} -> {held_out[-1]:.3f}"},
+        {"fact": "training time", "value": human_time(facts["elapsed_s"])},
+        {"fact": "speed", "value": f"{facts['tokens'] / facts['elapsed_s']:,.0f} tokens/s"},
+        {"fact": "peak memory", "value": human_bytes(facts["peak_memory_bytes"])},
+        {"fact": "device", "value": facts["device"]},
+    ]

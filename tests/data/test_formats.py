@@ -1,0 +1,227 @@
+"""Any format becomes messages; every trap of open-korean-instructions is repaired or dropped with its reason."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.data.formats import FORMATS, ROLE_TOKEN, Format, convert, recognise
+
+TEXT = Format("open-korean-instructions", ("text",))
+
+
+def parse(text, source=""):
+    return convert({"source": source, "text": text}, TEXT)
+
+
+def turns(done):
+    return [(message["role"][0], message["content"]) for message in done.messages]
+
+
+def test_plain_and_multi_turn():
+    done = parse("<sys> 짧게.\n<usr> 안녕?\n<bot> 네.\n\n반가워요.\n<usr> 뭐 해?\n<bot> 쉬어요.")
+    assert turns(done) == [("s", "짧게."), ("u", "안녕?"), ("a", "네.\n\n반가워요."), ("u", "뭐 해?"), ("a", "쉬어요.")]
+    assert not done.repairs
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "expected", "repair"),
+    [
+        # 1. the Alpaca input comes as <sys> after <usr>: it belongs to the user's turn
+        (
+            "koalpaca-v1.0",
+            "<usr> 번역\n<sys> tea\n<bot> 차",
+            [("u", "번역\n\ntea"), ("a", "차")],
+            "system turn put into",
+        ),
+        # 2. <sys> without a blank, over several lines
+        (
+            "korquad-chat",
+            "<sys>첫 줄\n둘째 줄\n<usr> 몇 줄?\n<bot> 둘",
+            [("s", "첫 줄\n둘째 줄"), ("u", "몇 줄?"), ("a", "둘")],
+            "",
+        ),
+        # 3. <|user|> and <|bot|> are names inside the text
+        (
+            "korquad-chat",
+            "<usr> <|bot|>아, 안녕?\n<bot> 네, <|user|>님.",
+            [("u", "<|bot|>아, 안녕?"), ("a", "네, <|user|>님.")],
+            "",
+        ),
+        # 4. "A: " was replaced everywhere, in the middle of words too
+        (
+            "korquad-chat",
+            "<usr> 뭐?\n<bot> DN<usr> 유전자",
+            [("u", "뭐?"), ("a", "DNA: 유전자")],
+            "put back to 'DNA: '",
+        ),
+        (
+            "korquad-chat",
+            "<usr> 뭐?\nB: 유전자\nA : 왜?\nB: 네",
+            [("u", "뭐?"), ("a", "유전자"), ("u", "왜?"), ("a", "네")],
+            "read as roles",
+        ),
+        # 5. ShareGPT rows begin with the bot, end with the user, hold blank lines
+        (
+            "sharegpt",
+            "<bot> 무엇을?\n<usr> 시\n<bot> 봄\n\n밤\n<usr> 고마워",
+            [("u", "시"), ("a", "봄\n\n밤")],
+            "cut off",
+        ),
+        ("sharegpt", "<usr> 하나\n<usr> 둘\n<bot> 셋", [("u", "하나\n\n둘"), ("a", "셋")], "one speaker joined"),
+        # the tutorials of 2023 lost the backslash of "\n<bot>"
+        ("", "<usr> 안녕n<bot> 네", [("u", "안녕"), ("a", "네")], "read as a new line"),
+        ("", "<usr> 안녕\\n<bot> 네", [("u", "안녕"), ("a", "네")], "read as a new line"),
+        # Korean letters taken apart, as macOS writes file names
+        ("", "<usr> \u1112\u1161\u11ab?\n<bot> 글", [("u", "한?"), ("a", "글")], "NFD"),
+        ("", "<usr> 안녕\r\n<bot> 네\r\n", [("u", "안녕"), ("a", "네")], ""),
+    ],
+)
+def test_repaired(source, text, expected, repair):
+    done = parse(text, source)
+    assert turns(done) == expected and not done.dropped
+    assert any(repair in name for name in done.repairs) if repair else not done.repairs
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "reason"),
+    [
+        ("korquad-chat", "<usr> 언제?\n<bot> 9시\nC: 나도", "a third speaker"),  # 6.
+        ("sharegpt", "<usr> DN<usr> 뭐?\n<bot> 네", "a role token inside the text"),  # only korquad is known to do this
+        ("", "<usr> 질문만", "no question followed by an answer"),
+        ("", "<bot> 답만", "no question followed by an answer"),
+        ("", "<usr> 안녕\n<bot> ", "an empty turn"),
+        ("", "그냥 글", "no role token at the start of a line"),
+        ("", "머리말\n<usr> 안녕\n<bot> 네", "text before the first role token"),
+        ("", "<usr> \ud83d\n<bot> 네", "broken Unicode"),
+        ("", None, "the text is missing"),
+    ],
+)
+def test_dropped_with_a_reason(source, text, reason):
+    assert parse(text, source) == ([], reason, ())
+
+
+WELL_FORMED = {
+    "messages": {"messages": [{"role": "user", "content": "물"}, {"role": "assistant", "content": "불"}]},
+    "conversations": {"conversations": [{"from": "human", "value": "물"}, {"from": "gpt", "value": "불"}]},
+    "parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "물"}]}, {"role": "model", "content": "불"}]},
+    "instruction": {"instruction": "물", "input": "", "output": "불"},
+    "response": {"instruction": "물", "context": "", "response": "불"},
+    "prompt": {"prompt": "물", "completion": " 불"},
+    "prompt of messages": {"prompt": [{"role": "user", "content": "물"}], "completion": [{"role": "assistant", "content": "불"}]},
+    "Q and A": {"Q": "물", "A": "불", "label": "0"},
+    "question": {"id": 1, "Question": "물", "Answer": "불"},
+    "Korean columns": {"질문": "물", "답변": "불"},
+    "text": {"text": "<usr> 물\n<bot> 불"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", WELL_FORMED.values(), ids=WELL_FORMED.keys())
+def test_every_format_is_recognised_by_its_columns(row):
+    assert turns(convert(row, recognise([row]))) == [("u", "물"), ("a", "불")]
+
+
+def test_an_input_follows_its_instruction():
+    row = {"instruction": "번역해 줘", "input": "tea", "output": "차"}
+    assert turns(convert(row, recognise([row]))) == [("u", "번역해 줘\n\ntea"), ("a", "차")]
+    row = {"instruction": "번역해 줘", "context": "tea", "response": "차"}
+    assert turns(convert(row, recognise([row]))) == [("u", "번역해 줘\n\ntea"), ("a", "차")]
+
+
+def test_input_is_the_system_turn_of_the_later_set_and_may_come_later():
+    said = [("input", "지문"), ("human", "질문"), ("bot", "답"), ("input", "새 지문"), ("human", "또?"), ("bot", "네")]
+    done = convert(
+        {"conversations": [{"from": f, "value": v} for f, v in said]}, Format("messages", ("conversations",))
+    )
+    assert turns(done) == [("s", "지문"), ("u", "질문"), ("a", "답"), ("u", "새 지문\n\n또?"), ("a", "네")]
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ([{"role": "user", "content": "물"}, {"role": "tool", "content": "불"}], "a role that is not trained: tool"),
+        ([{"role": "user", "content": "물"}, {"role": "assistant", "content": None}], "a turn is not text"),
+        ("물", "the conversation is not a list of turns"),
+        ([], "no question followed by an answer"),
+    ],
+)
+def test_messages_that_cannot_be_used(said, reason):
+    assert convert({"messages": said}, Format("messages", ("messages",))).dropped == reason
+
+
+def test_an_unknown_format_names_the_columns_found_and_the_formats_known():
+    with pytest.raises(ValueError, match=r"in the columns id, body.*question-answer: q\+a or question\+answer"):
+        recognise([{"id": 1, "body": "x"}])
+    with pytest.raises(ValueError, match=r"columns text\b.*text needs <usr> and <bot>"):
+        recognise([{"text": "plain text"}])
+    with pytest.raises(ValueError, match="dataset_format='alpaca' is not known: use auto or one of messages"):
+        recognise([{"instruction": "a", "output": "b"}], "alpaca")
+    with pytest.raises(ValueError, match="No known format 'messages' in the columns Q, A"):
+        recognise([{"Q": "a", "A": "b"}], "messages")
+
+
+def test_the_format_can_be_set():
+    row = {"messages": None, "Q": "물", "A": "불"}
+    assert recognise([row]).name == "messages" and recognise([row], "question-answer").columns == ("Q", "A")
+
+
+def assert_valid(done):
+    """A conversation, or a reason: never both, never neither."""
+    assert bool(done.messages) != bool(done.dropped)
+    roles = [message["role"] for message in done.messages]
+    spoken = roles[1:] if roles[:1] == ["system"] else roles
+    assert spoken == ["user", "assistant"] * (len(spoken) // 2)
+    for message in done.messages:
+        assert message["content"] == message["content"].strip() != ""
+        assert not ROLE_TOKEN.search(message["content"])
+    json.dumps(done.messages, ensure_ascii=False).encode()
+
+
+fragments = st.sampled_from(
+    ["<usr> ", "<bot> ", "<sys>", "<usr>", "\n", "\r\n", "A: ", "B :", "C: ", "n<bot>", "\\n", "가", " "]
+)
+wild = st.lists(fragments | st.text(max_size=5) | st.characters(categories=["Cs"]), max_size=12).map("".join)
+
+
+@settings(max_examples=500, deadline=None)
+@given(wild, st.sampled_from(["", "korquad-chat", "sharegpt"]))
+def test_never_raises_on_any_text(text, source):
+    assert_valid(parse(text, source))
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | wild, lambda inner: st.lists(inner, max_size=4), max_leaves=6
+)
+turn = st.dictionaries(
+    st.sampled_from(["role", "content", "from", "value"]), st.sampled_from(["user", "assistant"]) | anything
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(FORMATS)), st.lists(anything | st.lists(turn, max_size=4), min_size=2, max_size=2))
+def test_never_raises_on_any_row(name, values):
+    for columns in FORMATS[name]:
+        row = dict(zip(columns, values, strict=False))
+        assert_valid(convert(row, Format(name, columns)))
+        assert_valid(convert(values[0], Format(name, columns)))
+
+
+# text that no rule touches: no role tokens, no speaker letters, no blank at the ends, letters put together
+calm = st.text(st.sampled_from("가나다라 마바\n사?!abc🙂"), min_size=1, max_size=30).map(str.strip).filter(bool)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.none() | calm, st.lists(st.tuples(calm, calm), min_size=1, max_size=4))
+def test_round_trip(system, pairs):
+    """A well-formed conversation, written in each format, comes back as it was."""
+    messages = [{"role": "system", "content": system}] if system else []
+    for question, answer in pairs:
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    tokens = {"system": "<sys>", "user": "<usr>", "assistant": "<bot>"}
+    names = {"system": "input", "user": "human", "assistant": "gpt"}
+    text = "\n".join(f"{tokens[m['role']]} {m['content']}" for m in messages)
+    listed = [{"from": names[m["role"]], "value": m["content"]} for m in messages]
+    assert parse(text).messages == messages
+    assert convert({"messages": messages}, Format("messages", ("messages",))).messages == messages
+    assert convert({"conversations": listed}, Format("messages", ("conversations",))).messages == messages

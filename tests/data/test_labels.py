@@ -1,0 +1,166 @@
+"""Answer-only labels, for templates of every kind, and in the hands of the real trainer."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.config import PAD_TO, RunConfig
+from helpers.data.labels import CONTEXT, collator, encode, encode_rows, has_generation_marks, require_green
+from helpers.model.chat import fold_system, load_tokenizer
+from tests.model.test_chat import TALK
+from tests.model.tokenizer_kinds import KINDS, kind
+
+TINY = RunConfig.load("tiny")
+ENDS = {"inst": " </s>", "inst late system": "</s>", "no template": "</s>"}
+said = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("가나 뷁🙂\n"), min_size=1).map(
+    str.strip
+)
+said = said.filter(lambda text: text and not any(c in text for c in "<[⟦▁")).filter(lambda text: text == text.strip())
+
+
+def learned(tokenizer, row) -> str:
+    return tokenizer.decode([label for label in row["labels"] if label != CONTEXT])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_answer_and_its_end_is_learned_and_nothing_else(name):
+    tokenizer = kind(name)
+    row = encode(tokenizer, TALK, 10_000)
+    end = ENDS.get(name, "<|im_end|>")
+    wanted = "".join(message["content"] + end for message in TALK if message["role"] == "assistant")
+    assert learned(tokenizer, row).replace(" ", "") == wanted.replace(" ", "")
+    assert all(label in (CONTEXT, token) for token, label in zip(row["input_ids"], row["labels"], strict=True))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_tokens_are_those_of_apply_chat_template(name):
+    tokenizer = kind(name)
+    expected = tokenizer.apply_chat_template(fold_system(tokenizer, TALK), tokenize=True)["input_ids"]
+    assert encode(tokenizer, TALK, 10_000)["input_ids"] == expected
+
+
+@pytest.mark.parametrize("name", KINDS)
+@settings(max_examples=40, deadline=None)
+@given(questions=st.lists(said, min_size=1, max_size=3), answers=st.lists(said, min_size=3, max_size=3))
+def test_any_text(name, questions, answers):
+    """Whatever is said, the learned tokens spell the answers: each token's text, put together, is found there."""
+    tokenizer = kind(name)
+    messages = []
+    for question, answer in zip(questions, answers, strict=False):
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    row = encode(tokenizer, messages, 10_000)
+    whole = tokenizer.decode(row["labels"]) if CONTEXT not in row["labels"] else learned(tokenizer, row)
+    end = ENDS.get(name, "<|im_end|>")
+    wanted = "".join(message["content"] + end for message in messages if message["role"] == "assistant")
+    unknown = tokenizer.unk_token_id is not None and tokenizer.unk_token_id in row["input_ids"]
+    assert unknown or "".join(whole.split()) == "".join(wanted.split())
+
+
+def test_marks_in_the_template_are_preferred():
+    assert has_generation_marks(kind("marks")) and not has_generation_marks(kind("chatml"))
+    tokenizer = kind("marks")
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}",
+        "{% generation %}{{ message['content'] }}{% endgeneration %}{{ '<|im_end|>' }}",
+    )
+    assert "<|im_end|>" not in learned(tokenizer, encode(tokenizer, TALK, 10_000))
+
+
+def test_without_answer_only_everything_is_learned():
+    row = encode(kind("chatml"), TALK, 10_000, answer_only=False)
+    assert row["labels"] == row["input_ids"]
+
+
+def test_a_template_that_rewrites_answers_is_refused_for_those_rows_only():
+    tokenizer = kind("forgets thinking")
+    thinking = [dict(message) for message in TALK]
+    thinking[2]["content"] = "<think>음</think>네."
+    with pytest.raises(ValueError, match="The chat template changes the text of this conversation"):
+        encode(tokenizer, thinking, 10_000)
+    assert len(encode_rows([{"messages": thinking}, {"messages": TALK}], tokenizer, TINY)) == 1
+
+
+def test_cut_to_max_length_and_left_out_when_nothing_is_left_to_learn():
+    tokenizer = kind("chatml")
+    assert len(encode(tokenizer, TALK, 20)["input_ids"]) == 20
+    long_question = [{"role": "user", "content": "가" * 300}, TALK[2]]
+    rows = encode_rows([{"messages": TALK}, {"messages": long_question}], tokenizer, TINY)
+    assert rows.column_names == ["input_ids", "labels"] and len(rows) == 1
+    assert len(encode_rows([], tokenizer, TINY)) == 0
+
+
+def test_require_green():
+    red = {"verdicts": [{"check": "end of turn not learned", "ok": False, "measured": "3 of 3 rows", "fix": "do this"}]}
+    with pytest.raises(ValueError, match="end of turn not learned: 3 of 3 rows .do this.*allow_label_issues=True"):
+        require_green(red, TINY)
+    require_green(red, RunConfig.load("tiny", allow_label_issues=True))
+    require_green({"verdicts": [{**red["verdicts"][0], "ok": True}]}, TINY)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model):
+    """The tiny model in 32 bits, its tokenizer, and 24 encoded conversations of very different length."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = load_tokenizer(TINY)
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{i}번 질문 " * (1 + i % 5)},
+                {"role": "assistant", "content": "네, " * (1 + i % 7)},
+            ]
+        }
+        for i in range(24)
+    ]
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    return model, tokenizer, encode_rows(rows, tokenizer, TINY)
+
+
+def trainer(tiny, folder, **settings):
+    from trl import SFTConfig, SFTTrainer
+
+    model, tokenizer, rows = tiny
+    settings = {
+        "per_device_eval_batch_size": 4,
+        "max_length": TINY.max_length,
+        "pad_to_multiple_of": PAD_TO,
+        **settings,
+    }
+    arguments = SFTConfig(output_dir=str(folder), report_to="none", use_cpu=True, bf16=False, **settings)
+    return SFTTrainer(model, arguments, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer)
+
+
+def test_the_trainer_takes_the_rows_as_they_are(tiny, tmp_path):
+    """What the X-ray shows is what SFTTrainer feeds: the same rows, by a collator of the same class and pad token."""
+    ready = trainer(tiny, tmp_path)
+    batch, ours = next(iter(ready.get_eval_dataloader())), collator(tiny[1])([tiny[2][i] for i in range(4)])
+    assert set(batch) >= {"input_ids", "labels", "attention_mask"}
+    for name in ("input_ids", "labels", "attention_mask"):
+        assert batch[name].tolist() == ours[name].tolist()
+    assert ready.data_collator == collator(tiny[1])
+
+
+def test_packed_and_unpacked_held_out_loss_agree(tiny, tmp_path):
+    """TRL's "bfd" packing keeps neighbours apart: the mean NLL per learned token is the same to 1e-3."""
+    import torch
+
+    found = {}
+    for packing in (False, True):
+        ready = trainer(tiny, tmp_path, packing=packing, eval_packing=packing)
+        total = count = 0
+        for batch in ready.get_eval_dataloader():
+            inputs = {
+                name: value for name, value in batch.items() if name in ("input_ids", "attention_mask", "position_ids")
+            }
+            with torch.no_grad():
+                logits = ready.model.eval()(**inputs).logits[:, :-1]
+            labels = batch["labels"][:, 1:]
+            total += torch.nn.functional.cross_entropy(
+                logits[labels != CONTEXT], labels[labels != CONTEXT], reduction="sum"
+            )
+            count += (labels != CONTEXT).sum()
+        found[packing] = (total / count).item(), count.item(), len(ready.eval_dataset)
+    assert found[True][2] < found[False][2], "nothing was packed"
+    assert found[True][1] == found[False][1], "packing changed which tokens are learned"
+    assert found[True][0] == pytest.approx(found[False][0], abs=1e-3)

@@ -1,0 +1,135 @@
+import json
+import shutil
+import zipfile
+
+import pytest
+
+from helpers.evaluate.comparison import (
+    comparison_rows,
+    comparison_table,
+    model_numbers,
+    really_better,
+    write_comparisons,
+)
+from helpers.evaluate.generation import Reply, generate_replies
+from helpers.evaluate.held_out import Scores
+from helpers.evaluate.page import pack, write_report
+from helpers.evaluate.prompts import FIXED_PROMPTS, fixed_prompts
+from helpers.evaluate.replies import chrf_by_reply, ends_with_keyword, repetition, reply_metrics
+from helpers.files import read_jsonl, write_json
+from helpers.model.chat import load_tokenizer
+from helpers.model.quantization import load_base_model
+from helpers.runs import RunDir
+from helpers.series import NOTEBOOKS, run_notebooks
+
+EVIL = '<script>alert("x")</script>'
+
+
+def reply(text, stopped=True):
+    return Reply(text, tuple(range(len(text))), stopped, 3)
+
+
+def test_chrf_is_sacrebleus():
+    assert reply_metrics([reply("같은 말")], ["같은 말"])["chrf"] == pytest.approx(100)
+    assert chrf_by_reply([reply("같은 말"), reply("zzz")], ["같은 말", "다른"]) == [pytest.approx(100), 0]
+
+
+def test_figures_about_replies():
+    figures = reply_metrics([reply("네"), reply("아니요", stopped=False)])
+    assert figures == {"replies": 2, "stops": 0.5, "tokens": 2, "repetition": 0}
+    assert repetition([1, 2, 3, 4] * 10) > 0.8 and repetition([1]) == 0
+    with pytest.raises(ValueError, match="no reply to measure"):
+        reply_metrics([])
+
+
+def test_the_skill_of_the_sample_data():
+    assert ends_with_keyword("답이에요.\n핵심어: 빵\n") and not ends_with_keyword("핵심어: 빵\n답이에요.")
+    assert not ends_with_keyword("답이에요.\n핵심어:") and not ends_with_keyword("")
+
+
+def test_the_classic_question_comes_first_with_its_answer():
+    assert "공산당 선언" in FIXED_PROMPTS[0]["question"]
+    assert (
+        "마르크스" in FIXED_PROMPTS[0]["known"]
+        and "엥겔스" in FIXED_PROMPTS[0]["known"]
+        and "1848" in FIXED_PROMPTS[0]["known"]
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run directory as 06 leaves it, with hostile text in prompt and replies."""
+    run = RunDir(tmp_path / "evil")
+    prompts = fixed_prompts() + [[{"role": "user", "content": EVIL}]]
+    said = {name: [reply(f"{EVIL} {name}") for _ in prompts] for name in ("base", "adapter", "merged")}
+    rows = comparison_rows(prompts, ["b"], said)
+    write_comparisons(run, rows)
+    scores = {n: Scores([10.0, 12.0], [5, 5], [0.1, 0.1], [4, 4]) for n in said}
+    held_out = {name: given[len(FIXED_PROMPTS) :] for name, given in said.items()}
+    models = {name: model_numbers(scores[name], held_out[name], ["b"]) for name in said}
+    paired = really_better(scores, held_out, ["b"])
+    about = {"created": "now", "decoding": EVIL, "versions": {"torch": EVIL}}
+    write_json(run.evaluation, {**about, "models": models, "paired": paired})
+    line = {"nll": 1.0, "nll_low": 0.9, "nll_high": 1.1}
+    report = {"verdict": "green", "verdict_reason": EVIL, "chosen": EVIL, "measured": {EVIL: line}}
+    write_json(run.merge_report, {**report, "counts": {"rows": 2, "tokens": 10}})
+    write_json(run.config_json, {"run_name": EVIL, "model_id": EVIL, "dataset_id": EVIL})
+    for folder in (run.adapter, run.merged):
+        folder.mkdir()
+        (folder / "weights.safetensors").write_bytes(b"w")
+    return run
+
+
+def test_rows_tell_where_a_question_came_from(run):
+    rows = read_jsonl(run.comparisons)
+    assert [row["kind"] for row in rows] == ["fixed"] * len(FIXED_PROMPTS) + ["held-out"]
+    assert rows[0]["reference"] == FIXED_PROMPTS[0]["known"] and rows[-1]["reference"] == "b"
+    assert rows[-1]["merged"] == f"{EVIL} merged" and rows[-1]["stopped"] == {
+        "base": True,
+        "adapter": True,
+        "merged": True,
+    }
+
+
+def test_nothing_from_strangers_becomes_html(run):
+    page = write_report(run).read_text()
+    assert "<script>" not in page and "&lt;script&gt;" in page and "http" not in page
+    assert "<script>" not in comparison_table(read_jsonl(run.comparisons))._repr_html_()
+
+
+def test_a_cut_reply_is_marked():
+    rows = comparison_rows(fixed_prompts()[:1], [], {"base": [reply("끝없이", stopped=False)]})
+    assert "끝없이 …" in repr(comparison_table(rows))
+
+
+def test_the_archive_holds_the_adapter_and_not_the_merged_model(run):
+    write_report(run)
+    names = set(zipfile.ZipFile(pack(run)).namelist())
+    assert {"adapter/weights.safetensors", "config.json", "merge_report.json", "report.html"} <= names
+    assert not any(name.startswith("merged/") for name in names)
+
+
+def test_same_is_not_called_better(run):
+    verdicts = {
+        row["verdict"] for row in json.loads(run.evaluation.read_text())["paired"] if row["number"] == "NLL per token"
+    }
+    assert verdicts == {"cannot be told apart"}
+
+
+def test_drawn_replies_in_notebook_06(merged_run, tmp_path, monkeypatch):
+    """The setting reaches the replies of 06; evaluation.json and the report say how they were made."""
+    shutil.copytree(merged_run.path, tmp_path / "tiny")
+    for name, value in {"RUNS_DIR": tmp_path, "TEMPERATURE": 1.3, "TOP_P": 0.9, "SEED": 7}.items():
+        monkeypatch.setenv(f"QLORA_{name}", str(value))
+    run = run_notebooks([NOTEBOOKS / "06_evaluation.ipynb"], "tiny")
+    evaluation = json.loads(run.evaluation.read_text(encoding="utf-8"))
+    told = "drawn with temperature 1.3 and top_p 0.9, seed 7 for every model, at most 48 new tokens"
+    assert (evaluation["temperature"], evaluation["top_p"], evaluation["decoding"]) == (1.3, 0.9, told)
+    assert told in run.report_html.read_text(encoding="utf-8")
+    rows, config = read_jsonl(run.comparisons), run.load_config()
+    model, tokenizer = load_base_model(config, four_bit=False, source=str(run.merged)), load_tokenizer(config)
+    said = {}
+    for sampling in ({"temperature": 1.3, "top_p": 0.9}, None):
+        replies = generate_replies(model, tokenizer, [row["messages"] for row in rows], 48, sampling, seed=7)
+        said[bool(sampling)] = [reply.text for reply in replies]
+    assert [row["merged"] for row in rows] == said[True] != said[False]

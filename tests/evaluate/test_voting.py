@@ -1,0 +1,73 @@
+import pytest
+
+from helpers.evaluate.voting import (
+    blind_pairs,
+    save_vote,
+    vote_summary,
+    vote_table,
+    voting_page,
+    voting_widget,
+    wilson_interval,
+)
+from helpers.files import read_jsonl
+from helpers.runs import RunDir
+
+ROWS = [{"prompt": f"q{i} <b>", "base": f"base says {i}", "adapter": f"<i>adapter says {i}"} for i in range(12)]
+ROWS.append({"prompt": "same", "base": "x", "adapter": "x"})
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunDir(tmp_path)
+
+
+def test_pairs_are_drawn_by_lot_and_again_the_same():
+    pairs = blind_pairs(ROWS, seed=1)
+    assert pairs == blind_pairs(ROWS, seed=1) != blind_pairs(ROWS, seed=2)
+    assert len(pairs) == 12 and {pair["models"][0] for pair in pairs} == {"base", "adapter"}
+    for pair in pairs:
+        assert pair["models"][0] in pair["A"] and pair["models"][1] in pair["B"]
+
+
+def test_votes_are_kept_and_the_last_one_counts(run):
+    pairs = blind_pairs(ROWS)
+    for pair in pairs:
+        save_vote(run, pair, "AB"[pair["models"].index("adapter")])
+    save_vote(run, pairs[0], "same")
+    assert vote_summary(run)["adapter"] == 11 and vote_summary(run)["same"] == 1 and vote_summary(run)["base"] == 0
+    assert "11 of 11 decided votes, 95 % interval 74% to 100%" in vote_table(run).caption
+    with pytest.raises(ValueError, match="choice='C' is no vote"):
+        save_vote(run, pairs[0], "C")
+
+
+def test_no_votes_mean_nothing_is_known(run):
+    assert vote_summary(run) == {"base": 0, "adapter": 0, "same": 0, "low": 0.0, "high": 1.0}
+
+
+def test_wilson():
+    """Figures from Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29."""
+    for wins, total, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        assert wilson_interval(wins, total) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_the_page_saves_every_click_and_never_names_a_model(run):
+    pairs = blind_pairs(ROWS[:3])
+    pairs = [{**pair, "A": "one <script>", "B": "two"} for pair in pairs]
+    page, buttons = voting_widget(run, pairs).children
+    for number in range(3):
+        assert f"{number + 1} of 3" in page.value and "&lt;script&gt;" in page.value and "<script>" not in page.value
+        assert "adapter" not in page.value and "base" not in page.value
+        buttons.children[0].click()
+        assert len(read_jsonl(run.votes)) == number + 1
+    assert all(button.disabled for button in buttons.children) and "95 % interval" in page.value
+    assert vote_summary(run)["same"] == 0
+
+
+def test_without_a_person_there_is_a_table(run):
+    shown = voting_page(run, blind_pairs(ROWS))
+    assert "base says" in repr(shown) and "models" not in repr(shown)

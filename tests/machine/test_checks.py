@@ -1,0 +1,45 @@
+import pytest
+
+from helpers.config import RunConfig
+from helpers.machine import checks
+from helpers.machine.checks import Check, check_environment, require_green
+
+
+def test_this_machine_is_ready_for_the_tiny_run():
+    checks = check_environment(RunConfig.load("tiny"))
+    assert [c.name for c in checks] == "Python torch GPU bfloat16 bitsandbytes disk RAM kernel volume".split()
+    require_green(rows)
+    assert all(check.detail and not check.fix for check in checks)
+    assert "256 x 256 weights in 32.8 kB" in next(c.detail for c in checks if c.name == "bitsandbytes")
+
+
+def test_preset_for_a_card_is_red_without_one():
+    check = checks.check_gpu(RunConfig.load("llama2-7b"))
+    assert not check.ok and "RTX 3090" in check.fix and "QLORA_PRESET=demo" in check.fix
+
+
+def test_red_rows_stop_with_their_fix():
+    rows = [Check("Python", True, "3.11.7"), Check("disk", False, "1 GB free", "Enlarge the volume.")]
+    with pytest.raises(RuntimeError, match="disk: 1 GB free. Enlarge the volume.") as error:
+        require_green(rows)
+    assert "Python" not in str(error.value)
+    assert "fix" in checks.table(rows).columns and "fix" not in checks.table(rows[:1]).columns
+
+
+def test_pod_without_the_volume_is_red(monkeypatch, tmp_path):
+    monkeypatch.setenv("RUNPOD_POD_ID", "abc")
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", "/workspace/hf")
+    check = checks.check_volume()
+    assert not check.ok and str(tmp_path) in check.fix and "/workspace/hf" not in check.fix
+    monkeypatch.setenv("QLORA_RUNS_DIR", "/workspace/runs")
+    assert checks.check_volume().ok
+
+
+def test_full_disk_is_red(monkeypatch):
+    import shutil
+
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    check = checks.check_disk(RunConfig.load("tiny"))
+    assert not check.ok and "1 kB free" in check.detail and "QLORA_RUNS_DIR" in check.fix

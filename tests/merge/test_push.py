@@ -1,0 +1,347 @@
+"""The push over real HTTP: the real client in a process of its own, against tests/hub_double.py."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.hub_double import HubDouble
+
+PUSH = """
+from helpers.config import RunConfig
+from helpers.merge.card import write_card
+from helpers.merge.push import hub_errors, plan_push, read_back, refusals, upload
+from helpers.runs import RunDir
+
+config = RunConfig.load("tiny")
+run = RunDir.open(config)
+for push in plan_push(run, config):
+    with hub_errors(push):
+        write_card(run, config, push, refused=refusals(run, push))
+        commit = upload(push, config)
+        print(push.repo, "files that are the same:", read_back(push, commit))
+"""
+
+EVIL, EVIL_REPLY = "<script>alert(1)</script>", "# a [link](http://x) `code`\n---\nend"
+
+
+@pytest.fixture
+def hub():
+    with HubDouble() as double:
+        yield double
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run directory as 05 leaves it, with small stand-ins for the weights."""
+    import torch
+    from safetensors.torch import save_file
+
+    from helpers.files import sha256
+
+    folder = tmp_path / "runs" / "tiny"
+    for name, file in (("adapter", "adapter_model.safetensors"), ("merged", "model.safetensors")):
+        (folder / name).mkdir(parents=True)
+        save_file({"weight": torch.full((64, 64), float(len(name)))}, folder / name / file)
+        (folder / name / "tokenizer_config.json").write_text("{}")
+        (folder / name / "chat_template.jinja").write_text("{{ messages }}")
+        (folder / name / "config.json").write_text("{}")
+    (folder / "adapter" / "adapter_config.json").write_text('{"r": 8, "base_model_name_or_path": "/home/kim/base"}')
+    row = {"nll": 1.0, "nll_low": 0.9, "nll_high": 1.1, "stops": 1.0, "replies": 4}
+    report = {
+        "verdict": "green",
+        "verdict_reason": "all well",
+        "chosen": "16bit-base",
+        "seed": 42,
+        "versions": {"torch": "9"},
+    }
+    report |= {"measured": {"adapter": row, "16bit-base": row}, "counts": {"rows": 3, "tokens": 40}}
+    report["examples"] = [{"prompt": EVIL, "base": "", "adapter": EVIL_REPLY, "merged": "m"}]
+    weights = folder / "merged" / "model.safetensors"
+    report["files"] = {weights.name: sha256(weights)}
+    (folder / "merge_report.json").write_text(json.dumps(report))
+    return folder
+
+
+def python(code: str, hub, kind: str | None, run, **settings) -> subprocess.CompletedProcess:
+    environment = {**os.environ, **hub.environment(kind), "QLORA_RUNS_DIR": str(run.parent)}
+    environment |= {"HF_HOME": str(run.parent / "hf"), **{f"QLORA_{k.upper()}": str(v) for k, v in settings.items()}}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    for token in hub.tokens.values():
+        assert token not in done.stdout + done.stderr
+    return done
+
+
+def last_line(done) -> str:
+    assert done.returncode != 0, done.stdout
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_both_are_pushed_private_and_read_back(hub, run):
+    done = python(PUSH, hub, "write", run, push="both")
+    assert done.returncode == 0, done.stderr
+    assert set(hub.repos) == {"alice/tiny", "alice/tiny-adapter"}
+    for name, folder in (("alice/tiny", "merged"), ("alice/tiny-adapter", "adapter")):
+        repo = hub.repos[name]
+        assert repo.private and repo.messages == [f"Add the {folder} of run tiny"]
+        for path in (run / folder).iterdir():
+            assert repo.files[path.name] == path.read_bytes()
+    assert "files that are the same: 6" in done.stdout
+    config = json.loads(hub.repos["alice/tiny-adapter"].files["adapter_config.json"])
+    assert config == {"r": 8, "base_model_name_or_path": "build:tiny-llama"}  # no path of this machine
+
+
+def test_a_second_push_of_the_same_run_is_welcome(hub, run):
+    for _ in range(2):
+        assert python(PUSH, hub, "write", run, push="merged", hub_private=False).returncode == 0
+    assert not hub.repos["alice/tiny"].private
+
+
+@pytest.mark.parametrize("where", ["PUT /lfs/", "/commit/", "/preupload/"])
+def test_a_broken_connection_is_resumed(hub, run, where):
+    hub.drop[where] = 2
+    done = python(PUSH, hub, "write", run, push="both")
+    assert done.returncode == 0, done.stderr
+    assert hub.drop[where] == 0
+    puts = [line for line in hub.requests if line.startswith("PUT /lfs/")]
+    assert len(puts) == 2 + (2 if where == "PUT /lfs/" else 0), "a file that had arrived was sent again"
+
+
+def test_a_file_changed_on_the_way_is_found(hub, run):
+    spoil = PUSH.replace("commit = upload(push, config)", "commit = upload(push, config); input()")
+    environment = {**os.environ, **hub.environment("write"), "QLORA_RUNS_DIR": str(run.parent), "QLORA_PUSH": "merged"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", spoil],
+        env=environment,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (hub.repos.get("alice/tiny") and "model.safetensors" in hub.repos["alice/tiny"].files):
+        assert process.poll() is None
+    hub.repos["alice/tiny"].files["model.safetensors"] += b"x"
+    _, errors = process.communicate("\n", timeout=60)
+    assert "model.safetensors in alice/tiny differs from the local file" in errors
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        (None, "push='adapter' needs an account: set HF_TOKEN"),
+        ("expired", "The hub refused the token (status 401: wrong or expired)"),
+        ("read", "this token may only read: set HF_TOKEN to a write token"),
+    ],
+)
+def test_a_token_that_will_not_do(hub, run, kind, sentence):
+    before = sorted(path.read_bytes() for path in run.rglob("*") if path.is_file())
+    told = last_line(python(PUSH, hub, kind, run, push="adapter"))
+    assert sentence in told and hub.repos == {}
+    assert before == sorted(path.read_bytes() for path in run.rglob("*") if path.is_file())
+
+
+def test_somebody_elses_name(hub, run):
+    told = last_line(python(PUSH, hub, "write", run, push="adapter", hub_repo="bob/model"))
+    assert "your token may not write to bob/model" in told and "QLORA_HUB_REPO" in told
+
+
+def test_a_name_that_is_taken(hub, run):
+    hub.add_repo("alice/tiny", {"README.md": b"---\nlicense: mit\n---\n# another model"})
+    told = last_line(python(PUSH, hub, "write", run, push="adapter"))
+    assert "alice/tiny exists and is not from this run: set QLORA_HUB_REPO" in told
+    assert list(hub.repos["alice/tiny"].files) == ["README.md"]
+    assert python(PUSH, hub, "write", run, push="adapter", hub_force=True).returncode == 0
+
+
+def test_a_public_repository_gets_nothing_that_should_be_private(hub, run):
+    assert python(PUSH, hub, "write", run, push="merged", hub_private=False).returncode == 0
+    before = dict(hub.repos["alice/tiny"].files)
+    told = last_line(python(PUSH, hub, "write", run, push="merged"))
+    assert "alice/tiny exists and is public: set QLORA_HUB_PRIVATE=false" in told
+    assert hub.repos["alice/tiny"].files == before
+
+
+def test_no_network(hub, run):
+    hub.__exit__()
+    told = last_line(python(PUSH, hub, "write", run, push="adapter"))
+    assert "The hub cannot be reached" in told
+
+
+def test_network_lost_for_good_in_the_middle(hub, run):
+    hub.drop["/commit/"] = 1000
+    told = last_line(python(PUSH, hub, "write", run, push="adapter"))
+    assert "The hub cannot be reached" in told and "Nothing local is lost" in told
+
+
+def empty_adapter(run):
+    from safetensors.torch import save_file
+
+    save_file({}, run / "adapter" / "adapter_model.safetensors")
+
+
+def red_report(run):
+    report = json.loads((run / "merge_report.json").read_text())
+    (run / "merge_report.json").write_text(json.dumps({**report, "verdict": "red"}))
+
+
+def other_weights(run):
+    file = run / "merged" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (empty_adapter, "holds 0 tensors"),
+        (red_report, "The merge report is red."),
+        (lambda run: (run / "merged" / "tokenizer_config.json").unlink(), "The tokenizer is missing in merged/."),
+        (lambda run: (run / "merged" / "chat_template.jinja").unlink(), "has no chat template"),
+        (other_weights, "The merge report is of other weights than merged/ holds"),
+        (lambda run: (run / "merged" / "model.safetensors").unlink(), "The merged folder holds no weights"),
+        (lambda run: (run / "merge_report.json").unlink(), "The merge has no report"),
+    ],
+)
+def test_what_is_refused_and_what_force_says(hub, run, spoil, sentence):
+    spoil(run)
+    told = last_line(python(PUSH, hub, "write", run, push="merged"))
+    assert sentence in told and hub.repos == {}
+    done = python(PUSH, hub, "write", run, push="merged", hub_force=True)
+    assert done.returncode == 0, done.stderr
+    assert "Pushed in spite of a refusal" in hub.repos["alice/tiny"].files["README.md"].decode()
+
+
+def test_login_with_a_code_in_the_browser(hub, run):
+    """What notebook_login does: a device code, a token that is kept under HF_HOME, and whoami with it."""
+    code = """
+from huggingface_hub import get_token, whoami
+from huggingface_hub._login import _device_code_login
+assert get_token() is None
+_device_code_login()
+print("I am", whoami()["name"])
+"""
+    done = python(code, hub, None, run)
+    assert done.returncode == 0 and "I am alice" in done.stdout, done.stderr
+
+
+def test_a_gated_base_says_where_to_ask(hub, run):
+    hub.add_repo("meta/gated", {"config.json": b"{}"}, gated=True)
+    code = "from helpers.machine.accounts import *; from helpers.config import RunConfig; model_access(RunConfig.load('tiny'))"
+    told = last_line(python(code, hub, "write", run, model_id="meta/gated"))
+    assert f"meta/gated is gated: log in, ask for access at {hub.url}/meta/gated" in told
+
+
+def test_nothing_to_push_touches_no_network(hub, run):
+    assert python(PUSH, hub, None, run, push="none").returncode == 0
+    assert hub.requests == []
+
+
+def test_the_card_is_escaped_and_complete(run):
+    from huggingface_hub import ModelCard
+
+    from helpers.config import RunConfig
+    from helpers.merge.card import write_card
+    from helpers.merge.push import Push
+    from helpers.runs import RunDir
+
+    rows = [
+        {"step": 40, "device": "CPU, 2 cores", "elapsed_s": 120.0},
+        {"step": 40, "eval_loss": 1.0, "elapsed_s": 130.0},
+    ]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = RunConfig.load(
+        "tiny", model_id="meta-llama/Llama-2-7b-hf", dataset_id="heegyu/open-korean-instructions", price_per_hour=3.0
+    )
+    card = write_card(RunDir(run), config, Push("adapter", run / "adapter", "alice/tiny", "message"))
+    assert "<script>" not in card.text and "](http" not in card.text and r"\# a" in card.text
+    assert card.data.base_model == "meta-llama/Llama-2-7b-hf" and card.data.datasets == [config.dataset_id]
+    assert card.data.eval_results[0].metric_value == 1.0 and card.data.license == "other"  # the data's is stricter
+    for part in (
+        "CC\\-BY\\-NC\\-4.0",
+        "Llama 2 Community",
+        "r 8, alpha 16",
+        "CPU, 2 cores",
+        "2 min",
+        "0.10",
+        "learning rate",
+    ):
+        assert part in card.text, part
+    for part in (
+        "100% of 4",
+        "seed 42",
+        "torch 9",
+        "40 answer tokens",
+        "The merge report is green",
+        "(nothing)",
+        '"alice/tiny"',
+    ):
+        assert part in card.text, part
+    assert ModelCard.load(run / "adapter" / "README.md").data.get("qlora_run") == config.run_name
+
+
+def test_licences_come_from_the_hub(hub, run):
+    """A model's own page says its licence; what cannot be seen is said to be unknown."""
+    hub.add_repo("meta/base", {"README.md": b"---\nlicense: gemma\n---\n"})
+    hub.add_repo("bob/secret", {"README.md": b"---\nlicense: mit\n---\n"}, private=True)
+    code = """
+from helpers.merge.licences import licence
+for name, kind in (("meta/base", "model"), ("meta/base", "dataset"), ("bob/secret", "model"), ("/home/kim/rows.csv", "dataset")):
+    print(*licence(name, kind), sep=" | ")
+"""
+    told = python(code, hub, "write", run).stdout.splitlines()
+    assert told[0] == told[1] == "gemma | gemma (meta/base)"
+    assert told[2].startswith("other | bob/secret: not known here") and told[3].startswith(
+        "other | rows.csv: not known"
+    )
+
+
+# --- from a real run
+
+
+def test_notebook_05_pushes_what_it_made(hub, trained_run, tmp_path, monkeypatch):
+    """05 itself on the trained tiny run; then a stranger's program, with the code on the model card."""
+    import nbformat
+
+    from helpers.series import NOTEBOOKS, run_notebooks
+
+    shutil.copytree(trained_run.path, tmp_path / "runs" / "tiny", ignore=shutil.ignore_patterns("merge*", "notebooks"))
+    for name, value in {**hub.environment("write"), "QLORA_PUSH": "both", "HF_HOME": str(tmp_path / "hf")}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
+    run = run_notebooks([NOTEBOOKS / "05_merge_and_push.ipynb"], "tiny")
+    report = json.loads(run.merge_report.read_text(encoding="utf-8"))
+    cells = nbformat.read(run.notebooks / "05_merge_and_push.ipynb", as_version=4).cells
+    shown = "".join(output.get("text", "") for cell in cells if cell.cell_type == "code" for output in cell.outputs)
+    assert set(hub.repos) == {"alice/tiny", "alice/tiny-adapter"}
+    for name, folder in (("alice/tiny", run.merged), ("alice/tiny-adapter", run.adapter)):
+        repo, card = hub.repos[name], hub.repos[name].files["README.md"].decode()
+        local = {path.name: path.read_bytes() for path in folder.iterdir()}
+        assert repo.private and {file: repo.files[file] for file in local} == local and len(repo.commits) == 2
+        assert f"{name}: {len(local)} files arrived and are the same, commit {repo.sha[:8]}" in shown
+        measured = report["measured"]["adapter" if folder == run.adapter else report["chosen"]]
+        assert (
+            f"| {measured['nll']:.3f} | {measured['nll_low']:.3f} to " in card
+            and f"The merge report is {report['verdict']}" in card
+        )
+        assert card.count("**Asked:**") == len(report["examples"]) >= 3
+        assert r"mit \(built by this project\)" in card
+        assert "hardware: CPU" in card and "not recorded" not in card.partition("cost")[0]
+        for file, content in repo.files.items():
+            assert str(tmp_path).encode() not in content and str(ROOT).encode() not in content, (
+                f"a path of this machine is in {file}"
+            )
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert hub.tokens["write"].encode() not in path.read_bytes(), f"the token is in {path}"
+    code = hub.repos["alice/tiny"].files["README.md"].decode().split("```python\n")[1].split("```")[0]
+    ask = """
+ids = tokenizer.apply_chat_template([{"role": "user", "content": "안녕하세요"}], add_generation_prompt=True, return_tensors="pt")
+print("parameters:", model.num_parameters(), "reply:", model.generate(**ids, max_new_tokens=5).shape)
+"""
+    done = python(code + ask, hub, "write", run.path)
+    assert done.returncode == 0 and "parameters: " in done.stdout, done.stderr

@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from helpers.config import RunConfig
+from helpers.model.quantization import compute_dtype, device_map, keep_gradients, load_base_model, quantization_config
+
+
+def test_config_object_says_what_the_settings_say():
+    config = quantization_config(RunConfig.load("tiny", quant_type="fp4", double_quant=False, compute_dtype="float32"))
+    assert (config.load_in_4bit, config.bnb_4bit_quant_type) == (True, "fp4")
+    assert (config.bnb_4bit_use_double_quant, config.bnb_4bit_compute_dtype) == (False, torch.float32)
+    assert quantization_config(RunConfig.load("tiny", load_in_4bit=False)) is None
+
+
+def test_auto_means_bfloat16_on_a_cpu():
+    assert compute_dtype(RunConfig.load("tiny")) is torch.bfloat16
+    assert compute_dtype(RunConfig.load("tiny", compute_dtype="float16")) is torch.float16
+
+
+def test_layers_are_really_4_bit(tiny_model):
+    from bitsandbytes.nn import Linear4bit
+
+    model = load_base_model(RunConfig.load("tiny"))
+    layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
+    assert len(layers) == 4 * 7 and all(layer.weight.dtype is torch.uint8 for layer in layers)
+    plain = load_base_model(RunConfig.load("tiny"), four_bit=False)
+    assert not any(isinstance(module, Linear4bit) for module in plain.modules())
+
+
+def gradient_below(layer) -> torch.Tensor:
+    """What comes back to a layer's input when the sum of its outputs is the loss."""
+    inputs = torch.linspace(-1, 1, 128, dtype=torch.bfloat16).repeat(4, 1).requires_grad_()
+    layer.train()(inputs).sum().backward()
+    return inputs.grad
+
+
+def test_gradients_still_flow_after_an_evaluation():
+    from bitsandbytes.nn import Linear4bit
+
+    layer = keep_gradients(Linear4bit(128, 256, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4")).to("cpu")
+    before = gradient_below(layer)
+    with torch.no_grad():
+        layer.eval()(torch.ones(4, 128, dtype=torch.bfloat16))
+    after = gradient_below(layer)
+    assert before.abs().sum() > 0 and torch.equal(before, after)
+
+
+def test_the_trap_is_real():
+    """The same without keep_gradients; when this fails, bitsandbytes has mended it and keep_gradients can go."""
+    from bitsandbytes.functional import has_avx512bf16
+    from bitsandbytes.nn import Linear4bit
+
+    if not has_avx512bf16():
+        pytest.skip("bitsandbytes repacks only on a CPU with AVX512-BF16")
+    layer = Linear4bit(128, 256, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4").to("cpu")
+    with torch.no_grad():
+        layer.eval()(torch.ones(4, 128, dtype=torch.bfloat16))
+    inputs = torch.ones(4, 128, dtype=torch.bfloat16, requires_grad=True)
+    layer.train()(inputs).sum().backward()
+    assert inputs.grad is None
+
+
+def test_under_fsdp_the_packed_weights_can_be_spread(monkeypatch):
+    config = RunConfig.load("tiny")
+    assert quantization_config(config).bnb_4bit_quant_storage == torch.uint8
+    assert device_map() == {"": "cpu"}
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert quantization_config(config).bnb_4bit_quant_storage == torch.bfloat16
+    assert device_map() is None

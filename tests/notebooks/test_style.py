@@ -1,0 +1,116 @@
+"""Every notebook keeps the house's rules; each rule names the notebook and the cell that breaks it."""
+
+import re
+
+import nbformat
+import pytest
+
+from tests.conftest import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PARAMETERS = """\
+import os
+
+PRESET = os.environ.get("QLORA_PRESET", "demo")
+OVERRIDES = {}"""
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    book = nbformat.read(request.param, as_version=4)
+    nbformat.validate(book)
+    book.path = request.param
+    return book
+
+
+def code(book):
+    return [(i, cell) for i, cell in enumerate(book.cells) if cell.cell_type == "code"]
+
+
+def text(book):
+    return "\n\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+
+
+def test_the_series_is_complete():
+    expected = "00_plan 01_env_setup 02_login 03_data_preview 04_qlora_training 05_merge_and_push 06_evaluation".split()
+    assert [path.stem for path in NOTEBOOKS][:7] == expected
+
+
+def test_no_outputs_in_git(notebook):
+    for i, cell in code(notebook):
+        assert not cell.outputs and cell.execution_count is None, f"cell {i} has outputs"
+
+
+def test_kernel(notebook):
+    assert notebook.metadata.kernelspec.name == "qlora"
+
+
+def test_one_parameters_cell(notebook):
+    tagged = [cell for _, cell in code(notebook) if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1 and tagged[0].source.startswith(PARAMETERS)
+
+
+def test_size(notebook):
+    assert 15 <= len(notebook.cells) <= 30
+    for i, cell in code(notebook):
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        assert 1 <= len(lines) <= 15, f"code cell {i} has {len(lines)} lines"
+    texts = len(notebook.cells) - len(code(notebook))
+    assert texts >= 0.7 * len(code(notebook)), "too little text for so much code"
+
+
+def test_starts_and_ends_as_a_lesson(notebook):
+    first = notebook.cells[0].source
+    number = notebook.path.stem[:2]
+    assert re.match(rf"# {number} · \S", first) and "**Goal:**" in first
+    for row in ("Time", "Memory", "Reads", "Writes"):
+        assert f"| {row} |" in first, f"the first table lacks {row}"
+    body = text(notebook)
+    for heading in ("Start here after a restart", "What was written", "Summary", "**Try it**"):
+        assert heading in body, f"{heading!r} is missing"
+
+
+def test_nothing_that_a_notebook_must_not_do(notebook):
+    for i, cell in code(notebook):
+        for pattern in (r"^\s*[!%]", r"\bsys\.path\b", r"import \*", r"trust_remote_code=True", r"\btoken\s*=\s*['\"]"):
+            assert not re.search(pattern, cell.source, re.M), f"cell {i} holds {pattern}"
+
+
+def test_no_token_like_strings(notebook):
+    whole = notebook.path.read_text()
+    assert not re.search(r"hf_[A-Za-z0-9]{20,}|\b[0-9a-f]{40}\b", whole)
+
+
+def test_links_resolve(notebook):
+    for target in re.findall(r"\]\(([^)#]+)", text(notebook)):
+        if not target.startswith(("http://", "https://")):
+            assert (notebook.path.parent / target).exists(), f"link to {target} leads nowhere"
+
+
+def test_neighbours_are_linked(notebook):
+    position = NOTEBOOKS.index(notebook.path)
+    for neighbour in NOTEBOOKS[max(position - 1, 0) : position] + NOTEBOOKS[position + 1 : position + 2]:
+        assert f"({neighbour.name})" in text(notebook), f"no link to {neighbour.name}"
+
+
+ROOMS = dict(
+    zip("00 01 02 03 04 05 06 07".split(), "plan machine machine data train merge evaluate serve".split(), strict=True)
+)
+
+
+def test_another_room_is_borrowed_from_only_with_a_reason(notebook):
+    """Imports come from the notebook's own folder, model/ and the ground; from others where the text says why."""
+    own = {ROOMS[notebook.path.stem[:2]], "model"}
+    borrowed = {
+        room for _, cell in code(notebook) for room in re.findall(r"from helpers\.(\w+)\.\w+ import", cell.source)
+    }
+    for room in borrowed - own:
+        assert f"`helpers/{room}`" in text(notebook), f"the text does not say why helpers/{room} is needed"
+
+
+def test_slow_cells_say_so(notebook):
+    """A cell that trains, merges, generates or builds is introduced by a text that names its time."""
+    for i, cell in code(notebook):
+        if re.search(r"trainer\.train\(|merge_shards\(|generate_replies\(", cell.source):
+            before = next(cell for cell in reversed(notebook.cells[:i]) if cell.cell_type == "markdown")
+            assert re.search(r"\b(seconds?|minutes?|hours?)\b", before.source), f"cell {i}"

