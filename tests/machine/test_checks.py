@@ -6,11 +6,11 @@ from helpers.machine.checks import Check, check_environment, require_green
 
 
 def test_this_machine_is_ready_for_the_tiny_run():
-    checks = check_environment(RunConfig.load("tiny"))
-    assert [c.name for c in checks] == "Python torch GPU bfloat16 bitsandbytes disk RAM kernel volume".split()
+    rows = check_environment(RunConfig.load("tiny"))
+    assert [c.name for c in rows] == "Python torch GPU bfloat16 bitsandbytes disk RAM kernel volume".split()
     require_green(rows)
-    assert all(check.detail and not check.fix for check in checks)
-    assert "256 x 256 weights in 32.8 kB" in next(c.detail for c in checks if c.name == "bitsandbytes")
+    assert all(check.detail and not check.fix for check in rows)
+    assert "256 x 256 weights in 32.8 kB" in next(c.detail for c in rows if c.name == "bitsandbytes")
 
 
 def test_preset_for_a_card_is_red_without_one():
