@@ -57,7 +57,7 @@ class RunConfig:
     load_in_4bit: bool = True
     quant_type: str = "nf4"  # 4-bit number format of the frozen base weights
     double_quant: bool = True  # quantise the quantisation constants too: saves about 0.4 bit per weight
-    compute_dtype: str = "auto"  # auto = bfloat16 where the device has it, else float16
+    compute_dtype: str = "auto"  # auto = bfloat16 where the device has it, else float16 (GPU) or float32 (CPU)
 
     # --- LoRA
     lora_r: int = 16  # rank of the update

@@ -233,7 +233,7 @@ def compare(case: dict, folder: Path) -> dict:
 
     settings = dict(case)
     source = build(settings.pop("kind"), settings.pop("tied"), folder)
-    config = RunConfig.load("tiny", model_id=source, lora_r=16, **settings)
+    config = RunConfig.load("tiny", model_id=source, lora_r=16, compute_dtype="bfloat16", **settings)
     numbers = json.loads((Path(source) / "config.json").read_text())
     predicted = simulate(config, numbers, gpu=False).peak
     closed = total(step_parts(config, Shape.of(numbers), gpu=False))
@@ -278,7 +278,7 @@ def print_large(layers: int, resident: bool = False) -> float:
     with tempfile.TemporaryDirectory() as folder:
         source = write_random_model(numbers, Path(folder))
         settings = {"per_device_train_batch_size": 1, "max_length": 512}
-        config = RunConfig.load("llama2-7b", model_id=source, run_name="proof", **settings)
+        config = RunConfig.load("llama2-7b", model_id=source, run_name="proof", compute_dtype="bfloat16", **settings)
         predicted = simulate(config, numbers, gpu=False).peak  # imports all libraries
         before, loading = psutil.Process().memory_info().rss, Resident(with_files=False)
         model = load_base_model(config)

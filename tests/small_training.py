@@ -28,6 +28,7 @@ CONFIG = RunConfig(
 
 def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
     """The trainer of notebook 04 for the first `rows` rows of the sample data; `changes` go to SFTConfig."""
+    import torch
     from transformers import set_seed
     from trl import SFTConfig
 
@@ -37,7 +38,7 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
     from helpers.files import read_jsonl
     from helpers.model.chat import load_tokenizer
     from helpers.model.lora import lora_config
-    from helpers.model.quantization import load_base_model
+    from helpers.model.quantization import compute_dtype, load_base_model
     from helpers.train.callbacks import callbacks
     from helpers.train.trainer import LeanTrainer
 
@@ -49,6 +50,7 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
     settings = {
         "output_dir": str(run.trainer),
         "use_cpu": True,
+        "bf16": compute_dtype(config) == torch.bfloat16,
         "max_steps": config.max_steps,
         "per_device_train_batch_size": config.per_device_train_batch_size,
         "per_device_eval_batch_size": 4,

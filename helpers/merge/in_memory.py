@@ -9,7 +9,7 @@ from helpers.config import RunConfig
 from helpers.merge.folder import finish_folder
 from helpers.merge.skeleton import read_skeleton
 from helpers.model.lora import load_adapter
-from helpers.model.quantization import load_base_model, through_4bit
+from helpers.model.quantization import load_base_model, through_4bit, weight_dtype
 
 
 def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) -> Path:
@@ -34,6 +34,6 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
         merged = model.merge_and_unload(progressbar=True, safe_merge=True)
     except RuntimeError as error:
         raise ValueError(f"peft cannot merge this adapter ({error}): push the adapter instead.") from None
-    merged.save_pretrained(part, max_shard_size=int(config.merge_shard_gb * 1e9))
+    merged.to(weight_dtype(config)).save_pretrained(part, max_shard_size=int(config.merge_shard_gb * 1e9))
     finish_folder(config, adapter, part, out)
     return out

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.config import RunConfig
-from helpers.model.quantization import compute_dtype, quantization_config
+from helpers.model.quantization import quantization_config, weight_dtype
 from helpers.model.source import hub_revision, resolve_model
 from helpers.model.weights import WeightFiles, weight_files
 
@@ -98,4 +98,4 @@ def read_skeleton(config: RunConfig) -> Skeleton:
         quantizer.preprocess_model(model=model, device_map={"": "cpu"})
         quantised = frozenset(name for name, module in model.named_modules() if isinstance(module, Linear4bit))
     files = weight_files(source, revision)
-    return Skeleton(settings, files, names, kinds, quantised, tied, compute_dtype(config))
+    return Skeleton(settings, files, names, kinds, quantised, tied, weight_dtype(config))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from helpers.config import RunConfig
 from helpers.model.source import hub_revision, resolve_model
@@ -11,15 +12,32 @@ from helpers.model.source import hub_revision, resolve_model
 def compute_dtype(config: RunConfig):
     """The dtype matrix products run in: config.compute_dtype, or for "auto" bfloat16 where the device has it.
 
-    GPUs before Ampere (compute capability 8.0) have no bfloat16 units and get float16; a CPU gets bfloat16.
+    GPUs before Ampere (compute capability 8.0) have no bfloat16 units and get float16. A CPU without bfloat16
+    instructions gets float32: its products in bfloat16 take about nine times as long (`tests/bench_products.py`).
     """
     import torch
 
     if config.compute_dtype != "auto":
         return getattr(torch, config.compute_dtype)
-    if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] < 8:
-        return torch.float16  # not run on a GPU yet
-    return torch.bfloat16
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16  # not run on a GPU yet
+    return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+
+
+def weight_dtype(config: RunConfig):
+    """The 16-bit dtype that weights are written in: float16 where the run computes in it, else bfloat16."""
+    import torch
+
+    return torch.float16 if compute_dtype(config) == torch.float16 else torch.bfloat16
+
+
+def cpu_has_bfloat16() -> bool:
+    """True when this processor multiplies bfloat16 itself (AVX512-BF16, AMX, or Arm's bf16), as Linux says."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except FileNotFoundError:  # no Linux
+        return False
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(told.split())
 
 
 def quantization_config(config: RunConfig):
@@ -132,8 +150,9 @@ def load_base_model(config: RunConfig, four_bit: bool | None = None, source: str
 
 
 def through_4bit(weight, config: RunConfig):
-    """`weight` as the 4-bit model sees it: quantised as on loading, and written out again in its own dtype."""
+    """`weight` as the 4-bit model sees it: quantised as on loading, and written out in the dtype that model computes in."""
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
+    weight = weight.to(compute_dtype(config))
     packed, state = quantize_4bit(weight, compress_statistics=config.double_quant, quant_type=config.quant_type)
     return dequantize_4bit(packed, state)

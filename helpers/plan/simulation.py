@@ -11,7 +11,7 @@ import logging
 import tempfile
 import time
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from unittest import mock
 
@@ -107,6 +107,8 @@ def simulate(
     Raises NotImplementedError, with the reason, for an architecture that cannot be run this way, or absurdly many tokens.
     """
     start = time.perf_counter()
+    if gpu and config.compute_dtype == "auto":  # what a GPU computes in, whatever this machine does
+        config = replace(config, compute_dtype="bfloat16")
     batch, length = batch or config.per_device_train_batch_size, length or config.max_length
     if batch * length > MOST_TOKENS:
         raise NotImplementedError(f"{batch:,} rows of {length:,} tokens are too many to simulate.")
@@ -168,7 +170,8 @@ def forward_backward(model, config, rows: int, columns: int, life: StorageLife, 
     inputs = {"input_ids": ids}
     if config.packing or rows > 1:  # packed rows and padded rows need a mask of rows x columns x columns
         inputs["attention_mask"] = torch.ones(rows, 1, columns, columns, dtype=torch.bool)
-    with torch.autocast("cpu", dtype=compute_dtype(config)):
+    dtype = compute_dtype(config)
+    with torch.autocast("cpu", dtype=dtype) if dtype != torch.float32 else contextlib.nullcontext():
         loss = tiled_loss(model, inputs) if gpu else lean_loss(model, inputs, labelled)
     life.phase = "backward"
     loss.backward()
@@ -243,6 +246,8 @@ def fill(model, config: RunConfig, life: StorageLife) -> None:
 def _filled(module, name: str, old: torch.Tensor, config: RunConfig, life: StorageLife) -> torch.Tensor:
     import bitsandbytes as bnb
 
+    from helpers.model.quantization import compute_dtype
+
     if isinstance(module, bnb.nn.Linear4bit) and name.endswith("weight"):
         life.phase = "4-bit weights"
         full = torch.empty(module.out_features, module.in_features, dtype=module.compute_dtype)
@@ -256,8 +261,9 @@ def _filled(module, name: str, old: torch.Tensor, config: RunConfig, life: Stora
     adapter = "lora_" in name
     life.phase = "adapter" if adapter else "16-bit weights"
     dtype = old.dtype
-    if adapter:  # SFTTrainer casts the adapter of a 4-bit model to bfloat16; peft makes it float32 elsewhere
-        dtype = torch.bfloat16 if config.load_in_4bit else torch.float32
+    if adapter:  # bfloat16 in a 4-bit model that computes in it, else float32 (see `LeanTrainer`)
+        short = config.load_in_4bit and compute_dtype(config) == torch.bfloat16
+        dtype = torch.bfloat16 if short else torch.float32
     new = torch.empty(old.shape, dtype=dtype)
     return torch.nn.Parameter(new, requires_grad=adapter) if isinstance(old, torch.nn.Parameter) else new
 

@@ -15,6 +15,15 @@ from helpers.config import LOSS_ROWS
 class LeanTrainer(SFTTrainer):
     """The same losses and gradients as `SFTTrainer`, with less work on a CPU; it resumes exactly after an interruption."""
 
+    def __init__(self, *arguments, **settings):
+        super().__init__(*arguments, **settings)
+        # TRL makes the adapter of every 4-bit model bfloat16. Where the model computes in another format, the device is slow
+        # in bfloat16 (a CPU without its instructions) or cannot unscale its gradients (float16 on a GPU).
+        if self.model.get_input_embeddings().weight.dtype != torch.bfloat16:
+            for weight in self.model.parameters():
+                if weight.requires_grad:
+                    weight.data = weight.data.float()
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Mean loss over labelled tokens (nats); the head works on the positions with a label only.
 

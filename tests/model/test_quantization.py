@@ -2,7 +2,15 @@ import pytest
 import torch
 
 from helpers.config import RunConfig
-from helpers.model.quantization import compute_dtype, device_map, keep_gradients, load_base_model, quantization_config
+from helpers.model import quantization
+from helpers.model.quantization import (
+    compute_dtype,
+    device_map,
+    keep_gradients,
+    load_base_model,
+    quantization_config,
+    weight_dtype,
+)
 
 
 def test_config_object_says_what_the_settings_say():
@@ -12,8 +20,12 @@ def test_config_object_says_what_the_settings_say():
     assert quantization_config(RunConfig.load("tiny", load_in_4bit=False)) is None
 
 
-def test_auto_means_bfloat16_on_a_cpu():
-    assert compute_dtype(RunConfig.load("tiny")) is torch.bfloat16
+def test_auto_means_bfloat16_on_a_cpu_that_has_it_and_float32_on_others(monkeypatch):
+    for flags, dtype in (("fma avx512_bf16", torch.bfloat16), ("fma avx2 avx512f", torch.float32)):
+        with monkeypatch.context() as patch:
+            patch.setattr(quantization.Path, "read_text", lambda path, encoding, flags=flags: f"flags\t\t: {flags}\n")
+            assert compute_dtype(RunConfig.load("tiny")) is dtype
+            assert weight_dtype(RunConfig.load("tiny")) is torch.bfloat16  # a merge is written in 16 bits either way
     assert compute_dtype(RunConfig.load("tiny", compute_dtype="float16")) is torch.float16
 
 
@@ -61,7 +73,7 @@ def test_the_trap_is_real():
 
 
 def test_under_fsdp_the_packed_weights_can_be_spread(monkeypatch):
-    config = RunConfig.load("tiny")
+    config = RunConfig.load("tiny", compute_dtype="bfloat16")
     assert quantization_config(config).bnb_4bit_quant_storage == torch.uint8
     assert device_map() == {"": "cpu"}
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
