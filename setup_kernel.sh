@@ -107,13 +107,18 @@ case "${1:-}" in
     run_tests "${@:2}"
     ;;
   --canary)
-    VENV_DIR=.venv-canary USER_KERNEL=""
-    rm -f "$VENV_DIR"/.set-up-*
+    VENV_DIR=$PWD/.venv-canary USER_KERNEL="" tree=$PWD/.venv-canary/tree
+    rm -rf "$VENV_DIR"/.set-up-* "$tree"
     set_up test "[test]"
     sed 's/==[^ ]*//' requirements.txt >"$VENV_DIR/newest.txt"
     install "the newest releases" --upgrade --requirement "$VENV_DIR/newest.txt"
-    run_tests --junitxml "$VENV_DIR/results.xml" "${@:2}" || say "Some tests failed with the newest releases."
-    exec "$VENV_DIR/bin/python" -m tests.canary "$VENV_DIR/results.xml"
+    # a copy of this project whose pins are what was installed: 01 refuses any other version
+    mkdir "$tree"
+    git ls-files -z | xargs -0 cp --parents --target-directory "$tree"
+    "$VENV_DIR/bin/python" -m tests.canary pin "$tree/requirements.txt"
+    install "the helpers of that copy" --no-deps --editable "$tree"
+    (cd "$tree" && run_tests --junitxml "$VENV_DIR/results.xml" "${@:2}") || say "Some tests failed with the newest releases."
+    exec "$VENV_DIR/bin/python" -m tests.canary line "$VENV_DIR/results.xml"
     ;;
   *)
     fail "'$1' is no option: use no option, --run [PRESET], --test or --canary."

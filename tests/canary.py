@@ -1,6 +1,7 @@
-"""A dated line for COMPATIBILITY.md: the versions of this environment, and how the tests went in it.
+"""The project with the newest releases; `bash setup_kernel.sh --canary` makes the environment and calls this twice.
 
-bash setup_kernel.sh --canary    makes the environment, runs the tests, and calls this: python -m tests.canary RESULTS.xml
+python -m tests.canary pin REQUIREMENTS.txt    the file's pins become the versions that are installed here
+python -m tests.canary line RESULTS.xml        a dated line for COMPATIBILITY.md: what is newer, and how the tests went
 """
 
 import datetime
@@ -22,11 +23,20 @@ the same tests with the newest releases, and adds a line here. What broke, and w
 """
 
 
+PIN = re.compile(r"^([\w-]+)==(\S+)", re.M)
+
+
+def pin(requirements: Path) -> None:
+    """Write the versions that are installed here into the file."""
+    text = requirements.read_text(encoding="utf-8")
+    requirements.write_text(PIN.sub(lambda found: f"{found[1]}=={importlib.metadata.version(found[1])}", text), "utf-8")
+
+
 def newer() -> list[str]:
     """The packages of requirements.txt whose version here is not the pinned one."""
-    pins = re.findall(r"^([\w-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.M)
+    pins = PIN.findall((ROOT / "requirements.txt").read_text(encoding="utf-8"))
     found = {name: importlib.metadata.version(name) for name, _ in pins}
-    return [f"{name} {found[name]} (pin {pin})" for name, pin in pins if found[name] != pin]
+    return [f"{name} {found[name]} (pin {pinned})" for name, pinned in pins if found[name] != pinned]
 
 
 def line(results: Path) -> str:
@@ -42,7 +52,11 @@ def line(results: Path) -> str:
 
 
 if __name__ == "__main__":
-    page = ROOT / "COMPATIBILITY.md"
-    before = page.read_text(encoding="utf-8") if page.exists() else HEAD
-    page.write_text(before + line(Path(sys.argv[1])), encoding="utf-8")
-    print(f"A line was added to {page.name}.")
+    what, file = sys.argv[1], Path(sys.argv[2])
+    if what == "pin":
+        pin(file)
+    else:
+        page = ROOT / "COMPATIBILITY.md"
+        before = page.read_text(encoding="utf-8") if page.exists() else HEAD
+        page.write_text(before + line(file), encoding="utf-8")
+        print(f"A line was added to {page.name}.")
