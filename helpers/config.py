@@ -58,6 +58,9 @@ class RunConfig:
     quant_type: str = "nf4"  # 4-bit number format of the frozen base weights
     double_quant: bool = True  # quantise the quantisation constants too: saves about 0.4 bit per weight
     compute_dtype: str = "auto"  # auto = bfloat16 where the device has it, else float16
+    split_model: bool = (
+        False  # True: the layers of one model over all cards of the pod, for a model larger than one card
+    )
 
     # --- LoRA
     lora_r: int = 16  # rank of the update
@@ -82,7 +85,8 @@ class RunConfig:
     sort_by_length: bool = False  # batches of similar length: less padding
     logging_steps: int = 5  # optimizer steps
     eval_steps: int = 50  # optimizer steps
-    save_steps: int = 50  # optimizer steps; what a killed run can lose
+    save_steps: int = 50  # optimizer steps; what a killed run can lose at most, with save_minutes
+    save_minutes: float = 10.0  # minutes since the last checkpoint, after which one more is saved
     save_total_limit: int = 2  # checkpoints kept
     sample_steps: int = 0  # optimizer steps between sample replies; 0 = none
     report_to: str = "none"  # none, wandb or trackio
@@ -178,6 +182,7 @@ RANGES = {
     "logging_steps": (1, 10**6),
     "eval_steps": (1, 10**6),
     "save_steps": (1, 10**6),
+    "save_minutes": (0.01, 10**6),
     "save_total_limit": (1, 1000),
     "sample_steps": (0, 10**6),
     "merge_shard_gb": (0.001, 1000),

@@ -62,6 +62,9 @@ class RunDir:
     votes = property(lambda self: self.path / "votes.jsonl")
     report_html = property(lambda self: self.path / "report.html")
     notebooks = property(lambda self: self.path / "notebooks")
+    trained = property(lambda self: self.path / "trained.json")  # 04 writes it when the adapter is saved
+    stop_request = property(lambda self: self.path / "trainer" / "stop.request")  # holds the process that is to stop
+    stopped = property(lambda self: self.path / "trainer" / "stopped")  # it did, with a checkpoint
     lock_file = property(lambda self: self.path / "run.lock")
     lock_note = property(lambda self: self.path / "run.lock.json")  # who holds it, for people to read
 
