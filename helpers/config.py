@@ -104,6 +104,7 @@ class RunConfig:
 
     # --- money
     gpu: str = ""  # the card you plan to rent, as 00_plan names it; "" = the one that is here
+    volume_gb: float = 0.0  # GB (10^9 bytes) of the network volume you rented, which df does not show; 0 = unknown
     price_per_hour: float = 0.0  # in your own currency, as your provider shows it today; 0 = unknown
 
     def __post_init__(self):
@@ -189,6 +190,7 @@ RANGES = {
     "max_new_tokens": (1, 32768),
     "temperature": (0.0, 100.0),
     "top_p": (0.01, 1.0),
+    "volume_gb": (0.0, 10**6),
     "price_per_hour": (0.0, 10**6),
 }
 

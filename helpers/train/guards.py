@@ -13,7 +13,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast
 from transformers import TrainerCallback
 
-from helpers.files import folder_bytes
+from helpers.files import folder_bytes, free_bytes
 from helpers.report import human_bytes
 from helpers.runs import RunDir
 from helpers.train.checkpoints import checkpoints, mark_complete, step_of
@@ -57,7 +57,10 @@ class LossGuard(TrainerCallback):
 
 
 class DiskGuard(TrainerCallback):
-    """Stops before a save that would not fit, so that the last checkpoint stays complete."""
+    """Stops before a save that would not fit, so that the last checkpoint stays complete.
+
+    On a network volume free space is unknown: there a quota that is used up is told by the save itself (failures.py).
+    """
 
     def __init__(self, folder: Path, keep: int):
         self.folder, self.keep = folder, keep
@@ -73,8 +76,8 @@ class DiskGuard(TrainerCallback):
 
     def check(self, needed: int, purpose: str) -> None:
         """Raises OSError when less than `needed` bytes are free."""
-        free = shutil.disk_usage(self.folder).free
-        if free < needed:
+        free = free_bytes(self.folder)
+        if free is not None and free < needed:
             kept = ", ".join(path.name for path in checkpoints(self.folder)) or "none"
             raise OSError(
                 f"The disk is full: {purpose} needs {human_bytes(needed)}, {human_bytes(free)} are free at {self.folder}. "
