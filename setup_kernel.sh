@@ -103,8 +103,9 @@ set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all 
     install "the helpers" --editable ".$2"
     printf '%s\n' "$state $PWD" >"$stamp"
   fi
-  local ours # what Python takes for `helpers` from anywhere: PYTHONPATH goes before the environment
-  ours=$(cd / && "$OLDPWD/$VENV_DIR/bin/python" -c 'import helpers; print(helpers.__path__[0])' 2>&1 | tail -n1)
+  local ours python # what Python takes for `helpers` from anywhere: PYTHONPATH goes before the environment
+  python=$(realpath "$VENV_DIR")/bin/python
+  ours=$(cd / && "$python" -c 'import helpers; print(helpers.__path__[0])' 2>&1 | tail -n1)
   [ "$ours" -ef helpers ] ||
     fail "Python takes another package for this project's helpers ($ours): PYTHONPATH is '${PYTHONPATH:-}', unset it and try again."
   # The kernel: in the environment for scripts and tests, and for the user, so that a pod's own JupyterLab lists it.
