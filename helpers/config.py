@@ -58,6 +58,7 @@ class RunConfig:
     quant_type: str = "nf4"  # 4-bit number format of the frozen base weights
     double_quant: bool = True  # quantise the quantisation constants too: saves about 0.4 bit per weight
     compute_dtype: str = "auto"  # auto = bfloat16 where the device has it, else float16 (GPU) or float32 (CPU)
+    split_model: bool = False  # True: the layers of one model over all cards of the pod, for one larger than a card
 
     # --- LoRA
     lora_r: int = 16  # rank of the update
@@ -82,7 +83,8 @@ class RunConfig:
     sort_by_length: bool = False  # batches of similar length: less padding
     logging_steps: int = 5  # optimizer steps
     eval_steps: int = 50  # optimizer steps
-    save_steps: int = 50  # optimizer steps; what a killed run can lose
+    save_steps: int = 50  # optimizer steps; what a killed run can lose at most, with save_minutes
+    save_minutes: float = 10.0  # minutes since the last checkpoint, after which one more is saved
     save_total_limit: int = 2  # checkpoints kept
     sample_steps: int = 0  # optimizer steps between sample replies; 0 = none
     report_to: str = "none"  # none, wandb or trackio
@@ -100,6 +102,7 @@ class RunConfig:
 
     # --- money
     gpu: str = ""  # the card you plan to rent, as 00_plan names it; "" = the one that is here
+    volume_gb: float = 0.0  # GB (10^9 bytes) of the network volume you rented, which df does not show; 0 = unknown
     price_per_hour: float = 0.0  # in your own currency, as your provider shows it today; 0 = unknown
 
     def __post_init__(self):
@@ -178,12 +181,14 @@ RANGES = {
     "logging_steps": (1, 10**6),
     "eval_steps": (1, 10**6),
     "save_steps": (1, 10**6),
+    "save_minutes": (0.01, 10**6),
     "save_total_limit": (1, 1000),
     "sample_steps": (0, 10**6),
     "merge_shard_gb": (0.001, 1000),
     "max_new_tokens": (1, 32768),
     "temperature": (0.0, 100.0),
     "top_p": (0.01, 1.0),
+    "volume_gb": (0.0, 10**6),
     "price_per_hour": (0.0, 10**6),
 }
 

@@ -66,3 +66,28 @@ def sha256(path: Path) -> str:
 def folder_bytes(folder: Path) -> int:
     """What the files of `folder` and of the folders in it hold together."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+# File systems that several machines share: what is free there is the cluster's, and a quota may lie far below it.
+NETWORK = "fuse.mfs nfs nfs4 cifs smb3 ceph fuse.ceph lustre beegfs glusterfs fuse.glusterfs".split()
+
+
+def is_network(folder: Path, mounts: str | None = None) -> bool:
+    """True when `folder` (or its nearest parent that exists) lies on a network volume; `mounts` stands for /proc/mounts.
+
+    RunPod's are MooseFS, whose source begins with mfs#.
+    """
+    text = Path("/proc/mounts").read_text(encoding="utf-8") if mounts is None else mounts
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    found = [line.split()[:3] for line in text.splitlines()]
+    over = [mount for mount in found if there.resolve().is_relative_to(mount[1].replace("\\040", " "))]
+    source, _, kind = max(over, key=lambda mount: len(mount[1]), default=("", "", ""))
+    return kind in NETWORK or source.startswith("mfs#")
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Bytes free for `folder` (or for its nearest parent that exists); None on a network volume, where nobody can tell."""
+    if is_network(folder):
+        return None
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    return shutil.disk_usage(there).free

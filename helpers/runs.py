@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import SoftFileLock, Timeout
 
 from helpers.config import PROJECT_ROOT, RunConfig
-from helpers.files import write_atomic, write_json
+from helpers.files import is_network, write_atomic, write_json
 
 # What a training run is made of: changing one of these under a trained adapter would mix two runs in one folder.
 SHAPES_THE_TRAINING = (
@@ -29,6 +29,8 @@ SHAPES_THE_TRAINING = (
     "sort_by_length"
 ).split()
 
+WORKSPACE = Path("/workspace")  # where a rented pod mounts its volume
+
 UNKNOWN_OWNER = {"pid": None, "host": "a machine that left no note", "task": "another task", "since": None}
 
 # What was really loaded, recorded beside its source. It belongs to that source alone.
@@ -36,11 +38,23 @@ RECORDED = {"model_revision": "model_id", "dataset_revision": "dataset_id"}
 
 
 def runs_root() -> Path:
-    """QLORA_RUNS_DIR, else /workspace/runs on a pod, else runs/ in the project's folder."""
+    """QLORA_RUNS_DIR, else /workspace/runs on a pod, else runs/ in the project's folder.
+
+    On a network volume, which several pods may have mounted, a folder of this pod's own: /workspace/runs-<pod>.
+    """
     if folder := os.environ.get("QLORA_RUNS_DIR"):
         return Path(folder).expanduser().resolve()
-    workspace = Path("/workspace")
-    return workspace / "runs" if os.access(workspace, os.W_OK) else PROJECT_ROOT / "runs"
+    if not os.access(WORKSPACE, os.W_OK):
+        return PROJECT_ROOT / "runs"
+    pod = os.environ.get("RUNPOD_POD_ID", "")
+    return WORKSPACE / (f"runs-{pod}" if pod and is_network(WORKSPACE) else "runs")
+
+
+def runs_of_other_pods() -> list[Path]:
+    """The other folders of runs on this pod's network volume; to go on in one, set QLORA_RUNS_DIR to it."""
+    root = runs_root()
+    own = "QLORA_RUNS_DIR" not in os.environ and root.parent == WORKSPACE and root.name != "runs"
+    return sorted(folder for folder in WORKSPACE.glob("runs*") if folder.is_dir() and folder != root) if own else []
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,9 @@ class RunDir:
     votes = property(lambda self: self.path / "votes.jsonl")
     report_html = property(lambda self: self.path / "report.html")
     notebooks = property(lambda self: self.path / "notebooks")
+    trained = property(lambda self: self.path / "trained.json")  # 04 writes it when the adapter is saved
+    stop_request = property(lambda self: self.path / "trainer" / "stop.request")  # holds the process that is to stop
+    stopped = property(lambda self: self.path / "trainer" / "stopped")  # it did, with a checkpoint
     lock_file = property(lambda self: self.path / "run.lock")
     lock_note = property(lambda self: self.path / "run.lock.json")  # who holds it, for people to read
 
@@ -75,6 +92,12 @@ class RunDir:
     def open(cls, config: RunConfig) -> RunDir:
         """The run directory of `config.run_name`; made when it is not there yet."""
         run = cls(runs_root() / config.run_name)
+        elsewhere = [folder for folder in runs_of_other_pods() if (folder / config.run_name).is_dir()]
+        if elsewhere and not run.path.exists():
+            print(
+                f"A run {config.run_name} of another pod lies in {', '.join(map(str, elsewhere))}. This one is new, in "
+                f"{run.path.parent}. To go on with the old one: QLORA_RUNS_DIR={elsewhere[0]}, before the kernel starts."
+            )
         run.path.mkdir(parents=True, exist_ok=True)
         return run
 

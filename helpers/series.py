@@ -36,7 +36,9 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
     os.environ["QLORA_PRESET"] = preset
     run = RunDir.open(RunConfig.load(preset))
     run.notebooks.mkdir(exist_ok=True)
-    sockets = tempfile.mkdtemp(prefix="qlora-")  # talk to the kernel over files of this run: nobody else can listen
+    # talk to the kernel over files of this run: nobody else can listen. Linux allows them 107 characters
+    short = None if len(tempfile.gettempdir()) < 60 else "/tmp"
+    sockets = tempfile.mkdtemp(prefix="qlora-", dir=short)
     for notebook in notebooks:
         print(f"{notebook.stem} ...", flush=True)
         start, copy = time.perf_counter(), run.notebooks / notebook.name

@@ -5,11 +5,13 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from helpers import runs
 from helpers.config import RunConfig
-from helpers.files import read_jsonl, write_atomic, write_json
+from helpers.files import is_network, read_jsonl, write_atomic, write_json
 from helpers.runs import RunDir, runs_root
 
 
@@ -25,6 +27,45 @@ def test_place_of_the_runs(monkeypatch, tmp_path):
     monkeypatch.delenv("QLORA_RUNS_DIR")
     monkeypatch.chdir(tmp_path)  # a notebook's kernel and a script must agree, wherever they stand
     assert runs_root().name == "runs" and runs_root().parent != tmp_path
+
+
+def test_each_pod_has_its_own_runs_on_a_network_volume(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("QLORA_RUNS_DIR", raising=False)
+    monkeypatch.setattr(runs, "WORKSPACE", tmp_path)
+    monkeypatch.setenv("RUNPOD_POD_ID", "new")
+    for network, name in ((False, "runs"), (True, "runs-new")):
+        monkeypatch.setattr(runs, "is_network", lambda folder, network=network: network)
+        assert runs_root() == tmp_path / name
+    assert runs.runs_of_other_pods() == []
+    (tmp_path / "runs-old" / "tiny").mkdir(parents=True)
+    RunDir.open(RunConfig.load("tiny"))
+    told = capsys.readouterr().out
+    assert f"A run tiny of another pod lies in {tmp_path}/runs-old." in told and "QLORA_RUNS_DIR=" in told
+    RunDir.open(RunConfig.load("tiny"))  # this pod's own is there now
+    assert capsys.readouterr().out == ""
+
+
+MOUNTS = """\
+/dev/sda1 / ext4 rw 0 0
+mfs#eu-ro-1.runpod.net:9421 /workspace fuse rw,nosuid 0 0
+/dev/sdb1 /workspace/disk ext4 rw 0 0
+server:/share /mnt/my\\040share nfs4 rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "network"),
+    [
+        ("/root", False),
+        ("/workspace/runs/not/there/yet", True),
+        ("/workspacex", False),
+        ("/workspace/disk/runs", False),
+        ("/mnt/my share", True),
+    ],
+)
+def test_a_network_volume_is_known_by_its_mount(monkeypatch, folder, network):
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    assert is_network(Path(folder), MOUNTS) is network
 
 
 def test_missing_input_says_which_notebook_makes_it(run):

@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from helpers.config import RunConfig
+from helpers.files import folder_bytes, free_bytes
 from helpers.report import Table, human_bytes
-from helpers.runs import runs_root
-
-WORKSPACE = Path("/workspace")
+from helpers.runs import WORKSPACE, runs_of_other_pods, runs_root
 
 
 @dataclass(frozen=True)
@@ -136,9 +135,18 @@ def check_disk(config: RunConfig) -> Check:
     from helpers.plan.memory import Shape, disk_parts, total
 
     need = total(disk_parts(config, Shape.of(model_config(config))))
-    free = shutil.disk_usage(_existing(runs_root())).free
+    free, used = free_bytes(runs_root()), ""
+    if free is None and config.volume_gb:  # a network volume whose size we were told
+        taken = folder_bytes(WORKSPACE)
+        free, used = (
+            config.volume_gb * 1e9 - taken,
+            f", {human_bytes(taken)} of the {config.volume_gb:g} GB rented are used",
+        )
+    if free is None:
+        told = "free space is unknown on a network volume (df shows the whole cluster): OVERRIDES = {'volume_gb': ...} tells"
+        return Check("disk", True, f"{told}; the run needs about {human_bytes(need)}")
     ok = free >= need
-    detail = f"{human_bytes(free)} free, the run needs about {human_bytes(need)}"
+    detail = f"{human_bytes(max(free, 0))} free{used}, the run needs about {human_bytes(need)}"
     return Check(
         "disk", ok, detail, "" if ok else "Enlarge the volume, or point QLORA_RUNS_DIR and HF_HOME to a larger disk."
     )
@@ -157,12 +165,28 @@ def check_ram(config: RunConfig) -> Check:
     needs = [merge_part(config, shape).bytes]
     if not config.gpu and not torch.cuda.is_available():
         needs.append(needed_on_cpu(config, shape))
-    free = psutil.virtual_memory().available
+    free = min(psutil.virtual_memory().available, left_in_container())
     ok = free >= max(needs)
     detail = f"{human_bytes(free)} available, the run needs at most about {human_bytes(max(needs))}"
     return Check(
         "RAM", ok, detail, "" if ok else "Close other notebooks, or change the settings as 00_plan.ipynb advises."
     )
+
+
+def left_in_container(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
+    """Bytes that this container may still take by its cgroup (version 2, else 1); infinite where it has no limit.
+
+    Pages of files count as free there: the system drops them when memory is asked for.
+    """
+    for limit, used, cache in (
+        ("memory.max", "memory.current", "file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_cache"),
+    ):
+        if (cgroup / limit).exists() and (most := (cgroup / limit).read_text().strip()).isdigit():
+            folder = (cgroup / limit).parent
+            kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            return int(most) - int((cgroup / used).read_text()) + int(kept.get(cache, 0))
+    return float("inf")
 
 
 def check_kernel() -> Check:
@@ -198,7 +222,9 @@ def check_volume() -> Check:
         if lost
         else ""
     )
-    return Check("volume", not lost, f"runs in {runs_root()}, downloads in {hf_home}", fix)
+    others = ", ".join(map(str, runs_of_other_pods()))
+    told = f"; runs of other pods in {others}: QLORA_RUNS_DIR chooses one" if others else ""
+    return Check("volume", not lost, f"runs in {runs_root()}, downloads in {hf_home}{told}", fix)
 
 
 def require_green(checks: list[Check]) -> None:
@@ -220,20 +246,15 @@ def places() -> Table:
         ("hub downloads", "HF_HOME", hf_home),
         ("built models", "QLORA_CACHE_DIR", cache_root()),
     ):
-        free = shutil.disk_usage(_existing(folder)).free
+        free = free_bytes(folder)
         kept = not on_pod or folder.is_relative_to(WORKSPACE)
         rows.append(
             {
                 "what": what,
                 "where": str(folder),
-                "free": human_bytes(free),
+                "free": "unknown" if free is None else human_bytes(free),
                 "outlives a stop": kept,
                 "variable": variable,
             }
         )
     return Table(rows)
-
-
-def _existing(folder: Path) -> Path:
-    """`folder`, or the nearest parent that exists."""
-    return next(place for place in (folder, *folder.parents) if place.exists())

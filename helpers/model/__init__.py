@@ -7,5 +7,6 @@ tiny          a Llama of 1.3 M parameters for the tests
 quantization  4-bit loading, number formats, devices
 lora          the adapter: its config, its parameters, loaded back
 chat          the tokenizer and its chat template; which tokens end a reply
+cards         which GPU is used, and who holds its memory
 weights       the weight files, one weight at a time
 """

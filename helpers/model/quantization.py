@@ -51,20 +51,7 @@ def quantization_config(config: RunConfig):
         bnb_4bit_quant_type=config.quant_type,
         bnb_4bit_use_double_quant=config.double_quant,
         bnb_4bit_compute_dtype=compute_dtype(config),
-        bnb_4bit_quant_storage=storage_dtype(config),
     )
-
-
-def under_fsdp() -> bool:
-    """True in a process that `accelerate launch` started with an FSDP config: the model is spread over the GPUs."""
-    return os.environ.get("ACCELERATE_USE_FSDP") == "true"
-
-
-def storage_dtype(config: RunConfig):
-    """The dtype that the packed 4-bit weights are stored as: bytes; under FSDP the compute dtype, or they are not spread."""
-    import torch
-
-    return compute_dtype(config) if under_fsdp() else torch.uint8
 
 
 def attention(config: RunConfig) -> str | None:
@@ -77,28 +64,32 @@ def attention(config: RunConfig) -> str | None:
 
     if config.attn_implementation != "auto":
         return config.attn_implementation
-    # FlashAttention needs a GPU of compute capability 8.0; not run on a GPU yet
-    usable = is_flash_attn_2_available() and torch.cuda.get_device_capability()[0] >= 8
+    # FlashAttention needs a GPU of compute capability 8.0, and a model whose code can call it
+    usable = (
+        is_flash_attn_2_available() and torch.cuda.get_device_capability()[0] >= 8 and knows_flash_attention(config)
+    )
     return "flash_attention_2" if usable else None
 
 
-def liger() -> bool:
-    """True where Liger's fused Triton layers can be used: a GPU is here and the package liger-kernel is installed."""
-    import torch
-    from transformers.utils import is_liger_kernel_available
+def knows_flash_attention(config: RunConfig) -> bool:
+    """True when the code of the run's architecture can call FlashAttention (BLOOM's cannot; loading it so would fail)."""
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    return torch.cuda.is_available() and is_liger_kernel_available()  # True: not run on a GPU yet
+    where = {"revision": hub_revision(config.model_revision), "trust_remote_code": config.trust_remote_code}
+    settings = AutoConfig.from_pretrained(resolve_model(config.model_id), **where)
+    kind = AutoModelForCausalLM._model_mapping.get(type(settings), None)
+    return getattr(kind, "_supports_flash_attn", False)
 
 
-def device_map() -> dict | None:
-    """The whole model on this process's device: its own GPU under `accelerate launch`, else GPU 0, else the CPU.
+def device_map(config: RunConfig) -> dict | str:
+    """Where the model goes: this process's own GPU under `accelerate launch`, else GPU 0, else the CPU.
 
-    None under FSDP, which spreads the model itself.
+    With `config.split_model` "auto": its layers over all GPUs that this one process sees, for a model larger than one.
     """
     import torch
 
-    if under_fsdp():
-        return None
+    if config.split_model and torch.cuda.device_count() > 1:
+        return "auto"
     return {"": int(os.environ.get("LOCAL_RANK", 0)) if torch.cuda.is_available() else "cpu"}
 
 
@@ -141,7 +132,7 @@ def load_base_model(config: RunConfig, four_bit: bool | None = None, source: str
         revision="main" if source else hub_revision(config.model_revision),
         quantization_config=quantization_config(config) if four_bit else None,
         dtype=compute_dtype(config),
-        device_map=device_map(),
+        device_map=device_map(config),
         attn_implementation=attention(config),
         trust_remote_code=config.trust_remote_code,
         use_safetensors=True,

@@ -1,6 +1,7 @@
 """Notebook 04: a QLoRA training that resumes exactly and stops with a reason.
 
-packing      may rows share one row in this model?
+packing      how many packed rows at once, and do they stay apart in this model?
+loss         is the loss that is trained the model's own?
 trainer      `SFTTrainer` with a lean loss and an exact resume
 guards       what stops a training before it does harm
 checkpoints  which checkpoint is complete

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 from helpers.config import RunConfig
 from helpers.runs import RunDir
 from helpers.train.chart import LiveChart, SampleReplies
-from helpers.train.guards import CheckpointKeeper, DiskGuard, FreshStart, LossGuard, StopOnRequest
+from helpers.train.guards import CheckpointKeeper, DiskGuard, FreshStart, LossGuard, SaveByTime, StopOnRequest
 from helpers.train.metrics import MetricsLog
 
 
@@ -22,6 +22,7 @@ def callbacks(run: RunDir, config: RunConfig) -> list[TrainerCallback]:
     return [
         FreshStart(),
         StopOnRequest(run),
+        SaveByTime(config.save_minutes),
         LossGuard(),
         DiskGuard(run.trainer, config.save_total_limit),
         MetricsLog(run.metrics),  # before the keeper: a complete last checkpoint means complete metrics

@@ -13,14 +13,19 @@ from pathlib import Path
 from helpers.files import sha256, write_json
 
 MARKER = "complete.json"
+ROWS = "rows_per_step"  # the one name in it that is no file
 
 
-def mark_complete(checkpoint: Path) -> None:
-    """Write size and SHA-256 of every file of `checkpoint` to its complete.json, after they have reached the disk."""
+def mark_complete(checkpoint: Path, rows_per_step: int | None = None) -> None:
+    """Write size and SHA-256 of every file of `checkpoint` to its complete.json, after they have reached the disk.
+
+    Beside them `rows_per_step`: what one optimizer step learned from, on all processes together.
+    """
     files = sorted(path for path in checkpoint.iterdir() if path.name != MARKER and path.is_file())
     for path in files:
         _sync(path)
-    write_json(checkpoint / MARKER, {path.name: [path.stat().st_size, sha256(path)] for path in files})
+    marked = {path.name: [path.stat().st_size, sha256(path)] for path in files}
+    write_json(checkpoint / MARKER, {**marked, **({ROWS: rows_per_step} if rows_per_step else {})})
     _sync(checkpoint)
 
 
@@ -32,6 +37,7 @@ def fault(checkpoint: Path) -> str | None:
         return "its save did not finish"
     except json.JSONDecodeError:
         return f"{MARKER} cannot be read"
+    saved.pop(ROWS, None)
     for name, (size, digest) in saved.items():
         path = checkpoint / name
         if not path.exists():
@@ -41,6 +47,11 @@ def fault(checkpoint: Path) -> str | None:
         if sha256(path) != digest:
             return f"the contents of {name} have changed since they were saved"
     return None
+
+
+def rows_per_step(checkpoint: Path) -> int | None:
+    """Rows that one optimizer step of `checkpoint` learned from, all processes together; None in an older checkpoint."""
+    return json.loads((Path(checkpoint) / MARKER).read_text(encoding="utf-8")).get(ROWS)
 
 
 def checkpoints(folder: Path) -> list[Path]:

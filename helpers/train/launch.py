@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,15 +23,14 @@ from helpers.report import human_time
 from helpers.runs import RunDir
 
 NOTEBOOK = PROJECT_ROOT / "notebooks" / "04_qlora_training.ipynb"
-FSDP = PROJECT_ROOT / "accelerate_fsdp_qlora.yaml"
 
 
-def start(run: RunDir, config: RunConfig, processes: int = 1, sharded: bool = False, then: str = "") -> int:
+def start(run: RunDir, config: RunConfig, processes: int = 1, then: str = "") -> int:
     """Run notebook 04 on `run` in a session of its own and give its process id; the log is launch.log in the run directory.
 
-    With `processes` > 1 its code runs as a script under `accelerate launch`, one process per GPU: each holds the whole
-    model (DDP), or with `sharded` a part of it (FSDP, for a model larger than one card). `then` is a shell command run
-    when the training has ended well, such as `runpodctl stop pod $RUNPOD_POD_ID`.
+    With `processes` > 1 its code runs as a script under `accelerate launch`, one process per GPU, each with the whole
+    model (DDP). `then` is a shell command, such as `runpodctl pod stop $RUNPOD_POD_ID`; it runs when the adapter has been
+    saved, whatever the rest of the notebook does after that.
     Raises RuntimeError when the run is already being trained.
     """
     if owner := running(run) or run.lock_owner():
@@ -39,10 +40,16 @@ def start(run: RunDir, config: RunConfig, processes: int = 1, sharded: bool = Fa
         )
     run.require(run.config_json, produced_by="03_data_preview.ipynb")
     variables = {"QLORA_PRESET": config.preset, "QLORA_RUN_NAME": run.path.name, "QLORA_RUNS_DIR": str(run.path.parent)}
-    command = (
-        f"{_quoted(_command(run, config, processes, sharded))}{f' && {then}' if then else ''}; echo $? > launch.exit"
-    )
-    (run.path / "launch.exit").unlink(missing_ok=True)
+    command = f"{shlex.join(_command(run, config, processes))}; echo $? > launch.exit"
+    if then:  # after the exit is written down: it may stop this very machine
+        command += f"; if [ -e {run.trained.name} ]; then bash -c {shlex.quote(then)}; echo $? > launch.then; fi"
+    for left in (
+        *(run.path / f"launch.{name}" for name in ("exit", "then")),
+        run.trained,
+        run.stop_request,
+        run.stopped,
+    ):
+        left.unlink(missing_ok=True)
     with (run.path / "launch.log").open("a") as log:
         process = subprocess.Popen(
             ["bash", "-c", command],
@@ -53,7 +60,8 @@ def start(run: RunDir, config: RunConfig, processes: int = 1, sharded: bool = Fa
             stderr=log,
             start_new_session=True,  # neither the kernel's end nor a closed terminal reaches it
         )
-    write_json(run.path / "launch.json", {"pid": process.pid, "started": time.time(), "created": _created(process.pid)})
+    owner = {"pid": process.pid, "host": socket.gethostname(), "born": _born(process.pid), "started": time.time()}
+    write_json(run.path / "launch.json", owner)
     return process.pid
 
 
@@ -88,8 +96,8 @@ def stop(run: RunDir, patience: float = 600) -> str:
     """
     if (owner := running(run)) is None:
         raise RuntimeError(f"{run.path.name} has no detached training to stop.")
-    if run.lock_owner():  # it is training: let it finish the step and save
-        write_atomic(run.trainer / "stop.request", "")
+    if trains := run.lock_owner():  # let it finish the step and save
+        write_atomic(run.stop_request, str(trains["pid"]))
         deadline = time.monotonic() + patience
         while running(run) and time.monotonic() < deadline:
             time.sleep(0.5)
@@ -105,7 +113,8 @@ def running(run: RunDir) -> dict | None:
         owner = json.loads((run.path / "launch.json").read_text())
     except FileNotFoundError:
         return None
-    return owner if _created(owner["pid"]) == owner["created"] else None
+    here = owner.get("host") == socket.gethostname()  # a process id of another pod says nothing about this one
+    return owner if here and owner["born"] == _born(owner["pid"]) else None
 
 
 def notebook_script(notebook: Path) -> str:
@@ -115,17 +124,17 @@ def notebook_script(notebook: Path) -> str:
     return "\n\n\n".join(f"# %%\n{source}" for source in code) + "\n"
 
 
-def _command(run: RunDir, config: RunConfig, processes: int, sharded: bool) -> list[str]:
+def _command(run: RunDir, config: RunConfig, processes: int) -> list[str]:
     if processes == 1:
         return [sys.executable, "-m", "helpers.train.launch", config.preset]
     script = run.path / "04_qlora_training.py"
     write_atomic(script, notebook_script(NOTEBOOK))
-    return [sys.executable, *launch_options(processes, sharded), str(script)]
+    return [sys.executable, *launch_options(processes), str(script)]
 
 
-def launch_options(processes: int, sharded: bool = False) -> list[str]:
+def launch_options(processes: int) -> list[str]:
     """The part of an `accelerate launch` command between Python and the script."""
-    how = ["--config_file", str(FSDP)] if sharded else "--multi_gpu --mixed_precision no --dynamo_backend no".split()
+    how = "--multi_gpu --mixed_precision no --dynamo_backend no".split()
     where = ["--num_machines", "1", "--num_processes", str(processes), "--main_process_port", "0"]
     return ["-m", "accelerate.commands.launch", *how, *where]
 
@@ -135,30 +144,28 @@ def _state(run: RunDir) -> str:
         return "running"
     if not (run.path / "launch.json").exists():
         return "not started"
-    result = run.path / "launch.exit"
+    result, after = (run.path / f"launch.{name}" for name in ("exit", "then"))
+    if run.trained.exists():
+        if result.exists() and result.read_text().strip() != "0":
+            return "finished; what the notebook did after the training failed: the end of launch.log says why"
+        if after.exists() and after.read_text().strip() != "0":
+            return "finished; the command to run after it failed: the end of launch.log says why"
+        return "finished"
     if not result.exists():
         return "killed: start it again, it resumes from its last complete checkpoint"
-    if result.read_text().strip() == "0":
-        return "finished"
-    stopped = (run.trainer / "stop.request").exists()
-    return "stopped with a checkpoint" if stopped else "failed: the end of launch.log says why"
+    return "stopped with a checkpoint" if run.stopped.exists() else "failed: the end of launch.log says why"
 
 
-def _created(pid: int) -> float | None:
-    """When the live process `pid` was created; None when there is none (or only its unread exit status)."""
-    import psutil
+def _born(pid: int) -> int | None:
+    """When the live process `pid` began, in clock ticks since the machine did; None when there is none alive.
 
+    Unlike a date it stays the same number when the clock is set. Source: proc(5), fields 3 and 22 of /proc/PID/stat.
+    """
     try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.NoSuchProcess:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
         return None
-
-
-def _quoted(command: list[str]) -> str:
-    import shlex
-
-    return shlex.join(command)
+    return None if fields[0] in "ZX" else int(fields[19])  # Z: only its unread exit status is left
 
 
 if __name__ == "__main__":

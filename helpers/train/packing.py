@@ -1,8 +1,26 @@
-"""Packing puts several conversations into one row. Do they stay apart? That depends on the model's architecture."""
+"""Packing puts several conversations into one row: how many rows at once, and do the conversations stay apart?"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from helpers.config import RunConfig
+from helpers.model.quantization import attention
+
 TOLERANCE = 0.1  # of the largest logit: 16-bit rounding stays far below, a leak far above
+
+
+def one_row_a_pass(config: RunConfig) -> RunConfig:
+    """`config` with as many packed rows in a step, but one in each forward pass, where FlashAttention is not used.
+
+    Without it the packed rows of a pass get one dense mask of (rows x length)^2 pairs, nearly all of them forbidden and
+    computed all the same; an evaluation too. With it, or without packing, `config` as it is.
+    """
+    if not config.packing or attention(config) == "flash_attention_2":
+        return config
+    rows = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    one = {"per_device_train_batch_size": 1, "per_device_eval_batch_size": 1}
+    return replace(config, gradient_accumulation_steps=rows, **one)
 
 
 def require_rows_apart(model, rows) -> float:

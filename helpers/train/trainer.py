@@ -1,4 +1,4 @@
-"""`SFTTrainer` with three methods of its own: a loss that skips what nobody learns from, and a resume that is exact."""
+"""`SFTTrainer` with a loss that skips what nobody learns from, a resume that is exact, and an adapter that fp16 can train."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTTrainer
 
 from helpers.config import LOSS_ROWS
+from helpers.train.checkpoints import rows_per_step
 
 
 class LeanTrainer(SFTTrainer):
     """The same losses and gradients as `SFTTrainer`, with less work on a CPU; it resumes exactly after an interruption."""
 
-    def __init__(self, *arguments, **settings):
-        super().__init__(*arguments, **settings)
-        # TRL makes the adapter of every 4-bit model bfloat16. Where the model computes in another format, the device is slow
-        # in bfloat16 (a CPU without its instructions) or cannot unscale its gradients (float16 on a GPU).
-        if self.model.get_input_embeddings().weight.dtype != torch.bfloat16:
+    def __init__(self, *args, **kwargs):
+        """As `SFTTrainer`, on one card where nobody asked for more, and with a float32 adapter unless it trains in bfloat16.
+
+        TRL casts the adapter of every 4-bit model to bfloat16: CUDA's GradScaler cannot unscale its gradients (trl#4901),
+        and a CPU without bfloat16 instructions is slow in it.
+        """
+        settings = kwargs["args"]
+        if settings.n_gpu > 1:  # several cards and no launcher: the Trainer would copy the model to each of them
+            settings._n_gpu = 1  # as the Trainer itself does for a model that lies on several cards
+        super().__init__(*args, **kwargs)
+        if not settings.bf16:
             for weight in self.model.parameters():
                 if weight.requires_grad:
                     weight.data = weight.data.float()
@@ -54,6 +61,26 @@ class LeanTrainer(SFTTrainer):
     def load_trained(self, checkpoint) -> None:
         """The adapter of a finished training into the model, when there is nothing left to train."""
         self._load_from_checkpoint(str(checkpoint))
+
+    def keep_rows_per_step(self, checkpoint) -> None:
+        """Go on with as many rows in a step as `checkpoint` was trained with, also on another number of processes.
+
+        Raises ValueError when no accumulation gives that number: the data order would be another one.
+        """
+        if (wanted := rows_per_step(checkpoint)) is None:  # saved before this was written down
+            return
+        now = self.args.per_device_train_batch_size * self.accelerator.num_processes
+        if wanted % now:
+            raise ValueError(
+                f"{checkpoint.name} was trained with {wanted} rows per step; {self.accelerator.num_processes} processes of "
+                f"{self.args.per_device_train_batch_size} rows cannot make that: start it with another number of processes."
+            )
+        if wanted // now != self.args.gradient_accumulation_steps:
+            before, self.args.gradient_accumulation_steps = self.args.gradient_accumulation_steps, wanted // now
+            print(
+                f"{checkpoint.name} was trained with {wanted} rows per step: gradient_accumulation_steps is {wanted // now} "
+                f"instead of {before}, so that the steps stay the same."
+            )
 
     def _load_from_checkpoint(self, checkpoint, model=None):
         """As the Trainer's, but the adapter keeps its number format: peft makes it float32, while TRL trains it in bfloat16."""

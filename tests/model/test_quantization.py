@@ -4,8 +4,8 @@ import torch
 from helpers.config import RunConfig
 from helpers.model import quantization
 from helpers.model.quantization import (
+    attention,
     compute_dtype,
-    device_map,
     keep_gradients,
     load_base_model,
     quantization_config,
@@ -72,10 +72,13 @@ def test_the_trap_is_real():
     assert inputs.grad is None
 
 
-def test_under_fsdp_the_packed_weights_can_be_spread(monkeypatch):
-    config = RunConfig.load("tiny", compute_dtype="bfloat16")
-    assert quantization_config(config).bnb_4bit_quant_storage == torch.uint8
-    assert device_map() == {"": "cpu"}
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    assert quantization_config(config).bnb_4bit_quant_storage == torch.bfloat16
-    assert device_map() is None
+@pytest.mark.parametrize(
+    ("model", "capability", "kernel"), [("llama", 8, "flash_attention_2"), ("llama", 7, None), ("bloom", 9, None)]
+)
+def test_flash_attention_is_used_where_card_and_architecture_know_it(monkeypatch, tmp_path, model, capability, kernel):
+    from transformers import AutoConfig
+
+    AutoConfig.for_model(model).save_pretrained(tmp_path)
+    monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (capability, 0))
+    assert attention(RunConfig.load("tiny", model_id=str(tmp_path))) == kernel

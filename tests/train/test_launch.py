@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import time
 
 import pytest
@@ -61,8 +62,12 @@ def test_the_life_of_a_detached_training(prepared):
 
 
 def test_a_failure_says_where_to_look(prepared):
+    """Also with the request of an earlier sitting still there, which must not make it read "stopped"."""
     run, config = prepared
     run.data_report.write_text(json.dumps({"verdicts": [{"ok": False, "check": "c", "measured": "m", "fix": "f"}]}))
+    run.trainer.mkdir()
+    run.stop_request.touch()
+    run.stopped.touch()
     launch.start(run, config, then="touch pod-stopped")
     wait_until(lambda: launch.running(run) is None)
     assert told(run, config)["state"] == "failed: the end of launch.log says why"
@@ -70,15 +75,45 @@ def test_a_failure_says_where_to_look(prepared):
     assert not (run.path / "pod-stopped").exists()
 
 
-def test_sharded_start_takes_the_config_file_for_fsdp():
-    """accelerate reads the file and knows every key of it; no GPU is here to run it."""
-    from accelerate.commands.config.config_args import load_config_from_file
+@pytest.mark.parametrize(
+    ("command", "then", "state"),
+    [
+        ("touch trained.json", "touch pod-stopped", "finished"),
+        (
+            "touch trained.json; exit 3",
+            "touch pod-stopped",
+            "finished; what the notebook did after the training failed",
+        ),
+        ("touch trained.json", "touch pod-stopped; exit 4", "finished; the command to run after it failed"),
+        ("exit 3", "touch pod-stopped", "failed: the end of launch.log says why"),
+        ("touch trainer/stopped; exit 1", "touch pod-stopped", "stopped with a checkpoint"),
+    ],
+)
+def test_a_training_that_ended_well_is_finished_whatever_comes_after(prepared, monkeypatch, command, then, state):
+    """The notebook is replaced by what it leaves behind: the adapter saved or not, and its exit status."""
+    run, config = prepared
+    run.trainer.mkdir()
+    run.trained.touch()  # of an earlier sitting
+    monkeypatch.setattr(launch, "_command", lambda *settings: ["bash", "-c", command])
+    launch.start(run, config, then=then)
+    wait_until(lambda: launch.running(run) is None)
+    assert told(run, config)["state"].startswith(state)
+    assert (run.path / "pod-stopped").exists() == state.startswith("finished")
 
-    options = launch.launch_options(processes=4, sharded=True)
-    file = options[options.index("--config_file") + 1]
-    config = load_config_from_file(file)
-    assert str(config.distributed_type) == "DistributedType.FSDP" and "--multi_gpu" not in options
-    assert config.fsdp_config["fsdp_use_orig_params"] is False and options[options.index("--num_processes") + 1] == "4"
+
+def test_a_process_of_another_pod_or_another_birth_is_not_ours(prepared):
+    """launch.json lies on a volume: its process id means nothing on another machine, nor after a new start of this one."""
+    run, _ = prepared
+    mine = {"pid": os.getpid(), "host": socket.gethostname(), "born": launch._born(os.getpid()), "started": 0.0}
+    for changed, alive in (
+        ({}, True),
+        ({"host": "another-pod"}, False),
+        ({"born": 1}, False),
+        ({"pid": 2**22 + 1}, False),
+    ):
+        (run.path / "launch.json").write_text(json.dumps({**mine, **changed}))
+        assert bool(launch.running(run)) is alive, changed
+    (run.path / "launch.json").unlink()
 
 
 def told(run, config) -> dict:

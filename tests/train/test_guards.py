@@ -1,0 +1,225 @@
+"""The guards, each shown the thing that it guards against: fp16 overflow, quotas, clocks, other processes, other losses."""
+
+import contextlib
+import errno
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from helpers.runs import RunDir
+from helpers.train import guards
+from helpers.train.checkpoints import checkpoints, mark_complete, rows_per_step
+from helpers.train.failures import disk_full, failures_explained
+from helpers.train.launch import launch_options
+from helpers.train.loss import require_same_loss
+from tests.conftest import ROOT
+from tests.small_training import CONFIG, build
+
+QUIET = {"eval_strategy": "no", "save_strategy": "no"}
+
+
+@pytest.fixture
+def run(tmp_path) -> RunDir:
+    return RunDir(tmp_path)
+
+
+class ScaleOnly(TrainerCallback):
+    """The scaler of fp16 without its slow float16 products on a CPU: the optimizer and the clipping see the one of a GPU."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.trainer.accelerator.native_amp = True  # after the model was prepared, so without autocast round it
+
+
+def test_an_fp16_card_trains_a_float32_adapter_and_survives_an_overflow(run, monkeypatch):
+    """A real GradScaler whose first scales overflow, as they do on a GPU in a healthy run."""
+    trainer = build(run, bf16=False, fp16=True, max_steps=8, **QUIET)
+    trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**126)
+    monkeypatch.setattr(trainer, "compute_loss_context_manager", contextlib.nullcontext)
+    trainer.add_callback(ScaleOnly())
+    ScaleOnly.trainer = trainer
+    trainer.train()
+    norms = [row["grad_norm"] for row in trainer.state.log_history if "grad_norm" in row]
+    assert trainer.accelerator.scaler.get_scale() < 2.0**126, norms
+    assert not norms[0] < float("inf") and norms[-1] < float("inf")  # the first steps were skipped, the last one taken
+
+
+def test_an_adapter_on_4_bits_is_float32_under_fp16_only(run):
+    for fp16, dtype in ((True, torch.float32), (False, torch.bfloat16)):
+        trainer = build(run, CONFIG, bf16=not fp16, fp16=fp16, **QUIET)
+        assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {dtype}
+
+
+class Skips:
+    step_was_skipped = True
+
+
+def test_steps_that_are_all_skipped_are_a_fault(run):
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    guard, args = guards.LossGuard(), TrainingArguments(output_dir=str(run.path), use_cpu=True)
+    state, control = TrainerState(), TrainerControl()
+    guard.on_train_begin(args, state, control)
+    for _ in range(guards.SKIPPED - 1):
+        guard.on_step_end(args, state, control, optimizer=Skips())
+    guard.on_step_end(args, state, control, optimizer=None)  # one that was taken: the count begins anew
+    for _ in range(guards.SKIPPED - 1):
+        guard.on_step_end(args, state, control, optimizer=Skips())
+    with pytest.raises(FloatingPointError, match="32 steps in a row were skipped"):
+        guard.on_step_end(args, state, control, optimizer=Skips())
+
+
+def test_several_cards_and_no_launcher_train_on_the_first(run, monkeypatch):
+    from trl import SFTConfig
+
+    made = SFTConfig.__post_init__
+
+    def with_two_cards(args):
+        made(args)
+        args._n_gpu = 2
+
+    monkeypatch.setattr(SFTConfig, "__post_init__", with_two_cards)
+    assert build(run, max_steps=1, **QUIET).args.n_gpu == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (RuntimeError("I/O error: Disk quota exceeded (os error 122)"), True),  # as safetensors says it
+        (RuntimeError("[enforce fail at inline_container.cc:664] unexpected pos 64 vs 0"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (RuntimeError("CUDA out of memory"), False),
+    ],
+)
+def test_a_quota_is_a_full_disk(error, full):
+    assert disk_full(error) is full
+
+
+def test_a_device_side_assert_is_not_blamed_on_the_pod(run):
+    with (
+        pytest.raises(IndexError, match="out of range .*token id.*resumes from step 0") as told,
+        failures_explained(run),
+    ):
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered\nmore")
+    assert "pod." in str(told.value) and "stopped answering" not in str(told.value)
+
+
+def test_a_start_without_room_leaves_the_adapter_fresh(run, monkeypatch):
+    trainer = build(run, max_steps=1, **QUIET)
+    real, free = guards.shutil.disk_usage, iter([1, 10**12, 10**12])
+    monkeypatch.setattr(guards.shutil, "disk_usage", lambda path: real(path)._replace(free=next(free)))
+    with pytest.raises(OSError, match="The disk is full: training needs"):
+        trainer.train()
+    trainer.train()  # room was made, and this cell run again, as the sentence says
+    with pytest.raises(RuntimeError, match="no longer fresh"):
+        trainer.train()
+
+
+class Clock:
+    """Half a minute passes at each look."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        self.now += 30
+        return self.now
+
+
+def test_a_checkpoint_comes_by_the_clock_too(run, monkeypatch):
+    monkeypatch.setattr(guards.time, "monotonic", Clock().monotonic)
+    build(run, replace(CONFIG, save_minutes=1.0), max_steps=5, save_steps=1000, eval_strategy="no").train()
+    # looks at 0 (start), 30, 60: step 2 saves, looks at 90 itself, and so on; step 5 is the last
+    assert [path.name for path in checkpoints(run.trainer)] == ["checkpoint-5", "checkpoint-4"]
+
+
+def test_steps_keep_their_rows_on_another_number_of_processes(run, capsys):
+    trainer = build(run, max_steps=1, save_steps=1, gradient_accumulation_steps=2, eval_strategy="no")
+    trainer.train()
+    (saved,) = checkpoints(run.trainer)
+    assert rows_per_step(saved) == 8  # 4 rows, twice
+    trainer.keep_rows_per_step(saved)
+    assert trainer.args.gradient_accumulation_steps == 2 and "rows per step" not in capsys.readouterr().out
+    mark_complete(saved, 24)  # as three processes would have left it
+    for _ in range(2):
+        trainer.keep_rows_per_step(saved)
+        assert trainer.args.gradient_accumulation_steps == 6
+    assert capsys.readouterr().out.count("gradient_accumulation_steps is 6 instead of 2") == 1
+    mark_complete(saved, 10)
+    with pytest.raises(
+        ValueError, match="checkpoint-1 was trained with 10 rows per step; 1 processes of 4 rows cannot"
+    ):
+        trainer.keep_rows_per_step(saved)
+    mark_complete(saved)  # an older checkpoint
+    trainer.keep_rows_per_step(saved)
+
+
+def test_a_request_meant_for_an_earlier_sitting_is_not_obeyed(run):
+    trainer = build(run, max_steps=2, **QUIET)
+    run.stop_request.write_text("1")
+    trainer.train()
+    assert trainer.state.global_step == 2 and not run.stop_request.exists() and not run.stopped.exists()
+
+
+def test_a_request_for_this_process_that_came_early_is_obeyed(run):
+    trainer = build(run, max_steps=5, eval_strategy="no")
+    run.stop_request.write_text(str(os.getpid()))
+    trainer.train()
+    assert trainer.state.global_step == 1 and run.stopped.exists() and not run.stop_request.exists()
+
+
+TWO = """
+import sys, torch
+from accelerate import PartialState
+from helpers.train.guards import first_decides
+me = PartialState(cpu=True)
+print(me.process_index, first_decides(me.process_index == 0), first_decides(me.process_index == 1), flush=True)
+"""
+
+
+def test_the_first_process_decides_for_all(tmp_path):
+    """Two processes (gloo) that see different things: both do what the first one sees."""
+    (tmp_path / "two.py").write_text(TWO)
+    command = [sys.executable, *launch_options(2)]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(tmp_path / "two.py")], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert sorted(done.stdout.splitlines()) == ["0 True False", "1 True False"], done.stderr[-2000:]
+
+
+def recurrent_gemma(folder, tokenizer_from) -> str:
+    """A small RecurrentGemma with random weights: it caps its logits, by a setting that no other architecture has."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, RecurrentGemmaConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "vocab_size": len(tokenizer)}
+    config = RecurrentGemmaConfig(**sizes, num_attention_heads=2, lru_width=64, head_dim=32, logits_soft_cap=0.5)
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_loss_that_is_not_the_models_own_is_refused(run, tiny_model, monkeypatch):
+    from trl import SFTTrainer
+
+    from helpers.train.trainer import LeanTrainer
+
+    llama = build(run, **QUIET)
+    llama.model.train()
+    assert require_same_loss(llama, llama.train_dataset) < 0.01 and llama.model.training
+    source = recurrent_gemma(run.path / "model", tiny_model)
+    config = replace(CONFIG, model_id=source, load_in_4bit=False, compute_dtype="float32")
+    capped = build(run, config, bf16=False, **QUIET)
+    assert require_same_loss(capped, capped.train_dataset) < 0.001
+    monkeypatch.setattr(LeanTrainer, "compute_loss", SFTTrainer.compute_loss)  # what a GPU would use
+    assert require_same_loss(llama, llama.train_dataset) < 0.01
+    with pytest.raises(ValueError, match=r"loss on one row is \d.*'recurrent_gemma'.*train this one on a CPU"):
+        require_same_loss(capped, capped.train_dataset)
