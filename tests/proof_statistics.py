@@ -1,9 +1,9 @@
 """How often are the verdicts of 05 and 06 false alarms, and how often do their intervals hold the truth? Run by hand.
 
-    python -m tests.proof_statistics        # about 5 minutes, most of it for measuring 600 conversations twice
+    python -m tests.proof_statistics        # some minutes on one core
 
 Whole pages are simulated with the functions of helpers.evaluate.intervals. n conversations are drawn from a population
-whose true means are known: the rows of the sample data under the demo's base model (its NLL, and the difference that
+whose true means are known: the rows of the sample data under the tiny base model (its NLL, and the difference that
 4-bit loading makes), and two made by a formula, bell-shaped and skewed (log-normal, as hard cases are). The four
 differences of a page are drawn with true value 0. "page" is the share of pages with at least one interval that leaves
 0 out: without a margin, that would be a false "better" or "worse". The targets are at most 6 % and at least 94 %.
@@ -23,12 +23,12 @@ def made(shape: str, rows: int = 20_000):
     numbers = numpy.random.default_rng(5)
     tokens = numpy.maximum(5, numbers.lognormal(4, 0.5, rows)).round()
     noise = numbers.normal(size=(2, rows))
-    level, gap = noise if shape == "bell-shaped" else numpy.sign(noise) * (numpy.exp(0.6 * abs(noise)) - 1)
+    level, gap = noise if shape == "bell-shaped" else numpy.exp(0.5 * noise) - 1
     return tokens * (2 + 0.5 * level), tokens * 0.1 * gap, tokens
 
 
 def measured():
-    """The same from the demo's base model on all conversations of the sample data, in 16 and in 4 bits."""
+    """The same from the tiny base model on the sample data's conversations, in 16 and in 4 bits."""
     import tempfile
     from pathlib import Path
 
@@ -41,7 +41,7 @@ def measured():
     from helpers.model.quantization import load_base_model
     from helpers.runs import RunDir
 
-    config = RunConfig.load("demo")
+    config = RunConfig.load("tiny", max_rows=0, max_length=512)
     with tempfile.TemporaryDirectory() as folder:
         prepare(config, RunDir(Path(folder)))
         rows = encode_rows(read_jsonl(RunDir(Path(folder)).train_jsonl), load_tokenizer(config), config)
