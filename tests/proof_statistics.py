@@ -8,7 +8,21 @@ whose true means are known: the rows of the sample data under the tiny base mode
 differences of a page are drawn with true value 0. "page" is the share of pages with at least one interval that leaves
 0 out: without a margin, that would be a false "better" or "worse". The targets are at most 6 % and at least 94 %.
 
-RESULT
+2026-11-25, one core of a 2-core AMD EPYC CPU beside other work, 20,000 pages a line; "worse" and "same" as `simulate` says:
+
+    bell-shaped  n =  4  coverage 95.78%  page  3.84%  worse  0.51%  same  0.01%
+    bell-shaped  n = 12  coverage 94.81%  page  5.23%  worse  0.74%  same  0.00%
+    bell-shaped  n = 48  coverage 94.88%  page  5.16%  worse  0.68%  same  0.00%
+    skewed       n =  4  coverage 94.64%  page  5.10%  worse  0.20%  same  0.40%
+    skewed       n = 12  coverage 93.91%  page  7.80%  worse  0.27%  same  1.42%
+    skewed       n = 48  coverage 94.27%  page  6.59%  worse  0.24%  same  1.39%
+    measured     n =  4  coverage 94.65%  page  3.64%  worse  0.46%  same  0.17%
+    measured     n = 12  coverage 94.77%  page  3.80%  worse  0.70%  same  0.08%
+    measured     n = 48  coverage 95.03%  page  4.27%  worse  0.57%  same  0.56%
+
+The targets hold for the measured rows and the bell-shaped ones. Where every difference of a page is skewed to the same
+side (three of 48 rows then carry the mean), a page is wrong up to 8 % of the time without a margin, and coverage is at
+93.9 % for 12 rows: no interval of a mean does much better there. A verdict across the margin stays below 1.5 %.
 """
 
 import numpy
@@ -23,7 +37,7 @@ def made(shape: str, rows: int = 20_000):
     numbers = numpy.random.default_rng(5)
     tokens = numpy.maximum(5, numbers.lognormal(4, 0.5, rows)).round()
     noise = numbers.normal(size=(2, rows))
-    level, gap = noise if shape == "bell-shaped" else numpy.exp(0.5 * noise) - 1
+    level, gap = noise if shape == "bell-shaped" else numpy.exp(0.3 * noise) - 1
     return tokens * (2 + 0.5 * level), tokens * 0.1 * gap, tokens
 
 

@@ -1,8 +1,11 @@
 """How much would a number move with other held-out conversations, and what may be said about a difference?
 
 Means per token are ratios of two sums over rows (nats, tokens), so their interval is the t interval of the linearised
-ratio: Cochran, Sampling Techniques (1977), 6.4. Rows are the sample, never single tokens. `tests/proof_statistics.py`
-measures false alarms and coverage. When a page gives several verdicts, each gets its share of the 5 % (Bonferroni).
+ratio: Cochran, Sampling Techniques (1977), 6.4; the residual of a row is divided by the others' share of all tokens, as
+the jackknife does (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11). Rows are the sample, never
+single tokens; long rows weigh more, so they count as fewer: (sum of tokens)^2 / sum of squares (Kish, 1965).
+When a page gives several verdicts, each gets its share of the 5 % (Bonferroni). `tests/proof_statistics.py` measures
+false alarms and coverage.
 """
 
 from __future__ import annotations
@@ -32,8 +35,9 @@ def ratio_interval(
     if rows == 1:
         return None, None
     ratio = sum(sums) / total
-    squares = sum((value - ratio * count) ** 2 for value, count in zip(sums, counts, strict=True))
-    half = t_quantile(rows - 1, ALPHA / verdicts) * math.sqrt(rows / (rows - 1) * squares) / total
+    squares = sum(((v - ratio * c) / (total - c)) ** 2 for v, c in zip(sums, counts, strict=True))
+    worth = total**2 / sum(count**2 for count in counts)  # rows, were all of one length
+    half = t_quantile(max(1, round(worth) - 1), ALPHA / verdicts) * math.sqrt((rows - 1) / rows * squares)
     return ratio - half, ratio + half
 
 
