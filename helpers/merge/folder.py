@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import shutil
 from pathlib import Path
 
 from helpers.config import RunConfig
 from helpers.files import replace_folder
 from helpers.model.source import hub_revision, resolve_model
+from helpers.report import human_bytes
 from helpers.runs import RunDir
 
 FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota exceeded"}
@@ -48,8 +48,7 @@ def keep_merge(run: RunDir, method: str) -> None:
     """Make the merge by `method` the run's merged/ and delete the others."""
     chosen = candidate(run, method, done=True)
     if chosen != run.merged:
-        shutil.rmtree(run.merged, ignore_errors=True)
-        os.replace(chosen, run.merged)
+        replace_folder(chosen, run.merged)
     for other in METHODS:
         shutil.rmtree(candidate(run, other), ignore_errors=True)
 
@@ -80,10 +79,7 @@ def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path) -> No
     )
     settings.save_pretrained(part)
     (part / "fingerprint.json").unlink(missing_ok=True)
-    if out.exists():
-        replace_folder(part, out)
-    else:
-        os.replace(part, out)
+    replace_folder(part, out)
 
 
 def base_files(config: RunConfig, patterns: list[str]) -> Path:
@@ -109,6 +105,17 @@ def refuse_not_finite(name: str, weight, why: str) -> None:
         raise ValueError(f"The merged weight {name} is not finite: {why}. Nothing was written under a final name.")
 
 
+def check_disk(part: Path, missing: int) -> None:
+    """Raises OSError when the disk of `part` has less than `missing` bytes free, as far as it says (a network volume may not)."""
+    place = next(folder for folder in (part, *part.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if missing * 1.02 > free:
+        raise OSError(
+            f"The merge writes {human_bytes(missing)} and {part.parent} has {human_bytes(free)} free: free some space, "
+            "or move the runs with QLORA_RUNS_DIR."
+        )
+
+
 @contextlib.contextmanager
 def starting_afresh(part: Path):
     """An empty folder `part` for the block; when the block fails, it is deleted, and a full disk is one sentence (OSError)."""
@@ -127,7 +134,7 @@ def full_disk_told(folder: Path):
     try:
         yield
     except Exception as error:  # safetensors has an exception of its own, with the number in its text
-        number = getattr(error, "errno", None) or next((n for n in FULL if f"os error {n}" in str(error)), None)
+        number = getattr(error, "errno", None) or next((n for n in FULL if f"os error {n})" in str(error)), None)
         if number not in FULL:
             raise
         raise OSError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from helpers.config import RunConfig
-from helpers.merge.folder import finish_folder, merging_device, refuse_not_finite, starting_afresh
+from helpers.merge.folder import check_disk, finish_folder, merging_device, refuse_not_finite, starting_afresh
 from helpers.merge.skeleton import read_skeleton
 from helpers.model.lora import check_adapter
 from helpers.model.quantization import load_base_model, through_4bit
@@ -33,6 +33,8 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
     model = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu").eval()
     if not hasattr(model.base_model, "merge_and_unload"):
         raise ValueError(f"An adapter of kind {model.peft_type} has no merged form: push the adapter instead.")
+    part = out.parent / f".{out.name}.part"
+    check_disk(part, sum(weight.nbytes for weight in model.parameters()))
     before = _logits(model)
     _give_each_its_own(model)
     try:
@@ -48,7 +50,6 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
             f"peft's merge changes what this model says (its logits move by {moved:.2g} of their spread): push the adapter instead."
         )
     merged.generation_config = GenerationConfig()  # the base's may be one that transformers refuses to save
-    part = out.parent / f".{out.name}.part"
     with starting_afresh(part):
         merged.save_pretrained(part, max_shard_size=int(config.merge_shard_gb * 1e9))
         finish_folder(config, adapter, part, out)

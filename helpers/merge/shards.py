@@ -15,14 +15,13 @@ from huggingface_hub import split_state_dict_into_shards_factory
 
 from helpers.config import RunConfig
 from helpers.merge.delta import AdapterDelta, not_understood
-from helpers.merge.folder import METHODS, finish_folder, full_disk_told, merging_device, refuse_not_finite
+from helpers.merge.folder import METHODS, check_disk, finish_folder, full_disk_told, merging_device, refuse_not_finite
 from helpers.merge.in_memory import merge_in_memory
 from helpers.merge.skeleton import Skeleton, read_skeleton
 from helpers.model.lora import check_adapter
 from helpers.model.quantization import through_4bit
 from helpers.model.source import folder_digest
 from helpers.model.weights import WeightFiles
-from helpers.report import human_bytes
 
 
 def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Path:
@@ -49,7 +48,7 @@ def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Pa
     _start_or_resume(part, _fingerprint(config, adapter, method, skeleton))
     sizes = skeleton.sizes(sources)
     plan = plan_shards(sizes, int(config.merge_shard_gb * 1e9))
-    _check_disk(part, sum(sizes[key] for key, file in plan.tensor_to_filename.items() if not (part / file).exists()))
+    check_disk(part, sum(sizes[key] for key, file in plan.tensor_to_filename.items() if not (part / file).exists()))
     with full_disk_told(part):
         _write_shards(part, plan, sources, skeleton, delta, config if method == "dequantised-base" else None)
         skeleton.save_config(part, untied=len(sources) > len(set(sources.values())))
@@ -124,12 +123,3 @@ def _start_or_resume(part: Path, fingerprint: str) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     file.write_text(fingerprint)
-
-
-def _check_disk(part: Path, missing: int) -> None:
-    free = shutil.disk_usage(part).free
-    if missing * 1.02 > free:
-        raise OSError(
-            f"The merge writes {human_bytes(missing)} and {part.parent} has {human_bytes(free)} free: free some space, "
-            "or move the runs with QLORA_RUNS_DIR."
-        )

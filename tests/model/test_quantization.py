@@ -1,8 +1,20 @@
+import json
+import shutil
+
 import pytest
 import torch
 
 from helpers.config import RunConfig
-from helpers.model.quantization import compute_dtype, device_map, keep_gradients, load_base_model, quantization_config
+from helpers.machine.checks import check_disk
+from helpers.model.quantization import (
+    compute_dtype,
+    device_map,
+    keep_gradients,
+    load_base_model,
+    quantization_config,
+    refuse_quantised,
+)
+from helpers.model.shapes import model_config
 
 
 def test_config_object_says_what_the_settings_say():
@@ -67,3 +79,49 @@ def test_under_fsdp_the_packed_weights_can_be_spread(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert quantization_config(config).bnb_4bit_quant_storage == torch.bfloat16
     assert device_map() is None
+
+
+# as the config.json of each kind says it (fields that do not matter left out)
+QUANTISED = {
+    "bitsandbytes": {"quantization_config": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}},
+    "fp8": {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}},
+    "gptq": {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+    "awq": {"quantization_config": {"quant_method": "awq", "bits": 4}},
+    "mxfp4": {"quantization_config": {"quant_method": "mxfp4"}},
+    "compressed-tensors": {"text_config": {"quantization_config": {"quant_method": "compressed-tensors"}}},
+}
+
+
+@pytest.mark.parametrize("kind", QUANTISED)
+@pytest.mark.parametrize("four_bit", [True, False])
+def test_a_base_that_is_already_quantised_is_refused(tiny_model, tmp_path, kind, four_bit):
+    """In 00 and 01, from config.json alone, and wherever a base is loaded: trained, it failed later or was noise."""
+    folder = tmp_path / "some-model-bnb-4bit"
+    shutil.copytree(tiny_model, folder)
+    numbers = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**numbers, **QUANTISED[kind]}))
+    config = RunConfig.load("tiny", model_id=str(folder), load_in_4bit=four_bit)
+    told = rf"is already quantised \({kind}\).* its 16-bit original, perhaps '{tmp_path}/some-model'"
+    for needs in (model_config, check_disk, load_base_model) if kind != "compressed-tensors" else (model_config,):
+        with pytest.raises(ValueError, match=told):
+            needs(config)
+
+
+def test_a_base_without_quantisation_passes(tiny_model):
+    refuse_quantised({"quantization_config": None, "text_config": {"vocab_size": 3}}, "some/model-awq-is-only-its-name")
+    assert load_base_model(RunConfig.load("tiny", model_id=tiny_model), four_bit=False).dtype is torch.bfloat16
+
+
+def test_a_weight_that_no_file_holds_is_refused(tiny_model, tmp_path):
+    """transformers fills it with random numbers and only warns, as for files of packed weights without their config."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny_model, tmp_path / "base")
+    weights = load_file(tmp_path / "base" / "model.safetensors")
+    weights["model.layers.2.mlp.up_proj.qweight"] = weights.pop("model.layers.2.mlp.up_proj.weight")
+    save_file(weights, tmp_path / "base" / "model.safetensors", metadata={"format": "pt"})
+    for four_bit in (True, False):
+        with pytest.raises(
+            ValueError, match=r"lack model.layers.2.mlp.up_proj.weight .1 weights in all.*random numbers"
+        ):
+            load_base_model(RunConfig.load("tiny", model_id=str(tmp_path / "base")), four_bit)
