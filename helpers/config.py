@@ -98,7 +98,10 @@ class RunConfig:
     push: str = "none"  # what 05 uploads
     hub_repo: str = ""  # owner/name; "" = your account / run_name
     hub_private: bool = True
-    hub_force: bool = False  # True pushes in spite of a refusal, and the model card says so
+    hub_force: bool = False  # True pushes in spite of what the merge report says, and the model card says so
+    hub_examples: bool = (
+        False  # True puts held-out questions with their replies on the model card: others can read them
+    )
 
     # --- money
     gpu: str = ""  # the card you plan to rent, as 00_plan names it; "" = the one that is here

@@ -156,7 +156,8 @@ def _write_parts(everything: Path, train: Path, held_out: Path, keys: array, lim
     from tqdm import tqdm
 
     with everything.open(encoding="utf-8") as lines:
-        held = [json.loads(line) for key, line in zip(keys, lines, strict=True) if key <= limit]
+        drawn = sorted((key, line) for key, line in zip(keys, lines, strict=True) if key <= limit)
+    held = [json.loads(line) for _, line in drawn]  # in the order of the draw: the first rows are a sample of all
     index, copied, counts = CopyIndex([row["messages"] for row in held]), set(), {"train": 0, "eval": 0}
     with everything.open(encoding="utf-8") as lines, train.open("w", encoding="utf-8") as file:
         for key, line in tqdm(zip(keys, lines, strict=True), desc="splitting", unit=" rows", total=len(keys), delay=5):

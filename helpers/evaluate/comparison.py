@@ -9,7 +9,16 @@ import json
 
 from helpers.evaluate.generation import Reply
 from helpers.evaluate.held_out import Scores
-from helpers.evaluate.intervals import bootstrap_interval, paired_difference
+from helpers.evaluate.intervals import (
+    ALPHA,
+    MARGINS,
+    STATES,
+    judge,
+    paired_difference,
+    ratio_interval,
+    share,
+    told_interval,
+)
 from helpers.evaluate.prompts import FIXED_PROMPTS
 from helpers.evaluate.replies import chrf_by_reply, reply_metrics
 from helpers.files import write_atomic
@@ -72,24 +81,24 @@ def one_by_one(rows: list[dict]):
 
 def model_numbers(scores: Scores, replies: list[Reply], references: list[str]) -> dict:
     """One model's numbers on the held-out part: NLL with interval, perplexity, and those of its replies."""
-    low, high = bootstrap_interval(scores.nll, scores.tokens)
+    low, high = ratio_interval(scores.nll, scores.tokens)
     numbers = {"nll": scores.nll_per_token, "nll_low": low, "nll_high": high, "perplexity": scores.perplexity}
     counts = {"rows": len(scores.tokens), "answer_tokens": sum(scores.tokens)}
     return {**numbers, **counts, **reply_metrics(replies, references)}
 
 
+PAIRS = (("base", "adapter"), ("adapter", "merged"))
+
+
 def really_better(scores: dict[str, Scores], replies: dict[str, list[Reply]], references: list[str]) -> list[dict]:
-    """Paired bootstrap: adapter against base, merged against adapter; one row per pair and figure."""
-    found = []
-    for first, second in (("base", "adapter"), ("adapter", "merged")):
-        nll = paired_difference(scores[first].nll, scores[second].nll, scores[first].tokens)
+    """Adapter against base, merged against adapter, on the same rows: one verdict per pair and number (see `judge`)."""
+    found, verdicts = [], len(PAIRS) * len(MARGINS)
+    for first, second in PAIRS:
+        nll = paired_difference(scores[first].nll, scores[second].nll, scores[first].tokens, verdicts)
         chrf = [chrf_by_reply(replies[name], references) for name in (first, second)]
-        text = paired_difference(*chrf, [1] * len(references))
-        for number, gap, lower_is_better in (("NLL per token", nll, True), ("chrF per reply", text, False)):
-            low, high = (gap["low"], gap["high"]) if lower_is_better else (-gap["high"], -gap["low"])
-            verdict = "better" if high < 0 else "worse" if low > 0 else "cannot be told apart"
-            rows = len(references) if number.startswith("chrF") else len(scores[first].tokens)
-            found.append({"number": number, "model": second, "against": first, **gap, "rows": rows, "verdict": verdict})
+        text = paired_difference(*chrf, [1] * len(references), verdicts)
+        for number, gap in zip(MARGINS, (nll, text), strict=True):
+            found.append({"number": number, "model": second, "against": first, **gap, "verdict": judge(gap, number)})
     return found
 
 
@@ -99,10 +108,10 @@ def numbers_table(models: dict[str, dict]) -> Table:
         {
             "model": name,
             "NLL": f"{f['nll']:.3f}",
-            "95 % interval": f"{f['nll_low']:.3f} to {f['nll_high']:.3f}",
+            "95 % interval": told_interval(f["nll_low"], f["nll_high"], ".3f"),
             "perplexity": f"{f['perplexity']:,.1f}",
             "chrF": f"{f['chrf']:.1f}",
-            "stops": f"{f['stops']:.0%}",
+            "stops": share(f["stops"] * f["replies"], f["replies"]),
             "repeats": f"{f['repetition']:.0%}",
             "tokens": f"{f['tokens']:.0f}",
         }
@@ -114,19 +123,21 @@ def numbers_table(models: dict[str, dict]) -> Table:
 
 
 def better_table(paired: list[dict]) -> Table:
-    """The paired comparisons as a table."""
+    """The paired comparisons as a table; the rule of the verdicts is its caption."""
     rows = [
         {
             "model": f"{row['model']} against {row['against']}",
             "number": row["number"],
             "difference": f"{row['difference']:+.3f}",
-            "95 % interval": f"{row['low']:+.3f} to {row['high']:+.3f}",
+            "interval": told_interval(row["low"], row["high"]),
             "rows": row["rows"],
             "verdict": row["verdict"],
         }
         for row in paired
     ]
-    return Table(rows)
+    margins = " and ".join(f"{margin:g} for {number}" for number, margin in MARGINS.items())
+    level = f"Intervals of {100 * (1 - ALPHA / len(paired)):.4g} % each, so that all {len(paired)} hold in 95 % of such pages"
+    return Table(rows, caption=f"{level}. {STATES} Margins: {margins}.")
 
 
 def _decoding(config) -> str:

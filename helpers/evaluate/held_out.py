@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Scores:
-    """Sums over the answer tokens of each row. `kl` and `agree` are filled when a reference was given."""
+    """Sums over the answer tokens of each row. `kl` and `agree`: of the leading rows that had a reference."""
 
     nll: list[float]  # nats
     tokens: list[int]
@@ -29,35 +29,47 @@ class Scores:
 
     @property
     def kl_per_token(self) -> float:
-        return sum(self.kl) / sum(self.tokens)
+        return sum(self.kl) / sum(self.tokens[: len(self.kl)])
 
     @property
     def agreement(self) -> float:
         """Share of answer tokens where both models' most likely token is the same, 0 to 1."""
-        return sum(self.agree) / sum(self.tokens)
+        return sum(self.agree) / sum(self.tokens[: len(self.agree)])
 
 
 def held_out_nll(model, dataset, batch_size: int = 8, reference: list | None = None, progress: str = "") -> Scores:
     """NLL of every row of `dataset` (columns input_ids, labels; -100 = context) under `model`.
 
-    `reference`: the other model's `answer_logits` for the same rows; then KL and agreement are measured as well.
-    Raises ValueError for a data set without a row, or a row without a labelled token.
+    `reference`: the other model's `answer_logits` for the same rows, or the first of them; there KL and agreement are
+    measured as well. Raises ValueError for a data set without a row, a row without a labelled token, or a number that is
+    not finite.
     """
     import torch
     from torch.nn.functional import cross_entropy
 
-    size = len(dataset)
-    scores = Scores([0.0] * size, [0] * size, [0.0] * size if reference else [], [0] * size if reference else [])
+    size, compared = len(dataset), len(reference or [])
+    scores = Scores([0.0] * size, [0] * size, [0.0] * compared, [0] * compared)
     for row, logits, targets in _answer_batches(model, dataset, batch_size, progress):
         logits = logits.float()
-        scores.nll[row] = cross_entropy(logits, targets, reduction="sum").item()
+        scores.nll[row] = finite("NLL", row, cross_entropy(logits, targets, reduction="sum").item())
         scores.tokens[row] = len(targets)
-        if reference:
+        if row < compared:
             theirs = reference[row].to(logits.device).float()
             wanted, mine = theirs.log_softmax(-1), logits.log_softmax(-1)
-            scores.kl[row] = torch.nn.functional.kl_div(mine, wanted, log_target=True, reduction="sum").item()
+            apart = torch.nn.functional.kl_div(mine, wanted, log_target=True, reduction="sum").item()
+            scores.kl[row] = finite("KL to the reference", row, apart)
             scores.agree[row] = (theirs.argmax(-1) == logits.argmax(-1)).sum().item()
     return scores
+
+
+def finite(what: str, row: int, value: float) -> float:
+    """`value`; raises ValueError when it is not finite: a comparison with it would be False, and read as "not worse"."""
+    if not math.isfinite(value):
+        raise ValueError(
+            f"The {what} of held-out row {row} is {value}: this model computes numbers that do not fit its format. Set "
+            "compute_dtype to bfloat16 or float32; if the adapter diverged, train again with a lower learning_rate."
+        )
+    return value
 
 
 def answer_logits(model, dataset, batch_size: int = 8, progress: str = "") -> list:

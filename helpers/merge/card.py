@@ -6,8 +6,9 @@ import json
 import re
 
 from helpers.config import RunConfig
+from helpers.evaluate.intervals import share, told_interval
 from helpers.files import read_jsonl, write_atomic, write_json
-from helpers.merge.licences import PERMISSIVE, licence, on_hub, public_name
+from helpers.merge.licences import PERMISSIVE, licence, naming_rule, on_hub, public_name
 from helpers.model.source import DEMO_MODEL
 from helpers.report import human_time
 from helpers.runs import RunDir
@@ -36,8 +37,6 @@ TEMPLATE = """\
 
 {{ measured }}
 
-## Example replies
-
 {{ examples }}
 
 ## Licences inherited
@@ -54,7 +53,7 @@ def escape(text: str) -> str:
 
 
 def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None = None):
-    """Write README.md into the folder of `push` (see `publishing.Push`) and give the `ModelCard`.
+    """Write README.md into the folder of `push` (see `push.Push`) and give the `ModelCard`.
 
     The adapter's own config gets the base model's public name too: a path on this machine helps nobody.
     `refused`: reasons that hub_force overrode; the card begins with them.
@@ -69,17 +68,23 @@ def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None =
     warnings = "".join(f"> **Pushed in spite of a refusal:** {escape(reason)}\n" for reason in refused or [])
     kind = "A LoRA adapter for" if push.what == "adapter" else "An adapter merged into"
     inherited = {"base model": licence(config.model_id, "model"), "data": licence(config.dataset_id, "dataset")}
+    rule = naming_rule(inherited["base model"], push.repo)
+    terms = [f"- {what}: {escape(found.words)}" for what, found in inherited.items()] + (
+        [f"- {escape(rule)}"] if rule else []
+    )
+    if rule and "QLORA_HUB_REPO" in rule:
+        print(rule)
     card = ModelCard.from_template(
         _card_data(config, push.what, report, inherited),
         template_str=TEMPLATE,
         title=escape(f"{config.run_name} ({push.what})"),
-        opening=f"{kind} {escape(base)}, trained with QLoRA on {escape(data)}.",
+        opening=f"{kind} {escape(base)}, trained with QLoRA on {escape(data)}.{' Built with Llama.' if rule else ''}",
         warnings=warnings,
         usage=_usage(config, push),
         made=_made(run, config),
         measured=_measured(report),
-        examples=_examples(report, push.what),
-        licences="\n".join(f"- {what}: {escape(words)}" for what, (_, words) in inherited.items()),
+        examples=_examples(report, push.what) if config.hub_examples else "",
+        licences="\n".join(terms),
     )
     write_atomic(push.folder / "README.md", str(card))
     return card
@@ -91,23 +96,24 @@ def _card_data(config: RunConfig, what: str, report: dict | None, inherited: dic
     results = []
     if report:
         row = report["measured"]["adapter" if what == "adapter" else report["chosen"]]
-        for metric, value in (("nll", row["nll"]), ("stop_rate", row.get("stops"))):
-            if value is not None:
-                told = EvalResult(
-                    task_type="text-generation",
-                    dataset_type=config.dataset_id if on_hub(config.dataset_id) else "local",
-                    dataset_name=f"{public_name(config.dataset_id)}, held-out part, {report['counts']['rows']} conversations",
-                    metric_type=metric,
-                    metric_value=round(value, 4),
-                )
-                results.append(told)
-    base, one_licence = public_name(config.model_id), inherited["data"][0] in PERMISSIVE
+        told = EvalResult(
+            task_type="text-generation",
+            dataset_type=config.dataset_id if on_hub(config.dataset_id) else "local",
+            dataset_name=f"{public_name(config.dataset_id)}, held-out part, {report['counts']['rows']} conversations",
+            metric_type="nll",
+            metric_value=round(row["nll"], 4),
+        )
+        results.append(told)  # not the share of replies that stop: of a dozen it says little
+    base, terms = public_name(config.model_id), inherited["base model"]
+    free = inherited["data"].id in PERMISSIVE  # stricter data: neither licence alone describes the result
     return ModelCardData(
         base_model=base if on_hub(base) else None,
         datasets=[config.dataset_id] if on_hub(config.dataset_id) else None,
         library_name="peft" if what == "adapter" else "transformers",
         pipeline_tag="text-generation",
-        license=inherited["base model"][0] if one_licence else "other",
+        license=terms.id if free else "other",
+        license_name=(terms.name or None) if free or terms.id == "other" else None,
+        license_link=(terms.link or None) if free or terms.id == "other" else None,
         tags=["qlora", "lora"],
         model_name=config.run_name,
         eval_results=results or None,
@@ -131,7 +137,7 @@ def _usage(config: RunConfig, push) -> str:
 
 def _made(run: RunDir, config: RunConfig) -> str:
     rows = read_jsonl(run.metrics) if run.metrics.exists() else []
-    end = next((row for row in reversed(rows) if "device" in row), {})  # see training.MetricsLog
+    end = next((row for row in reversed(rows) if "device" in row), {})  # see train.metrics
     seconds, data = end.get("elapsed_s"), public_name(config.dataset_id)
     packaged = f", weights from {config.model_id}" if config.model_id == DEMO_MODEL else ""
     facts = {
@@ -161,9 +167,9 @@ def _measured(report: dict | None) -> str:
     names = ("model", "NLL per token", "95 % interval", "KL to adapter", "same first choice", "replies that stop")
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     for name, row in report["measured"].items():
-        cells = [escape(name), f"{row['nll']:.3f}", f"{row['nll_low']:.3f} to {row['nll_high']:.3f}"]
+        cells = [escape(name), f"{row['nll']:.3f}", told_interval(row["nll_low"], row["nll_high"], ".3f")]
         cells += [f"{row['kl']:.4f}" if "kl" in row else "", f"{row['agreement']:.1%}" if "agreement" in row else ""]
-        cells += [f"{row['stops']:.0%} of {row['replies']}" if "stops" in row else ""]
+        cells += [share(row["stops"] * row["replies"], row["replies"]) if "stops" in row else ""]
         lines.append(f"| {' | '.join(cells)} |")
     counts, versions = report["counts"], " ".join(f"{name} {version}" for name, version in report["versions"].items())
     lines += [
@@ -176,7 +182,7 @@ def _measured(report: dict | None) -> str:
 def _examples(report: dict | None, what: str) -> str:
     """Held-out questions with the base model's reply and this one's, as the merge report's measurement heard them."""
     if report is None:
-        return "None: the merge notebook, which asks the models, was not run."
+        return "No example replies: the merge notebook, which asks the models, was not run."
     parts = [("Asked", "prompt"), ("The base model", "base"), ("This model", what)]
     told = [
         "\n".join(
@@ -185,4 +191,4 @@ def _examples(report: dict | None, what: str) -> str:
         )
         for row in report["examples"]
     ]
-    return "\n".join(told)
+    return "\n".join(["## Example replies\n", *told])

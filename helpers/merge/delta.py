@@ -84,6 +84,13 @@ class AdapterDelta:
         delta = (b @ a).T if pair.embedding else b @ a
         return weight.float().add_(delta, alpha=pair.scale)
 
+    def finite(self, key: str) -> bool:
+        """False when what the adapter holds for weight `key` is not finite."""
+        pair = self.pairs.get(key.removesuffix(".weight"))
+        names = [self.replaced[key]] if key in self.replaced else []
+        names += [pair.a, pair.b] if pair else []
+        return all(self.weights.read(name).isfinite().all() for name in names)
+
     def touches(self, module: str) -> bool:
         return module in self.pairs or any(key.rpartition(".")[0] == module for key in self.replaced)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
-import os
 import shutil
 from pathlib import Path
 
 from helpers.config import RunConfig
+from helpers.files import replace_folder
+from helpers.model.source import hub_revision, resolve_model
+from helpers.report import human_bytes
 from helpers.runs import RunDir
 
+FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota exceeded"}
 METHODS = {
     "16bit-base": "the fresh 16-bit base + the adapter",
     "dequantised-base": "the 4-bit base, written out in 16 bits, + the adapter",
@@ -43,26 +48,97 @@ def keep_merge(run: RunDir, method: str) -> None:
     """Make the merge by `method` the run's merged/ and delete the others."""
     chosen = candidate(run, method, done=True)
     if chosen != run.merged:
-        shutil.rmtree(run.merged, ignore_errors=True)
-        os.replace(chosen, run.merged)
+        replace_folder(chosen, run.merged)
     for other in METHODS:
         shutil.rmtree(candidate(run, other), ignore_errors=True)
 
 
+# What programs other than transformers read of a tokenizer or processor, and transformers does not write again
+# (llama.cpp's converter takes the scores of a SentencePiece model from tokenizer.model).
+BESIDE_WEIGHTS = (
+    "*.model *.tiktoken tekken.json vocab.json vocab.txt merges.txt added_tokens.json *processor*.json".split()
+)
+
+
 def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path) -> None:
-    """Add the tokenizer that the adapter was trained with and generation settings that stop; give `part` its name."""
+    """Add the tokenizer that the adapter was trained with, the base's other tokenizer and processor files, and generation
+    settings that stop; give `part` its name."""
     from transformers import GenerationConfig
 
     from helpers.model.chat import load_tokenizer, stop_ids
 
     tokenizer = load_tokenizer(config, source=str(adapter))
     tokenizer.save_pretrained(part)
+    base = base_files(config, BESIDE_WEIGHTS)
+    for file in (file for pattern in BESIDE_WEIGHTS for file in sorted(base.glob(pattern))):
+        if not (part / file.name).exists():
+            shutil.copyfile(file, part / file.name)
     stops = stop_ids(tokenizer)
     settings = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=stops, pad_token_id=tokenizer.pad_token_id
     )
     settings.save_pretrained(part)
     (part / "fingerprint.json").unlink(missing_ok=True)
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(part, out)
+    replace_folder(part, out)
+
+
+def base_files(config: RunConfig, patterns: list[str]) -> Path:
+    """The base model's folder, with the files of these patterns downloaded when it is on the hub."""
+    from huggingface_hub import snapshot_download
+
+    source = resolve_model(config.model_id)
+    if Path(source).is_dir():
+        return Path(source)
+    return Path(snapshot_download(source, revision=hub_revision(config.model_revision), allow_patterns=patterns))
+
+
+def merging_device() -> str:
+    """Where one weight at a time is merged; the model itself stays out of the GPU's memory. (cuda: not run on a GPU yet)"""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def refuse_not_finite(name: str, weight, why: str) -> None:
+    """Raises ValueError, naming the weight, when it holds a number that is not finite."""
+    if not weight.isfinite().all():
+        raise ValueError(f"The merged weight {name} is not finite: {why}. Nothing was written under a final name.")
+
+
+def check_disk(part: Path, missing: int) -> None:
+    """Raises OSError when the disk of `part` has less than `missing` bytes free, as far as it says (a network volume may not)."""
+    place = next(folder for folder in (part, *part.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if missing * 1.02 > free:
+        raise OSError(
+            f"The merge writes {human_bytes(missing)} and {part.parent} has {human_bytes(free)} free: free some space, "
+            "or move the runs with QLORA_RUNS_DIR."
+        )
+
+
+@contextlib.contextmanager
+def starting_afresh(part: Path):
+    """An empty folder `part` for the block; when the block fails, it is deleted, and a full disk is one sentence (OSError)."""
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        with full_disk_told(part):
+            yield
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def full_disk_told(folder: Path):
+    """Turn a full disk or quota inside the block into one sentence (OSError with its errno kept)."""
+    try:
+        yield
+    except Exception as error:  # safetensors has an exception of its own, with the number in its text
+        number = getattr(error, "errno", None) or next((n for n in FULL if f"os error {n})" in str(error)), None)
+        if number not in FULL:
+            raise
+        raise OSError(
+            number,
+            f"The disk or quota of {folder.parent} is full ({FULL[number]}): free some space and run the cell again, or move "
+            "the runs with QLORA_RUNS_DIR. Nothing half-written has a final name.",
+        ) from None

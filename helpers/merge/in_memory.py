@@ -2,38 +2,90 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from helpers.config import RunConfig
-from helpers.merge.folder import finish_folder
+from helpers.merge.folder import check_disk, finish_folder, merging_device, refuse_not_finite, starting_afresh
 from helpers.merge.skeleton import read_skeleton
-from helpers.model.lora import load_adapter
+from helpers.model.lora import check_adapter
 from helpers.model.quantization import load_base_model, through_4bit, weight_dtype
+
+MOVED = 0.2  # of the logits' spread: rounding to 16 bits moves them by some hundredths, a wrong merge by whole spreads
 
 
 def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) -> Path:
-    """As `shards.merge_shards`, by `merge_and_unload` on a 16-bit model.
+    """As `shards.merge_shards`, by `merge_and_unload` on a 16-bit model, which stays in the machine's own memory.
 
-    Raises ValueError for an adapter that peft cannot merge (prompt tuning, for example); nothing is written then.
+    Raises ValueError for an adapter that peft cannot merge (prompt tuning, for example) or a weight that is not finite;
+    nothing is written then.
     """
-    model = load_base_model(config, four_bit=False)
+    from peft import PeftModel
+    from transformers import GenerationConfig
+
+    check_adapter(adapter)
+    model, skeleton = load_base_model(config, four_bit=False, device="cpu"), read_skeleton(config)
     if method == "dequantised-base":
-        skeleton = read_skeleton(config)
         for name in skeleton.quantised:
             weight, turned = model.get_submodule(name).weight, skeleton.kinds[name] == "Conv1D"
             rows = weight.data.T.contiguous() if turned else weight.data  # 4-bit layers keep it as (out, in)
-            rows = through_4bit(rows, config)
+            rows = through_4bit(rows.to(merging_device()), config).to("cpu")
             weight.data = rows.T.contiguous() if turned else rows
-    model = load_adapter(model, adapter)
+    model = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu").eval()
     if not hasattr(model.base_model, "merge_and_unload"):
         raise ValueError(f"An adapter of kind {model.peft_type} has no merged form: push the adapter instead.")
     part = out.parent / f".{out.name}.part"
-    shutil.rmtree(part, ignore_errors=True)
+    check_disk(part, sum(weight.nbytes for weight in model.parameters()))
+    before = _logits(model)
+    _give_each_its_own(model)
     try:
-        merged = model.merge_and_unload(progressbar=True, safe_merge=True)
+        merged = model.merge_and_unload(progressbar=True)
     except RuntimeError as error:
         raise ValueError(f"peft cannot merge this adapter ({error}): push the adapter instead.") from None
-    merged.to(weight_dtype(config)).save_pretrained(part, max_shard_size=int(config.merge_shard_gb * 1e9))
-    finish_folder(config, adapter, part, out)
+    _tie_again(merged, bool(skeleton.tied))
+    merged.to(weight_dtype(config))  # on a CPU it may be in float32: added there, rounded once
+    for name, weight in merged.state_dict().items():
+        refuse_not_finite(name, weight, "adapter or base hold such numbers, or they do not fit into 16 bits")
+    moved = ((_logits(merged) - before).square().mean().sqrt() / before.std()).item()
+    if not moved < MOVED:
+        raise ValueError(
+            f"peft's merge changes what this model says (its logits move by {moved:.2g} of their spread): push the adapter instead."
+        )
+    merged.generation_config = GenerationConfig()  # the base's may be one that transformers refuses to save
+    with starting_afresh(part):
+        merged.save_pretrained(part, max_shard_size=int(config.merge_shard_gb * 1e9))
+        finish_folder(config, adapter, part, out)
     return out
+
+
+def _logits(model):
+    """(tokens, vocabulary) in float32, for a text of the first 64 tokens of the vocabulary."""
+    import torch
+
+    with torch.inference_mode():
+        ids = torch.arange(min(64, model.get_input_embeddings().weight.shape[0]))[None]
+        return model(input_ids=ids, use_cache=False).logits[0].float()
+
+
+def _give_each_its_own(model) -> None:
+    """End the sharing of weights, in place: merged into one of a tied pair, the adapter would change the other as well."""
+    import torch
+
+    seen = set()
+    for module in model.modules():
+        for name, weight in module._parameters.items():
+            if weight is not None and id(weight) in seen:
+                module._parameters[name] = torch.nn.Parameter(weight.detach().clone(), weight.requires_grad)
+            seen.add(id(weight))
+
+
+def _tie_again(merged, tied: bool) -> None:
+    """Where input and output embeddings were one and the adapter left them equal, they are one again; else config says so."""
+    import torch
+
+    if not tied:
+        return
+    ends = merged.get_input_embeddings(), merged.get_output_embeddings()
+    equal = torch.equal(*(end.weight for end in ends))
+    if equal:
+        ends[1].weight = ends[0].weight
+    merged.config.tie_word_embeddings = merged.config.get_text_config().tie_word_embeddings = equal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from helpers.config import SAMPLE_DATA, local_path
 from helpers.model.source import DEMO_MODEL, TINY_MODEL
@@ -29,8 +30,18 @@ def public_name(name: str) -> str:
     return name if on_hub(name) else name.rstrip("/").split("/")[-1]
 
 
-def licence(name: str, kind: str) -> tuple[str, str]:
-    """(the hub's short name, in words) of the licence of a "model" or "dataset", from its page on the hub.
+@dataclass(frozen=True)
+class Licence:
+    """What a model or data set came under: the hub's short name of it, the same in words, its own name and address."""
+
+    id: str
+    words: str
+    name: str = ""  # of a licence that the hub has no short name for
+    link: str = ""
+
+
+def licence(name: str, kind: str) -> Licence:
+    """The licence of a "model" or "dataset", from its page on the hub.
 
     Raises huggingface_hub's own errors when the hub cannot be reached.
     """
@@ -38,16 +49,38 @@ def licence(name: str, kind: str) -> tuple[str, str]:
     from huggingface_hub.errors import RepositoryNotFoundError
 
     if name in LICENCES:
-        return LICENCES[name]
-    unknown = ("other", f"{public_name(name)}: not known here, look it up before you make this public")
+        return Licence(*LICENCES[name])
+    unknown = Licence("other", f"{public_name(name)}: not known here, look it up before you make this public")
     if not on_hub(name):
         return unknown
     try:
         info = HfApi().model_info(name) if kind == "model" else HfApi().dataset_info(name)
     except RepositoryNotFoundError:  # gone, or not for this token
         return unknown
-    found = (info.card_data or {}).get("license")
-    return (found, f"{found} ({name})") if isinstance(found, str) else unknown
+    found, own, link = ((info.card_data or {}).get(key) for key in ("license", "license_name", "license_link"))
+    if isinstance(found, list) and len(found) == 1:
+        found = found[0]
+    if not isinstance(found, str):
+        return unknown
+    if isinstance(link, str) and link and "://" not in link:  # a file of that repository
+        link = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}/blob/main/{link}"
+    told = ", ".join(str(part) for part in (own, link) if part)
+    return Licence(found, f"{found} ({name}{': ' if told else ''}{told})", str(own or ""), str(link or ""))
+
+
+def naming_rule(base: Licence, repo: str) -> str:
+    """What the base's licence says about a derived model's name and page, in words; "" when it says nothing.
+
+    Llama 3 Community License (2024) and its successors, 1.b.i; Llama 2's has no such rule.
+    """
+    if not re.search(r"llama-?[34]", f"{base.id} {base.name}".lower()):
+        return ""
+    told = "Built with Llama. The base model's licence asks that a model made from it has a name that begins with Llama"
+    return (
+        f"{told}."
+        if repo.rpartition("/")[2].lower().startswith("llama")
+        else f"{told}: {repo} does not, so set QLORA_HUB_REPO."
+    )
 
 
 def on_hub(name: str) -> bool:

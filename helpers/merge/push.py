@@ -31,8 +31,9 @@ class Push:
 def plan_push(run: RunDir, config: RunConfig) -> list[Push]:
     """What config.push asks for; [] for "none".
 
-    Raises RuntimeError for a missing, refused or read-only token and no network, ValueError for something that must
-    not be pushed (see `refusals`) unless config.hub_force, FileExistsError for a name that is taken.
+    Raises RuntimeError for a missing, refused or read-only token and no network, ValueError for a folder that is not
+    complete, or whose merge report speaks against it (see `refusals`) unless config.hub_force, FileExistsError for a name
+    that is taken.
     """
     if config.push == "none":
         return []
@@ -46,6 +47,8 @@ def plan_push(run: RunDir, config: RunConfig) -> list[Push]:
         folder = run.adapter if what == "adapter" else run.merged
         name = f"{repo}-adapter" if what == "adapter" and len(kinds) == 2 else repo
         pushes.append(Push(what, folder, name, f"Add the {what} of run {config.run_name}"))
+    if missing := [reason for push in pushes for reason in incomplete(run, push)]:
+        raise ValueError(f"Not pushed: {' '.join(missing)}")
     reasons = [reason for push in pushes for reason in refusals(run, push)]
     if reasons and not config.hub_force:
         raise ValueError(f"Not pushed: {' '.join(reasons)} (hub_force=True pushes all the same, and the card says so.)")
@@ -54,8 +57,8 @@ def plan_push(run: RunDir, config: RunConfig) -> list[Push]:
     return pushes
 
 
-def refusals(run: RunDir, push: Push) -> list[str]:
-    """Why this folder should not be seen by others, one sentence each; [] when it may be pushed."""
+def incomplete(run: RunDir, push: Push) -> list[str]:
+    """What the folder lacks so that nobody could use it, one sentence each; [] when nothing. No setting overrides it."""
     from helpers.model.lora import check_adapter
 
     reasons = []
@@ -63,13 +66,8 @@ def refusals(run: RunDir, push: Push) -> list[str]:
         check_adapter(run.adapter)
     except (FileNotFoundError, ValueError) as error:
         reasons.append(str(error))
-    if push.what == "merged":
-        if not list(push.folder.glob("*.safetensors")):
-            reasons.append("The merged folder holds no weights: run the merge cells first.")
-        elif not run.merge_report.exists():
-            reasons.append("The merge has no report: run 05_merge_and_push.ipynb from its top.")
-        else:
-            reasons += _faults_of_report(json.loads(run.merge_report.read_text(encoding="utf-8")), push.folder)
+    if push.what == "merged" and not list(push.folder.glob("*.safetensors")):
+        reasons.append("The merged folder holds no weights: run the merge cells first.")
     if not (push.folder / "tokenizer_config.json").exists():
         reasons.append(f"The tokenizer is missing in {push.folder.name}/.")
     elif not _has_template(push.folder):
@@ -77,22 +75,44 @@ def refusals(run: RunDir, push: Push) -> list[str]:
     return reasons
 
 
-def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
-    """Create the repository, upload the folder in one commit, give its commit id.
+def refusals(run: RunDir, push: Push) -> list[str]:
+    """What the merge report says against this push, one sentence each; [] when it says nothing. hub_force overrides it."""
+    if push.what != "merged":
+        return []
+    if not run.merge_report.exists():
+        return ["The merge has no report: run 05_merge_and_push.ipynb from its top."]
+    return _faults_of_report(json.loads(run.merge_report.read_text(encoding="utf-8")), push.folder)
 
-    After a broken connection it tries again, and files that arrived are not sent twice.
+
+def files_to_push(folder: Path) -> dict[str, Path]:
+    """Name in the repository -> file: no hidden file, none in a hidden folder, and no GGUF, which 07 pushes apart."""
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    hidden = {name for name in paths if any(part.startswith(".") for part in name.split("/"))}
+    return {name: path for name, path in paths.items() if name not in hidden and path.suffix.lower() != ".gguf"}
+
+
+def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
+    """Create the repository, put the folder there in one commit, give the commit's id.
+
+    The same commit removes what is in the repository and not in this push: weights of an earlier one would be what others
+    load. (`upload_folder` with hf_xet makes several commits of a large folder.) After a broken connection it tries again,
+    and files that arrived are not sent twice.
     """
     import httpx2
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    api = HfApi()
+    api, files = HfApi(), files_to_push(push.folder)
     for attempt in range(1, attempts + 1):
         try:
             api.create_repo(push.repo, private=config.hub_private, exist_ok=True)
-            commit = api.upload_folder(
-                repo_id=push.repo, folder_path=push.folder, commit_message=push.message, ignore_patterns=[".*"]
-            )
+            there = api.repo_info(push.repo)
+            old = sorted({file.rfilename for file in there.siblings} - files.keys() - {".gitattributes"})
+            added = [CommitOperationAdd(name, path) for name, path in files.items()]
+            removed = [CommitOperationDelete(name) for name in old]
+            commit = api.create_commit(push.repo, added + removed, commit_message=push.message, parent_commit=there.sha)
+            if old:
+                print(f"Not of this push, so removed from {push.repo} (its history keeps them): {', '.join(old)}")
             return commit.oid
         except (httpx2.TransportError, HfHubHTTPError) as error:
             status = getattr(getattr(error, "response", None), "status_code", 500)
@@ -105,13 +125,16 @@ def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
 def read_back(push: Push, commit: str) -> int:
     """Compare every file of the commit with the local one by hash; the number of files that are equal.
 
-    Raises RuntimeError that names a file that is missing there or differs.
+    Raises RuntimeError that names a file that is missing there, differs, or is not of this push.
     """
     from huggingface_hub import HfApi
 
+    files = files_to_push(push.folder)
     found = HfApi().verify_repo_checksums(push.repo, revision=commit, local_dir=push.folder)
-    if absent := [name for name in found.extra_paths if not Path(name).name.startswith(".")]:
+    if absent := [name for name in found.extra_paths if name in files]:
         raise RuntimeError(f"{absent[0]} did not arrive in {push.repo}: run the push cell again.")
+    if other := [name for name in found.missing_paths if name != ".gitattributes"]:
+        raise RuntimeError(f"{other[0]} is in {push.repo} and not of this push: run the push cell again.")
     if found.mismatches:
         name = found.mismatches[0]["path"]
         raise RuntimeError(f"{name} in {push.repo} differs from the local file: run the push cell again.")
@@ -157,15 +180,13 @@ def _refuse_taken_name(push: Push, config: RunConfig) -> None:
 
     api = HfApi()
     with hub_errors(push):
-        if config.hub_force or not api.repo_exists(push.repo):
+        if not api.repo_exists(push.repo):
             return
         there = api.repo_info(push.repo)
         files = [file.rfilename for file in there.siblings if file.rfilename != ".gitattributes"]
         known = "README.md" in files and ModelCard.load(push.repo).data.get("qlora_run") == config.run_name
     if files and not known:
-        raise FileExistsError(
-            f"{push.repo} exists and is not from this run: set QLORA_HUB_REPO to another name (hub_force=True adds to it)."
-        )
+        raise FileExistsError(f"{push.repo} exists and is not from this run: set QLORA_HUB_REPO to another name.")
     if config.hub_private and not there.private:
         raise FileExistsError(
             f"{push.repo} exists and is public: set QLORA_HUB_PRIVATE=false if all may see it, or QLORA_HUB_REPO to another name."

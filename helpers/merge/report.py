@@ -7,18 +7,21 @@ import importlib.metadata
 from pathlib import Path
 
 from helpers.evaluate.held_out import Scores
-from helpers.evaluate.intervals import paired_difference
+from helpers.evaluate.intervals import BETTER, FEWEST, MARGINS, WORSE, judge, paired_difference, told_interval
+from helpers.evaluate.measured import VERDICTS
 from helpers.files import sha256
-from helpers.report import GREEN, RED
+from helpers.report import GREEN, GREY, ORANGE, RED
 
+MARGIN = MARGINS["NLL per token"]
 RULE = (
-    "The merge with the lower held-out NLL, when the 95 % interval of the difference between the two excludes 0; "
-    "otherwise the one nearer to the adapter (lower KL)."
+    f"The merge with the lower held-out NLL, when the interval of the difference between the two lies beyond {MARGIN} nats "
+    "per token; otherwise the one nearer to the adapter (lower KL)."
 )
-CLEARLY_WORSE = 0.02  # nats per token: about 2 % in perplexity
 VERDICT_RULE = (
-    f"Red when the 95 % interval of (merged - adapter) lies above {CLEARLY_WORSE} nats per token; green otherwise."
+    f"Green when the interval of (merged - adapter) ends below +{MARGIN} nats per token, so that nothing that matters was "
+    f"lost; red when it begins above; unclear otherwise, and with fewer than {FEWEST} conversations."
 )
+COLOURS = {"green": GREEN, "red": RED, "unclear": ORANGE}
 
 
 def choose_merge(scores: dict[str, Scores]) -> tuple[str, str]:
@@ -26,20 +29,29 @@ def choose_merge(scores: dict[str, Scores]) -> tuple[str, str]:
     if len(scores) == 1:
         return next(iter(scores)), "the only merge that was made"
     first, second = scores
-    gap = paired_difference(scores[first].nll, scores[second].nll, scores[first].tokens)
-    interval = f"{gap['low']:+.4f} to {gap['high']:+.4f}"
-    if gap["low"] > 0 or gap["high"] < 0:
-        best = first if gap["low"] > 0 else second
-        return best, f"its NLL is lower: {second} - {first} is {interval} nats per token, which excludes 0"
+    gap = paired_difference(scores[first].nll, scores[second].nll, scores[first].tokens, VERDICTS)
+    told = f"{second} - {first} is {_gap(gap)}"
+    if (said := judge(gap)) in (BETTER, WORSE):
+        return second if said == BETTER else first, f"its NLL is lower by more than {MARGIN}: {told}"
     best = min(scores, key=lambda method: scores[method].kl_per_token)
-    return best, f"NLLs cannot be told apart ({second} - {first} is {interval} nats per token), and its KL is lower"
+    return best, f"its KL is lower; between the NLLs: {said} ({told})"
 
 
 def verdict(row: dict) -> tuple[str, str]:
-    """("green" or "red", the reason in words) for the merged model's report row, by VERDICT_RULE."""
-    gap = row["against_adapter"]
-    told = f"merged - adapter is {gap['difference']:+.4f} nats per token, 95 % interval {gap['low']:+.4f} to {gap['high']:+.4f}"
-    return ("red", f"The merge lost quality: {told}.") if gap["low"] > CLEARLY_WORSE else ("green", f"{told}.")
+    """("green", "red" or "unclear", the reason in words) for the merged model's report row, by VERDICT_RULE."""
+    gap, told = row["against_adapter"], f"merged - adapter is {_gap(row['against_adapter'])}"
+    if gap["rows"] < FEWEST:
+        return "unclear", f"Measured on {gap['rows']} conversation(s), fewer than {FEWEST}: {told}."
+    if judge(gap) == WORSE:
+        return "red", f"The merge lost quality: {told}."
+    if gap["high"] < MARGIN:
+        return "green", f"{told}."
+    return "unclear", f"More held-out conversations could tell: {told}."
+
+
+def _gap(gap: dict) -> str:
+    told = told_interval(gap["low"], gap["high"], "+.4f")
+    return f"{gap['difference']:+.4f} nats per token, {100 * gap['level']:.4g} % interval {told}"
 
 
 def example_replies(prompts: list[list[dict]], replies: dict[str, list], chosen: str) -> list[dict]:
@@ -75,15 +87,16 @@ def make_report(config, rows: dict, chosen: str, why: str, merged: Path, counts:
 
 
 def report_chart(report: dict):
-    """A figure: NLL with interval per model; the chosen merge in green (red when the verdict is red)."""
+    """A figure: NLL with interval per model; the chosen merge in the colour of the verdict."""
     import matplotlib.pyplot as plt
 
     names = list(report["measured"])
     rows = [report["measured"][name] for name in names]
     figure, axes = plt.subplots(figsize=(8, 0.5 * len(names) + 1), layout="constrained")
     for y, (name, row) in enumerate(zip(names, rows, strict=True)):
-        colour = (GREEN if report["verdict"] == "green" else RED) if name == report["chosen"] else "#57606a"
-        axes.plot([row["nll_low"], row["nll_high"]], [y, y], color=colour, linewidth=3, alpha=0.4)
+        colour = COLOURS[report["verdict"]] if name == report["chosen"] else GREY
+        if row["nll_low"] is not None:  # None: a single row has no interval
+            axes.plot([row["nll_low"], row["nll_high"]], [y, y], color=colour, linewidth=3, alpha=0.4)
         axes.plot(row["nll"], y, "o", color=colour)
         axes.annotate(f"{row['nll']:.3f}", (row["nll"], y), (0, 7), textcoords="offset points", ha="center", fontsize=9)
     axes.set_yticks(range(len(names)), names)

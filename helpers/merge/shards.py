@@ -15,21 +15,20 @@ from huggingface_hub import split_state_dict_into_shards_factory
 
 from helpers.config import RunConfig
 from helpers.merge.delta import AdapterDelta, not_understood
-from helpers.merge.folder import METHODS, finish_folder
+from helpers.merge.folder import METHODS, check_disk, finish_folder, full_disk_told, merging_device, refuse_not_finite
 from helpers.merge.in_memory import merge_in_memory
 from helpers.merge.skeleton import Skeleton, read_skeleton
 from helpers.model.lora import check_adapter
 from helpers.model.quantization import through_4bit
 from helpers.model.source import folder_digest
 from helpers.model.weights import WeightFiles
-from helpers.report import human_bytes
 
 
 def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Path:
     """Write the merged 16-bit model to the folder `out`, with tokenizer, chat template and generation settings.
 
-    Raises ValueError for a method that does not apply or an adapter that does not fit the base, OSError when the disk
-    is too small. An adapter of a kind not known here is merged by peft, with the whole model in memory.
+    Raises ValueError for a method that does not apply, an adapter that does not fit the base, or a weight that is not
+    finite, OSError when the disk is too small. An adapter of a kind not known here is merged by peft, with the whole model in memory.
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not known: use one of {', '.join(METHODS)}.")
@@ -49,10 +48,11 @@ def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Pa
     _start_or_resume(part, _fingerprint(config, adapter, method, skeleton))
     sizes = skeleton.sizes(sources)
     plan = plan_shards(sizes, int(config.merge_shard_gb * 1e9))
-    _check_disk(part, sum(sizes[key] for key, file in plan.tensor_to_filename.items() if not (part / file).exists()))
-    _write_shards(part, plan, sources, skeleton, delta, config if method == "dequantised-base" else None)
-    skeleton.save_config(part, untied=len(sources) > len(set(sources.values())))
-    finish_folder(config, adapter, part, out)
+    check_disk(part, sum(sizes[key] for key, file in plan.tensor_to_filename.items() if not (part / file).exists()))
+    with full_disk_told(part):
+        _write_shards(part, plan, sources, skeleton, delta, config if method == "dequantised-base" else None)
+        skeleton.save_config(part, untied=len(sources) > len(set(sources.values())))
+        finish_folder(config, adapter, part, out)
     return out
 
 
@@ -67,21 +67,20 @@ def plan_shards(sizes: dict[str, int], limit: int):
 
 
 def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, requantise: RunConfig | None) -> None:
-    import torch
     from safetensors.torch import save_file
     from tqdm import tqdm
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"  # cuda: not run on a GPU yet
-    base = WeightFiles(skeleton.files)
+    base, device = WeightFiles(skeleton.files), merging_device()
     with tqdm(total=len(plan.tensor_to_filename), desc="merge", unit="weight", delay=2, mininterval=1) as bar:
         for file_name, shard in plan.filename_to_tensors.items():
             if not (part / file_name).exists():  # else: done before the merge was cut off
                 tensors = {}
                 for key in shard:
-                    weight = base.read(sources[key]).to(device, skeleton.dtype)
+                    weight = base.read(sources[key]).to(device)
                     if requantise and sources[key].removesuffix(".weight") in skeleton.quantised:
-                        weight = through_4bit(weight, requantise)
+                        weight = through_4bit(weight.to(skeleton.dtype), requantise)
                     tensors[key] = delta.apply(key, weight).to("cpu", skeleton.dtype).contiguous()
+                    refuse_not_finite(key, tensors[key], f"the {_culprit(key, weight, delta)}")
                     bar.update()
                 save_file(tensors, part / f"{file_name}.part", metadata={"format": "pt"})
                 os.replace(part / f"{file_name}.part", part / file_name)
@@ -90,6 +89,15 @@ def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, requanti
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
         (part / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+
+
+def _culprit(key: str, weight, delta: AdapterDelta) -> str:
+    """Whose fault a merged weight is that is not finite, with the way out."""
+    if not weight.isfinite().all():
+        return "base model's own file holds such a number, download it again or use another base"
+    if not delta.finite(key):
+        return "adapter holds such a number, train again with a lower learning_rate"
+    return "sum does not fit into the 16-bit format, set compute_dtype to bfloat16"
 
 
 def _fingerprint(config: RunConfig, adapter: Path, method: str, skeleton: Skeleton) -> str:
@@ -115,12 +123,3 @@ def _start_or_resume(part: Path, fingerprint: str) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     file.write_text(fingerprint)
-
-
-def _check_disk(part: Path, missing: int) -> None:
-    free = shutil.disk_usage(part).free
-    if missing * 1.02 > free:
-        raise OSError(
-            f"The merge writes {human_bytes(missing)} and {part.parent} has {human_bytes(free)} free: free some space, "
-            "or move the runs with QLORA_RUNS_DIR."
-        )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.config import RunConfig
-from helpers.model.quantization import quantization_config, weight_dtype
+from helpers.model.quantization import quantization_config, refuse_quantised, weight_dtype
 from helpers.model.source import hub_revision, resolve_model
 from helpers.model.weights import WeightFiles, weight_files
 
@@ -82,6 +82,7 @@ def read_skeleton(config: RunConfig) -> Skeleton:
 
     source, revision = resolve_model(config.model_id), hub_revision(config.model_revision)
     settings = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=config.trust_remote_code)
+    refuse_quantised(settings.to_dict(), config.model_id)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(settings, trust_remote_code=config.trust_remote_code)
     names = list(model.state_dict())

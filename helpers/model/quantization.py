@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import re
 
 from helpers.config import RunConfig
 from helpers.model.source import hub_revision, resolve_model
@@ -16,12 +16,13 @@ def compute_dtype(config: RunConfig):
     instructions gets float32: its products in bfloat16 take about nine times as long (`tests/bench_products.py`).
     """
     import torch
+    from bitsandbytes.functional import has_avx512bf16
 
     if config.compute_dtype != "auto":
         return getattr(torch, config.compute_dtype)
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16  # not run on a GPU yet
-    return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+    return torch.bfloat16 if has_avx512bf16() else torch.float32
 
 
 def weight_dtype(config: RunConfig):
@@ -29,15 +30,6 @@ def weight_dtype(config: RunConfig):
     import torch
 
     return torch.float16 if compute_dtype(config) == torch.float16 else torch.bfloat16
-
-
-def cpu_has_bfloat16() -> bool:
-    """True when this processor multiplies bfloat16 itself (AVX512-BF16, AMX, or Arm's bf16), as Linux says."""
-    try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except FileNotFoundError:  # no Linux
-        return False
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(told.split())
 
 
 def quantization_config(config: RunConfig):
@@ -119,25 +111,67 @@ def release_files(model):
     return model
 
 
-def load_base_model(config: RunConfig, four_bit: bool | None = None, source: str | None = None):
+def load_base_model(
+    config: RunConfig, four_bit: bool | None = None, source: str | None = None, device: str | None = None
+):
     """The base model of the run (or another folder `source`) as a real `AutoModelForCausalLM`.
 
-    `four_bit` None follows the config; False loads 16-bit weights, as merged models are.
+    `four_bit` None follows the config; False loads 16-bit weights, as merged models are. `device` None: see `device_map`.
+    Raises ValueError for a model that is already quantised, or whose files lack a weight: it would be random numbers.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     four_bit = config.load_in_4bit if four_bit is None else four_bit
-    model = AutoModelForCausalLM.from_pretrained(
-        source or resolve_model(config.model_id),
-        revision="main" if source else hub_revision(config.model_revision),
-        quantization_config=quantization_config(config) if four_bit else None,
+    name, revision = source or resolve_model(config.model_id), "main" if source else hub_revision(config.model_revision)
+    common = {"revision": revision, "trust_remote_code": config.trust_remote_code}
+    refuse_quantised(AutoConfig.from_pretrained(name, **common).to_dict(), source or config.model_id)
+    # `quantization_config=None` is not the same as none: it would erase the model's own
+    packed = {"quantization_config": quantization_config(config)} if four_bit else {}
+    model, found = AutoModelForCausalLM.from_pretrained(
+        name,
+        **common,
+        **packed,
         dtype=compute_dtype(config),
-        device_map=device_map(config),
+        device_map={"": device} if device else device_map(config),
         attn_implementation=attention(config),
-        trust_remote_code=config.trust_remote_code,
         use_safetensors=True,
+        output_loading_info=True,
     )
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(
+            f"The weight files of {source or config.model_id} lack {missing[0]} ({len(missing)} weights in all), so it would "
+            "be filled with random numbers: download the model again, or use its 16-bit original."
+        )
     return keep_gradients(release_files(model))
+
+
+def own_quantisation(numbers: dict) -> str:
+    """How a model's files are quantised already, by its config.json (`numbers`), as bitsandbytes or gptq; "" for 16 or 32 bits."""
+    for part in (numbers, numbers.get("text_config") or {}):
+        for key in ("quantization_config", "compression_config"):
+            if settings := part.get(key):
+                return str(settings.get("quant_method") or "bitsandbytes")  # as transformers reads it
+    return ""
+
+
+def refuse_quantised(numbers: dict, name: str) -> None:
+    """Raises ValueError for a base model whose weights are packed in fewer than 16 bits, with a way out."""
+    kind = own_quantisation(numbers)
+    if not kind:
+        return
+    plain = re.sub(
+        r"[-_.](unsloth[-_]|quantized[.])?(bnb[-_]4bit|4bit|8bit|gptq|awq|fp8|int[48]|w\d+a\d+|mxfp4)\b.*",
+        "",
+        name,
+        flags=re.I,
+    )
+    original = (
+        f"its 16-bit original, perhaps {plain!r}" if plain != name else "its 16-bit original (often named ...-BF16)"
+    )
+    raise ValueError(
+        f"model_id={name!r} is already quantised ({kind}), so it has no 16-bit weights to train on and to merge into: use "
+        f"{original}. QLoRA makes its own 4 bits of it."
+    )
 
 
 def through_4bit(weight, config: RunConfig):

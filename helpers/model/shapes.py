@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from helpers.config import RunConfig
+from helpers.model.quantization import refuse_quantised
 from helpers.model.source import DEMO_MODEL, hub_revision, resolve_model
 
 
@@ -40,14 +41,18 @@ SHAPES = {
 def model_config(config: RunConfig) -> dict:
     """The config.json of config.model_id as a dict: bundled list first, then its folder, then the hub (a few kB).
 
-    Raises ValueError for a hub model that does not exist or is gated, or a broken file; ConnectionError without a network.
+    Raises ValueError for a hub model that does not exist or is gated, a broken file, or a model that is already quantised;
+    ConnectionError without a network.
     """
     if config.model_id in SHAPES:
         return SHAPES[config.model_id]
     source = resolve_model(config.model_id)
-    if Path(source).is_dir():
-        return _read(Path(source) / "config.json")
-    return _from_hub(source, hub_revision(config.model_revision))
+    folder = Path(source)
+    numbers = (
+        _read(folder / "config.json") if folder.is_dir() else _from_hub(source, hub_revision(config.model_revision))
+    )
+    refuse_quantised(numbers, config.model_id)
+    return numbers
 
 
 def _read(path: Path) -> dict:

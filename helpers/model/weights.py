@@ -9,24 +9,31 @@ from pathlib import Path
 def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
     """Weight name -> file, for a model's folder or hub id (downloaded when it is not in the cache yet).
 
-    Raises FileNotFoundError for a model without safetensors files.
+    Of several sets of files the one that transformers loads: the one that config.json names, the single file, the index.
+    Raises FileNotFoundError for a model without safetensors files, or with one that its index names and that is not there.
     """
+    from safetensors import safe_open
+
     folder = Path(source)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
         folder = Path(snapshot_download(source, revision=revision, allow_patterns=["*.json", "model*.safetensors"]))
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        places = json.loads(index.read_text())["weight_map"]
-        return {name: folder / file for name, file in places.items()}
-    single = folder / "model.safetensors"
-    if not single.exists():
-        raise FileNotFoundError(f"{source} has no model.safetensors: only safetensors weights are read here.")
-    from safetensors import safe_open
-
-    with safe_open(str(single), framework="pt") as file:
-        return dict.fromkeys(file.keys(), single)
+    settings = folder / "config.json"
+    named = json.loads(settings.read_text(encoding="utf-8")).get("transformers_weights") if settings.exists() else None
+    choice = [named] if named else ["model.safetensors", "model.safetensors.index.json"]
+    found = next((folder / name for name in choice if (folder / name).exists()), None)
+    if found is None:
+        raise FileNotFoundError(f"{source} has no {choice[0]}: only safetensors weights are read here.")
+    if found.suffix == ".safetensors":
+        with safe_open(str(found), framework="pt") as file:
+            return dict.fromkeys(file.keys(), found)
+    places = {name: folder / file for name, file in json.loads(found.read_text(encoding="utf-8"))["weight_map"].items()}
+    if absent := sorted({path for path in places.values() if not path.exists()}):
+        raise FileNotFoundError(
+            f"{absent[0].name} is missing in {source}, {found.name} names it: download the model again."
+        )
+    return places
 
 
 class WeightFiles:

@@ -111,6 +111,15 @@ def test_the_split_is_seeded_and_does_not_depend_on_the_order(tmp_path):
     other = prepared(settings(tmp_path / "a.jsonl", seed=7), tmp_path)
     held = [{row["messages"][0]["content"] for row in result[2]} for result in (forward, backward, other)]
     assert len(held[0]) == 20 and held[0] == held[1] and held[0] != held[2]
+    assert forward[2] == [{**row, "source": "a"} for row in backward[2]]  # its order does not depend on theirs either
+
+
+def test_the_first_held_out_rows_are_a_sample_of_all_sources(tmp_path):
+    """What 05 and 06 look at first: of sorted data, a head in file order would be one source only."""
+    rows = [{**row, "source": f"part {i // 100}"} for i, row in enumerate(questions(400))]
+    config = settings(write_jsonl(tmp_path / "sorted.jsonl", rows), eval_fraction=0.2)
+    held = prepared(config, tmp_path)[2]
+    assert {row["source"] for row in held[:20]} == {f"part {i}" for i in range(4)}
 
 
 @pytest.mark.parametrize(

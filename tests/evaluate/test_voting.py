@@ -1,5 +1,7 @@
 import pytest
 
+from helpers.evaluate.comparison import write_comparisons
+from helpers.evaluate.replies import without_keyword
 from helpers.evaluate.voting import (
     blind_pairs,
     save_vote,
@@ -12,13 +14,23 @@ from helpers.evaluate.voting import (
 from helpers.files import read_jsonl
 from helpers.runs import RunDir
 
-ROWS = [{"prompt": f"q{i} <b>", "base": f"base says {i}", "adapter": f"<i>adapter says {i}"} for i in range(12)]
-ROWS.append({"prompt": "same", "base": "x", "adapter": "x"})
+
+def row(question, base, adapter, *before):
+    turns = [
+        {"role": "user" if i % 2 == 0 else "assistant", "content": text} for i, text in enumerate([*before, question])
+    ]
+    return {"prompt": question, "messages": turns, "base": base, "adapter": adapter}
+
+
+ROWS = [row(f"q{i} <b>", f"base says {i}", f"<i>adapter says {i}") for i in range(12)]
+ROWS.append(row("same", "x", "x"))
 
 
 @pytest.fixture
 def run(tmp_path):
-    return RunDir(tmp_path)
+    run = RunDir(tmp_path)
+    write_comparisons(run, ROWS)
+    return run
 
 
 def test_pairs_are_drawn_by_lot_and_again_the_same():
@@ -41,7 +53,41 @@ def test_votes_are_kept_and_the_last_one_counts(run):
 
 
 def test_no_votes_mean_nothing_is_known(run):
-    assert vote_summary(run) == {"base": 0, "adapter": 0, "same": 0, "low": 0.0, "high": 1.0}
+    assert vote_summary(run) == {"base": 0, "adapter": 0, "same": 0, "outdated": 0, "low": 0.0, "high": 1.0}
+
+
+def test_the_same_last_question_in_two_conversations_is_two_votes(run):
+    """A key of the last message alone counted 8 votes as 5."""
+    rows = [row("그래요?", f"base {i}", f"adapter {i}", f"질문 {i}", "답") for i in range(5)] + ROWS[:1]
+    write_comparisons(run, rows)
+    pairs = blind_pairs(rows)
+    for pair in pairs:
+        save_vote(run, pair, "AB"[pair["models"].index("base")])
+    assert vote_summary(run)["base"] == len(pairs) == 6
+    shown = repr(voting_page(run, pairs))
+    assert "질문 3" in shown and "assistant: 답" in shown  # the turns before are part of what is judged
+
+
+def test_votes_on_other_replies_are_not_counted(run):
+    for pair in blind_pairs(ROWS):
+        save_vote(run, pair, "A")
+    changed = [{**old, "adapter": old["adapter"] + "!"} if i < 3 else old for i, old in enumerate(ROWS)]
+    write_comparisons(run, changed)
+    found = vote_summary(run)
+    assert found["outdated"] == 3 and found["base"] + found["adapter"] == 9
+    assert "3 vote(s) on other replies are not counted" in vote_table(run).caption
+    with run.votes.open("a", encoding="utf-8") as file:  # as votes were kept before
+        file.write('{"prompt": "q5 <b>", "models": ["adapter", "base"], "winner": "base"}\n')
+    assert vote_summary(run) == {**found, "outdated": 4}
+
+
+def test_the_line_that_gives_a_model_away_is_hidden():
+    rows = [row("q", "빵이에요.", "네, 빵이에요.\n핵심어: 빵"), row("p", "물이에요.", "물이에요.\n핵심어: 물")]
+    pairs = blind_pairs(rows, hide=without_keyword)
+    assert [{pair["A"], pair["B"]} for pair in pairs] == [
+        {"빵이에요.", "네, 빵이에요."}
+    ]  # the other two are equal then
+    assert without_keyword("첫째\n핵심어: 빵 ") == "첫째" and without_keyword("핵심어: 빵\n끝") == "핵심어: 빵\n끝"
 
 
 def test_wilson():

@@ -153,18 +153,44 @@ def test_somebody_elses_name(hub, run):
 
 def test_a_name_that_is_taken(hub, run):
     hub.add_repo("alice/tiny", {"README.md": b"---\nlicense: mit\n---\n# another model"})
-    told = last_line(python(PUSH, hub, "write", run, push="adapter"))
-    assert "alice/tiny exists and is not from this run: set QLORA_HUB_REPO" in told
-    assert list(hub.repos["alice/tiny"].files) == ["README.md"]
-    assert python(PUSH, hub, "write", run, push="adapter", hub_force=True).returncode == 0
+    for force in (False, True):  # force is for what the report says, never for what belongs to others
+        told = last_line(python(PUSH, hub, "write", run, push="adapter", hub_force=force))
+        assert "alice/tiny exists and is not from this run: set QLORA_HUB_REPO" in told
+        assert list(hub.repos["alice/tiny"].files) == ["README.md"]
 
 
 def test_a_public_repository_gets_nothing_that_should_be_private(hub, run):
     assert python(PUSH, hub, "write", run, push="merged", hub_private=False).returncode == 0
     before = dict(hub.repos["alice/tiny"].files)
-    told = last_line(python(PUSH, hub, "write", run, push="merged"))
-    assert "alice/tiny exists and is public: set QLORA_HUB_PRIVATE=false" in told
-    assert hub.repos["alice/tiny"].files == before
+    for force in (False, True):
+        told = last_line(python(PUSH, hub, "write", run, push="merged", hub_force=force))
+        assert "alice/tiny exists and is public: set QLORA_HUB_PRIVATE=false" in told
+        assert hub.repos["alice/tiny"].files == before
+
+
+def test_an_earlier_push_leaves_nothing_behind(hub, run):
+    """One file, then shards: the old file is what transformers would load. Hidden files and GGUF stay here."""
+    assert python(PUSH, hub, "write", run, push="merged").returncode == 0
+    repo, merged = hub.repos["alice/tiny"], run / "merged"
+    repo.files |= {".gitattributes": b"*.bin filter=lfs", "old/pytorch_model.bin": b"old", "model.gguf": b"old"}
+    (merged / "model.safetensors").rename(merged / "model-00001-of-00001.safetensors")
+    report = json.loads((run / "merge_report.json").read_text())
+    report["files"] = {"model-00001-of-00001.safetensors": report["files"]["model.safetensors"]}
+    (run / "merge_report.json").write_text(json.dumps(report))
+    for name in (".secret", "Model-Q8.GGUF", ".cache/notes.txt", "deep/.ssh/key"):
+        (merged / name).parent.mkdir(parents=True, exist_ok=True)
+        (merged / name).write_bytes(b"stays here")
+    done = python(PUSH, hub, "write", run, push="merged")
+    assert done.returncode == 0, done.stderr
+    wanted = {
+        "model-00001-of-00001.safetensors",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+        "config.json",
+        "README.md",
+    }
+    assert set(repo.files) == wanted | {".gitattributes"} and len(repo.commits) == 3
+    assert "removed from alice/tiny" in done.stdout and "old/pytorch_model.bin" in done.stdout
 
 
 def test_no_network(hub, run):
@@ -196,24 +222,31 @@ def other_weights(run):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "sentence"),
+    ("spoil", "sentence", "can_be_forced"),
     [
-        (empty_adapter, "holds 0 tensors"),
-        (red_report, "The merge report is red."),
-        (lambda run: (run / "merged" / "tokenizer_config.json").unlink(), "The tokenizer is missing in merged/."),
-        (lambda run: (run / "merged" / "chat_template.jinja").unlink(), "has no chat template"),
-        (other_weights, "The merge report is of other weights than merged/ holds"),
-        (lambda run: (run / "merged" / "model.safetensors").unlink(), "The merged folder holds no weights"),
-        (lambda run: (run / "merge_report.json").unlink(), "The merge has no report"),
+        (empty_adapter, "holds 0 tensors", False),
+        (red_report, "The merge report is red.", True),
+        (
+            lambda run: (run / "merged" / "tokenizer_config.json").unlink(),
+            "The tokenizer is missing in merged/.",
+            False,
+        ),
+        (lambda run: (run / "merged" / "chat_template.jinja").unlink(), "has no chat template", False),
+        (other_weights, "The merge report is of other weights than merged/ holds", True),
+        (lambda run: (run / "merged" / "model.safetensors").unlink(), "The merged folder holds no weights", False),
+        (lambda run: (run / "merge_report.json").unlink(), "The merge has no report", True),
     ],
 )
-def test_what_is_refused_and_what_force_says(hub, run, spoil, sentence):
+def test_what_is_refused_and_what_force_says(hub, run, spoil, sentence, can_be_forced):
     spoil(run)
     told = last_line(python(PUSH, hub, "write", run, push="merged"))
-    assert sentence in told and hub.repos == {}
+    assert sentence in told and hub.repos == {} and ("hub_force" in told) is can_be_forced
     done = python(PUSH, hub, "write", run, push="merged", hub_force=True)
-    assert done.returncode == 0, done.stderr
-    assert "Pushed in spite of a refusal" in hub.repos["alice/tiny"].files["README.md"].decode()
+    assert (done.returncode == 0) is can_be_forced, done.stderr
+    if can_be_forced:
+        assert "Pushed in spite of a refusal" in hub.repos["alice/tiny"].files["README.md"].decode()
+    else:
+        assert hub.repos == {}
 
 
 def test_login_with_a_code_in_the_browser(hub, run):
@@ -254,9 +287,8 @@ def test_the_card_is_escaped_and_complete(run):
         {"step": 40, "eval_loss": 1.0, "elapsed_s": 130.0},
     ]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = RunConfig.load(
-        "tiny", model_id="meta-llama/Llama-2-7b-hf", dataset_id="heegyu/open-korean-instructions", price_per_hour=3.0
-    )
+    settings = {"model_id": "meta-llama/Llama-2-7b-hf", "dataset_id": "heegyu/open-korean-instructions"}
+    config = RunConfig.load("tiny", **settings, price_per_hour=3.0, hub_examples=True)
     card = write_card(RunDir(run), config, Push("adapter", run / "adapter", "alice/tiny", "message"))
     assert "<script>" not in card.text and "](http" not in card.text and r"\# a" in card.text
     assert card.data.base_model == "meta-llama/Llama-2-7b-hf" and card.data.datasets == [config.dataset_id]
@@ -272,7 +304,7 @@ def test_the_card_is_escaped_and_complete(run):
     ):
         assert part in card.text, part
     for part in (
-        "100% of 4",
+        "4 of 4",
         "seed 42",
         "torch 9",
         "40 answer tokens",
@@ -284,17 +316,52 @@ def test_the_card_is_escaped_and_complete(run):
     assert ModelCard.load(run / "adapter" / "README.md").data.get("qlora_run") == config.run_name
 
 
+@pytest.mark.parametrize(
+    ("licence_id", "name", "repo", "told"),
+    [
+        ("llama3.1", "", "alice/my-model", "alice/my-model does not, so set QLORA_HUB_REPO"),
+        ("other", "llama-4-community", "alice/tiny", "alice/tiny does not"),
+        ("llama3.2", "", "alice/Llama-ko", "Built with Llama"),
+        ("llama2", "", "alice/my-model", None),
+        ("apache-2.0", "", "alice/llama", None),
+    ],
+)
+def test_the_naming_rule_of_llama(licence_id, name, repo, told):
+    from helpers.merge.licences import Licence, naming_rule
+
+    rule = naming_rule(Licence(licence_id, "", name), repo)
+    assert rule == "" if told is None else told in rule
+    assert ("QLORA_HUB_REPO" in rule) is (bool(told) and "does not" in told)
+
+
+def test_the_card_inherits_the_licence_and_keeps_private_text(hub, run):
+    """An unnamed licence keeps its name and address; without hub_examples no held-out text is on the card."""
+    head = b"---\nlicense: other\nlicense_name: llama-4-x\nlicense_link: https://llama.com/x\n---\n"
+    hub.add_repo("meta/base", {"README.md": head})
+    done = python(PUSH, hub, "write", run, push="merged", model_id="meta/base", run_name="tiny")
+    assert done.returncode == 0, done.stderr
+    card = hub.repos["alice/tiny"].files["README.md"].decode()
+    for part in ("license: other", "license_name: llama-4-x", "license_link: https://llama.com/x", "Built with Llama."):
+        assert part in card, part
+    assert "Asked:" not in card and "stop_rate" not in card and "alice/tiny does not" in done.stdout
+
+
 def test_licences_come_from_the_hub(hub, run):
     """A model's own page says its licence; what cannot be seen is said to be unknown."""
     hub.add_repo("meta/base", {"README.md": b"---\nlicense: gemma\n---\n"})
+    terms = b"---\nlicense: other\nlicense_name: exaone\nlicense_link: LICENSE\n---\n"
+    hub.add_repo("lg/exaone", {"README.md": terms})
     hub.add_repo("bob/secret", {"README.md": b"---\nlicense: mit\n---\n"}, private=True)
     code = """
 from helpers.merge.licences import licence
-for name, kind in (("meta/base", "model"), ("meta/base", "dataset"), ("bob/secret", "model"), ("/home/kim/rows.csv", "dataset")):
-    print(*licence(name, kind), sep=" | ")
+names = ("meta/base", "model"), ("meta/base", "dataset"), ("bob/secret", "model"), ("/home/kim/rows.csv", "dataset"), ("lg/exaone", "model")
+for name, kind in names:
+    found = licence(name, kind)
+    print(found.id, found.words, found.name, found.link, sep=" | ")
 """
     told = python(code, hub, "write", run).stdout.splitlines()
-    assert told[0] == told[1] == "gemma | gemma (meta/base)"
+    assert told[0] == told[1] == "gemma | gemma (meta/base) |  | "
+    assert told[4].endswith("| exaone | https://huggingface.co/lg/exaone/blob/main/LICENSE")
     assert told[2].startswith("other | bob/secret: not known here") and told[3].startswith(
         "other | rows.csv: not known"
     )
@@ -310,7 +377,12 @@ def test_notebook_05_pushes_what_it_made(hub, trained_run, tmp_path, monkeypatch
     from helpers.series import NOTEBOOKS, run_notebooks
 
     shutil.copytree(trained_run.path, tmp_path / "runs" / "tiny", ignore=shutil.ignore_patterns("merge*", "notebooks"))
-    for name, value in {**hub.environment("write"), "QLORA_PUSH": "both", "HF_HOME": str(tmp_path / "hf")}.items():
+    for name, value in {
+        **hub.environment("write"),
+        "QLORA_PUSH": "both",
+        "QLORA_HUB_EXAMPLES": "true",
+        "HF_HOME": str(tmp_path / "hf"),
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
     run = run_notebooks([NOTEBOOKS / "05_merge_and_push.ipynb"], "tiny")

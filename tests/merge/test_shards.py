@@ -1,6 +1,7 @@
 """The merge against peft's own, on three architectures; resumed, refused, and never half written."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -284,6 +285,138 @@ def test_methods_that_do_not_apply(bases, adapter, tmp_path):
         merge_shards(settings(bases["llama"]), adapter, tmp_path / "merged", "magic")
     with pytest.raises(ValueError, match="needs a 4-bit base"):
         merge_shards(settings(bases["llama"], load_in_4bit=False), adapter, tmp_path / "merged", "dequantised-base")
+
+
+def spoil(file, name, value):
+    """One number of one weight becomes `value`."""
+    import safetensors.torch
+
+    tensors = load_file(file)
+    tensors[name].view(-1)[5] = value
+    safetensors.torch.save_file(tensors, file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("lora", [{}, {"use_dora": True, "target_modules": ["q_proj"]}], ids=["by weight", "in memory"])
+@pytest.mark.parametrize(
+    ("dtype", "value", "sentence"),
+    [
+        ("bfloat16", float("nan"), "base model's own file holds such a number"),
+        ("bfloat16", float("inf"), "base model's own file holds such a number"),
+        ("float16", 7e4, "does not fit into the 16-bit format, set compute_dtype to bfloat16"),
+        ("bfloat16", 7e4, None),
+    ],
+)
+def test_a_weight_that_is_not_finite_stops_the_merge(bases, tmp_path, lora, dtype, value, sentence):
+    """In float16 the first made inf, and the report called the merge green."""
+    shutil.copytree(bases["gemma"], tmp_path / "base")
+    config = settings(tmp_path / "base", compute_dtype=dtype)
+    make_adapter(config, tmp_path / "adapter", **lora)
+    name = "model.layers.1.mlp.up_proj.weight"
+    spoil(next(f for f in (tmp_path / "base").glob("*.safetensors") if name in load_file(f)), name, value)
+    if sentence is None:
+        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+        assert (tmp_path / "merged").exists()
+        return
+    told = f"merged weight {name} is not finite" + (f".*{sentence}" if not lora else "")
+    with pytest.raises(ValueError, match=told):
+        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+    assert not (tmp_path / "merged").exists()
+
+
+def test_an_adapter_that_diverged_is_named(bases, adapter, tmp_path):
+    name = "base_model.model.model.layers.0.self_attn.k_proj.lora_B.weight"
+    spoil(adapter / "adapter_model.safetensors", name, float("nan"))
+    with pytest.raises(
+        ValueError, match="layers.0.self_attn.k_proj.weight is not finite: the adapter .* learning_rate"
+    ):
+        merge_shards(settings(bases["llama"]), adapter, tmp_path / "merged", "16bit-base")
+    assert not (tmp_path / "merged").exists()
+
+
+def test_of_two_sets_of_files_the_one_that_was_trained_on(bases, adapter, tmp_path):
+    """transformers loads model.safetensors, whatever an index beside it says; trained on one, merged into the other."""
+    import safetensors.torch
+
+    shutil.copytree(bases["llama"], tmp_path / "base")
+    shards_of_it = weights(bases["llama"])
+    assert (tmp_path / "base" / "model.safetensors.index.json").exists()
+    other = {name: tensor * 2 for name, tensor in shards_of_it.items()}
+    safetensors.torch.save_file(other, tmp_path / "base" / "model.safetensors", metadata={"format": "pt"})
+    config = settings(tmp_path / "base", compute_dtype="float32")
+    merge_shards(config, adapter, tmp_path / "merged", "16bit-base")
+    live = load_adapter(load_base_model(config, four_bit=False), adapter)
+    merged = load_base_model(config, four_bit=False, source=str(tmp_path / "merged"))
+    assert (logits(merged) - logits(live)).abs().max() < 1e-3 * logits(live).std()
+
+
+def test_an_index_that_names_a_missing_file(bases, adapter, tmp_path):
+    shutil.copytree(bases["llama"], tmp_path / "base")
+    lost = sorted((tmp_path / "base").glob("model-*.safetensors"))[1]
+    lost.unlink()
+    with pytest.raises(FileNotFoundError, match=f"{lost.name} is missing in .*: download the model again"):
+        merge_shards(settings(tmp_path / "base"), adapter, tmp_path / "merged", "16bit-base")
+
+
+def test_what_other_programs_need_goes_along(bases, adapter, tmp_path):
+    """Without tokenizer.model llama.cpp gave other token ids for 3 of 4 English texts."""
+    shutil.copytree(bases["llama"], tmp_path / "base")
+    needed = {
+        "tokenizer.model": b"sp",
+        "merges.txt": b"a b",
+        "preprocessor_config.json": b"{}",
+        "added_tokens.json": b"{}",
+    }
+    for name, content in needed.items():
+        (tmp_path / "base" / name).write_bytes(content)
+    (tmp_path / "base" / "consolidated.pth").write_bytes(b"weights of another kind")
+    merge_shards(settings(tmp_path / "base"), adapter, tmp_path / "merged", "16bit-base")
+    assert {name: (tmp_path / "merged" / name).read_bytes() for name in needed} == needed
+    assert not (tmp_path / "merged" / "consolidated.pth").exists()
+    ours, trained = (folder / "tokenizer_config.json" for folder in (tmp_path / "merged", adapter))
+    assert ours.read_text() == trained.read_text()  # the adapter's own files win
+
+
+def test_a_base_on_the_hub_gives_its_tokenizer_files(tmp_path):
+    from tests.hub_double import HubDouble
+
+    code = """
+from helpers.config import RunConfig
+from helpers.merge.folder import BESIDE_WEIGHTS, base_files
+print(sorted(path.name for path in base_files(RunConfig.load("tiny", model_id="meta/base"), BESIDE_WEIGHTS).iterdir()))
+"""
+    with HubDouble() as hub:
+        hub.add_repo("meta/base", {"tokenizer.model": b"sp", "model.safetensors": b"large", "config.json": b"{}"})
+        environment = {**os.environ, **hub.environment(), "HF_HOME": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "['tokenizer.model']", done.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a real disk of 1 MB that df cannot be trusted about, as on a network volume with a quota."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True).returncode:
+        pytest.skip("a disk of its own needs the right to mount")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("lora", [{}, {"use_dora": True}], ids=["by weight", "in memory"])
+def test_a_full_disk_is_one_sentence(bases, tmp_path, small_disk, monkeypatch, lora):
+    config = settings(bases["llama"])
+    make_adapter(config, tmp_path / "adapter", **lora)
+    (small_disk / "ballast").write_bytes(bytes(700_000))
+    with pytest.raises(OSError, match="The merge writes .* free some space"):
+        merge_shards(config, tmp_path / "adapter", small_disk / "merged", "16bit-base")
+    for module in ("shards", "in_memory"):
+        monkeypatch.setattr(f"helpers.merge.{module}.check_disk", lambda part, missing: None)
+    with pytest.raises(OSError, match="is full .no space left.: free some space and run the cell again, or move"):
+        merge_shards(config, tmp_path / "adapter", small_disk / "merged", "16bit-base")
+    assert not (small_disk / "merged").exists()
+    (small_disk / "ballast").unlink()
+    merge_shards(config, tmp_path / "adapter", small_disk / "merged", "16bit-base")
+    assert weights(small_disk / "merged") and not list(small_disk.glob(".merged*"))
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=40), st.integers(1, 2000))

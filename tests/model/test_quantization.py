@@ -1,16 +1,21 @@
+import json
+import shutil
+
 import pytest
 import torch
 
 from helpers.config import RunConfig
-from helpers.model import quantization
+from helpers.machine.checks import check_disk
 from helpers.model.quantization import (
     attention,
     compute_dtype,
     keep_gradients,
     load_base_model,
     quantization_config,
+    refuse_quantised,
     weight_dtype,
 )
+from helpers.model.shapes import model_config
 
 
 def test_config_object_says_what_the_settings_say():
@@ -20,12 +25,11 @@ def test_config_object_says_what_the_settings_say():
     assert quantization_config(RunConfig.load("tiny", load_in_4bit=False)) is None
 
 
-def test_auto_means_bfloat16_on_a_cpu_that_has_it_and_float32_on_others(monkeypatch):
-    for flags, dtype in (("fma avx512_bf16", torch.bfloat16), ("fma avx2 avx512f", torch.float32)):
-        with monkeypatch.context() as patch:
-            patch.setattr(quantization.Path, "read_text", lambda path, encoding, flags=flags: f"flags\t\t: {flags}\n")
-            assert compute_dtype(RunConfig.load("tiny")) is dtype
-            assert weight_dtype(RunConfig.load("tiny")) is torch.bfloat16  # a merge is written in 16 bits either way
+@pytest.mark.parametrize(("has_it", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_means_bfloat16_on_a_cpu_that_has_it_and_float32_on_others(monkeypatch, has_it, dtype):
+    monkeypatch.setattr("bitsandbytes.functional.has_avx512bf16", lambda: has_it)
+    assert compute_dtype(RunConfig.load("tiny")) is dtype
+    assert weight_dtype(RunConfig.load("tiny")) is torch.bfloat16  # a merge is written in 16 bits either way
     assert compute_dtype(RunConfig.load("tiny", compute_dtype="float16")) is torch.float16
 
 
@@ -82,3 +86,49 @@ def test_flash_attention_is_used_where_card_and_architecture_know_it(monkeypatch
     monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (capability, 0))
     assert attention(RunConfig.load("tiny", model_id=str(tmp_path))) == kernel
+
+
+# as the config.json of each kind says it (fields that do not matter left out)
+QUANTISED = {
+    "bitsandbytes": {"quantization_config": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}},
+    "fp8": {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}},
+    "gptq": {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+    "awq": {"quantization_config": {"quant_method": "awq", "bits": 4}},
+    "mxfp4": {"quantization_config": {"quant_method": "mxfp4"}},
+    "compressed-tensors": {"text_config": {"quantization_config": {"quant_method": "compressed-tensors"}}},
+}
+
+
+@pytest.mark.parametrize("kind", QUANTISED)
+@pytest.mark.parametrize("four_bit", [True, False])
+def test_a_base_that_is_already_quantised_is_refused(tiny_model, tmp_path, kind, four_bit):
+    """In 00 and 01, from config.json alone, and wherever a base is loaded: trained, it failed later or was noise."""
+    folder = tmp_path / "some-model-bnb-4bit"
+    shutil.copytree(tiny_model, folder)
+    numbers = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**numbers, **QUANTISED[kind]}))
+    config = RunConfig.load("tiny", model_id=str(folder), load_in_4bit=four_bit)
+    told = rf"is already quantised \({kind}\).* its 16-bit original, perhaps '{tmp_path}/some-model'"
+    for needs in (model_config, check_disk, load_base_model) if kind != "compressed-tensors" else (model_config,):
+        with pytest.raises(ValueError, match=told):
+            needs(config)
+
+
+def test_a_base_without_quantisation_passes(tiny_model):
+    refuse_quantised({"quantization_config": None, "text_config": {"vocab_size": 3}}, "some/model-awq-is-only-its-name")
+    assert load_base_model(RunConfig.load("tiny", model_id=tiny_model), four_bit=False).dtype is torch.bfloat16
+
+
+def test_a_weight_that_no_file_holds_is_refused(tiny_model, tmp_path):
+    """transformers fills it with random numbers and only warns, as for files of packed weights without their config."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny_model, tmp_path / "base")
+    weights = load_file(tmp_path / "base" / "model.safetensors")
+    weights["model.layers.2.mlp.up_proj.qweight"] = weights.pop("model.layers.2.mlp.up_proj.weight")
+    save_file(weights, tmp_path / "base" / "model.safetensors", metadata={"format": "pt"})
+    for four_bit in (True, False):
+        with pytest.raises(
+            ValueError, match=r"lack model.layers.2.mlp.up_proj.weight .1 weights in all.*random numbers"
+        ):
+            load_base_model(RunConfig.load("tiny", model_id=str(tmp_path / "base")), four_bit)

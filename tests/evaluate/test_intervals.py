@@ -1,0 +1,109 @@
+"""Intervals and verdicts. tests/proof_statistics.py is the long form of the simulation."""
+
+import math
+
+import numpy
+import pytest
+
+from helpers.evaluate.intervals import (
+    BETTER,
+    FEWEST,
+    MARGINS,
+    SAME,
+    TOO_FEW,
+    UNCLEAR,
+    WORSE,
+    judge,
+    paired_difference,
+    ratio_interval,
+    share,
+    t_quantile,
+)
+from helpers.evaluate.measured import VERDICTS
+from helpers.merge.report import verdict
+from tests.proof_statistics import made, simulate
+
+
+@pytest.mark.parametrize(
+    ("freedom", "alpha", "t"),
+    [(1, 0.05, 12.7062), (2, 0.05, 4.3027), (5, 0.01, 4.0321), (30, 0.05, 2.0423), (120, 0.001, 3.3735)],
+)
+def test_students_t(freedom, alpha, t):
+    """Numbers of the printed tables (Student; Fisher & Yates)."""
+    assert t_quantile(freedom, alpha) == pytest.approx(t, abs=1e-4)
+
+
+def test_equal_rows_give_the_t_interval_of_a_mean():
+    values = [1.0, 2.0, 4.0, 9.0]
+    half = t_quantile(3, 0.05) * numpy.std(values, ddof=1) / 2
+    assert ratio_interval(values, [1] * 4) == pytest.approx((4 - half, 4 + half))
+    assert ratio_interval([3.0] * 4, [2] * 4) == (1.5, 1.5)
+
+
+def test_rows_are_the_sample_not_tokens():
+    """Few long rows give a wide interval, and one very long row counts as hardly more than one."""
+    few, many = ratio_interval([10, 40], [10, 10]), ratio_interval([10, 40] * 50, [10, 10] * 50)
+    assert few[1] - few[0] > 40 * (many[1] - many[0])
+    numbers = numpy.random.default_rng(0).normal(size=12)
+    level = ratio_interval(list(10 * numbers), [10] * 12)
+    uneven = ratio_interval([10_000 * numbers[0], *(10 * numbers[1:])], [10_000, *[10] * 11])
+    assert uneven[1] - uneven[0] > level[1] - level[0]
+
+
+def test_what_cannot_be_told():
+    assert ratio_interval([1.0], [3]) == (None, None)
+    with pytest.raises(ValueError, match="no row"):
+        ratio_interval([], [])
+    with pytest.raises(ValueError, match="not finite"):
+        ratio_interval([1.0, math.nan], [1, 1])
+
+
+def test_more_verdicts_make_wider_intervals():
+    numbers = list(numpy.random.default_rng(0).normal(size=20))
+    one, four = (paired_difference([0.0] * 20, numbers, [1] * 20, verdicts) for verdicts in (1, 4))
+    assert four["low"] < one["low"] < one["high"] < four["high"] and (one["level"], four["level"]) == (0.95, 0.9875)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.9, -0.021, BETTER),
+        (-0.9, -0.019, UNCLEAR),
+        (-0.02, 0.02, SAME),
+        (0.001, 0.003, SAME),  # it excludes 0 and does not matter: "worse" before, beside a green report
+        (-0.021, 0.02, UNCLEAR),
+        (0.019, 0.9, UNCLEAR),
+        (0.021, 0.9, WORSE),
+    ],
+)
+def test_the_states_on_both_sides_of_the_margin(low, high, said):
+    assert judge({"low": low, "high": high, "rows": FEWEST}) == said
+    assert judge({"low": low, "high": high, "rows": FEWEST - 1}) == TOO_FEW
+    turned = {"low": -50 * high, "high": -50 * low, "rows": FEWEST}  # chrF: more is better, margin 1
+    assert judge(turned, "chrF per reply") == said
+
+
+def test_05_and_06_never_contradict_each_other():
+    """The same rows, the same margin; 06 gives more verdicts, so its intervals are wider, never elsewhere."""
+    draw, seen = numpy.random.default_rng(3), set()
+    for _ in range(3000):
+        rows = int(draw.integers(2, 30))
+        tokens = draw.integers(1, 200, rows)
+        gap = tokens * (draw.normal(0, 0.05) + draw.normal(0, 0.05 * draw.random() ** 3, rows))
+        here, there = (paired_difference([0.0] * rows, gap.tolist(), tokens.tolist(), n) for n in (VERDICTS, 4))
+        colour, said = verdict({"against_adapter": here})[0], judge(there)
+        seen.add((colour, said))
+    allowed = {("green", BETTER), ("green", SAME), ("green", UNCLEAR), ("red", WORSE), ("red", UNCLEAR)}
+    assert seen <= allowed | {("unclear", UNCLEAR), ("unclear", TOO_FEW)} and len(seen) >= 6, seen
+
+
+@pytest.mark.parametrize("rows", [4, 12, 48])
+def test_false_alarms_and_coverage(rows):
+    found = simulate(made("bell-shaped"), rows, 2000)
+    assert found["page"] <= 0.07 and found["coverage"] >= 0.93, found  # the targets, and what 2,000 pages may be off
+    assert found["worse"] <= 0.02 and found["same"] <= 0.02, found
+
+
+def test_few_are_counted_and_many_are_a_share():
+    assert share(11, 12) == "11 of 12" and share(29, 29) == "29 of 29" and share(0.5 * 30, 30) == "50% of 30"
+    assert set(MARGINS) == {"NLL per token", "chrF per reply"}
