@@ -116,7 +116,8 @@ def test_a_base_that_is_already_quantised_is_refused(tiny_model, tmp_path, kind,
 
 def test_a_base_without_quantisation_passes(tiny_model):
     refuse_quantised({"quantization_config": None, "text_config": {"vocab_size": 3}}, "some/model-awq-is-only-its-name")
-    assert load_base_model(RunConfig.load("tiny", model_id=tiny_model), four_bit=False).dtype is torch.bfloat16
+    config = RunConfig.load("tiny", model_id=tiny_model, compute_dtype="bfloat16")
+    assert load_base_model(config, four_bit=False).dtype is torch.bfloat16
 
 
 def test_a_weight_that_no_file_holds_is_refused(tiny_model, tmp_path):
