@@ -26,10 +26,11 @@ def compute_dtype(config: RunConfig):
 
 
 def weight_dtype(config: RunConfig):
-    """The 16-bit dtype that weights are written in: float16 where the run computes in it, else bfloat16."""
+    """The dtype that merged weights are written in: that of the products, but 16 bits where a CPU chose float32 by itself."""
     import torch
 
-    return torch.float16 if compute_dtype(config) == torch.float16 else torch.bfloat16
+    dtype = compute_dtype(config)
+    return torch.bfloat16 if config.compute_dtype == "auto" and dtype == torch.float32 else dtype
 
 
 def quantization_config(config: RunConfig):

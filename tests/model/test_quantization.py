@@ -30,6 +30,7 @@ def test_auto_means_bfloat16_on_a_cpu_that_has_it_and_float32_on_others(monkeypa
     monkeypatch.setattr("bitsandbytes.functional.has_avx512bf16", lambda: has_it)
     assert compute_dtype(RunConfig.load("tiny")) is dtype
     assert weight_dtype(RunConfig.load("tiny")) is torch.bfloat16  # a merge is written in 16 bits either way
+    assert weight_dtype(RunConfig.load("tiny", compute_dtype="float32")) is torch.float32  # but as it was asked for
     assert compute_dtype(RunConfig.load("tiny", compute_dtype="float16")) is torch.float16
 
 
