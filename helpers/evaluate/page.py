@@ -17,7 +17,7 @@ STYLE = """
 body { font: 16px/1.6 system-ui, "Noto Sans KR", sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #1f2328 }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 15px }
 th, td { border-bottom: 1px solid #d1d9e0 } th { background: #f6f8fa }
-.green { color: #1a7f37 } .red { color: #cf222e }
+.green { color: #1a7f37 } .red { color: #cf222e } .unclear { color: #bc4c00 }
 """
 
 

@@ -85,7 +85,7 @@ def refusals(run: RunDir, push: Push) -> list[str]:
 
 
 def files_to_push(folder: Path) -> dict[str, Path]:
-    """Name in the repository -> file: no hidden file, none in a hidden folder, and no GGUF, which 07 pushes apart."""
+    """Name in the repository -> file: no hidden file, none in a hidden folder, and no GGUF, which is another form of the model."""
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     hidden = {name for name in paths if any(part.startswith(".") for part in name.split("/"))}
     return {name: path for name, path in paths.items() if name not in hidden and path.suffix.lower() != ".gguf"}

@@ -69,7 +69,7 @@ class Skeleton:
         config = copy.deepcopy(self.config)
         config.dtype = self.dtype
         if untied:
-            config.tie_word_embeddings = False
+            config.tie_word_embeddings = config.get_text_config().tie_word_embeddings = False
         config.save_pretrained(folder)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from helpers.merge.shards import merge_shards
 from helpers.model.quantization import load_base_model
-from tests.merge.test_shards import SIZES, logits, make_adapter, settings
+from tests.merge.test_shards import SIZES, logits, make_adapter, settings, weights
 
 TOLERANCE = 1e-3  # of the standard deviation of the logits
 EXTRA = {
@@ -32,7 +32,10 @@ LAYER_1 = r".*[.]1[.].*"
 
 
 def kinds(architecture: str) -> dict[str, dict]:
+    """The arguments of LoraConfig by name; the last two only where input and output embeddings are one."""
     embedding, linear, norm, head = NAMES.get(architecture, ("embed_tokens", "q_proj", "norm", "lm_head"))
+    tied = {"target_modules": [embedding, linear], "ensure_weight_tying": True}
+    tokens = {"target_modules": [linear], "trainable_token_indices": [5, 6, 20]}
     return {
         "LoRA": {},
         "rsLoRA, patterns": {
@@ -47,6 +50,7 @@ def kinds(architecture: str) -> dict[str, dict]:
         "head": {"target_modules": [linear, head]},
         "head saved": {"modules_to_save": [head], "target_modules": [linear]},
         "DoRA on the head": {"use_dora": True, "target_modules": [linear, head]},
+        **({"tied adapters": tied, "single tokens": tokens} if architecture in ("gpt2", "qwen3") else {}),
     }
 
 
@@ -82,6 +86,7 @@ def test_the_merged_model_says_what_the_adapter_said(architecture, tokenizer, tm
         merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
         merged = load_base_model(config, four_bit=False, source=str(tmp_path / "merged"))
         off, moved = (logits(merged) - wanted).abs().max() / wanted.std(), (base - wanted).abs().max() / wanted.std()
+        assert set(weights(tmp_path / "base")) <= set(weights(tmp_path / "merged")), "a weight has another name"
         if not off < TOLERANCE < moved / 100:
             wrong[kind] = (off.item(), moved.item())
     assert not wrong, f"(off by, moved by the adapter) in spreads of the logits: {wrong}"

@@ -6,6 +6,7 @@ template, and weights that the file names without the model's prefix, as the hub
 
 import json
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, PreTrainedTokenizerFast
@@ -42,6 +43,17 @@ def test_the_series_on_gpt2(tmp_path, monkeypatch):
     # the 4-bit base written out is the model that was trained; quantised with rows and columns exchanged it was not
     assert 10 * abs(distance["dequantised-base"]) < distance["16bit-base"]
     assert run.report_html.exists()
+
+
+@pytest.mark.parametrize("number", ["00", "01"])
+def test_a_quantised_base_is_told_before_anything_is_paid_for(number, tmp_path, monkeypatch):
+    (tmp_path / "Model-FP8").mkdir()
+    shape = {"model_type": "llama", "hidden_size": 64, "quantization_config": {"quant_method": "fp8"}}
+    (tmp_path / "Model-FP8" / "config.json").write_text(json.dumps(shape))
+    for name, value in {"MODEL_ID": tmp_path / "Model-FP8", "RUNS_DIR": tmp_path}.items():
+        monkeypatch.setenv(f"QLORA_{name}", str(value))
+    with pytest.raises(RuntimeError, match=r"is already quantised .fp8.*16-bit original, perhaps '.*/Model'"):
+        run_notebooks([path for path in series() if path.stem.startswith(number)], "tiny")
 
 
 def read_report(run) -> dict:
