@@ -18,7 +18,7 @@ def compute_dtype(config: RunConfig):
     if config.compute_dtype != "auto":
         return getattr(torch, config.compute_dtype)
     if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] < 8:
-        return torch.float16  # not run on a GPU yet
+        return torch.float16
     return torch.bfloat16
 
 
