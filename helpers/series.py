@@ -1,6 +1,6 @@
 """Run notebooks in order without a browser; the executed copies land in the run directory.
 
-python -m helpers.series [PRESET]
+python -m helpers.series [PRESET [NUMBER ...]]     all of them, or those with these numbers, such as 04
 """
 
 from __future__ import annotations
@@ -21,6 +21,14 @@ NOTEBOOKS = PROJECT_ROOT / "notebooks"
 def series() -> list[Path]:
     """The notebooks 00 to 06 in order (07 takes the result elsewhere, by hand)."""
     return sorted(NOTEBOOKS.glob("0[0-6]_*.ipynb"))
+
+
+def chosen(numbers: list[str]) -> list[Path]:
+    """The notebooks of the series with these numbers, in order; all without any. Raises ValueError for an unknown one."""
+    known = {path.stem[:2]: path for path in series()}
+    if unknown := [number for number in numbers if number not in known]:
+        raise ValueError(f"There is no notebook {unknown[0]!r} to run: use {', '.join(known)}.")
+    return [path for number, path in known.items() if not numbers or number in numbers]
 
 
 def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
@@ -68,7 +76,7 @@ def main() -> int:
     try:
         config = RunConfig.load(sys.argv[1] if len(sys.argv) > 1 else None)
         print(f"Run {config.run_name}: {config.model_id} on {config.dataset_id}")
-        run = run_notebooks(series(), config.preset)
+        run = run_notebooks(chosen(sys.argv[2:]), config.preset)
     except (ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import nbformat
 import pytest
 
@@ -12,6 +14,21 @@ def notebook(path, *cells):
 
 def test_series_is_00_to_06_in_order():
     assert [path.stem[:2] for path in series()] == ["00", "01", "02", "03", "04", "05", "06"]
+
+
+def test_single_notebooks_can_be_chosen():
+    assert series_module.chosen([]) == series()
+    assert [path.stem[:2] for path in series_module.chosen(["06", "04"])] == ["04", "06"]
+    with pytest.raises(ValueError, match="no notebook '4' to run: use 00, 01"):
+        series_module.chosen(["4"])
+
+
+def test_a_long_temporary_folder_does_not_reach_the_sockets(tmp_path, monkeypatch):
+    """Linux cuts the name of a socket at 107 characters."""
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.setattr(series_module.tempfile, "tempdir", str(tmp_path / ("long" * 20)))
+    Path(series_module.tempfile.gettempdir()).mkdir()
+    run_notebooks([notebook(tmp_path / "09_fine.ipynb", "x = 1")], "tiny")
 
 
 def test_every_notebook_runs_in_order(whole_run):

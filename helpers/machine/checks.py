@@ -69,11 +69,11 @@ def check_gpu(config: RunConfig) -> Check:
     """A GPU is needed only where the preset names one; a GPU that torch cannot use is always a fault."""
     import torch
 
-    if torch.cuda.is_available():  # not run on a GPU yet
+    if torch.cuda.is_available():
         cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         detail = ", ".join(f"{card.name} {human_bytes(card.total_memory)}" for card in cards)
         return Check("GPU", True, f"{detail}; driver {_nvidia_driver()}")
-    if driver := _nvidia_driver():  # not run on a GPU yet
+    if driver := _nvidia_driver():
         built = torch.version.cuda or "no CUDA at all"
         return Check(
             "GPU",
@@ -106,7 +106,7 @@ def check_bfloat16() -> Check:
 
     if not torch.cuda.is_available():
         return Check("bfloat16", True, "computed on the CPU")
-    ok = torch.cuda.get_device_capability()[0] >= 8  # not run on a GPU yet
+    ok = torch.cuda.get_device_capability()[0] >= 8
     return Check("bfloat16", True, "in hardware" if ok else "not in hardware: float16 is used instead")
 
 

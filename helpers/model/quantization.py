@@ -21,7 +21,7 @@ def compute_dtype(config: RunConfig):
     if config.compute_dtype != "auto":
         return getattr(torch, config.compute_dtype)
     if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16  # not run on a GPU yet
+        return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
     return torch.bfloat16 if has_avx512bf16() else torch.float32
 
 

@@ -70,14 +70,14 @@ class MetricsLog(TrainerCallback):
 def peak_memory_bytes() -> int:
     """The most memory used so far: of the GPU where there is one, else of this process."""
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()  # not run on a GPU yet
+        return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def device_name() -> str:
     """What the training runs on, in words."""
     if torch.cuda.is_available():
-        return torch.cuda.get_device_name()  # not run on a GPU yet
+        return torch.cuda.get_device_name()
     return f"CPU, {torch.get_num_threads()} threads"
 
 

@@ -35,6 +35,12 @@ def train(trained_run, folder, processes: int) -> list[dict]:
     batch = 8 // processes
     config = RunConfig(**{**values, **SETTINGS, "run_name": run.path.name, "per_device_train_batch_size": batch})
     run.save_config(config)
+    launch(run, folder, processes)
+    return read_jsonl(run.metrics)
+
+
+def launch(run, folder, processes: int) -> str:
+    """Notebook 04 as a script, on `processes`; what it printed."""
     script = run.path / "04.py"
     script.write_text(notebook_script(NOTEBOOK))
     command = [sys.executable, *(launch_options(processes) if processes > 1 else []), str(script)]
@@ -47,7 +53,7 @@ def train(trained_run, folder, processes: int) -> list[dict]:
     if processes > 1:
         names = {path.name for path in (run.trainer / "checkpoint-6").iterdir()}
         assert {"rng_state_0.pth", "rng_state_1.pth", "complete.json"} <= names
-    return read_jsonl(run.metrics)
+    return done.stdout
 
 
 def test_two_processes_train_as_one(trained_run, tmp_path):
@@ -56,3 +62,12 @@ def test_two_processes_train_as_one(trained_run, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=5e-4) and len(losses[0]) == 6
     assert losses[0][-1] < losses[0][0]
     assert one[-1]["tokens"] == two[-1]["tokens"]
+
+    # half of the run on two, the other half on one: no row is left out, no row comes twice
+    run = RunDir(tmp_path / "on-2")
+    shutil.rmtree(run.trainer / "checkpoint-6")
+    told = launch(run, tmp_path, 1)
+    assert "Resuming from checkpoint-3." in told and "gradient_accumulation_steps is 2 instead of 1" in told
+    resumed = read_jsonl(run.metrics)
+    assert [row["loss"] for row in resumed if "loss" in row] == pytest.approx(losses[1], rel=5e-4)
+    assert resumed[-1]["tokens"] == two[-1]["tokens"]
