@@ -98,6 +98,10 @@ class RunConfig:
     hub_private: bool = True
     hub_force: bool = False  # True pushes in spite of a refusal, and the model card says so
 
+    # --- served files
+    gguf_formats: str = "f16,q8_0,q4_k_m"  # what 07 writes; f16 always, since the others are made from it
+    serve_rows: int = 12  # held-out conversations, and replies, that each GGUF file is measured on; 0 = all
+
     # --- money
     gpu: str = ""  # the card you plan to rent, as 00_plan names it; "" = the one that is here
     price_per_hour: float = 0.0  # in your own currency, as your provider shows it today; 0 = unknown
@@ -184,6 +188,7 @@ RANGES = {
     "max_new_tokens": (1, 32768),
     "temperature": (0.0, 100.0),
     "top_p": (0.01, 1.0),
+    "serve_rows": (0, 10**6),
     "price_per_hour": (0.0, 10**6),
 }
 

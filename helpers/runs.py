@@ -2,7 +2,7 @@
 
 runs/<run_name>/
   config.json  data/train.jsonl  data/eval.jsonl  data_report.json  trainer/  metrics.jsonl
-  adapter/  merged/  merge_report.json  evaluation.json  comparisons.jsonl  votes.jsonl  report.html  notebooks/
+  adapter/  merged/  merge_report.json  evaluation.json  comparisons.jsonl  votes.jsonl  report.html  gguf/  notebooks/
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class RunDir:
     comparisons = property(lambda self: self.path / "comparisons.jsonl")
     votes = property(lambda self: self.path / "votes.jsonl")
     report_html = property(lambda self: self.path / "report.html")
+    gguf = property(lambda self: self.path / "gguf")
     notebooks = property(lambda self: self.path / "notebooks")
     lock_file = property(lambda self: self.path / "run.lock")
     lock_note = property(lambda self: self.path / "run.lock.json")  # who holds it, for people to read
