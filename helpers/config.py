@@ -99,9 +99,11 @@ class RunConfig:
     hub_repo: str = ""  # owner/name; "" = your account / run_name
     hub_private: bool = True
     hub_force: bool = False  # True pushes in spite of what the merge report says, and the model card says so
-    hub_examples: bool = (
-        False  # True puts held-out questions with their replies on the model card: others can read them
-    )
+    hub_examples: bool = False  # True shows held-out questions with their replies to all who may read the model card
+
+    # --- served files
+    gguf_formats: str = "f16,q8_0,q4_k_m"  # what 07 writes; f16 always, since the others are made from it
+    serve_rows: int = 12  # held-out conversations, and replies, that each GGUF file is measured on; 0 = all
 
     # --- money
     gpu: str = ""  # the card you plan to rent, as 00_plan names it; "" = the one that is here
@@ -192,6 +194,7 @@ RANGES = {
     "temperature": (0.0, 100.0),
     "top_p": (0.01, 1.0),
     "volume_gb": (0.0, 10**6),
+    "serve_rows": (0, 10**6),
     "price_per_hour": (0.0, 10**6),
 }
 

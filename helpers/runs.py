@@ -2,7 +2,7 @@
 
 runs/<run_name>/
   config.json  data/train.jsonl  data/eval.jsonl  data_report.json  trainer/  metrics.jsonl
-  adapter/  merged/  merge_report.json  evaluation.json  comparisons.jsonl  votes.jsonl  report.html  notebooks/
+  adapter/  merged/  merge_report.json  evaluation.json  comparisons.jsonl  votes.jsonl  report.html  gguf/  notebooks/
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class RunDir:
     comparisons = property(lambda self: self.path / "comparisons.jsonl")
     votes = property(lambda self: self.path / "votes.jsonl")
     report_html = property(lambda self: self.path / "report.html")
+    gguf = property(lambda self: self.path / "gguf")
     notebooks = property(lambda self: self.path / "notebooks")
     trained = property(lambda self: self.path / "trained.json")  # 04 writes it when the adapter is saved
     stop_request = property(lambda self: self.path / "trainer" / "stop.request")  # holds the process that is to stop

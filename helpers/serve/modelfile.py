@@ -1,4 +1,4 @@
-"""The merged model in other programs: an Ollama Modelfile made from the training template, and their commands.
+"""An Ollama Modelfile made from the training template.
 
 A model asked in another format than it was trained on answers badly. So nothing here is typed by hand: every piece
 comes from rendering the training template, and is checked by putting a conversation together from the pieces.
@@ -6,9 +6,11 @@ comes from rendering the training template, and is checked by putting a conversa
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import datetime
 
-from helpers.model.chat import adds_bos, render, stop_ids, takes_system
+from helpers.model.chat import adds_bos, fold_system, render, stop_ids, takes_system
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,20 @@ class Pieces:
     after_user: str  # with the generation prompt
     before_answer: str  # what a past answer has between the generation prompt and its text
     after_answer: str
+    thinking: bool = False  # the template takes <think>...</think> out of past answers
 
     def put_together(self, messages: list[dict]) -> str:
         """A conversation from the pieces, as the Modelfile's template will write it; it ends by asking for an answer."""
         has_system = messages[0]["role"] == "system"
-        text = self.system[0] + messages[0]["content"] + self.system[1] if has_system else self.opening
+        note = (
+            messages[0]["content"] + "\n\n" if has_system else ""
+        )  # before the first question, as chat.fold_system does
+        text = self.opening
+        if has_system and self.system:
+            text, note = self.system[0] + messages[0]["content"] + self.system[1], ""
         for message in messages[has_system:]:
             if message["role"] == "user":
-                text += self.before_user + message["content"] + self.after_user
+                text, note = text + self.before_user + note + message["content"] + self.after_user, ""
             else:
                 text += self.before_answer + message["content"] + self.after_answer
         return text
@@ -37,12 +45,17 @@ class Pieces:
 def template_pieces(tokenizer) -> Pieces:
     """The pieces of the tokenizer's chat template.
 
-    Raises ValueError for a template that is more than pieces (dates, counters, turns that change later turns).
+    Raises ValueError for a template that is more than pieces (today's date, counters, turns that change later turns).
     """
 
     def turn(role, text):
         return {"role": role, "content": text}
 
+    if writes_date(tokenizer):
+        raise ValueError(
+            "The chat template writes today's date, and a Modelfile would keep the day on which it was made: serve the "
+            "model with vLLM or llama.cpp's own server, which fill the template in anew for every question."
+        )
     u1, a1, u2, a2 = turn("user", "⟦1⟧"), turn("assistant", "⟦2⟧"), turn("user", "⟦3⟧"), turn("assistant", "⟦4⟧")
     start, between = render(tokenizer, [u1, a1]).split("⟦1⟧")[0], _between(render(tokenizer, [u1, a1, u2, a2]))
     after_user = render(tokenizer, [u1], add_generation_prompt=True).split("⟦1⟧")[1]
@@ -53,20 +66,36 @@ def template_pieces(tokenizer) -> Pieces:
         lead, middle = render(tokenizer, [turn("system", "⟦s⟧"), u1]).split("⟦1⟧")[0].split("⟦s⟧")
         system = (lead, middle.removesuffix(before_user))
     before_answer = between[0].removeprefix(after_user)
-    pieces = Pieces(start.removesuffix(before_user), system, before_user, after_user, before_answer, after_answer)
-    examples = [[u1], [u1, a1, u2]] + ([[turn("system", "⟦s⟧"), u1, a1, u2]] if system else [])
-    for messages in examples:
-        if pieces.put_together(messages) != render(tokenizer, messages, add_generation_prompt=True):
+    opening = start.removesuffix(before_user)
+    thought = render(tokenizer, [u1, turn("assistant", "<think>⟦t⟧</think>⟦2⟧"), u2])
+    pieces = Pieces(opening, system, before_user, after_user, before_answer, after_answer, "⟦t⟧" not in thought)
+    written = "".join([opening, *(system or ()), before_user, after_user, before_answer, after_answer])
+    plain = "{{" not in written and '"""' not in written
+    for messages in ([u1], [u1, a1, u2], [turn("system", "⟦s⟧"), u1, a1, u2]):
+        if not plain or pieces.put_together(messages) != render(tokenizer, messages, add_generation_prompt=True):
             raise ValueError(
                 "The chat template cannot be written as an Ollama template: serve the model with vLLM instead."
             )
     return pieces
 
 
-def ollama_modelfile(tokenizer, weights: str, max_new_tokens: int) -> str:
-    """A Modelfile for the GGUF file `weights`, with the training template and its stop tokens; greedy.
+def writes_date(tokenizer) -> bool:
+    """True when the chat template writes today's date, in one of the forms that it asks for."""
+    template, now = tokenizer.get_chat_template(), datetime.now()
+    forms = re.findall(r"strftime_now\(\s*['\"](.+?)['\"]\s*\)", template)
+    if template.count("strftime_now(") > len(forms):
+        return True  # a form that is not written out: taken as asked for
+    asked = fold_system(tokenizer, [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}])
+    texts = [render(tokenizer, messages) for messages in (asked, asked[-1:])]
+    return any(now.strftime(form) in text for form in forms for text in texts)
 
-    Where the tokenizer puts BOS before every text, llama.cpp does too, so the template's own is left out.
+
+def ollama_modelfile(tokenizer, weights: str, max_new_tokens: int, context: int) -> str:
+    """A Modelfile for the GGUF file `weights`, with the training template and its stop tokens; greedy, in `context` tokens.
+
+    Where the tokenizer puts BOS before every text, llama.cpp does too, so the template's own is left out. The repeat
+    penalty, 1.1 in Ollama, is set to none: it changes words that belong to the answer. A template that forgets past
+    thinking names `.Thinking`, by which Ollama takes the thinking out of a reply before it is a past answer.
     Raises ValueError as `template_pieces`.
     """
     pieces, bos = template_pieces(tokenizer), tokenizer.bos_token if adds_bos(tokenizer) else ""
@@ -78,13 +107,21 @@ def ollama_modelfile(tokenizer, weights: str, max_new_tokens: int) -> str:
     if pieces.system:
         lead = pieces.system[0].removeprefix(bos)
         opening = f"{{{{ if .System }}}}{lead}{{{{ .System }}}}{pieces.system[1]}{{{{ else }}}}{opening}{{{{ end }}}}"
-    user = f'{{{{ if eq .Role "user" }}}}{pieces.before_user}{{{{ .Content }}}}{pieces.after_user}'
-    answer = f'{{{{ else if eq .Role "assistant" }}}}{pieces.before_answer}{{{{ .Content }}}}{pieces.after_answer}{{{{ end }}}}'
+        note = ""
+    else:  # the system text goes before the first question
+        opening = "{{ $system := .System }}" + opening
+        note = '{{ if $system }}{{ $system }}\n\n{{ $system = "" }}{{ end }}'
+    thinking = ""
+    if pieces.thinking:
+        thinking = "{{ if and .Thinking (eq (len (slice $.Messages $i)) 1) }}<think>{{ .Thinking }}</think>{{ end }}"
+    user = f'{{{{ if eq .Role "user" }}}}{pieces.before_user}{note}{{{{ .Content }}}}{pieces.after_user}'
+    answer = f'{{{{ else if eq .Role "assistant" }}}}{pieces.before_answer}{thinking}{{{{ .Content }}}}{pieces.after_answer}{{{{ end }}}}'
     stops = "".join(f'PARAMETER stop "{tokenizer.decode([token])}"\n' for token in stop_ids(tokenizer))
     return (
         f"FROM {weights}\n"
-        f'TEMPLATE """{opening}{{{{ range .Messages }}}}{user}{answer}{{{{ end }}}}"""\n'
-        f"{stops}PARAMETER temperature 0\nPARAMETER num_predict {max_new_tokens}\n"
+        f'TEMPLATE """{opening}{{{{ range $i, $_ := .Messages }}}}{user}{answer}{{{{ end }}}}"""\n'
+        f"{stops}PARAMETER temperature 0\nPARAMETER repeat_penalty 1.0\n"
+        f"PARAMETER num_predict {max_new_tokens}\nPARAMETER num_ctx {context}\n"
     )
 
 

@@ -32,8 +32,8 @@ def text(book):
 
 
 def test_the_series_is_complete():
-    expected = "00_plan 01_env_setup 02_login 03_data_preview 04_qlora_training 05_merge_and_push 06_evaluation".split()
-    assert [path.stem for path in NOTEBOOKS][:7] == expected
+    expected = "00_plan 01_env_setup 02_login 03_data_preview 04_qlora_training 05_merge_and_push 06_evaluation 07_serve".split()
+    assert [path.stem for path in NOTEBOOKS][:8] == expected
 
 
 def test_no_outputs_in_git(notebook):

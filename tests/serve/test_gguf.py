@@ -1,0 +1,163 @@
+"""The files, made and read by llama.cpp itself: what is right gets its name, what is wrong leaves nothing behind."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from helpers.config import RunConfig
+from helpers.data.labels import encode_rows
+from helpers.model.chat import prompt_ids, render
+from helpers.serve import gguf
+from helpers.serve.gguf import beside, convert, convert_adapter, formats, need_room, quantise
+from helpers.serve.llama_cpp import LlamaCpp
+from helpers.serve.parity import cost_table, measure_gguf, measure_merged, take
+from tests.serve.models import TALKS, llama, sentencepiece, thinking
+
+ROWS = [{"messages": [*talk, {"role": "assistant", "content": "<think>음</think>네, 그래요."}]} for talk in TALKS]
+
+
+def texts(tokenizer):
+    return [render(tokenizer, talk, add_generation_prompt=True) for talk in TALKS]
+
+
+@pytest.fixture(scope="module")
+def thinker(tmp_path_factory):
+    """A byte-level model with <think>, and its f16 file."""
+    folder, tokenizer = tmp_path_factory.mktemp("thinker"), thinking()
+    llama(folder / "merged", tokenizer)
+    file = convert(folder / "merged", folder / "gguf" / "model-f16.gguf", tokenizer, texts(tokenizer))
+    return folder / "merged", tokenizer, file
+
+
+def test_a_sentencepiece_model_has_its_token_ids_or_no_file(tmp_path):
+    """Llama-2's class: `save_pretrained` drops tokenizer.model, and without its scores llama.cpp cuts another way."""
+    tokenizer = sentencepiece(tmp_path / "base")
+    merged, file = llama(tmp_path / "merged", tokenizer), tmp_path / "gguf" / "model-f16.gguf"
+    with pytest.raises(ValueError, match="llama.cpp cuts 4 of 4 texts into other token ids"):
+        convert(merged, file, tokenizer, texts(tokenizer))
+    assert list(file.parent.iterdir()) == []
+    convert(merged, file, tokenizer, texts(tokenizer), base=str(tmp_path / "base"))
+    with LlamaCpp(file) as model:  # a text that was not compared
+        text = "<s>[INST] 다른 글, another one [/INST] 네 </s>"
+        assert model.token_ids(text) == tokenizer(text, add_special_tokens=False).input_ids
+    assert [path.name for path in file.parent.iterdir()] == ["model-f16.gguf"]
+
+
+def test_llama_cpp_computes_what_transformers_does(thinker):
+    merged, tokenizer, file = thinker
+    model = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)
+    ids = prompt_ids(tokenizer, TALKS[0])
+    with torch.inference_mode():
+        ours = model(torch.tensor([ids])).logits[0]
+    with LlamaCpp(file, 256) as served:
+        theirs = torch.tensor(served.logits(ids, list(range(len(ids)))))
+        again = torch.tensor(served.logits(ids[:5], [4])), torch.tensor(served.logits(ids[5:], [len(ids) - 6], start=5))
+        with pytest.raises(ValueError, match="does not fit in the 256"):
+            served.logits([5] * 257, [0])
+    assert (theirs - ours).abs().max() < 0.03 * ours.std()  # 16-bit weights; 0.012 here
+    assert (again[1][0] - ours[-1]).abs().max() < 0.03 * ours.std()  # in two parts, as a reply is written
+
+
+def test_what_each_file_costs(thinker, tmp_path):
+    merged_folder, tokenizer, f16 = thinker
+    rows = take(encode_rows(ROWS, tokenizer, RunConfig.load("tiny")), 3)
+    model = AutoModelForCausalLM.from_pretrained(merged_folder, dtype=torch.float32).eval()
+    merged, replies = measure_merged(model, tokenizer, rows, TALKS, 8, merged_folder)
+    files = [f16] + [quantise(f16, tmp_path / f"{kind}.gguf", kind) for kind in formats("q8_0,q4_k_m")[1:]]
+    measured = [measure_gguf(file, tokenizer, rows, TALKS, 8, merged, replies) for file in files]
+    more = [abs(one.scores.nll_per_token - merged.scores.nll_per_token) for one in measured]
+    assert more[0] < 1e-3 and more[0] < more[1] < more[2]
+    assert measured[0].size > measured[1].size > measured[2].size
+    assert (
+        measured[0].scores.agree == measured[0].scores.tokens == merged.scores.tokens and measured[0].same_replies == 4
+    )
+    assert sum(measured[2].scores.agree) < sum(measured[0].scores.agree)
+    assert "4 of 4" in str(cost_table(merged, measured)) and sorted(tmp_path.iterdir()) == sorted(files[1:])
+
+
+def test_a_weight_that_is_not_finite_is_found(thinker, tmp_path):
+    merged_folder, tokenizer, _ = thinker
+    shutil.copytree(merged_folder, tmp_path / "merged")
+    weights = load_file(tmp_path / "merged" / "model.safetensors")
+    weights["model.norm.weight"][3] = float("nan")
+    save_file(weights, tmp_path / "merged" / "model.safetensors", metadata={"format": "pt"})
+    file = convert(tmp_path / "merged", tmp_path / "model-f16.gguf", tokenizer, texts(tokenizer))
+    rows = encode_rows(ROWS, tokenizer, RunConfig.load("tiny"))
+    model = AutoModelForCausalLM.from_pretrained(merged_folder).eval()
+    merged, replies = measure_merged(model, tokenizer, rows, TALKS, 2, merged_folder)
+    with pytest.raises(ValueError, match="gives an NLL of nan on held-out row 1"):
+        measure_gguf(file, tokenizer, rows, TALKS, 2, merged, replies)
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_rslora": True}], ids=["LoRA", "rsLoRA"])
+def test_the_adapter_file_on_the_base_file_is_the_adapter(thinker, tmp_path, settings):
+    folder, tokenizer, file = thinker
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    config = LoraConfig(
+        task_type="CAUSAL_LM", r=4, lora_alpha=16, target_modules="all-linear", init_lora_weights=False, **settings
+    )
+    get_peft_model(base, config).save_pretrained(tmp_path / "adapter")
+    adapter = convert_adapter(tmp_path / "adapter", folder, tmp_path / "adapter-f16.gguf")
+    model = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), tmp_path / "adapter"
+    )
+    ids = prompt_ids(tokenizer, TALKS[1])
+    with torch.inference_mode(), model.eval().disable_adapter():
+        plain = model(torch.tensor([ids])).logits[0]
+    with torch.inference_mode():
+        ours = model(torch.tensor([ids])).logits[0]
+    with LlamaCpp(file, 256, lora=adapter) as served:
+        theirs = torch.tensor(served.logits(ids, list(range(len(ids)))))
+    assert (theirs - ours).abs().max() < 0.05 * (plain - ours).abs().max()
+
+
+def test_what_the_converter_does_not_know_is_one_sentence(thinker, tmp_path):
+    folder, tokenizer, _ = thinker
+    shutil.copytree(folder, tmp_path / "merged")
+    settings = json.loads((tmp_path / "merged" / "config.json").read_text())
+    (tmp_path / "merged" / "config.json").write_text(json.dumps({**settings, "architectures": ["NoSuchForCausalLM"]}))
+    with pytest.raises(ValueError, match="NoSuchForCausalLM.*Serve the merged folder with vLLM"):
+        convert(tmp_path / "merged", tmp_path / "gguf" / "model-f16.gguf", tokenizer, texts(tokenizer))
+    assert list((tmp_path / "gguf").iterdir()) == []
+
+
+def test_a_file_that_is_no_gguf_is_named(tmp_path):
+    (tmp_path / "model-f16.gguf").write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match="llama.cpp cannot load model-f16.gguf: .*magic"):
+        LlamaCpp(tmp_path / "model-f16.gguf")
+    with pytest.raises(ValueError, match="could not make q8_0 of model-f16.gguf"):
+        quantise(tmp_path / "model-f16.gguf", tmp_path / "model-q8_0.gguf", "q8_0")
+    assert [path.name for path in tmp_path.iterdir()] == ["model-f16.gguf"]
+
+
+def test_a_broken_write_leaves_the_older_file(tmp_path):
+    (tmp_path / "model-f16.gguf").write_text("older")
+    with pytest.raises(OSError, match="full"), beside(tmp_path / "model-f16.gguf") as part:
+        part.write_text("half")
+        raise OSError("full")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["older"]
+
+
+def test_too_small_a_disk_is_said_before_the_work(tmp_path):
+    free = shutil.disk_usage(tmp_path).free
+    need_room(tmp_path / "a.gguf", free // 2)
+    with pytest.raises(OSError, match="a.gguf needs about .* are free in"):
+        need_room(tmp_path / "a.gguf", free * 2)
+
+
+def test_a_missing_package_names_the_command(monkeypatch, tmp_path):
+    monkeypatch.setattr(gguf.sys, "prefix", str(tmp_path))
+    with pytest.raises(ModuleNotFoundError, match="run `bash setup_kernel.sh`"):
+        gguf.converter_folder()
+
+
+def test_the_setting_of_formats():
+    assert formats("q4_k_m, q8_0") == ["f16", "q8_0", "q4_k_m"] and formats("f16") == ["f16"]
+    for bad in ("q5_1", "f16;q8_0", " "):
+        with pytest.raises(ValueError, match="gguf_formats=.* is not known"):
+            formats(bad)
