@@ -36,7 +36,7 @@ from helpers.report import Table, human_bytes
 
 GIB = 2**30
 PARTS = "checks memory speed fp16 resume merge answers".split()
-LIMIT = 150  # seconds for one part; it is ended and told as a failure beyond that
+LIMIT = 240  # seconds for one part; it is ended and told as a failure beyond that
 BASE = RunConfig(**{**PRESETS["llama2-7b"], "gpu": "", "packing": False, "lora_dropout": 0.0, "sample_steps": 0})
 # name -> (rows, tokens, checkpointing, 4 bits, rank); the first is the one with a goal
 SETTINGS = {

@@ -114,7 +114,8 @@ def running(run: RunDir) -> dict | None:
     except FileNotFoundError:
         return None
     here = owner.get("host") == socket.gethostname()  # a process id of another pod says nothing about this one
-    return owner if here and owner["born"] == _born(owner["pid"]) else None
+    born = _born(owner["pid"])
+    return owner if here and born is not None and owner["born"] == born else None
 
 
 def notebook_script(notebook: Path) -> str:

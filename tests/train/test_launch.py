@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -104,16 +105,16 @@ def test_a_training_that_ended_well_is_finished_whatever_comes_after(prepared, m
 def test_a_process_of_another_pod_or_another_birth_is_not_ours(prepared):
     """launch.json lies on a volume: its process id means nothing on another machine, nor after a new start of this one."""
     run, _ = prepared
-    mine = {"pid": os.getpid(), "host": socket.gethostname(), "born": launch._born(os.getpid()), "started": 0.0}
-    for changed, alive in (
-        ({}, True),
-        ({"host": "another-pod"}, False),
-        ({"born": 1}, False),
-        ({"pid": 2**22 + 1}, False),
-    ):
+    sleeper = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    mine = {"pid": sleeper.pid, "host": socket.gethostname(), "born": launch._born(sleeper.pid), "started": 0.0}
+    nobody = {"pid": 2**22 + 1, "born": None}  # it had ended before its birth could be read
+    for changed, alive in (({}, True), ({"host": "another-pod"}, False), ({"born": 1}, False), (nobody, False)):
         (run.path / "launch.json").write_text(json.dumps({**mine, **changed}))
         assert bool(launch.running(run)) is alive, changed
-    (run.path / "launch.json").unlink()
+    sleeper.kill()
+    (run.path / "launch.json").write_text(json.dumps(mine))
+    wait_until(lambda: launch.running(run) is None)  # also before anybody has read its exit status
+    sleeper.wait()
 
 
 def told(run, config) -> dict:
