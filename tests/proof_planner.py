@@ -228,7 +228,8 @@ def grid() -> list[dict]:
 def compare(case: dict, folder: Path) -> dict:
     """One row of the result: predicted by simulation and by the closed form, and measured, in bytes of allocated memory."""
     from helpers.model.quantization import load_base_model
-    from helpers.plan.memory import Shape, step_parts, total
+    from helpers.plan.memory import step_parts, total
+    from helpers.plan.shape import Shape
     from helpers.plan.simulation import simulate
 
     settings = dict(case)

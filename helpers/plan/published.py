@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from helpers.config import PRESETS, RunConfig
 from helpers.model.shapes import SHAPES
-from helpers.plan.memory import Shape, full_logits_bytes, loss_part, step_parts, total
+from helpers.plan.memory import full_logits_bytes, loss_part, step_parts, total
+from helpers.plan.shape import Shape
 
 GIB = 2**30
 

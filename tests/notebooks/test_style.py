@@ -94,7 +94,11 @@ def test_neighbours_are_linked(notebook):
 
 
 ROOMS = dict(
-    zip("00 01 02 03 04 05 06 07".split(), "plan machine machine data train merge evaluate serve".split(), strict=True)
+    zip(
+        "00 01 02 03 04 05 06 07 A1".split(),
+        "plan machine machine data train merge evaluate serve plan".split(),
+        strict=True,
+    )
 )
 
 
