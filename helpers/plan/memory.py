@@ -80,6 +80,11 @@ def optimizer_bytes(config: RunConfig, size: int) -> tuple[float, str]:
     return 8, f"not known for {config.optim}: counted as AdamW, 8 bytes per number"
 
 
+def optimizer_temporaries(config: RunConfig, adapter: float, gpu: bool) -> float:
+    """Bytes that torch's AdamW makes and drops in its step: on a GPU for all numbers at once, two for each."""
+    return 2 * adapter if gpu and "adamw_torch" in config.optim else 0
+
+
 def saved_by_layer(config: RunConfig, shape: Shape, gpu: bool = True) -> float:
     """Bytes per token that the backward pass of one layer needs from its forward pass, in 16-bit arithmetic."""
     # dropout keeps its mask: 1 byte; on a CPU a number as wide as the adapter's
@@ -136,6 +141,11 @@ def step_parts(
     parts += [gradients] if config.gradient_accumulation_steps > 1 else []
     parts += [Part("kept activations", kept, f"{what}, {tokens:,} tokens x {shape.layers} layers")]
     parts += mask_parts(config, batch or config.per_device_train_batch_size, length or config.max_length)
+    stepping = optimizer_temporaries(config, adapter.bytes, gpu)
+    again = 0 if config.gradient_accumulation_steps > 1 else gradients.bytes
+    if again + stepping > kept + max(loss.bytes, at_work + unpacked):  # the activations have gone by then
+        parts = [part for part in parts if part.name not in ("kept activations", "attention mask", "gradients")]
+        return [*parts, gradients, Part("optimizer step", stepping, "what AdamW works with, for all numbers at once")]
     if loss.bytes > at_work + unpacked:
         return [*parts, loss]
     how = "one layer computed again, and " if config.activation_checkpointing else ""

@@ -12,10 +12,10 @@ from helpers.plan.shape import Shape
 
 # Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
 LIBRARIES = 500_000_000
-# Allowances of a GPU. Driver and libraries: 0.6 GB. The gaps between tensors: the least share with which no row of the published
-# tables is under-planned by more than 5 % (see `published.py`). A card's GB are counted as 10^9 bytes: on the safe side.
-CONTEXT = 600_000_000
-SLACK = 0.05
+# Allowances of a GPU: driver and libraries, and the gaps between tensors that an allocator holds. Together the least with which
+# none of the 62 rows of `published.py` is planned more than 5 % too low. A card's GB are counted as 10^9 bytes: on the safe side.
+CONTEXT = 1_200_000_000
+SLACK = 0.15
 # On a CPU, oneDNN keeps the kernels it compiles for every length, and the C library the gaps that tensors leave. Measured: the
 # demo's training (1.8 GB by the sum) held 4.2 GB at most (2026-11-24, 2-core AMD EPYC CPU, last row of its metrics.jsonl).
 KEPT = 2.1
@@ -95,7 +95,11 @@ def named(overrides: dict) -> str:
 def allowances(parts: list[Part]) -> list[Part]:
     """What a GPU needs beside the `parts` of a step."""
     return [
-        Part("driver and libraries", CONTEXT, "an allowance, not computed: the CUDA context, before the first tensor"),
+        Part(
+            "driver and libraries",
+            CONTEXT,
+            "an allowance, not computed: the CUDA context, and what the libraries take at their first call",
+        ),
         Part("gaps", SLACK * total(parts), f"an allowance: {SLACK:.0%} lost between tensors, by the published tables"),
     ]
 
