@@ -109,6 +109,7 @@ class RunConfig:
     gpu: str = ""  # the card you plan to rent, as 00_plan names it; "" = the one that is here
     volume_gb: float = 0.0  # GB (10^9 bytes) of the network volume you rented, which df does not show; 0 = unknown
     price_per_hour: float = 0.0  # in your own currency, as your provider shows it today; 0 = unknown
+    prices: str = ""  # the same for several cards, to compare: "RTX 4090 24 GB: 0.34, A100 80 GB: 1.19"
 
     def __post_init__(self):
         for f in fields(self):

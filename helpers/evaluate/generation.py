@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from helpers.model.room import reply_rows
 from helpers.model.source import longest_text
 
 
@@ -31,8 +32,8 @@ def generate_replies(
     """One reply per prompt (a list of messages that ends with the user's turn), in the order of `prompts`.
 
     Greedy unless `sampling` is given, for example {"temperature": 0.7, "top_p": 0.9}. The same seed and prompts give
-    every model the same random numbers. `batch_size` is 8 on a GPU, where memory is scarce, and 32 on a CPU, where a
-    4-bit model unpacks its weights once per token and batch. No reply goes beyond the longest text that the model was
+    every model the same random numbers. `batch_size` is at most 8 on a GPU, where memory is scarce, and 32 on a CPU, where
+    a 4-bit model unpacks its weights once per token and batch; fewer where their cache would not fit. No reply goes beyond the longest text that the model was
     made for; raises ValueError for a prompt that fills it.
     """
     import torch
@@ -42,7 +43,8 @@ def generate_replies(
 
     ids = [prompt_ids(tokenizer, messages) for messages in prompts]
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-    batch_size = batch_size or (8 if model.device.type == "cuda" else 32)
+    longest = max(map(len, ids)) + max_new_tokens
+    batch_size = batch_size or reply_rows(model, longest, at_most=8 if model.device.type == "cuda" else 32)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     settings = generation_settings(tokenizer, max_new_tokens, sampling)
     replies: dict[int, Reply] = {}

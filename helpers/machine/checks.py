@@ -132,9 +132,10 @@ def check_bitsandbytes() -> Check:
 def check_disk(config: RunConfig) -> Check:
     """Free space at the runs directory, against the base model's download, the merged copy and the checkpoints."""
     from helpers.model.shapes import model_config
-    from helpers.plan.memory import Shape, disk_parts, total
+    from helpers.plan.memory import total
+    from helpers.plan.moments import disk_parts
+    from helpers.plan.shape import Shape
 
-    need = total(disk_parts(config, Shape.of(model_config(config))))
     free, used = free_bytes(runs_root()), ""
     if free is None and config.volume_gb:  # a network volume whose size we were told
         taken = folder_bytes(WORKSPACE)
@@ -142,9 +143,16 @@ def check_disk(config: RunConfig) -> Check:
             config.volume_gb * 1e9 - taken,
             f", {human_bytes(taken)} of the {config.volume_gb:g} GB rented are used",
         )
+    told = (
+        "free space is unknown on a network volume (df shows the whole cluster): OVERRIDES = {'volume_gb': ...} tells"
+    )
+    known = told if free is None else f"{human_bytes(max(free, 0))} free{used}"
+    try:
+        need = total(disk_parts(config, Shape.of(model_config(config))))
+    except (ValueError, OSError) as reason:
+        return _unplanned("disk", known, reason)
     if free is None:
-        told = "free space is unknown on a network volume (df shows the whole cluster): OVERRIDES = {'volume_gb': ...} tells"
-        return Check("disk", True, f"{told}; the run needs about {human_bytes(need)}")
+        return Check("disk", True, f"{known}; the run needs about {human_bytes(need)}")
     ok = free >= need
     detail = f"{human_bytes(max(free, 0))} free{used}, the run needs about {human_bytes(need)}"
     return Check(
@@ -153,21 +161,24 @@ def check_disk(config: RunConfig) -> Check:
 
 
 def check_ram(config: RunConfig) -> Check:
-    """Free memory of the machine against what the plan counts for the merge and, without a GPU, for the training."""
+    """Free memory of the machine against the fullest moment that the plan counts there, merge and merged model included."""
     import psutil
-    import torch
 
     from helpers.model.shapes import model_config
-    from helpers.plan.fit import needed_on_cpu
-    from helpers.plan.memory import Shape, merge_part
+    from helpers.plan.moments import moments
+    from helpers.plan.need import device
+    from helpers.plan.shape import Shape
 
-    shape = Shape.of(model_config(config))
-    needs = [merge_part(config, shape).bytes]
-    if not config.gpu and not torch.cuda.is_available():
-        needs.append(needed_on_cpu(config, shape))
     free = min(psutil.virtual_memory().available, left_in_container())
-    ok = free >= max(needs)
-    detail = f"{human_bytes(free)} available, the run needs at most about {human_bytes(max(needs))}"
+    try:
+        here = device(config)
+        found = moments(config, Shape.of(model_config(config)), here)
+    except (ValueError, OSError) as reason:
+        return _unplanned("RAM", f"{human_bytes(free)} available", reason)
+    worst = max(found, key=lambda moment: moment.ram if here.gpu else max(moment.ram, moment.device))
+    need = worst.ram if here.gpu else max(worst.ram, worst.device)
+    ok = free >= need
+    detail = f"{human_bytes(free)} available, the run needs at most about {human_bytes(need)} ({worst.name})"
     return Check(
         "RAM", ok, detail, "" if ok else "Close other notebooks, or change the settings as 00_plan.ipynb advises."
     )
@@ -187,6 +198,11 @@ def left_in_container(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
             kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
             return int(most) - int((cgroup / used).read_text()) + int(kept.get(cache, 0))
     return float("inf")
+
+
+def _unplanned(name: str, detail: str, reason: Exception) -> Check:
+    """A model that cannot be planned is no fault of the machine: the other checks go on."""
+    return Check(name, False, f"{detail}; what the run needs is not known", str(reason))
 
 
 def check_kernel() -> Check:

@@ -3,6 +3,8 @@
 source        a model id becomes a folder or a hub id; revisions; the demo model and the tiny one, made once
 hub           who this run is on the hub, and what it needs from it
 shapes        config.json without the weights
+anatomy       what a model is made of, counted without its weights
+room          how many rows fit into the memory that is free
 tiny          a Llama of 1.3 M parameters for the tests
 quantization  4-bit loading, number formats, devices
 lora          the adapter: its config, its parameters, loaded back

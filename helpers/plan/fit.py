@@ -6,71 +6,14 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import NamedTuple
 
 from helpers.config import RunConfig
-from helpers.plan.memory import LIBRARIES, Part, Shape, step_parts, total
-from helpers.plan.time import gpu
+from helpers.plan.need import Device, device, named, needed, needed_by_sum, settings_that_work
+from helpers.plan.shape import Shape
 from helpers.report import human_bytes
 
-# Allowances of a GPU, neither computed nor measured here. A card's GB are counted as 10^9 bytes: on the safe side.
-CONTEXT = 600_000_000  # bytes that driver and libraries take before the first tensor
-SLACK = 0.05  # share lost in the gaps between tensors
-# On a CPU, oneDNN keeps the kernels it compiles for every length, and the C library the gaps that tensors leave. Measured: the
-# demo's training (1.8 GB by the sum) held 4.2 GB at most (2026-11-24, 2-core AMD EPYC CPU, last row of its metrics.jsonl).
-KEPT = 2.1
+NEAR = 1.2  # of the room: a change that the sum leaves farther from fitting is not simulated
 FILLED = 0.85  # of a device: a training that got so far was not short of memory because of others
-
-
-def allowances(parts: list[Part]) -> list[Part]:
-    """What a GPU needs beside the `parts` of a step."""
-    return [
-        Part("driver and libraries", CONTEXT, "an allowance, not computed: the CUDA context, before the first tensor"),
-        Part("gaps", SLACK * total(parts), f"an allowance, not computed: {SLACK:.0%} lost between tensors"),
-    ]
-
-
-def needed(config: RunConfig, shape: Shape, batch: int = 0, length: int = 0) -> float:
-    """Bytes of GPU memory for training, allowances included."""
-    parts = step_parts(config, shape, batch, length)
-    return total([*parts, *allowances(parts)])
-
-
-def needed_on_cpu(config: RunConfig, shape: Shape) -> float:
-    """Bytes of this machine's memory for training without a GPU, every token labelled, with `KEPT` and the libraries."""
-    return total(step_parts(config, shape, gpu=False)) * KEPT + LIBRARIES
-
-
-class Device(NamedTuple):
-    """What a training runs on: its memory in bytes, and the function (config, shape) that counts the bytes needed there."""
-
-    name: str
-    room: float
-    need: Callable
-
-
-def device(config: RunConfig) -> Device:
-    """The card that config.gpu names, else the GPU that is here, else this machine's own memory.
-
-    Raises ValueError for a card that is not in the list.
-    """
-    import torch
-
-    if config.gpu:
-        return Device(config.gpu, gpu(config.gpu).gigabytes * 1e9, needed)
-    if torch.cuda.is_available():  # not run on a GPU yet
-        return Device(torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory, needed)
-    return Device("this machine", _memory_of_this_machine(), needed_on_cpu)
-
-
-def _memory_of_this_machine() -> int:
-    """Bytes of memory, or less where a container is allowed less."""
-    import psutil
-
-    files = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-    limits = [path.read_text().strip() for path in files if path.exists()]
-    return min([psutil.virtual_memory().total, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 @dataclass(frozen=True)
@@ -89,17 +32,25 @@ def changes(config: RunConfig, shape: Shape, room: float, need: Callable = neede
     A single change that is enough comes alone; else they add up, and the last one fits unless nothing helps.
     `need(config, shape)` gives bytes: the closed form, or what the last attempt really took.
     """
-    if need(config, shape) <= room:
+    before = need(config, shape)
+    if before <= room:
         return []
+    scale = before / needed_by_sum(config, shape)
+
+    def after_change(changed: RunConfig) -> float:
+        """By the sum, scaled; counted where that says that it may fit."""
+        quick = scale * needed_by_sum(changed, shape)
+        return quick if quick > NEAR * room else need(changed, shape)
+
     for overrides, cost in candidates(config):
-        after = need(replace(config, **overrides), shape)
+        after = after_change(replace(config, **overrides))
         if after <= room:
             return [Change(overrides, cost, after, True)]
     steps, current = [], config
     while step := next(candidates(current), None):
         overrides, cost = step
         current = replace(current, **overrides)
-        after = need(current, shape)
+        after = after_change(current)
         steps.append(Change(overrides, cost, after, after <= room))
         if after <= room:
             break
@@ -108,8 +59,31 @@ def changes(config: RunConfig, shape: Shape, room: float, need: Callable = neede
 
 def fitted(config: RunConfig, shape: Shape, device: Device) -> RunConfig:
     """`config` with the changes that make it fit `device`; as it is where it fits already, or where no change helps."""
+    config = replace(config, **row_by_row(config), **settings_that_work(config, shape))
     steps = changes(config, shape, device.room, device.need)
     return replace(config, **all_overrides(steps)) if steps and steps[-1].fits else config
+
+
+def row_by_row(config: RunConfig) -> dict:
+    """For packed rows without FlashAttention: one row at a time, and as many steps of accumulation; else nothing.
+
+    Several packed rows would become a single one, with a dense mask of its length squared and attention over all of it;
+    one by one the step learns the same from the same rows, in less memory and time.
+    """
+    rows = config.per_device_train_batch_size
+    if not config.packing or rows == 1 or flash(config):
+        return {}
+    steps = rows * config.gradient_accumulation_steps
+    return {"per_device_train_batch_size": 1, "gradient_accumulation_steps": steps}
+
+
+def flash(config: RunConfig) -> bool:
+    """Whether FlashAttention is what will run: asked for, or left to "auto" where it is installed."""
+    if config.attn_implementation != "auto":
+        return config.attn_implementation == "flash_attention_2"
+    import importlib.util
+
+    return importlib.util.find_spec("flash_attn") is not None
 
 
 def candidates(config: RunConfig) -> Iterator[tuple[dict, str]]:
@@ -141,7 +115,7 @@ def advice(config: RunConfig, model_config: dict, device: Device, held: float = 
     After an out-of-memory error: `held` bytes were allocated, and `asked` bytes more were refused. The plan is scaled up
     where it had promised less, and the changes must fit into what was really there.
     """
-    shape, room = Shape.of(model_config), device.room
+    shape, room = model_config if isinstance(model_config, Shape) else Shape.of(model_config), device.room
     predicted, wanted = device.need(config, shape), held + asked
     factor = max(wanted / predicted, 1.0)
     lines = [f"The plan counts {human_bytes(predicted)}; {device.name} has {human_bytes(room)}."]
@@ -164,11 +138,6 @@ def advice(config: RunConfig, model_config: dict, device: Device, held: float = 
         lines += [f"- {named(step.overrides)}: {step.cost}; then {human_bytes(step.needed)}" for step in steps]
         lines.append(f"OVERRIDES = {all_overrides(steps)}")
     return "\n".join(lines)
-
-
-def named(overrides: dict) -> str:
-    """Settings as people write them: "max_length = 1024, lora_r = 8"."""
-    return ", ".join(f"{name} = {value!r}" for name, value in overrides.items())
 
 
 @contextlib.contextmanager
@@ -234,6 +203,5 @@ def fits(config: RunConfig, shape: Shape, cards) -> list[Fit]:
         "16-bit base": replace(config, load_in_4bit=False),
     }
     del variants["checkpointing" if config.activation_checkpointing else "no checkpointing"]
-    return [
-        Fit(card.name, name, needed(c, shape), card.gigabytes * 1e9) for card in cards for name, c in variants.items()
-    ]
+    sizes = {name: needed(changed, shape) for name, changed in variants.items()}
+    return [Fit(card.name, name, size, card.gigabytes * 1e9) for card in cards for name, size in sizes.items()]

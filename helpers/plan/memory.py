@@ -1,7 +1,7 @@
-"""How much memory a training step needs, term by term, from the model's config.json alone.
+"""How much memory a training step needs, term by term: a sum that can be checked by hand.
 
-A closed form, fitted to nothing: every term says what it counts. `simulation.py` runs the same step and counts; the
-notebook shows both. This module imports in milliseconds.
+A closed form, fitted to nothing: every term says what it counts. `simulation.py` runs the same step and counts, and is
+what is used where it ran. This module imports in milliseconds.
 """
 
 from __future__ import annotations
@@ -9,14 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from helpers.config import LOSS_ROWS, RunConfig
+from helpers.plan.shape import Shape
 
 TILE_TOKENS, TILE_WORDS = 4096, 32768  # TRL 1.16 computes its loss in tiles of at most this size
-# Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
-LIBRARIES = 500_000_000
 QUANT_BLOCK, CONSTANTS_BLOCK = 64, 256  # bitsandbytes: weights per constant, constants per second-level constant
-
-# architectures whose feed-forward part has two linear maps, not three
-UNGATED = "gpt2 gptj gpt_neox gpt_bigcode opt bloom falcon mpt phi codegen starcoder2".split()
+SHARED = ("k_proj", "v_proj", "gate_proj")  # they read what another map has kept already
 
 
 @dataclass(frozen=True)
@@ -28,103 +25,18 @@ class Part:
     why: str
 
 
-@dataclass(frozen=True)
-class Shape:
-    """The numbers of a config.json that decide the memory. With `experts` the closed form is rough: see the simulation."""
-
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    intermediate: int
-    vocabulary: int
-    tied: bool
-    gated: bool = True  # three maps in the feed-forward part (Llama) or two (GPT-2)
-    experts: int = 1
-
-    @classmethod
-    def of(cls, model_config: dict) -> Shape:
-        """From a config.json. Raises ValueError that names what is missing or absurd."""
-        text = model_config.get("text_config") or model_config
-
-        def get(*names, default=None):
-            name = next((name for name in names if text.get(name) is not None), names[0])
-            value = default if text.get(name) is None else text[name]
-            if value is None:
-                raise ValueError(f"config.json has no {name}: this is not the config of a language model.")
-            if type(value) is not int or not 0 < value < 10**7:
-                raise ValueError(f"config.json says {name}={value!r}, which is no size of a model: check the file.")
-            return value
-
-        hidden, heads = get("hidden_size", "n_embd", "d_model"), get("num_attention_heads", "n_head", "n_heads")
-        return cls(
-            hidden=hidden,
-            layers=get("num_hidden_layers", "n_layer", "n_layers"),
-            heads=heads,
-            kv_heads=get("num_key_value_heads", default=1 if text.get("multi_query") else heads),
-            head_dim=get("head_dim", default=hidden // heads),
-            intermediate=get("intermediate_size", "n_inner", "ffn_dim", default=4 * hidden),
-            vocabulary=get("vocab_size"),
-            tied=bool(text.get("tie_word_embeddings", model_config.get("tie_word_embeddings", True))),
-            gated=text.get("model_type") not in UNGATED,
-            experts=get("num_local_experts", "num_experts", "n_routed_experts", default=1),
-        )
-
-    @property
-    def attention(self) -> dict[str, tuple[int, int]]:
-        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        return {"q": (self.hidden, q), "k": (self.hidden, kv), "v": (self.hidden, kv), "o": (q, self.hidden)}
-
-    @property
-    def feed_forward(self) -> dict[str, tuple[int, int]]:
-        wide = ("gate", "up") if self.gated else ("up",)
-        return {**{n: (self.hidden, self.intermediate) for n in wide}, "down": (self.intermediate, self.hidden)}
-
-    @property
-    def linear_parameters(self) -> int:
-        """Parameters of all linear maps inside the layers."""
-        attention = sum(i * o for i, o in self.attention.values())
-        return self.layers * (attention + self.experts * sum(i * o for i, o in self.feed_forward.values()))
-
-    @property
-    def quantised_parameters(self) -> int:
-        """Parameters that bitsandbytes packs: all linear maps, but for experts.
-
-        transformers 5 keeps the experts of a layer in one tensor, which is no linear map and stays in 16 bits.
-        """
-        if self.experts == 1:
-            return self.linear_parameters
-        return self.layers * sum(i * o for i, o in self.attention.values())
-
-    @property
-    def other_parameters(self) -> int:
-        """Embeddings (twice when the output head is not tied) and norms: what stays in 16 bits."""
-        return (1 if self.tied else 2) * self.vocabulary * self.hidden + (2 * self.layers + 1) * self.hidden
-
-    @property
-    def largest_map(self) -> int:
-        """Parameters of the largest linear map in a layer."""
-        return max(i * o for i, o in {**self.attention, **self.feed_forward}.values())
-
-    @property
-    def parameters(self) -> int:
-        return self.linear_parameters + self.other_parameters
+def adapter_parameters(config: RunConfig, shape: Shape) -> int:
+    """LoRA adds r x (in + out) numbers to every linear map it is put beside; where, is asked of peft."""
+    if found := shape.counted(config.lora_target_modules):
+        return config.lora_r * found.adapter
+    return config.lora_r * shape.layers * sum(i + o for i, o in targeted(config, shape).values())
 
 
 def targeted(config: RunConfig, shape: Shape) -> dict[str, tuple[int, int]]:
-    """The linear maps of one layer that get an adapter. Unknown names count as the whole layer: rather too much."""
+    """The linear maps of one layer that get an adapter, by config.json. Unknown names count as the whole layer."""
     maps = {**shape.attention, **shape.feed_forward}
     wanted = {name.strip().removesuffix("_proj") for name in config.lora_target_modules.split(",")}
     return {name: size for name, size in maps.items() if name in wanted} or maps
-
-
-def adapter_parameters(config: RunConfig, shape: Shape) -> int:
-    """LoRA adds r x (in + out) numbers to every linear map it is put beside."""
-    chosen = targeted(config, shape)
-    inside = sum(i + o for name, (i, o) in chosen.items() if name in shape.attention)
-    outside = sum(i + o for name, (i, o) in chosen.items() if name not in shape.attention)
-    return config.lora_r * shape.layers * (inside + shape.experts * outside)
 
 
 def weight_parts(config: RunConfig, shape: Shape) -> list[Part]:
@@ -137,9 +49,7 @@ def weight_parts(config: RunConfig, shape: Shape) -> list[Part]:
     if config.double_quant:
         constants = 1 / QUANT_BLOCK + 4 / (QUANT_BLOCK * CONSTANTS_BLOCK)
     how = "1 byte per 64, and 4 bytes per 64 x 256" if config.double_quant else "4 bytes per 64"
-    kept = (
-        "embeddings, output head and norms" if shape.experts == 1 else "all experts, embeddings, output head and norms"
-    )
+    kept = "embeddings, output head and norms" + (", and all experts" if shape.experts > 1 else "")
     return [
         Part("4-bit weights", 0.5 * inner, "half a byte for every parameter of a linear map in the layers"),
         Part("quantisation constants", constants * inner, f"{how} of these parameters"),
@@ -170,16 +80,23 @@ def optimizer_bytes(config: RunConfig, size: int) -> tuple[float, str]:
     return 8, f"not known for {config.optim}: counted as AdamW, 8 bytes per number"
 
 
+def optimizer_temporaries(config: RunConfig, adapter: float, gpu: bool) -> float:
+    """Bytes that torch's AdamW makes and drops in its step: on a GPU for all numbers at once, two for each."""
+    return 2 * adapter if gpu and "adamw_torch" in config.optim else 0
+
+
 def saved_by_layer(config: RunConfig, shape: Shape, gpu: bool = True) -> float:
     """Bytes per token that the backward pass of one layer needs from its forward pass, in 16-bit arithmetic."""
     # dropout keeps its mask: 1 byte; on a CPU a number as wide as the adapter's
     mask = 0 if not config.lora_dropout else 1 if gpu else 2 if config.load_in_4bit else 4
-    chosen = targeted(config, shape)
+    found = shape.counted(config.lora_target_modules)
+    maps = [(m.name, m.inputs, m.count / shape.layers) for m in found.maps if m.adapted] if found else []
+    maps = maps or [(f"{name}_proj", size[0], 1) for name, size in targeted(config, shape).items()]
     if config.lora_dropout:  # every adapter drops other inputs, so each keeps its own copy
-        inputs = sum((2 + mask) * i for i, _ in chosen.values())
+        inputs = sum((2 + mask) * size * count for _, size, count in maps)
     else:
-        inputs = sum(2 * i for name, (i, _) in chosen.items() if name in ("q", "up", "o", "down"))
-    ranks = 2 * config.lora_r * len(chosen)
+        inputs = sum(2 * size * count for name, size, count in maps if name not in SHARED)
+    ranks = 2 * config.lora_r * sum(count for _, _, count in maps)
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     norms = 2 * (4 * shape.hidden + 4)  # the float32 copy inside each norm, and its scale
     attention = 2 * q + 2 * 2 * kv + 2 * q + 4 * shape.heads  # q, k, v, result, and one sum per head
@@ -216,11 +133,19 @@ def step_parts(
     loss = loss_part(config, shape, tokens, gpu, labelled)
     at_work = (layer if config.activation_checkpointing else 0) + 3 * 2 * shape.intermediate * tokens
     unpacked = (2 + 4 / QUANT_BLOCK) * shape.largest_map if config.load_in_4bit else 0
+    found = shape.counted(config.lora_target_modules)
+    if shape.stacked and found and found.adapts_experts:  # peft adds the adapter to all experts of a layer, in a copy
+        unpacked = 2 * 2 * shape.stacked
     what = "the input of every layer" if config.activation_checkpointing else "everything the backward pass will need"
     parts = [*weight_parts(config, shape), adapter, state]
     parts += [gradients] if config.gradient_accumulation_steps > 1 else []
     parts += [Part("kept activations", kept, f"{what}, {tokens:,} tokens x {shape.layers} layers")]
-    parts += _mask_parts(config, batch or config.per_device_train_batch_size, length or config.max_length)
+    parts += mask_parts(config, batch or config.per_device_train_batch_size, length or config.max_length)
+    stepping = optimizer_temporaries(config, adapter.bytes, gpu)
+    again = 0 if config.gradient_accumulation_steps > 1 else gradients.bytes
+    if again + stepping > kept + max(loss.bytes, at_work + unpacked):  # the activations have gone by then
+        parts = [part for part in parts if part.name not in ("kept activations", "attention mask", "gradients")]
+        return [*parts, gradients, Part("optimizer step", stepping, "what AdamW works with, for all numbers at once")]
     if loss.bytes > at_work + unpacked:
         return [*parts, loss]
     how = "one layer computed again, and " if config.activation_checkpointing else ""
@@ -228,8 +153,9 @@ def step_parts(
     return [*parts, Part("unpacked weight", unpacked, "the largest linear map in 16 bits, one at a time")]
 
 
-def _mask_parts(config: RunConfig, batch: int, length: int) -> list[Part]:
-    if not config.packing and batch == 1:
+def mask_parts(config: RunConfig, batch: int, length: int) -> list[Part]:
+    """Attention's mask. FlashAttention needs none; sdpa keeps packed rows apart by a dense one, rows x length squared."""
+    if config.attn_implementation == "flash_attention_2" or (not config.packing and batch == 1):
         return []
     size = (batch * length) ** 2 if config.packing else batch * length**2
     how = "packed rows must not see each other" if config.packing else "shorter rows are padded"
@@ -239,46 +165,3 @@ def _mask_parts(config: RunConfig, batch: int, length: int) -> list[Part]:
 def total(parts: list[Part]) -> float:
     """Bytes of all parts."""
     return sum(part.bytes for part in parts)
-
-
-def disk_parts(config: RunConfig, shape: Shape) -> list[Part]:
-    """Disk of the whole series: download, checkpoints, adapter, merged model."""
-    count = adapter_parameters(config, shape)
-    size = 2 if config.load_in_4bit else 4
-    checkpoint = (size + optimizer_bytes(config, size)[0]) * count
-    merges = 2 if config.merge_method == "auto" and config.load_in_4bit else 1
-    return [
-        Part("model download", 2 * shape.parameters, "16-bit weights, kept in the cache"),
-        Part(
-            "checkpoints",
-            (config.save_total_limit + 1) * checkpoint,
-            "adapter and optimizer state, one more than is kept",
-        ),
-        Part("adapter", size * count, "what you will keep"),
-        Part("merged models", merges * 2 * shape.parameters, f"16-bit weights, {merges} at once until one is chosen"),
-    ]
-
-
-def other_moments(config: RunConfig, shape: Shape) -> list[Part]:
-    """Memory of the steps before and after training: loading, held-out evaluation, merge."""
-    weights = total(weight_parts(config, shape)) + total(adapter_parts(config, shape)[:1])
-    tokens = config.per_device_eval_batch_size * config.max_length
-    widest = 2 * tokens * (3 * shape.intermediate + 4 * shape.hidden)
-    logits = loss_part(config, shape, tokens).bytes
-    return [
-        Part(
-            "evaluation",
-            weights + widest + logits,
-            "weights, one layer's values (nothing is kept for a backward pass), one tile of logits",
-        ),
-        merge_part(config, shape),
-    ]
-
-
-def merge_part(config: RunConfig, shape: Shape) -> Part:
-    """The machine's own memory for a merge, weight file by weight file."""
-    return Part(
-        "merge",
-        LIBRARIES + min(config.merge_shard_gb * 1e9, 2 * shape.parameters) + 2 * 4 * shape.largest_map,
-        "in the machine's own memory: libraries, one weight file, two float32 copies of the largest linear map",
-    )

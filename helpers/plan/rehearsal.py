@@ -107,12 +107,11 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
     steps = config.gradient_accumulation_steps
     size, evaluated = config.per_device_train_batch_size * steps, EVALUATED * config.per_device_eval_batch_size
     batch = _longest(rows, size, size * STEPS)
-    tokens = STEPS * size * config.max_length if config.packing else sum(map(len, batch["input_ids"]))
-    times = []
+    ends, tokens = [], []  # seconds at the end of each step; tokens of each forward pass, padding and all
 
     class Clock(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
-            times.append(time.perf_counter())
+            ends.append((time.perf_counter(), sum(tokens)))
 
     set_seed(config.seed)
     trainer = LeanTrainer(
@@ -146,9 +145,14 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
         callbacks=[Clock()],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    seconds = (times[-1] - times[0]) / (len(times) - 1)
-    return trainer, tokens / STEPS / seconds, peak_memory_bytes()
+
+    def count(model, args, inputs):
+        tokens.append(inputs["input_ids"].numel())
+
+    with trainer.model.register_forward_pre_hook(count, with_kwargs=True):
+        trainer.train()
+    (start, warm), (end, all_tokens) = ends[0], ends[-1]
+    return trainer, (all_tokens - warm) / (end - start), peak_memory_bytes()
 
 
 def _longest(rows, different: int, count: int):

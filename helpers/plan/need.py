@@ -1,0 +1,152 @@
+"""What a training needs on its device: the simulated step where the model can be simulated, else the sum, with allowances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from helpers.config import RunConfig
+from helpers.plan.cards import gpu
+from helpers.plan.memory import Part, step_parts, total
+from helpers.plan.shape import Shape
+
+# Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
+LIBRARIES = 500_000_000
+# Allowances of a GPU: driver and libraries, and the gaps between tensors that an allocator holds. Together the least with which
+# none of the 62 rows of `published.py` is planned more than 5 % too low. A card's GB are counted as 10^9 bytes: on the safe side.
+CONTEXT = 1_200_000_000
+SLACK = 0.15
+# On a CPU, oneDNN keeps the kernels it compiles for every length, and the C library the gaps that tensors leave. Measured: the
+# demo's training (1.8 GB by the sum) held 4.2 GB at most (2026-11-24, 2-core AMD EPYC CPU, last row of its metrics.jsonl).
+KEPT = 2.1
+FAR = 0.1  # share from which sum and simulation are called different
+
+
+@dataclass(frozen=True)
+class Step:
+    """The fullest moment of a training step: bytes by component, whether "simulation" or "sum" says so, and both numbers."""
+
+    parts: list[Part]
+    basis: str
+    sum: float
+    simulated: float | None
+    why: str  # no simulation, or why the two differ
+
+    @property
+    def bytes(self) -> float:
+        return total(self.parts)
+
+    def __str__(self) -> str:
+        if self.simulated is None:
+            return f"The sum is used. {self.why}"
+        off = self.sum / self.simulated - 1
+        if abs(off) <= FAR:
+            return f"Sum and simulation differ by {off:+.1%}; the simulation is used."
+        reason = self.why or "it counts what the library really keeps"
+        return f"The sum is {off:+.0%} off: {reason}. The simulation is used, which runs the model's own code."
+
+
+def step(config: RunConfig, shape: Shape, gpu: bool = True) -> Step:
+    """The fullest moment of a step with these settings, without allowances."""
+    by_hand = step_parts(config, shape, gpu=gpu)
+    try:
+        if not shape.numbers:
+            raise NotImplementedError("There is no config.json to simulate.")
+        from helpers.plan.simulation import simulate
+
+        found = simulate(replace(config, **settings_that_work(config, shape)), shape.numbers, gpu=gpu)
+    except NotImplementedError as reason:
+        return Step(by_hand, "sum", total(by_hand), None, str(reason))
+    parts = [Part(name, size, f"counted in the {found.phase}") for name, size in found.components.items()]
+    return Step(parts, "simulation", total(by_hand), found.peak, shape.rough)
+
+
+def settings_that_work(config: RunConfig, shape: Shape) -> dict:
+    """The settings that peft demands for this model and `config` does not have; empty for most models."""
+    found = shape.counted(config.lora_target_modules)
+    if found and found.adapts_experts and config.lora_dropout:
+        return {"lora_dropout": 0.0}
+    if found and found.refused:
+        names = sorted({m.name for m in found.maps if m.packed})
+        for left_out in ({"out_proj"}, {"out_proj", "conv1d"}, {"out_proj", "o_proj"}):
+            chosen = ",".join(name for name in names if name not in left_out)
+            if chosen and not shape.counted(chosen).refused:
+                return {"lora_target_modules": chosen}
+    return {}
+
+
+def obstacles(config: RunConfig, shape: Shape) -> list[str]:
+    """What stands between this plan and a training, in sentences; empty when nothing does."""
+    told, changed = [shape.doubt] if shape.doubt else [], settings_that_work(config, shape)
+    found = shape.counted(config.lora_target_modules)
+    if "lora_dropout" in changed:
+        told.append(f"lora_dropout={config.lora_dropout:g}: peft takes none on experts. Set lora_dropout = 0.0.")
+    if found and found.refused:
+        way = f"Set {named(changed)}." if changed else "Name the modules in lora_target_modules."
+        told.append(f"peft refuses lora_target_modules={config.lora_target_modules!r} here ({found.refused}). {way}")
+    return told
+
+
+def named(overrides: dict) -> str:
+    """Settings as people write them: "max_length = 1024, lora_r = 8"."""
+    return ", ".join(f"{name} = {value!r}" for name, value in overrides.items())
+
+
+def allowances(parts: list[Part]) -> list[Part]:
+    """What a GPU needs beside the `parts` of a step."""
+    return [
+        Part(
+            "driver and libraries",
+            CONTEXT,
+            "an allowance, not computed: the CUDA context, and what the libraries take at their first call",
+        ),
+        Part("gaps", SLACK * total(parts), f"an allowance: {SLACK:.0%} lost between tensors, by the published tables"),
+    ]
+
+
+def with_allowances(size: float) -> float:
+    """Bytes on a GPU for tensors of `size` bytes."""
+    return size * (1 + SLACK) + CONTEXT
+
+
+def needed(config: RunConfig, shape: Shape) -> float:
+    """Bytes of GPU memory for training, allowances included."""
+    return with_allowances(step(config, shape).bytes)
+
+
+def needed_on_cpu(config: RunConfig, shape: Shape) -> float:
+    """Bytes of this machine's memory for training without a GPU, every token labelled, with `KEPT` and the libraries."""
+    return step(config, shape, gpu=False).bytes * KEPT + LIBRARIES
+
+
+def needed_by_sum(config: RunConfig, shape: Shape, batch: int = 0, length: int = 0) -> float:
+    """As `needed`, by the sum alone: for sliders, which must answer at once."""
+    return with_allowances(total(step_parts(config, shape, batch, length)))
+
+
+class Device(NamedTuple):
+    """What a training runs on: its memory in bytes, and whether it is a GPU."""
+
+    name: str
+    room: float
+    gpu: bool = True
+
+    def need(self, config: RunConfig, shape: Shape) -> float:
+        """Bytes that a training with these settings needs here."""
+        return needed(config, shape) if self.gpu else needed_on_cpu(config, shape)
+
+
+def device(config: RunConfig) -> Device:
+    """The card that config.gpu names, else the GPU that is here, else this machine's own memory.
+
+    Raises ValueError for a card that is not in the list.
+    """
+    import torch
+
+    from helpers.model.room import memory_of_this_machine
+
+    if config.gpu:
+        return Device(config.gpu, gpu(config.gpu).gigabytes * 1e9)
+    if torch.cuda.is_available():  # not run on a GPU yet
+        return Device(torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory)
+    return Device("this machine", memory_of_this_machine(), gpu=False)
