@@ -422,9 +422,13 @@ def test_own_speed_comes_from_the_runs_metrics_without_the_warm_up(tmp_path):
 
 def test_lengths_are_a_guess_until_03_has_counted(trained_run, tmp_path):
     config = RunConfig.load("tiny")
-    lengths, basis = conversation_lengths(config, RunDir(tmp_path), 3, 1000)
-    assert lengths == [config.max_length] * 3 and basis.startswith("a guess")
+    for unknown, why in (("someone/somewhere", ""), (__file__, "cannot be counted yet: ")):
+        elsewhere = replace(config, dataset_id=unknown)
+        lengths, basis = conversation_lengths(elsewhere, RunDir(tmp_path), 3, 1000)
+        assert lengths == [config.max_length] * 3 and basis.startswith("a guess") and why in basis
+    at_once, _ = conversation_lengths(config, RunDir(tmp_path), 3, 1000)  # local data needs no 03
     lengths, basis = conversation_lengths(config, trained_run, 3, 1000)
+    assert at_once == lengths and not list(tmp_path.iterdir())
     report = json.loads(trained_run.data_report.read_text())
     assert len(lengths) == report["rows"]["train"] and basis.startswith("counted")
     assert max(lengths) <= config.max_length and min(lengths) >= report["lengths"]["shortest"]
