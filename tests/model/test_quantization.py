@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pytest
@@ -110,9 +111,11 @@ def test_a_base_that_is_already_quantised_is_refused(tiny_model, tmp_path, kind,
     (folder / "config.json").write_text(json.dumps({**numbers, **QUANTISED[kind]}))
     config = RunConfig.load("tiny", model_id=str(folder), load_in_4bit=four_bit)
     told = rf"is already quantised \({kind}\).* its 16-bit original, perhaps '{tmp_path}/some-model'"
-    for needs in (model_config, check_disk, load_base_model) if kind != "compressed-tensors" else (model_config,):
+    for needs in (model_config, load_base_model) if kind != "compressed-tensors" else (model_config,):
         with pytest.raises(ValueError, match=told):
             needs(config)
+    row = check_disk(config)  # a red row of 01, which stops there
+    assert not row.ok and re.search(told, row.fix)
 
 
 def test_a_base_without_quantisation_passes(tiny_model):
