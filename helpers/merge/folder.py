@@ -93,7 +93,7 @@ def base_files(config: RunConfig, patterns: list[str]) -> Path:
 
 
 def merging_device() -> str:
-    """Where one weight at a time is merged; the model itself stays out of the GPU's memory. (cuda: not run on a GPU yet)"""
+    """Where one weight at a time is merged; the model itself stays out of the GPU's memory."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

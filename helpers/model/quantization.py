@@ -6,6 +6,7 @@ import os
 import re
 
 from helpers.config import RunConfig
+from helpers.model.room import file_bytes, placement
 from helpers.model.source import hub_revision, resolve_model
 
 
@@ -120,6 +121,7 @@ def load_base_model(
     `four_bit` None follows the config; False loads 16-bit weights, as merged models are. `device` None: see `device_map`.
     Raises ValueError for a model that is already quantised, or whose files lack a weight: it would be random numbers.
     """
+    import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     four_bit = config.load_in_4bit if four_bit is None else four_bit
@@ -128,12 +130,15 @@ def load_base_model(
     refuse_quantised(AutoConfig.from_pretrained(name, **common).to_dict(), source or config.model_id)
     # `quantization_config=None` is not the same as none: it would erase the model's own
     packed = {"quantization_config": quantization_config(config)} if four_bit else {}
+    place = {"": device} if device else device_map(config)
+    if source and not four_bit and torch.cuda.is_available():  # a merged model may be larger than the card
+        place = placement(file_bytes(source), torch.cuda.mem_get_info()[0])
     model, found = AutoModelForCausalLM.from_pretrained(
         name,
         **common,
         **packed,
         dtype=compute_dtype(config),
-        device_map={"": device} if device else device_map(config),
+        device_map=place,
         attn_implementation=attention(config),
         use_safetensors=True,
         output_loading_info=True,

@@ -56,7 +56,7 @@ def free_memory(device) -> int:
     """Bytes that this process can still have on `device` (a torch.device): its own cached ones, and the free ones."""
     import torch
 
-    if device.type == "cuda":  # not run on a GPU yet
+    if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached
     import psutil

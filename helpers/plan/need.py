@@ -147,6 +147,6 @@ def device(config: RunConfig) -> Device:
 
     if config.gpu:
         return Device(config.gpu, gpu(config.gpu).gigabytes * 1e9)
-    if torch.cuda.is_available():  # not run on a GPU yet
+    if torch.cuda.is_available():
         return Device(torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory)
     return Device("this machine", memory_of_this_machine(), gpu=False)

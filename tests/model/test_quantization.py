@@ -137,3 +137,22 @@ def test_a_weight_that_no_file_holds_is_refused(tiny_model, tmp_path):
             ValueError, match=r"lack model.layers.2.mlp.up_proj.weight .1 weights in all.*random numbers"
         ):
             load_base_model(RunConfig.load("tiny", model_id=str(tmp_path / "base")), four_bit)
+
+
+@pytest.mark.parametrize(("free", "place"), [(10**9, {"": 0}), (10**6, "auto")])
+def test_a_merged_model_larger_than_the_card_spills_into_the_machines_memory(tiny_model, monkeypatch, free, place):
+    import transformers
+
+    class Stop(Exception):
+        pass
+
+    def loaded(name, **settings):
+        raise Stop(settings["device_map"])
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, free))
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", loaded)
+    with pytest.raises(Stop) as stop:
+        load_base_model(RunConfig.load("tiny"), four_bit=False, source=tiny_model)
+    assert stop.value.args[0] == place
