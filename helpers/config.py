@@ -40,17 +40,19 @@ class RunConfig:
     attn_implementation: str = "auto"  # auto = FlashAttention 2 where installed, else sdpa or eager
 
     # --- data
-    dataset_id: str = SAMPLE_DATA  # local file or hub id
-    dataset_split: str = "train"  # hub split with an optional slice, such as train[:10%]
+    dataset_id: str = SAMPLE_DATA  # local file or folder, or hub id; several with weights: "a.csv, owner/name:2"
+    dataset_config: str = ""  # the subset of a data set that has several; "" = its only one
+    dataset_split: str = "train"  # part that is read; of a hub data set with an optional slice, such as train[:10%]
     dataset_revision: str = ""  # as model_revision
     dataset_format: str = "auto"  # auto = recognised by its columns
     dataset_streaming: bool = False  # True: read a hub data set as it arrives, for one larger than the disk
-    max_rows: int = 0  # rows to read, a random sample of the data set; 0 = all
+    max_rows: int = 0  # rows to read of each data set, a random sample; 0 = all
     eval_fraction: float = 0.1  # share of conversations held out, never trained on
     max_eval_rows: int = 200  # conversations; upper limit of the held-out part
     max_length: int = 512  # tokens; longer conversations are cut, and counted
     packing: bool = False  # several conversations in one row ("bfd": kept apart by their position ids)
     answer_only_loss: bool = True  # learn the assistant's turns only, not the user's
+    learn_thinking: str = "auto"  # thoughts that are learned; auto = all, or last where the template hides earlier ones
     allow_label_issues: bool = False  # True trains in spite of a red label verdict
 
     # --- 4-bit quantisation
@@ -159,6 +161,7 @@ class RunConfig:
 
 
 ALLOWED = {
+    "learn_thinking": ("auto", "all", "last", "none"),
     "quant_type": ("nf4", "fp4"),
     "compute_dtype": ("auto", "bfloat16", "float16", "float32"),
     "attn_implementation": ("auto", "sdpa", "eager", "flash_attention_2"),

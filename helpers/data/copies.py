@@ -16,11 +16,15 @@ from collections import Counter
 PIECE = 3  # characters
 NEAR = 0.7  # Jaccard similarity
 SKETCH = 8  # smallest hashes kept
+SHARED = 0.1  # share of a sample's conversations; pieces that more of them have are those of the task
+SAMPLE, SAMPLE_FROM = 200, 20  # conversations that are looked at, and how many are enough
 
 
 def conversation_key(messages: list[dict], seed: int) -> int:
     """64 bits that are the same for the same conversation, to the letter; another seed gives another number."""
     text = "\x1e".join(f"{message['role']}\x1f{message['content']}" for message in messages)
+    more = [m[key] for m in messages for key in ("reasoning_content", "tool_calls") if key in m]
+    text += f"\x1e{more}" if more else ""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest())
 
 
@@ -38,28 +42,51 @@ def pieces(messages: list[dict]):
 
 
 class CopyIndex:
-    """The held-out conversations, ready to be compared with any number of others."""
+    """The held-out conversations, ready to be compared with any number of others.
 
-    def __init__(self, conversations: list[list[dict]]):
-        self.pieces = [pieces(messages) for messages in conversations]
+    What many conversations of the data set share (`sample` is some of them) tells nothing about two of them: pieces that a
+    tenth of the sample has, such as those of one long instruction, are left out where anything else is left.
+    """
+
+    def __init__(self, conversations: list[list[dict]], sample: list[list[dict]] = ()):
+        import numpy as np
+
+        found, counts = np.unique(
+            np.concatenate([pieces(m) for m in sample] or [np.empty(0, np.uint64)]), return_counts=True
+        )
+        self.shared = found[counts > max(len(sample) * SHARED, 2)] if len(sample) >= SAMPLE_FROM else found[:0]
+        self.pieces = [self._own(messages) for messages in conversations]
         self.by_hash: dict[int, list[int]] = {}
         for number, known in enumerate(self.pieces):
             for value in known[:SKETCH].tolist():
                 self.by_hash.setdefault(value, []).append(number)
 
+    def _own(self, messages: list[dict]):
+        """The pieces of `messages` less the shared ones; all of them when nothing else is left."""
+        import numpy as np
+
+        whole = pieces(messages)
+        own = np.setdiff1d(whole, self.shared, assume_unique=True) if len(self.shared) else whole
+        return own if len(own) else whole
+
     def copies_of(self, messages: list[dict]) -> list[int]:
         """Numbers of the indexed conversations that `messages` is a near copy of."""
         import numpy as np
 
-        mine = pieces(messages)
+        mine = self._own(messages)
         candidates = {number for value in mine[:SKETCH].tolist() for number in self.by_hash.get(value, ())}
         shared = {n: len(np.intersect1d(mine, self.pieces[n], assume_unique=True)) for n in candidates}
         return [n for n, both in shared.items() if both >= NEAR * (len(mine) + len(self.pieces[n]) - both)]
 
 
+def spread(conversations: list) -> list:
+    """At most SAMPLE of `conversations`, from all over them."""
+    return conversations[:: max(1, len(conversations) // SAMPLE)][:SAMPLE]
+
+
 def overlap(train: list[list[dict]], held_out: list[list[dict]]) -> tuple[int, int]:
     """Held-out conversations that are near copies of a training one, and those whose first question training asks too."""
-    index, copied, asked = CopyIndex(held_out), set(), set()
+    index, copied, asked = CopyIndex(held_out, spread(train)), set(), set()
     questions = Counter(map(_first_question, held_out))
     for messages in train:
         copied.update(index.copies_of(messages))

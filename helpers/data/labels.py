@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from itertools import islice
 
 from helpers.config import PAD_TO, RunConfig
-from helpers.model.chat import answer_spans, fold_system, render
+from helpers.model.chat import render
+from helpers.model.spans import answer_spans, thoughts
 
 CONTEXT = -100  # the loss skips this label: text that the model reads and does not learn
 BATCH = 1000  # conversations tokenised at once
 
 
-def encode(tokenizer, messages: list[dict], max_length: int, answer_only: bool = True) -> dict[str, list[int]]:
+def encode(
+    tokenizer, messages: list[dict], max_length: int, answer_only: bool = True, tools=(), learn_thinking: str = "auto"
+) -> dict[str, list[int]]:
     """One conversation as {"input_ids", "labels"}, cut to `max_length` tokens.
 
-    With `answer_only` every assistant turn is learned, its end-of-turn token included; the rest is -100.
-    Raises ValueError when the chat template changes the texts, so that the answers cannot be found.
+    With `answer_only` every assistant turn is learned, its end-of-turn token included; the rest is -100. What is learned
+    of thoughts, see `spans.answer_spans`.
+    Raises ValueError when the chat template refuses or changes the texts, so that the answers cannot be found.
     """
-    row = _encode_batch(tokenizer, [messages], answer_only)[0]
-    if row is None:
-        answer_spans(tokenizer, messages)  # raises, and says why
-    return {name: values[:max_length] for name, values in row.items()}
+    row = {"messages": messages, "tools": tools}
+    found = _encode_batch(tokenizer, [row], answer_only, learn_thinking)[0]
+    if found is None:
+        _text_and_spans(tokenizer, row, answer_only, learn_thinking)  # raises, and says why
+    return {name: values[:max_length] for name, values in found.items()}
 
 
 def encode_rows(rows: list[dict], tokenizer, config: RunConfig):
@@ -34,21 +38,26 @@ def encode_rows(rows: list[dict], tokenizer, config: RunConfig):
     from datasets import Dataset, Features, List, Value, concatenate_datasets
 
     columns = Features({name: List(Value("int32")) for name in ("input_ids", "labels")})
-    found = (row and cut(row, config.max_length) for row in encoded(rows, tokenizer, config.answer_only_loss))
+    found = (
+        row and cut(row, config.max_length)
+        for row in encoded(rows, tokenizer, config.answer_only_loss, config.learn_thinking)
+    )
     kept, parts = (row for row in found if row), []
     while (part := list(islice(kept, BATCH))) or not parts:  # Arrow holds a part in a tenth of the memory of lists
         parts.append(Dataset.from_dict({name: [row[name] for row in part] for name in columns}, features=columns))
     return concatenate_datasets(parts)
 
 
-def encoded(rows: list[dict], tokenizer, answer_only: bool = True) -> Iterator[dict | None]:
-    """Each of `rows` as {"input_ids", "labels"} in full length; None where the chat template changes its text."""
+def encoded(
+    rows: list[dict], tokenizer, answer_only: bool = True, learn_thinking: str = "auto"
+) -> Iterator[dict | None]:
+    """Each of `rows` as {"input_ids", "labels"} in full length; None where the chat template refuses or changes its text."""
     from tqdm import tqdm
 
     with tqdm(total=len(rows), desc="tokenising", unit=" rows", delay=5) as progress:
         for start in range(0, len(rows), BATCH):
-            batch = [row["messages"] for row in rows[start : start + BATCH]]
-            yield from _encode_batch(tokenizer, batch, answer_only)
+            batch = rows[start : start + BATCH]
+            yield from _encode_batch(tokenizer, batch, answer_only, learn_thinking)
             progress.update(len(batch))
 
 
@@ -66,8 +75,27 @@ def collator(tokenizer):
     return DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id, pad_to_multiple_of=PAD_TO)
 
 
+# What the labels, and so the verdicts, are made of
+JUDGED = "model_id dataset_id dataset_config dataset_split max_rows seed max_length answer_only_loss learn_thinking eval_fraction".split()
+
+
+def judged_settings(config: RunConfig) -> dict:
+    """The settings for which the verdicts of data_report.json hold."""
+    return {name: getattr(config, name) for name in JUDGED}
+
+
 def require_green(report: dict, config: RunConfig) -> None:
-    """Raises ValueError that names the red verdicts of data_report.json, unless config.allow_label_issues."""
+    """Raises ValueError that names the red verdicts of data_report.json, unless config.allow_label_issues.
+
+    Raises ValueError as well when the verdicts were made for other settings than `config` has, or for none.
+    """
+    judged = report.get("judged_for", {})
+    other = {name: judged.get(name) for name, value in judged_settings(config).items() if judged.get(name) != value}
+    if other:
+        told = ", ".join(f"{name} {was!r} -> {getattr(config, name)!r}" for name, was in other.items())
+        raise ValueError(
+            f"The labels were judged for other settings ({told}): run 03_data_preview.ipynb with these settings first."
+        )
     red = [verdict for verdict in report["verdicts"] if not verdict["ok"]]
     if red and not config.allow_label_issues:
         told = "; ".join(f"{verdict['check']}: {verdict['measured']} ({verdict['fix']})" for verdict in red)
@@ -76,11 +104,14 @@ def require_green(report: dict, config: RunConfig) -> None:
         )
 
 
-def _encode_batch(tokenizer, conversations: list[list[dict]], answer_only: bool) -> list[dict | None]:
+def _encode_batch(tokenizer, rows: list[dict], answer_only: bool, learn_thinking: str) -> list[dict | None]:
     """`encoded` for a batch: one call of the tokenizer, which works on all cores."""
-    if answer_only and has_generation_marks(tokenizer):
-        return _encode_by_marks(tokenizer, conversations)
-    found = [_spans(tokenizer, messages, answer_only) for messages in conversations]
+    found = []
+    for row in rows:
+        try:
+            found.append(_text_and_spans(tokenizer, row, answer_only, learn_thinking))
+        except ValueError:
+            found.append(None)
     known = [item for item in found if item]
     if not known:
         return [None] * len(found)
@@ -93,15 +124,28 @@ def _encode_batch(tokenizer, conversations: list[list[dict]], answer_only: bool)
     return [next(rows) if item else None for item in found]
 
 
-def _spans(tokenizer, messages: list[dict], answer_only: bool) -> tuple[str, list[tuple[int, int]]] | None:
-    """Rendered text and the characters to learn; None when the template changes the conversation's text."""
-    if not answer_only:
-        text = render(tokenizer, messages)
-        return text, [(0, len(text))]
-    try:
-        return answer_spans(tokenizer, messages)
-    except ValueError:
-        return None
+def _text_and_spans(tokenizer, row: dict, answer_only: bool, learn_thinking: str) -> tuple[str, list[tuple[int, int]]]:
+    """Rendered text and the characters to learn. Raises ValueError when the template refuses or changes it.
+
+    Where some turns are marked as not to be learned, only answers are, whatever `answer_only` says.
+    """
+    tools = row.get("tools") or ()
+    if answer_only or any("train" in message for message in row["messages"]):
+        return answer_spans(tokenizer, row["messages"], tools, learn_thinking)
+    text = render(tokenizer, row["messages"], tools=tools)
+    return text, [(0, len(text))]
+
+
+def thought_tokens(tokenizer, messages: list[dict], tools=(), learn_thinking: str = "auto") -> set[int]:
+    """The places of the tokens that are a thought, in the encoding of the conversation; empty when it shows none."""
+    if not any("reasoning_content" in message or "</think>" in message["content"] for message in messages):
+        return set()
+    text = answer_spans(tokenizer, messages, tools, learn_thinking)[0]
+    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    marked = _labels(
+        list(range(len(found.input_ids))), found.offset_mapping, thoughts(tokenizer, messages, tools, learn_thinking)
+    )
+    return {place for place in marked if place != CONTEXT}
 
 
 def _labels(ids: list[int], offsets: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[int]:
@@ -113,21 +157,3 @@ def _labels(ids: list[int], offsets: list[tuple[int, int]], spans: list[tuple[in
             start, end = next(remaining, (0, 0))
         labels.append(token if first < end and last > start else CONTEXT)
     return labels
-
-
-def has_generation_marks(tokenizer) -> bool:
-    """True when the template marks what the model writes with {% generation %} ... {% endgeneration %}."""
-    return re.search(r"\{%-?\s*generation\s*-?%\}", tokenizer.get_chat_template()) is not None
-
-
-def _encode_by_marks(tokenizer, conversations: list[list[dict]]) -> list[dict]:
-    """`encoded` for a template that marks the answers itself: its author's choice is taken as it is."""
-    tokens = tokenizer.apply_chat_template(
-        [fold_system(tokenizer, messages) for messages in conversations],
-        return_dict=True,
-        return_assistant_tokens_mask=True,
-    )
-    return [
-        {"input_ids": ids, "labels": [token if learn else CONTEXT for token, learn in zip(ids, mask, strict=True)]}
-        for ids, mask in zip(tokens["input_ids"], tokens["assistant_masks"], strict=True)
-    ]

@@ -13,36 +13,59 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain, islice
 from pathlib import Path
 
 from helpers.config import RunConfig
-from helpers.data.copies import CopyIndex, conversation_key
-from helpers.data.formats import Format, convert, recognise
-from helpers.data.sources import data_revision, read_rows
+from helpers.data.copies import SAMPLE, CopyIndex, conversation_key
+from helpers.data.formats import Format, convert, fields_read
+from helpers.data.sources import Source, data_revision, open_sources
 from helpers.model.source import model_revision
+from helpers.model.spans import refusal
 from helpers.runs import RunDir
 
-LOOKED_AT = 50  # rows by which the format is recognised
 AGAIN = "the same conversation again"
 COPY = "held out, but nearly the same as a training conversation"
+LIGHT = "left out by the weight of its data set"
+MOST_LOST = 0.2  # share of the rows that may be dropped before 04 refuses
+MOST_SOURCES = 100  # sources that the report names; the rest is put together
+OTHERS = "(other sources)"
 
 
-def prepare(config: RunConfig, run: RunDir) -> dict:
+def prepare(config: RunConfig, run: RunDir, tokenizer=None) -> dict:
     """Read config.dataset_id, write data/train.jsonl and data/eval.jsonl, return the counts for data_report.json.
 
-    Each line is {"messages": [...], "source": str}. The counts add up: read = train + eval + dropped.
+    Each line is {"messages": [...], "source": str}, with "tools" where the row has some. The counts add up:
+    read + repeated (by a weight above 1) = train + eval + dropped.
+    With a `tokenizer`, a conversation that its chat template refuses or rewrites is dropped with the template's reason.
     Raises ValueError for an unknown format, or when no conversation is left to train on.
     """
     run.train_jsonl.parent.mkdir(parents=True, exist_ok=True)
-    read, drops, repairs = Counter(), Tally(), Tally()
+    read, kept, drops, repairs = Counter(), Counter(), Tally(), Tally()
     with tempfile.TemporaryDirectory(dir=run.train_jsonl.parent, prefix=".preparing-") as folder:
         everything, train, held_out = (Path(folder) / name for name in ("all", "train", "eval"))
-        rows, form = open_rows(config)
-        keys = _write_conversations(everything, rows, form, config, read, drops, repairs)
-        counts = _write_parts(everything, train, held_out, keys, _held_out_limit(keys, config), drops)
+        sources = open_sources(config)
+        fields, keys, seen = [], array("Q"), set()
+        with everything.open("w", encoding="utf-8") as file:
+            for source in sources:
+                name = source.name if len(sources) > 1 else ""
+                found = _conversations(source, name, config, tokenizer, seen, read, drops, repairs)
+                for key, line in found:
+                    keys.append(key)
+                    file.write(line)
+                fields.append(
+                    {
+                        "data": source.name,
+                        "format": source.form.name,
+                        "columns": source.form.columns,
+                        "notes": source.notes,
+                    }
+                )
+                fields[-1]["fields"] = source.fields
+        weights = {source.name: source.weight for source in sources}
+        counts = _write_parts(everything, train, held_out, keys, _held_out_limit(keys, config), drops, kept, weights)
+        notes = [note for source in sources for note in source.notes]
         if not counts["train"]:
-            told = "; ".join(f"{row['reason']}: {row['rows']:,}" for row in drops.rows())
+            told = "; ".join([f"{row['reason']}: {row['rows']:,}" for row in drops.rows()] + notes)
             raise ValueError(
                 f"dataset_id={config.dataset_id!r} leaves no conversation to train on, of {read.total():,} rows "
                 f"read ({told or 'the data set is empty'})."
@@ -54,12 +77,29 @@ def prepare(config: RunConfig, run: RunDir) -> dict:
             )
         os.replace(train, run.train_jsonl)
         os.replace(held_out, run.eval_jsonl)
+    dropped = {name: sum(drops.counts[why].get(name, 0) for why in drops.counts) for name in read}
+    rows = [{"source": s, "read": n, "dropped": dropped[s], "kept": kept[s]} for s, n in read.most_common()]
     return {
-        "dataset": {"id": config.dataset_id, "revision": config.dataset_revision, **form._asdict()},
+        "dataset": {"id": config.dataset_id, "revision": config.dataset_revision, **sources[0].form._asdict()},
         "rows": {"read": read.total(), **counts, "dropped": drops.total()},
-        "sources": [{"source": s, "read": n, "dropped": drops.of_source(s)} for s, n in sorted(read.items())],
+        "sources": sorted(_shorter(rows), key=lambda row: row["source"]),
+        "data": fields,
         "drops": drops.rows(),
         "repairs": repairs.rows(),
+        "lost": rows_lost(read.total(), drops),
+    }
+
+
+def rows_lost(read: int, drops: Tally) -> dict:
+    """The verdict on how much of the data was lost. Copies and what the data itself marks as bad are left out, not lost."""
+    wanted = (AGAIN, COPY, LIGHT, "marked as bad", "not to be learned", "no answer in it is to be learned")
+    lost = sum(count.total() for reason, count in drops.counts.items() if not reason.startswith(wanted))
+    return {
+        "check": "rows lost",
+        "ok": lost <= MOST_LOST * read,
+        "measured": f"{lost:,} of {read:,} rows",
+        "limit": f"{MOST_LOST:.0%}",
+        "fix": "look at the reasons for which rows were dropped, and mend the data or its format",
     }
 
 
@@ -82,65 +122,76 @@ def with_revisions(config: RunConfig, run: RunDir) -> RunConfig:
 
 
 def open_rows(config: RunConfig) -> tuple[Iterator, Format]:
-    """All rows of the data set, and the format that the first of them show."""
-    rows = read_rows(config)
-    head = list(islice(rows, LOOKED_AT))
-    return chain(head, rows), recognise(head, config.dataset_format)
+    """All rows of the (first) data set, and the format that the first of them show."""
+    first = open_sources(config)[0]
+    return first.rows, first.form
 
 
 class Tally:
     """Rows counted by reason and source, with the first example of each reason."""
 
     def __init__(self):
-        self.counts: Counter[tuple[str, str]] = Counter()
+        self.counts: dict[str, Counter[str]] = {}
         self.examples: dict[str, str] = {}
 
     def add(self, reason: str, source: str, row) -> None:
-        self.counts[reason, source] += 1
         if reason not in self.examples:
             text = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False, default=str)
             self.examples[reason] = text[:300].encode("utf-8", "replace").decode()
+            self.counts[reason] = Counter()
+        self.counts[reason][source] += 1
 
     def total(self) -> int:
-        return self.counts.total()
-
-    def of_source(self, source: str) -> int:
-        return sum(count for (_, name), count in self.counts.items() if name == source)
+        return sum(count.total() for count in self.counts.values())
 
     def rows(self) -> list[dict]:
         """One row per reason, the most frequent first: reason, rows, by_source, example."""
         found = []
         for reason, example in self.examples.items():
-            by_source = {source: count for (why, source), count in self.counts.items() if why == reason}
+            by_source = [{"source": name, "rows": rows} for name, rows in self.counts[reason].most_common()]
+            shown = {row["source"]: row["rows"] for row in _shorter(by_source)}
             found.append(
-                {"reason": reason, "rows": sum(by_source.values()), "by_source": by_source, "example": example}
+                {"reason": reason, "rows": self.counts[reason].total(), "by_source": shown, "example": example}
             )
         return sorted(found, key=lambda row: -row["rows"])
 
 
-def _write_conversations(path: Path, rows, form: Format, config: RunConfig, read, drops, repairs) -> array:
-    """Write every usable conversation once, one per line, counting as it goes; returns the key of each line."""
+def _shorter(rows: list[dict]) -> list[dict]:
+    """The first MOST_SOURCES rows, and the sums of all others in one more."""
+    rest = rows[MOST_SOURCES:]
+    sums = {name: sum(row[name] for row in rest) for name in (rest[0] if rest else ()) if name != "source"}
+    return [*rows[:MOST_SOURCES], {"source": OTHERS, **sums}] if rest else rows
+
+
+def _conversations(
+    source: Source, name: str, config: RunConfig, tokenizer, seen: set, read, drops, repairs
+) -> Iterator:
+    """(key, line of JSON) of every usable conversation of one data set, each once; counts as it goes."""
     from tqdm import tqdm
 
-    keys, seen = array("Q"), set()
-    with path.open("w", encoding="utf-8") as file:
-        for row in tqdm(rows, desc="reading", unit=" rows", delay=5):
-            source = _source(row, config)
-            read[source] += 1
-            done = convert(row, form)
-            if done.dropped:
-                drops.add(done.dropped, source, row)
-                continue
-            key = conversation_key(done.messages, config.seed)
-            if key in seen:
-                drops.add(AGAIN, source, row)
-                continue
-            seen.add(key)
-            keys.append(key)
-            for repair in done.repairs:
-                repairs.add(repair, source, row)
-            file.write(json.dumps({"messages": done.messages, "source": source}, ensure_ascii=False) + "\n")
-    return keys
+    columns, of_turns, listed = Counter(), Counter(), source.form.columns[0]
+    for row in tqdm(source.rows, desc="reading", unit=" rows", delay=5):
+        told = name or _source(row, source.name)
+        read[told] += 1
+        if isinstance(row, dict):
+            columns.update(row.keys())
+            if isinstance(row.get(listed), list):
+                for turn in row[listed]:
+                    of_turns.update(turn.keys() if isinstance(turn, dict) else ())
+        done = convert(row, source.form)
+        why = done.dropped
+        if not why and tokenizer is not None:
+            why = refusal(tokenizer, done.messages, done.tools, config.learn_thinking)
+        key = 0 if why else conversation_key(done.messages, config.seed)
+        if why or key in seen:
+            drops.add(why or AGAIN, told, row)
+            continue
+        seen.add(key)
+        for repair in done.repairs:
+            repairs.add(repair, told, row)
+        written = {"messages": done.messages, **({"tools": done.tools} if done.tools else {}), "source": told}
+        yield key, json.dumps(written, ensure_ascii=False) + "\n"
+    source.fields = fields_read(source.form, columns, of_turns)
 
 
 def _held_out_limit(keys: array, config: RunConfig) -> int:
@@ -151,20 +202,38 @@ def _held_out_limit(keys: array, config: RunConfig) -> int:
     return heapq.nsmallest(wanted, keys)[-1] if wanted else -1
 
 
-def _write_parts(everything: Path, train: Path, held_out: Path, keys: array, limit: int, drops) -> dict[str, int]:
+def _write_parts(
+    everything: Path, train: Path, held_out: Path, keys: array, limit: int, drops, kept, weights
+) -> dict[str, int]:
     """Split the lines of `everything` by their keys; a held-out one that is nearly a training one is dropped."""
     from tqdm import tqdm
 
     with everything.open(encoding="utf-8") as lines:
-        drawn = sorted((key, line) for key, line in zip(keys, lines, strict=True) if key <= limit)
-    held = [json.loads(line) for _, line in drawn]  # in the order of the draw: the first rows are a sample of all
-    index, copied, counts = CopyIndex([row["messages"] for row in held]), set(), {"train": 0, "eval": 0}
+        drawn, step, sample = [], max(1, len(keys) // SAMPLE), []
+        for number, (key, line) in enumerate(zip(keys, lines, strict=True)):
+            if key <= limit:
+                drawn.append((key, line))
+            elif number % step == 0 and len(sample) < SAMPLE:
+                sample.append(json.loads(line)["messages"])
+    held = [
+        json.loads(line) for _, line in sorted(drawn)
+    ]  # in the order of the draw: the first rows are a sample of all
+    index, copied, counts = CopyIndex([row["messages"] for row in held], sample), set(), {"train": 0, "eval": 0}
+    weighted, repeated = any(weight != 1 for weight in weights.values()), 0
     with everything.open(encoding="utf-8") as lines, train.open("w", encoding="utf-8") as file:
         for key, line in tqdm(zip(keys, lines, strict=True), desc="splitting", unit=" rows", total=len(keys), delay=5):
-            if key > limit:
-                file.write(line)
-                counts["train"] += 1
-                copied.update(index.copies_of(json.loads(line)["messages"]) if held else ())
+            if key <= limit:
+                continue
+            row = json.loads(line)
+            times = _times(weights.get(row["source"], 1.0), key) if weighted else 1
+            if not times:
+                drops.add(LIGHT, row["source"], row)
+                continue
+            file.write(line * times)
+            counts["train"] += times
+            kept[row["source"]] += 1
+            repeated += times - 1
+            copied.update(index.copies_of(row["messages"]) if held else ())
     with held_out.open("w", encoding="utf-8") as file:
         for number, row in enumerate(held):
             if number in copied:
@@ -172,11 +241,18 @@ def _write_parts(everything: Path, train: Path, held_out: Path, keys: array, lim
             else:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 counts["eval"] += 1
-    return counts
+                kept[row["source"]] += 1
+    return {**counts, "repeated": repeated} if weighted else counts
 
 
-def _source(row, config: RunConfig) -> str:
+def _times(weight: float, key: int) -> int:
+    """How often a conversation is trained on: a weight of 2.5 is 2 or 3, drawn by its key."""
+    whole = int(weight)
+    return whole + ((key * 0x9E3779B97F4A7C15 & 0xFFFFFFFF) < (weight - whole) * 2**32)
+
+
+def _source(row, data: str) -> str:
     """The row's own `source`, else the data set's name."""
     named = row.get("source") if isinstance(row, dict) else None
-    name = named if isinstance(named, str) and named.strip() else Path(config.dataset_id).stem
+    name = named if isinstance(named, str) and named.strip() else Path(data).stem
     return name.encode("utf-8", "replace").decode()

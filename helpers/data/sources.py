@@ -1,31 +1,92 @@
-"""Raw rows of a data set, one at a time: from a local CSV, JSON, JSONL or Parquet file or folder, or from the hub."""
+"""Raw rows of the data sets of a run, one at a time: local files and folders, or the hub."""
 
 from __future__ import annotations
 
-import csv
-import json
 import random
-import sys
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 
 from helpers.config import RunConfig, local_path
+from helpers.data.folders import folder_rows
+from helpers.data.formats import Format, recognise
+from helpers.data.readers import READERS, Notes
 from helpers.model.source import folder_digest, hub_revision
 
 SHUFFLE_BUFFER = 10_000  # rows in memory when a stream is sampled
+LOOKED_AT = 50  # rows by which the format is recognised
+
+
+@dataclass
+class Source:
+    """One data set: its rows as they are, how they are to be read, and what the reader must be told."""
+
+    name: str
+    weight: float  # how often each of its conversations is trained on
+    rows: Iterator
+    form: Format
+    notes: Notes
+    fields: list[dict] = field(default_factory=list)  # what is read and what is not; known when all rows were read
+
+
+def parts(config: RunConfig) -> list[tuple[RunConfig, float]]:
+    """The data sets of "a.csv, owner/name:2", each as settings of its own and its weight (1 when none is given).
+
+    Raises ValueError for a weight that is not above 0.
+    """
+    names = [config.dataset_id] if local_path(config.dataset_id) else config.dataset_id.split(",")
+    revisions = config.dataset_revision.split(", ")
+    revisions = revisions if len(revisions) == len(names) else revisions[:1] * len(names)
+    found = []
+    for name, revision in zip(map(str.strip, names), revisions, strict=True):
+        match = re.fullmatch(r"(.+?):([\d.]+)", name)
+        one, weight = (match[1], match[2]) if match and not local_path(name) else (name, "1")
+        if not one or not re.fullmatch(r"\d+(\.\d+)?", weight) or not 0 < float(weight) <= 100:
+            raise ValueError(
+                f"dataset_id={config.dataset_id!r}: {name!r} is no data set with a weight of 0 to 100, such as a.csv:2."
+            )
+        found.append(
+            (replace(config, dataset_id=one, dataset_revision=revision, run_name=config.run_name), float(weight))
+        )
+    return found
+
+
+def open_sources(config: RunConfig) -> list[Source]:
+    """The data sets of config.dataset_id, opened. Raises ValueError for one that is empty or of no known format."""
+    return [_open(one, weight) for one, weight in parts(config)]
+
+
+def _open(config: RunConfig, weight: float) -> Source:
+    notes: Notes = []
+    rows = read_rows(config, notes)
+    head = list(islice(rows, LOOKED_AT))
+    if not head:
+        raise ValueError(f"dataset_id={config.dataset_id!r} has no row to read. {' '.join(notes)}".strip())
+    return Source(config.dataset_id, weight, chain(head, rows), recognise(head, config.dataset_format), notes)
 
 
 def data_revision(config: RunConfig) -> str:
-    """What is really read, to be recorded: the hub commit, or "sha256:..." over the local files."""
-    path = _local(config)
-    return folder_digest(path) if path else _hub_info(config).sha
+    """What is really read, to be recorded: the hub commit, or "sha256:..." over the local files; of several, in order."""
+    found = []
+    for one, _ in parts(config):
+        path = _local(one)
+        found.append(folder_digest(path) if path else _hub_info(one).sha)
+    return ", ".join(found)
 
 
 def data_size(config: RunConfig) -> int:
-    """Bytes of the local files, or the most that the hub will send for all parts of the data set."""
-    if path := _local(config):
-        return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
-    return sum(file.size or 0 for file in _hub_info(config).siblings)
+    """Bytes of the local files, or the most that the hub will send for all parts of the data sets."""
+    total = 0
+    for one, _ in parts(config):
+        if path := _local(one):
+            total += sum(
+                file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()
+            )
+        else:
+            total += sum(file.size or 0 for file in _hub_info(one).siblings)
+    return total
 
 
 def _hub_info(config: RunConfig):
@@ -35,14 +96,15 @@ def _hub_info(config: RunConfig):
     return HfApi().dataset_info(config.dataset_id, revision=revision, files_metadata=True)
 
 
-def read_rows(config: RunConfig) -> Iterator[dict | str]:
-    """The rows as they are, one at a time; what is not a row comes as the text of its line.
+def read_rows(config: RunConfig, notes: Notes | None = None) -> Iterator[dict | str]:
+    """The rows of one data set as they are, one at a time; what is not a row comes as the text of its line.
 
     With config.max_rows a random sample of that many, drawn with config.seed and kept in the file's order, so that a
-    sorted file is not cut to its head. Raises ValueError for an unknown kind of file or a data set that brings a script.
+    sorted file is not cut to its head. What had to be guessed is appended to `notes`.
+    Raises ValueError for an unknown kind of file or a data set that brings a script.
     """
     if path := _local(config):
-        return _sample(_file_rows(path), config.max_rows, config.seed)
+        return _sample(folder_rows(path, config, [] if notes is None else notes), config.max_rows, config.seed)
     return _hub_rows(config)
 
 
@@ -66,6 +128,7 @@ def _hub_rows(config: RunConfig) -> Iterator[dict]:
     try:
         rows = load_dataset(
             config.dataset_id,
+            name=config.dataset_config or None,
             split=config.dataset_split,
             revision=hub_revision(config.dataset_revision),
             streaming=config.dataset_streaming,
@@ -77,6 +140,17 @@ def _hub_rows(config: RunConfig) -> Iterator[dict]:
             f"dataset_id={config.dataset_id!r} wants to run its own program, which is refused: the hub's Parquet copy "
             "needs none, try dataset_revision='refs/convert/parquet'."
         ) from None
+    except ValueError as error:
+        if listed := re.search(r"(?:among the available configs|Available): \[(.*?)\]", str(error)):
+            told = f"dataset_config={config.dataset_config!r} is none of" if config.dataset_config else "it has"
+            raise ValueError(
+                f"dataset_id={config.dataset_id!r}: {told} the subsets {listed[1]}: choose one with dataset_config."
+            ) from None
+        if "split" in str(error).lower():
+            raise ValueError(
+                f"dataset_split={config.dataset_split!r} is no part of {config.dataset_id!r}: {error}"
+            ) from None
+        raise
     if config.max_rows and config.dataset_streaming:
         return iter(rows.shuffle(seed=config.seed, buffer_size=SHUFFLE_BUFFER).take(config.max_rows))
     if config.max_rows and config.max_rows < len(rows):
@@ -97,68 +171,3 @@ def _sample(rows: Iterator, size: int, seed: int) -> Iterator:
         elif place < size:
             kept[place] = (number, row)
     yield from (row for _, row in sorted(kept, key=lambda item: item[0]))
-
-
-def _file_rows(path: Path) -> Iterator[dict | str]:
-    """Rows of a file, or of all data files of a folder in the order of their names."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in READERS)
-    if not files or files[0].suffix.lower() not in READERS:
-        raise ValueError(f"{path.name} holds no data file that is known: use {', '.join(READERS)}.")
-    for file in files:
-        try:
-            yield from READERS[file.suffix.lower()](file)
-        except UnicodeDecodeError:
-            raise ValueError(
-                f"{file.name} is not in UTF-8. Korean files are often in CP949: "
-                f"convert it with `iconv -f cp949 -t utf-8 {file.name} > new{file.suffix}`."
-            ) from None
-
-
-def _csv_rows(path: Path, delimiter: str = ",") -> Iterator[dict | str]:
-    csv.field_size_limit(sys.maxsize)  # the standard limit, 131,072 characters, is shorter than a long conversation
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file, delimiter=delimiter):
-            broken = None in row or None in row.values()
-            yield json.dumps(row, ensure_ascii=False, default=str, skipkeys=True) if broken else row
-
-
-def _tsv_rows(path: Path) -> Iterator[dict | str]:
-    return _csv_rows(path, delimiter="\t")
-
-
-def _jsonl_rows(path: Path) -> Iterator[dict | str]:
-    with path.open(encoding="utf-8-sig") as file:
-        for line in file:
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except (json.JSONDecodeError, RecursionError):
-                    yield line
-
-
-def _json_rows(path: Path) -> Iterator[dict | str]:
-    """A list of objects, an object that holds one list, or JSON lines under the name .json."""
-    with path.open(encoding="utf-8-sig") as file:
-        try:
-            whole = json.load(file)
-        except json.JSONDecodeError:
-            yield from _jsonl_rows(path)
-            return
-    lists = [value for value in whole.values() if isinstance(value, list)] if isinstance(whole, dict) else [whole]
-    yield from lists[0] if len(lists) == 1 and isinstance(lists[0], list) else [whole]
-
-
-def _parquet_rows(path: Path) -> Iterator[dict]:
-    from pyarrow.parquet import ParquetFile
-
-    for batch in ParquetFile(path).iter_batches(batch_size=1000):
-        yield from batch.to_pylist()
-
-
-READERS = {
-    ".jsonl": _jsonl_rows,
-    ".json": _json_rows,
-    ".csv": _csv_rows,
-    ".tsv": _tsv_rows,
-    ".parquet": _parquet_rows,
-}

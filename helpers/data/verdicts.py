@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from itertools import islice
+from itertools import groupby, islice
 from typing import NamedTuple
 
 from helpers.config import RunConfig
@@ -18,15 +18,20 @@ from helpers.data.copies import overlap
 from helpers.data.costs import numbers
 from helpers.data.formats import ROLE_TOKEN
 from helpers.data.labels import CONTEXT, collator, cut, encoded
-from helpers.model.chat import fold_system, prompt_ids, render, stop_ids
+from helpers.model.chat import fold_system, render, stop_ids
+from helpers.model.shaping import apart
 from helpers.model.source import hub_revision, longest_text, resolve_model
+from helpers.model.spans import answer_spans, training_template
 
 ASKED = 500  # rows for the one check that renders a prompt again
 BATCH = 64  # rows collated at once
 
 # check -> the largest share of rows that may fail it, and what to do when more do
 CHECKS = {
-    "template changes the text": (0.01, "the chat template rewrites these rows: leave out of the data what it removes"),
+    "template changes the text": (
+        0.01,
+        "write the two parts again with data.prepare, which says why for every such row",
+    ),
     "nothing to learn": (0.01, "raise max_length, or shorten the prompts"),
     "answer cut off by max_length": (0.05, "raise max_length, or leave out the longest rows"),
     "longer than max_length": (0.10, "raise max_length, or leave out the longest rows"),
@@ -53,7 +58,7 @@ def inspect(train: list[dict], held_out: list[dict], tokenizer, config: RunConfi
     "verdicts": check, ok, measured, limit, fix. "numbers": name -> number. "lengths": tokens per training row, uncut.
     """
     rows = train + held_out
-    report = judge(rows, encoded(rows, tokenizer, config.answer_only_loss), tokenizer, config)
+    report = judge(rows, encoded(rows, tokenizer, config.answer_only_loss, config.learn_thinking), tokenizer, config)
     if most := positions(config):
         too_long = sum(min(length, config.max_length) > most for length in report["lengths"])
         report["verdicts"].append(_verdict("longer than the model reads", too_long, len(rows)))
@@ -90,17 +95,20 @@ def judge(rows: list[dict], encoded_rows: Iterable[dict | None], tokenizer, conf
             failed.update(_failures(messages, full, ids, labels, tokenizer, special, config))
             learned += sum(label != CONTEXT for label in labels)
             used.update(ids)
-    failed["asked otherwise than trained"] = sum(_asked_otherwise(row["messages"], tokenizer) for row in rows[:ASKED])
+    otherwise = [told for row in rows[:ASKED] if (told := asked_otherwise(row, tokenizer, config.learn_thinking))]
+    failed["asked otherwise than trained"] = len(otherwise)
     of = dict.fromkeys([name for name in CHECKS if name not in OF_THE_WHOLE], len(rows))
     of["asked otherwise than trained"] = min(len(rows), ASKED)
     verdicts = [_learned_share(learned, used.total(), config), *(_verdict(name, failed[name], of[name]) for name in of)]
+    if otherwise:
+        next(v for v in verdicts if v["check"] == "asked otherwise than trained")["fix"] = otherwise[0]
     return {"verdicts": verdicts, "numbers": numbers(rows, used, learned, lengths, tokenizer), "lengths": lengths}
 
 
 class Special(NamedTuple):
     """The tokens of a tokenizer that the checks look for."""
 
-    stops: frozenset[int]
+    ends: frozenset[int]  # may end a turn
     bos: int | None
     begins_with_bos: bool  # as the template wants it
     unknown: int | None
@@ -108,14 +116,15 @@ class Special(NamedTuple):
 
     @classmethod
     def of(cls, tokenizer) -> Special:
-        texts = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-        texts |= set(tokenizer.all_special_tokens)
+        special = {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+        texts = {*special.values(), *tokenizer.all_special_tokens} - {"<think>", "</think>"}
+        texts = {text for text in texts if not text.isalnum()}  # a plain word is no control token inside a text
         unknown = tokenizer.unk_token_id
         if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):
             unknown = None  # it has another use
         control = re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))))
         begins = render(tokenizer, [{"role": "user", "content": "?"}]).startswith(tokenizer.bos_token or "\0")
-        return cls(frozenset(stop_ids(tokenizer)), tokenizer.bos_token_id, begins, unknown, control)
+        return cls(frozenset({*special, *stop_ids(tokenizer)}), tokenizer.bos_token_id, begins, unknown, control)
 
 
 def _collated(kept: list[tuple], collate) -> Iterable[tuple[list[int], list[int]]]:
@@ -129,10 +138,9 @@ def _collated(kept: list[tuple], collate) -> Iterable[tuple[list[int], list[int]
 
 def _failures(messages, full, ids, labels, tokenizer, special: Special, config: RunConfig) -> Iterable[str]:
     """The checks that one collated row fails; `full` is its encoding before the cut."""
-    learned = [label for label in labels if label != CONTEXT]
-    said = _plain(tokenizer.decode(learned))
-    answers = [message["content"] for message in messages if message["role"] == "assistant"]
-    others = [message["content"] for message in messages if message["role"] != "assistant"]
+    runs = _runs(labels)
+    answers = [message for message in messages if message["role"] == "assistant" and message.get("train", True)]
+    others = [message["content"] for message in messages if message not in answers]
     cut_off = any(label != CONTEXT for label in full["labels"][config.max_length :])
     if cut_off:
         yield "answer cut off by max_length"
@@ -141,38 +149,85 @@ def _failures(messages, full, ids, labels, tokenizer, special: Special, config: 
     if special.unknown is not None and special.unknown in ids:
         yield "unknown characters"
     elif not cut_off:
+        said = _plain(special.control.sub(" ", tokenizer.decode([token for run in runs for token in run])))
         between = _without(said, answers)
         if between is None:
             yield "answer not learned"
-        elif config.answer_only_loss and any(_plain(text) in between for text in others):
+        elif config.answer_only_loss and any(_plain(text) and _plain(text) in between for text in others):
             yield "user text learned"
-    if not cut_off and sum(token in special.stops for token in learned) < len(answers):
+    if not cut_off and not _all_end(runs, answers, tokenizer, special, config):
         yield "end of turn not learned"
     if special.bos is not None and (
         ids[:2] == [special.bos, special.bos] or (special.begins_with_bos and ids[0] != special.bos)
     ):
         yield "BOS missing or twice"
-    if any(ROLE_TOKEN.search(text) or special.control.search(text) for text in answers + others):
+    if any(ROLE_TOKEN.search(text) or special.control.search(text) for text in (m["content"] for m in messages)):
         yield "control token inside the text"
 
 
-def _without(said: str, answers: list[str]) -> str | None:
-    """What is learned besides the answers; None when an answer is missing."""
+def _runs(labels: list[int]) -> list[list[int]]:
+    """The learned tokens, neighbours together."""
+    return [list(run) for learned, run in groupby(labels, lambda label: label != CONTEXT) if learned]
+
+
+def _all_end(runs: list[list[int]], answers: list[dict], tokenizer, special: Special, config: RunConfig) -> bool:
+    """True when every learned piece ends with a control token, white space behind it aside."""
+    if not config.answer_only_loss:
+        return sum(token in special.ends for run in runs for token in run) >= len(answers)
+    for run in runs:
+        last = next((token for token in reversed(run) if tokenizer.decode([token]).strip()), None)
+        if last not in special.ends:
+            return False
+    return True
+
+
+def _without(said: str, answers: list[dict]) -> str | None:
+    """What is learned besides the answers, their thoughts and tool calls; None when an answer is missing."""
     rest, position = [], 0
-    for answer in map(_plain, answers):
-        found = said.find(answer, position)
+    for number, answer in enumerate(map(apart, answers)):
+        thought, text = _plain(answer.get("reasoning_content", "")), _plain(answer["content"])
+        found = said.find(thought, position) if thought else -1
+        if found >= 0:
+            rest.append(said[position:found])
+            position = found + len(thought)
+        found = said.find(text, position)
         if found < 0:
+            if thought and number + 1 < len(answers):
+                continue  # an earlier thought is hidden at use, and its answer is only read
             return None
         rest.append(said[position:found])
-        position = found + len(answer)
-    return "\n".join([*rest, said[position:]])
+        position = found + len(text)
+        if calls := answer.get("tool_calls"):  # their arguments often repeat what the user said
+            names = [said.rfind(_plain(call["function"]["name"]), position) for call in calls]
+            following = [said.find(_plain(later["content"]), max(names)) for later in answers[number + 1 : number + 2]]
+            position = next((place for place in following if place >= 0), len(said))
+    return re.sub("</?think>", "\n", "\n".join([*rest, said[position:]]))
 
 
-def _asked_otherwise(messages: list[dict], tokenizer) -> bool:
-    """True when the prompt for the last answer has other tokens than the same text in training."""
-    rows = list(encoded([{"messages": messages}], tokenizer))
-    asked = prompt_ids(tokenizer, messages[:-1])
-    return rows[0] is not None and rows[0]["input_ids"][: len(asked)] != asked
+def asked_otherwise(row: dict, tokenizer, learn_thinking: str = "auto") -> str:
+    """What to do when the prompt for the last answer is another text, or has other tokens, than training; "" when not.
+
+    A training template may show earlier turns otherwise than the tokenizer's own; what stands before the answer counts.
+    """
+    tools, messages = row.get("tools") or (), row["messages"]
+    try:
+        text, spans = answer_spans(tokenizer, messages, tools, learn_thinking)
+    except ValueError:
+        return ""  # counted elsewhere
+    asked = render(tokenizer, messages[:-1], add_generation_prompt=True, tools=tools)
+    if not text.startswith(asked):
+        header = asked.rpartition(fold_system(tokenizer, messages[:-1])[-1]["content"].strip())[2]
+        question = text.rpartition(header)[0] if header in text else None
+        if question is None or training_template(tokenizer) in (None, tokenizer.get_chat_template()):
+            if "think" in header.lower() or "thought" in header.lower():
+                return (
+                    "the generation prompt opens a thought that these answers do not have: give them one (reasoning_content), "
+                    f"or take the opening out of the end of tokenizer.chat_template, which writes {header.strip()[-40:]!r}"
+                )
+            return CHECKS["asked otherwise than trained"][1]
+        asked = question + header
+    ids, whole = (tokenizer(part, add_special_tokens=False).input_ids for part in (asked, text))
+    return "" if whole[: len(ids)] == ids else CHECKS["asked otherwise than trained"][1]
 
 
 def _plain(text: str) -> str:
@@ -193,11 +248,12 @@ def _verdict(check: str, failed: int, of: int) -> dict:
 
 
 def _learned_share(learned: int, tokens: int, config: RunConfig) -> dict:
+    """A small share is no fault: long documents have short answers. Rows without any are counted elsewhere."""
     share, most = learned / max(tokens, 1), 0.98 if config.answer_only_loss else 1.0
     return {
         "check": LEARNED_SHARE,
-        "ok": 0.01 <= share <= most,
-        "measured": f"{share:.1%} of {tokens:,} tokens",
-        "limit": f"1% to {most:.0%}",
-        "fix": "below: the prompts are far longer than the answers; above: the prompt is learned too",
+        "ok": 0 < share <= most,
+        "measured": f"{share:.2%} of {tokens:,} tokens",
+        "limit": f"above 0, up to {most:.0%}",
+        "fix": "nothing is learned, or the prompt is learned too: make the labels with labels.encode_rows",
     }

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from helpers.config import RunConfig
-from helpers.data.labels import CONTEXT, collator, encode
+from helpers.data.labels import CONTEXT, collator, encode, thought_tokens
 
 # Transparent colours over the page's own background: readable on white and on black. Learned text is underlined too.
 STYLES = {
     "learned": "background:rgba(46,160,67,.28);border-bottom:2px solid rgb(46,160,67)",
+    "thought, learned": "background:rgba(130,80,223,.25);border-bottom:2px solid rgb(130,80,223)",
+    "thought, only read": "background:rgba(130,80,223,.12)",
     "context": "background:rgba(128,128,128,.10)",
     "padding": "color:rgb(128,128,128);border:1px dashed rgba(128,128,128,.6)",
 }
@@ -26,7 +28,7 @@ class Piece(NamedTuple):
     """Neighbouring tokens that are shown as one: one character or more, or a run of padding."""
 
     text: str
-    kind: str  # learned, context or padding
+    kind: str  # a key of STYLES
     special: bool  # a control token such as </s>
     ids: list[int]
     labels: list[int]
@@ -39,7 +41,10 @@ class XRay:
     rows: list[list[Piece]]
 
     def _repr_html_(self) -> str:
-        legend = " ".join(f'<span style="{style};padding:1px 6px">{kind}</span>' for kind, style in STYLES.items())
+        there = {piece.kind for row in self.rows for piece in row} | {"learned", "context", "padding"}
+        legend = " ".join(
+            f'<span style="{STYLES[kind]};padding:1px 6px">{kind}</span>' for kind in STYLES if kind in there
+        )
         rows = "".join(f"<div style='{ROW}'>{''.join(map(_html, row))}</div>" for row in self.rows)
         return f'<div style="margin:4px 0">{legend} &nbsp; hover a token for its id and label</div>{rows}'
 
@@ -49,18 +54,24 @@ class XRay:
 
 def xray(rows: list[dict], tokenizer, config: RunConfig) -> XRay:
     """The conversations `rows` as one batch, made by the collator that SFTTrainer uses."""
-    encoded = [encode(tokenizer, row["messages"], config.max_length, config.answer_only_loss) for row in rows]
-    return look_at(encoded, tokenizer)
+    encoded, thoughts = [], []
+    for row in rows:
+        tools = row.get("tools") or ()
+        asked = (tokenizer, row["messages"], config.max_length, config.answer_only_loss, tools, config.learn_thinking)
+        encoded.append(encode(*asked))
+        thoughts.append(thought_tokens(tokenizer, row["messages"], tools, config.learn_thinking))
+    return look_at(encoded, tokenizer, thoughts)
 
 
-def look_at(encoded: list[dict], tokenizer) -> XRay:
-    """Rows {"input_ids", "labels"} from anywhere, after the collator that SFTTrainer uses."""
+def look_at(encoded: list[dict], tokenizer, thoughts: list[set[int]] | None = None) -> XRay:
+    """Rows {"input_ids", "labels"} from anywhere, after the collator; `thoughts`: the places of each row's thought tokens."""
     batch = collator(tokenizer)(encoded)
     tensors = (batch["input_ids"], batch["labels"], batch["attention_mask"])
-    return XRay([_pieces(*(tensor.tolist() for tensor in row), tokenizer) for row in zip(*tensors, strict=True)])
+    rows = zip(*tensors, thoughts or [set()] * len(encoded), strict=True)
+    return XRay([_pieces(*(tensor.tolist() for tensor in row), tokenizer, thinks) for *row, thinks in rows])
 
 
-def _pieces(ids: list[int], labels: list[int], mask: list[int], tokenizer) -> list[Piece]:
+def _pieces(ids: list[int], labels: list[int], mask: list[int], tokenizer, thoughts: set[int]) -> list[Piece]:
     """One row's tokens; those that are parts of one character are put together, and so is padding."""
     from tokenizers.decoders import DecodeStream
 
@@ -77,6 +88,8 @@ def _pieces(ids: list[int], labels: list[int], mask: list[int], tokenizer) -> li
         if text is None and position + 1 < len(ids) and mask[position + 1]:
             continue  # the character goes on in the next token
         kind = "context" if all(label == CONTEXT for label in open_labels) else "learned"
+        if position in thoughts:
+            kind = "thought, only read" if kind == "context" else "thought, learned"
         found.append(Piece(controls.get(token, text or "�"), kind, token in controls, open_ids, open_labels))
         open_ids, open_labels = [], []
     return found
@@ -92,4 +105,4 @@ def _html(piece: Piece) -> str:
 
 
 def _plain(piece: Piece) -> str:
-    return f"[{piece.text}]" if piece.kind == "learned" else piece.text
+    return f"[{piece.text}]" if piece.kind.endswith("learned") else piece.text

@@ -1,12 +1,14 @@
 """Any format becomes messages; every trap of open-korean-instructions is repaired or dropped with its reason."""
 
 import json
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.data.formats import FORMATS, ROLE_TOKEN, Format, convert, recognise
+from helpers.data.fields import READ_AS, meaning
+from helpers.data.formats import FORMATS, PAIR, ROLE_TOKEN, Format, convert, fields_read, recognise
 
 TEXT = Format("open-korean-instructions", ("text",))
 
@@ -99,7 +101,7 @@ def test_repaired(source, text, expected, repair):
     ],
 )
 def test_dropped_with_a_reason(source, text, reason):
-    assert parse(text, source) == ([], reason, ())
+    assert parse(text, source) == ([], reason, (), ())
 
 
 WELL_FORMED = {
@@ -140,7 +142,10 @@ def test_input_is_the_system_turn_of_the_later_set_and_may_come_later():
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ([{"role": "user", "content": "물"}, {"role": "tool", "content": "불"}], "a role that is not trained: tool"),
+        (
+            [{"role": "user", "content": "물"}, {"role": "narrator", "content": "불"}],
+            "a role that is not trained: narrator",
+        ),
         ([{"role": "user", "content": "물"}, {"role": "assistant", "content": None}], "a turn is not text"),
         ("물", "the conversation is not a list of turns"),
         ([], "no question followed by an answer"),
@@ -155,7 +160,9 @@ def test_an_unknown_format_names_the_columns_found_and_the_formats_known():
         recognise([{"id": 1, "body": "x"}])
     with pytest.raises(ValueError, match=r"columns text\b.*text needs <usr> and <bot>"):
         recognise([{"text": "plain text"}])
-    with pytest.raises(ValueError, match="dataset_format='alpaca' is not known: use auto or one of messages"):
+    with pytest.raises(
+        ValueError, match="dataset_format='alpaca' is not known: use auto or one of preference, messages"
+    ):
         recognise([{"instruction": "a", "output": "b"}], "alpaca")
     with pytest.raises(ValueError, match="No known format 'messages' in the columns Q, A"):
         recognise([{"Q": "a", "A": "b"}], "messages")
@@ -173,7 +180,8 @@ def assert_valid(done):
     spoken = roles[1:] if roles[:1] == ["system"] else roles
     assert spoken == ["user", "assistant"] * (len(spoken) // 2)
     for message in done.messages:
-        assert message["content"] == message["content"].strip() != ""
+        assert message["content"] == message["content"].rstrip() != "" and not message["content"].startswith("\n")
+        assert message["role"] == "assistant" or message["content"] == message["content"].strip()
         assert not ROLE_TOKEN.search(message["content"])
     json.dumps(done.messages, ensure_ascii=False).encode()
 
@@ -225,3 +233,164 @@ def test_round_trip(system, pairs):
     assert parse(text).messages == messages
     assert convert({"messages": messages}, Format("messages", ("messages",))).messages == messages
     assert convert({"conversations": listed}, Format("messages", ("conversations",))).messages == messages
+
+
+# --- what stands beside the question and the answer: read, or a reason, never lost
+
+
+QA = {"question": "몇 시에 열어요?", "answer": "아홉 시요."}
+SAID = [{"from": "human", "value": "몇 시에 열어요?"}, {"from": "gpt", "value": "아홉 시요."}]
+NAN = float("nan")
+
+
+def read(row):
+    return convert(row, recognise([row]))
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"conversations": SAID, "system": "존댓말로."}, "s:존댓말로. u:몇 시에 열어요? a:아홉 시요."),
+        ({"conversations": SAID, "System_Prompt": "존댓말로.", "tools": "[]"}, "s:존댓말로. u:몇 시에 열어요? a:아홉 시요."),
+        ({**QA, "system": NAN, "context": None}, "u:몇 시에 열어요? a:아홉 시요."),
+        ({**QA, "context": "가게는 9시에 연다."}, "u:몇 시에 열어요?\n\n가게는 9시에 연다. a:아홉 시요."),
+        ({**QA, "passage": ["하나.", "둘."]}, "u:몇 시에 열어요?\n\n하나.\n\n둘. a:아홉 시요."),
+        ({**QA, "history": [["안녕?", "네."]]}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
+        ({**QA, "history": '[["안녕?", "네."]]'}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
+        ({**QA, "history": ["안녕?", "네."]}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
+        ({**QA, "history": [{"role": "user", "content": "안녕?"}, {"role": "assistant", "content": "네."}]}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
+        ({"questions": ["하나?", "둘?"], "answers": ["1", "2"]}, "u:하나? a:1 u:둘? a:2"),
+        ({"question": "몇?", "answers": {"text": ["셋", "3"], "answer_start": [1, 2]}, "context": "셋이다."}, "u:몇?\n\n셋이다. a:셋"),
+        ({"question": "3 + 4?", "answer": 7}, "u:3 + 4? a:7"),
+        ({"instruction": "옮겨", "input": NAN, "output": "차"}, "u:옮겨 a:차"),
+        ({"messages": json.dumps(SAID)}, "u:몇 시에 열어요? a:아홉 시요."),
+        ({"messages": str(SAID)}, "u:몇 시에 열어요? a:아홉 시요."),
+        ({"conversation": ["안녕?", "네."]}, "u:안녕? a:네."),
+        ({"prompt": "안녕?", "chosen": "네.", "rejected": "몰라."}, "u:안녕? a:네."),
+        ({"chosen": [{"role": "user", "content": "안녕?"}, {"role": "assistant", "content": "네."}], "rejected": []}, "u:안녕? a:네."),
+        ({"prompt": "안녕?", "chosen": [{"role": "user", "content": "안녕?"}, {"role": "assistant", "content": "네."}], "rejected": []}, "u:안녕? a:네."),
+        ({"conversations": SAID[:1], "chosen": SAID[1], "rejected": {"from": "gpt", "value": "몰라."}}, "u:몇 시에 열어요? a:아홉 시요."),
+        ({"chosen": "\n\nHuman: 안녕?\n\nAssistant: 네.", "rejected": "\n\nHuman: 안녕?\n\nAssistant: 흥."}, "u:안녕? a:네."),
+        ({"prompt": "안녕?", "completion": "네.", "label": True}, "u:안녕? a:네."),
+        ({**QA, "label": "2"}, "u:몇 시에 열어요? a:아홉 시요."),  # a class, not a judgement
+        ({**QA, "label": 0}, "u:몇 시에 열어요? a:아홉 시요."),
+        ({**QA, "score": 0.3, "weight": 1.0}, "u:몇 시에 열어요? a:아홉 시요."),
+        ({**QA, "images": [], "rejected": False}, "u:몇 시에 열어요? a:아홉 시요."),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "물", "image": None}, "은?"]}, {"role": "assistant", "content": "불"}]}, "u:물은? a:불"),
+        ({"messages": [{"role": "developer", "content": "짧게"}, {"role": "user", "content": "물"}, {"role": "assistant", "content": "불"}]}, "s:짧게 u:물 a:불"),
+        ({"instruction": "def f():", "output": "    if x:\n        return 0"}, "u:def f(): a:    if x:\n        return 0"),
+    ],
+)  # fmt: skip
+def test_read(row, expected):
+    done = read(row)
+    assert " ".join(f"{role}:{text}" for role, text in turns(done)) == expected, done
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"prompt": "안녕?", "completion": "흥.", "label": False}, "marked as bad (label: False)"),
+        ({"prompt": "안녕?", "completion": "흥.", "label": 0}, "marked as bad (label: 0)"),
+        ({"prompt": "안녕?", "completion": "흥.", "label": "False"}, "marked as bad (label: False)"),
+        ({"prompt": "안녕?", "completion": "흥.", "label": -1}, "marked as bad (label: -1)"),
+        ({**QA, "label": False}, "marked as bad (label: False)"),
+        ({"messages": SAID, "label": False}, "marked as bad (label: False)"),
+        ({**QA, "deleted": True}, "marked as bad (deleted: True)"),
+        ({**QA, "feedback": "thumbs_down"}, "marked as bad (feedback: thumbs_down)"),
+        ({**QA, "rating": -1}, "marked as bad (rating: -1)"),
+        ({**QA, "weight": 0}, "not to be learned (weight: 0)"),
+        ({**QA, "train": False}, "not to be learned (train: False)"),
+        ({**QA, "weight": 0.5}, "a weight other than 0 and 1, which the loss does not know"),
+        ({**QA, "choices": ["가", "나"]}, "choices belong to the row and cannot be read"),
+        ({**QA, "image": "a.png"}, "image belongs to the row and cannot be read"),
+        ({**QA, "context": {"title": "가게"}}, "context is not text"),
+        ({**QA, "history": [["안녕?"]]}, "the history is not made of questions and answers"),
+        ({"question": "몇?", "answer": None}, "a turn is not text"),
+        ({"question": "몇?", "answer": NAN}, "a turn is not text"),
+        ({"question": "참?", "answer": True}, "a turn is not text"),
+        ({"question": NAN, "answer": "네"}, "a turn is not text"),
+        ({"questions": ["하나?", "둘?"], "answers": ["1"]}, "2 questions and 1 answers in one row"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "뭐?"}, {"type": "image", "text": None}]}, SAID[1]]}, "a part that is no text: image"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, SAID[1]]}, "a part that is no text: image_url"),
+        ({"messages": [SAID[0], {**SAID[1], "weight": 0}]}, "no answer in it is to be learned"),
+        ({"messages": [SAID[0], {**SAID[1], "weight": 0.3}]}, "a weight other than 0 and 1, which the loss does not know"),
+        ({"messages": [SAID[0], {"role": "tool", "content": "9"}, SAID[1]]}, "a tool's answer without a call"),
+        ({"messages": [SAID[0], {"role": "assistant", "tool_calls": [{"function": {}}]}]}, "a tool call without a name"),
+        ({"messages": [SAID[0], {"role": "assistant", "tool_calls": [{"name": "f", "arguments": "{"}]}]}, "a tool call whose arguments are not JSON"),
+        ({"messages": SAID, "tools": "get_time"}, "the tools are not a list of JSON schemas"),
+    ],
+)  # fmt: skip
+def test_dropped_since_the_meaning_would_change(row, reason):
+    assert read(row)[:2] == ([], reason)
+
+
+def test_turns_that_are_not_to_be_learned_stay_as_context():
+    for flag in ({"weight": 0}, {"train": False}, {"training": "false"}, {"loss": False}):
+        done = read({"messages": [SAID[0], {**SAID[1], **flag}, *SAID]})
+        assert [turn.get("train", True) for turn in done.messages] == [True, False, True, True]
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "thinking", "reasoning"])
+def test_a_thought_is_kept_apart(key):
+    expected = {"role": "assistant", "content": "아홉 시요.", "reasoning_content": "시계를 보자."}
+    assert read({"messages": [SAID[0], {**SAID[1], key: "시계를 보자."}]}).messages[1] == expected
+    assert read({**QA, key: "시계를 보자."}).messages[1] == expected
+    parts = [{"type": "thinking", "thinking": "시계를 보자."}, {"type": "text", "text": "아홉 시요."}]
+    assert read({"messages": [SAID[0], {"role": "assistant", "content": parts}]}).messages[1] == expected
+
+
+CALL = [{"type": "function", "function": {"name": "shelf", "arguments": {"item": 3}}}]
+
+
+@pytest.mark.parametrize(
+    "called",
+    [
+        {"role": "assistant", "content": "찾을게요.", "tool_calls": CALL},
+        {"role": "assistant", "content": "찾을게요.", "tool_calls": [{"name": "shelf", "arguments": '{"item": 3}'}]},
+        {"role": "assistant", "content": "찾을게요.", "function_call": {"name": "shelf", "arguments": '{"item": 3}'}},
+    ],
+)
+def test_tools_in_every_spelling(called):
+    listed = [SAID[0], called, {"role": "tool", "content": "B열", "name": "shelf"}, SAID[1]]
+    schema = {"name": "shelf", "parameters": {"type": "object"}}
+    done = read({"messages": listed, "tools": json.dumps([schema])})
+    assert done.messages[1] == {"role": "assistant", "content": "찾을게요.", "tool_calls": CALL}
+    assert [turn["role"] for turn in done.messages] == ["user", "assistant", "tool", "assistant"]
+    assert done.tools == ({"type": "function", "function": schema},)
+
+
+def test_sharegpt_s_function_call_is_a_tool_call():
+    call = {"from": "function_call", "value": '{"name": "shelf", "arguments": {"item": 3}}'}
+    done = read({"conversations": [SAID[0], call, {"from": "observation", "value": "B열"}, SAID[1]]})
+    assert done.messages[1] == {"role": "assistant", "content": "", "tool_calls": CALL}
+
+
+def test_a_pair_says_that_the_rejected_answer_was_left_out():
+    assert read({"prompt": "안녕?", "chosen": "네.", "rejected": "몰라."}).repairs == (PAIR,)
+
+
+def test_every_field_is_told_as_read_or_not_read():
+    row = {"conversations": [{**SAID[0], "mood": "gut"}, SAID[1]], "system": "짧게", "topic": "가게"}
+    told = fields_read(recognise([row]), Counter(row), Counter(key for turn in row["conversations"] for key in turn))
+    assert {one["field"]: one["read as"] for one in told} == {
+        "conversations": "the conversation", "system": "system turn", "topic": "not read",
+        "conversations[].from": "the turn", "conversations[].value": "the turn", "conversations[].mood": "not read",
+    }  # fmt: skip
+
+
+def test_two_columns_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="The columns 'Q' and 'q ' have one name: rename or remove one."):
+        recognise([{"Q": "물", "A": "불", "q ": "바람"}])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(sorted(set(" ".join(READ_AS.values()).split()))),
+    anything | st.floats() | st.lists(turn, max_size=3),
+)
+def test_no_python_object_becomes_text(column, value):
+    """Whatever stands in a known column: never "nan", "None", "{" or "[" in a text, never an exception."""
+    assert meaning(column)
+    done = convert({"question": "물", "answer": "불", column: value}, Format("question-answer", ("question", "answer")))
+    for text in (m[key] for m in done.messages for key in ("content", "reasoning_content") if key in m):
+        assert not any(mark in text for mark in ("nan", "None", "inf", "True", "{", "["))

@@ -1,12 +1,15 @@
 """Answer-only labels, for templates of every kind, and in the hands of the real trainer."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.config import PAD_TO, RunConfig
-from helpers.data.labels import CONTEXT, collator, encode, encode_rows, has_generation_marks, require_green
+from helpers.data.labels import CONTEXT, collator, encode, encode_rows, judged_settings, require_green
 from helpers.model.chat import fold_system, load_tokenizer
+from helpers.model.spans import training_template
 from tests.model.test_chat import TALK
 from tests.model.tokenizer_kinds import KINDS, kind
 
@@ -57,7 +60,7 @@ def test_any_text(name, questions, answers):
 
 
 def test_marks_in_the_template_are_preferred():
-    assert has_generation_marks(kind("marks")) and not has_generation_marks(kind("chatml"))
+    assert training_template(kind("marks")) == kind("marks").chat_template and training_template(kind("chatml")) is None
     tokenizer = kind("marks")
     tokenizer.chat_template = tokenizer.chat_template.replace(
         "{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}",
@@ -90,11 +93,22 @@ def test_cut_to_max_length_and_left_out_when_nothing_is_left_to_learn():
 
 
 def test_require_green():
-    red = {"verdicts": [{"check": "end of turn not learned", "ok": False, "measured": "3 of 3 rows", "fix": "do this"}]}
+    red = {
+        "judged_for": judged_settings(TINY),
+        "verdicts": [{"check": "end of turn not learned", "ok": False, "measured": "3 of 3 rows", "fix": "do this"}],
+    }
     with pytest.raises(ValueError, match="end of turn not learned: 3 of 3 rows .do this.*allow_label_issues=True"):
         require_green(red, TINY)
     require_green(red, RunConfig.load("tiny", allow_label_issues=True))
-    require_green({"verdicts": [{**red["verdicts"][0], "ok": True}]}, TINY)
+    green = {**red, "verdicts": [{**red["verdicts"][0], "ok": True}]}
+    require_green(green, TINY)
+    for other in ({"max_length": 96}, {"answer_only_loss": False}, {"learn_thinking": "none"}, {"max_rows": 7}):
+        with pytest.raises(
+            ValueError, match=f"judged for other settings .{next(iter(other))}.*run 03_data_preview.ipynb"
+        ):
+            require_green(green, replace(TINY, **other))
+    with pytest.raises(ValueError, match="judged for other settings"):
+        require_green({"verdicts": green["verdicts"]}, TINY)
 
 
 @pytest.fixture(scope="module")

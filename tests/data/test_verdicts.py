@@ -22,10 +22,9 @@ def loss_on_everything(case):
         row["labels"] = list(row["input_ids"])
 
 
-def almost_nothing_learned(case):
-    question = [{"role": "user", "content": "질문 " * 400}, {"role": "assistant", "content": "네"}]
-    case["rows"] = [{"messages": question}] * 5
-    case["config"] = replace(CONFIG, max_length=10_000)
+def nothing_learned(case):
+    for row in case["encoded"]:
+        row["labels"] = [CONTEXT] * len(row["labels"])
 
 
 def refused_by_the_template(case):
@@ -96,7 +95,7 @@ def unknown_token(case):
 BREAKS = [
     (loss_on_everything, LEARNED_SHARE),
     (loss_on_everything, "user text learned"),
-    (almost_nothing_learned, LEARNED_SHARE),
+    (nothing_learned, LEARNED_SHARE),
     (refused_by_the_template, "template changes the text"),
     (empty_mask, "nothing to learn"),
     (max_length_inside_the_answers, "answer cut off by max_length"),

@@ -1,0 +1,90 @@
+"""Settings that cannot work on this model, found in 03 in seconds: the libraries are asked, on a model without weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+
+from helpers.config import RunConfig
+
+
+def require_possible(config: RunConfig) -> None:
+    """Raises ValueError that names the setting with which 04 to 06 could not end, in one sentence.
+
+    Tried are what `TrainingArguments` takes, whether the packages of the settings are here, and the LoRA branches on a
+    model of the same shapes without weights.
+    """
+    if config.eval_fraction == 0:
+        raise ValueError(
+            "eval_fraction=0 holds nothing out, so nobody could tell learning from memorising: use 0.01 or more."
+        )
+    if config.report_to != "none" and importlib.util.find_spec(config.report_to) is None:
+        raise ValueError(
+            f"report_to={config.report_to!r}: this package is not installed here: pip install it, or use none."
+        )
+    _arguments(config)
+    _branches(config)
+
+
+def _arguments(config: RunConfig) -> None:
+    """The names that transformers has to know."""
+    from transformers import SchedulerType
+    from transformers.training_args import OptimizerNames
+
+    for name, known in (("lr_scheduler_type", SchedulerType), ("optim", OptimizerNames)):
+        if (value := getattr(config, name)) not in (names := [one.value for one in known]):
+            raise ValueError(f"{name}={value!r} is not known to transformers: use one of {', '.join(names)}.")
+    from transformers import TrainingArguments
+
+    settings = {
+        "optim": config.optim,
+        "lr_scheduler_type": config.lr_scheduler_type,
+        "warmup_steps": config.warmup_steps,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            from transformers import Trainer
+
+            Trainer.get_optimizer_cls_and_kwargs(TrainingArguments(folder, report_to="none", **settings))
+        except (ValueError, ImportError, RuntimeError) as error:
+            raise ValueError(f"optim={config.optim!r} cannot be used here: {_first(error)}") from None
+
+
+def _branches(config: RunConfig) -> None:
+    """LoRA on a model of the same shapes, without weights."""
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from helpers.model.lora import lora_config
+    from helpers.model.quantization import attention
+    from helpers.model.source import hub_revision, resolve_model
+
+    shapes = AutoConfig.from_pretrained(
+        resolve_model(config.model_id),
+        revision=hub_revision(config.model_revision),
+        trust_remote_code=config.trust_remote_code,
+    )
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(
+                shapes, attn_implementation=attention(config), trust_remote_code=config.trust_remote_code
+            )
+    except (ValueError, ImportError) as error:
+        raise ValueError(
+            f"attn_implementation={config.attn_implementation!r} cannot be used here: {_first(error)}"
+        ) from None
+    try:
+        with torch.device("meta"):
+            get_peft_model(model, lora_config(config))
+    except (ValueError, NotImplementedError, RuntimeError) as error:
+        name = "lora_dropout" if "dropout" in str(error).lower() else "lora_target_modules"
+        told = f"{name}={getattr(config, name)!r} cannot be used on {config.model_id}: {_first(error)}"
+        raise ValueError(
+            f"{told} {'Use lora_dropout=0.' if name == 'lora_dropout' else 'Use all-linear, or names of linear layers.'}"
+        ) from None
+
+
+def _first(error: Exception) -> str:
+    """The first sentence of a library's error."""
+    return " ".join(str(error).split())[:240]

@@ -1,0 +1,42 @@
+"""Does the page train with what config.json says? A number edited in a cell is told, never used in silence."""
+
+from __future__ import annotations
+
+from helpers.config import RunConfig
+
+RENAMED = {"gradient_checkpointing": "activation_checkpointing", "r": "lora_r", "target_modules": "lora_target_modules"}
+
+
+def require_as_written(config: RunConfig, shown: dict, expected: dict) -> None:
+    """Raises ValueError for each value of `shown` (an object of this page) that differs in `expected` (the helpers' own).
+
+    Names the value, what config.json has, and how to change it for good.
+    """
+    changed = []
+    for name, value in shown.items():
+        wanted = expected.get(name, value)
+        if isinstance(value, (set, list, tuple)) and isinstance(wanted, (set, list, tuple)):
+            value, wanted = sorted(map(str, value)), sorted(map(str, wanted))
+        if value != wanted:
+            changed.append(f"{RENAMED.get(name, name)} is {value!r} on this page and {wanted!r} in config.json")
+    if changed:
+        raise ValueError(
+            f"{'; '.join(changed)}. A training must be what config.json says: put the value into OVERRIDES "
+            f"(with another run_name, here and in 03), not into this cell."
+        )
+
+
+def require_arguments(args, config: RunConfig) -> None:
+    """The same for the page's `SFTConfig`: raises ValueError for a value that config.json does not have."""
+    same = (
+        "num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps per_device_eval_batch_size "
+        "max_length packing eval_steps learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm optim seed "
+        "save_steps logging_steps run_name"
+    ).split()
+    by_length = config.sort_by_length and not config.packing
+    expected = {name: getattr(config, name) for name in same} | {
+        "gradient_checkpointing": config.activation_checkpointing,
+        "train_sampling_strategy": "group_by_length" if by_length else "random",
+    }
+    shown = args.to_dict()
+    require_as_written(config, {name: shown[name] for name in expected if name in shown}, expected)
