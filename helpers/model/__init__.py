@@ -9,6 +9,9 @@ tiny          a Llama of 1.3 M parameters for the tests
 quantization  4-bit loading, number formats, devices
 lora          the adapter: its config, its parameters, loaded back
 chat          the tokenizer and its chat template; which tokens end a reply
+shaping       how a template wants its messages: parts, thoughts, tool calls
+spans         which characters of a rendered conversation the model has to write
+trial         settings that cannot work on this model, tried without its weights
 cards         which GPU is used, and who holds its memory
 weights       the weight files, one weight at a time
 """

@@ -1,0 +1,58 @@
+"""Settings that cannot work are refused in 03, in one sentence that names the setting; those that can are not."""
+
+import pytest
+from transformers import AutoConfig
+
+from helpers.config import RunConfig
+from helpers.model.trial import require_possible
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"lora_target_modules": "q_proj,v_proj"},
+        {"lora_target_modules": "q_proj", "use_rslora": True, "lora_r": 1},
+        {"eval_fraction": 0.01},
+        {"optim": "adamw_torch", "lr_scheduler_type": "constant"},
+        {"load_in_4bit": False, "lora_dropout": 0.0},
+    ],
+    ids=str,
+)
+def test_what_can_work_passes(settings):
+    require_possible(RunConfig.load("tiny", **settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"eval_fraction": 0.0}, "eval_fraction=0 holds nothing out.*use 0.01 or more"),
+        ({"lora_target_modules": "no_such_layer"}, "lora_target_modules='no_such_layer' cannot be used on"),
+        (
+            {"optim": "adam_of_tomorrow"},
+            "optim='adam_of_tomorrow' is not known to transformers: use one of .*adamw_torch",
+        ),
+        (
+            {"lr_scheduler_type": "zigzag"},
+            "lr_scheduler_type='zigzag' is not known to transformers: use one of .*cosine",
+        ),
+    ],
+    ids=str,
+)
+def test_what_cannot_is_refused_in_a_sentence(settings, told):
+    with pytest.raises(ValueError, match=told):
+        require_possible(RunConfig.load("tiny", **settings))
+
+
+@pytest.mark.parametrize(("dropout", "fits"), [(0.05, False), (0.0, True)])
+def test_dropout_on_fused_experts(tmp_path, dropout, fits):
+    """peft adapts experts that share one tensor by its weight, where an input cannot be dropped."""
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
+    shape |= {"vocab_size": 64, "num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16}
+    AutoConfig.for_model("qwen3_moe", intermediate_size=32, head_dim=16, **shape).save_pretrained(tmp_path)
+    config = RunConfig.load("tiny", model_id=str(tmp_path), lora_dropout=dropout)
+    if fits:
+        require_possible(config)
+    else:
+        with pytest.raises(ValueError, match="lora_dropout=0.05 cannot be used on .* Use lora_dropout=0."):
+            require_possible(config)
