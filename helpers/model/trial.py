@@ -57,7 +57,7 @@ def _branches(config: RunConfig) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from helpers.model.lora import lora_config
-    from helpers.model.quantization import attention
+    from helpers.model.quantization import attention, refuse_quantised
     from helpers.model.source import hub_revision, resolve_model
 
     shapes = AutoConfig.from_pretrained(
@@ -65,6 +65,7 @@ def _branches(config: RunConfig) -> None:
         revision=hub_revision(config.model_revision),
         trust_remote_code=config.trust_remote_code,
     )
+    refuse_quantised(shapes.to_dict(), config.model_id)
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(

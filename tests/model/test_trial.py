@@ -56,3 +56,10 @@ def test_dropout_on_fused_experts(tmp_path, dropout, fits):
     else:
         with pytest.raises(ValueError, match="lora_dropout=0.05 cannot be used on .* Use lora_dropout=0."):
             require_possible(config)
+
+
+def test_a_quantised_base_is_refused_in_03_too(tmp_path):
+    packed = {"quant_method": "gptq", "bits": 4}
+    AutoConfig.for_model("llama", quantization_config=packed).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"is already quantised .gptq"):
+        require_possible(RunConfig.load("tiny", model_id=str(tmp_path)))
