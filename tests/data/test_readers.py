@@ -1,0 +1,111 @@
+"""What a file or a folder holds is read as it is meant; whatever was guessed or left out is said."""
+
+import json
+
+import pytest
+
+from helpers.config import RunConfig
+from helpers.data.prepare import prepare
+from helpers.files import read_jsonl
+from helpers.runs import RunDir
+
+PAIRS = [
+    (f"{i}번 질문은 무엇인가요? {chr(0xAC00 + 97 * i)}", f"{i}번 답은 {chr(0xAC00 + 131 * i)}입니다.")
+    for i in range(20)
+]
+
+
+def read(path, folder, **settings):
+    """Questions of train and eval, and the notes of every data set."""
+    run = RunDir(folder / "run")
+    report = prepare(RunConfig.load("tiny", dataset_id=str(path), max_rows=0, **settings), run)
+    rows = read_jsonl(run.train_jsonl) + read_jsonl(run.eval_jsonl)
+    return [row["messages"] for row in rows], " ".join(note for data in report["data"] for note in data["notes"])
+
+
+def table(separator=",", pairs=PAIRS):
+    return "\n".join(separator.join(row) for row in [("Q", "A"), *pairs]) + "\n"
+
+
+def jsonl(path, mark=""):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps({"Q": q, "A": mark + a}) + "\n" for q, a in PAIRS))
+
+
+@pytest.mark.parametrize(("encoding", "told"), [("utf-8", ""), ("utf-16", "UTF-16"), ("cp949", "CP949")])
+def test_character_sets_are_recognised_and_said(tmp_path, encoding, told):
+    (tmp_path / "a.csv").write_text(table(), encoding=encoding)
+    conversations, notes = read(tmp_path / "a.csv", tmp_path)
+    assert {messages[0]["content"] for messages in conversations} == {q for q, _ in PAIRS}
+    assert told in notes and bool(told) == bool(notes)
+
+
+def test_a_quotation_mark_in_tab_separated_text_is_a_letter(tmp_path):
+    pairs = [('"빨리" 오세요', "네, 곧 갑니다"), ('"', "따옴표입니다"), *PAIRS]
+    (tmp_path / "a.tsv").write_text(table("\t", pairs))
+    conversations, _ = read(tmp_path / "a.tsv", tmp_path)
+    assert len(conversations) == len(pairs) and '"빨리" 오세요' in {
+        messages[0]["content"] for messages in conversations
+    }
+
+
+def test_fields_over_several_lines_are_counted_and_an_open_quotation_mark_is_named(tmp_path):
+    (tmp_path / "a.csv").write_text(table(pairs=[*PAIRS, ("긴 답을 주세요", '"첫 줄\n둘째 줄"')]))
+    conversations, notes = read(tmp_path / "a.csv", tmp_path)
+    assert len(conversations) == 21 and "1" in notes and "line" in notes
+    (tmp_path / "b.csv").write_text(table(pairs=[*PAIRS[:10], ("열린 따옴표", '"끝이 없다'), *PAIRS[10:]]))
+    with pytest.raises(ValueError, match="b.csv.*line 12"):
+        read(tmp_path / "b.csv", tmp_path)
+
+
+def test_hidden_files_and_the_test_part_of_a_folder_are_left_and_named(tmp_path):
+    jsonl(tmp_path / "set" / "train.jsonl")
+    jsonl(tmp_path / "set" / "test.jsonl", "TEST ")
+    jsonl(tmp_path / "set" / ".ipynb_checkpoints" / "train-checkpoint.jsonl", "OLD ")
+    jsonl(tmp_path / "set" / "._train.jsonl", "MAC ")
+    conversations, notes = read(tmp_path / "set", tmp_path)
+    assert len(conversations) == 20 and not any(m[1]["content"][:3] in ("TES", "OLD", "MAC") for m in conversations)
+    assert all(name in notes for name in ("test.jsonl", "train-checkpoint.jsonl", "._train.jsonl"))
+
+
+def test_a_folder_of_save_to_disk_is_read(tmp_path):
+    from datasets import Dataset
+
+    Dataset.from_list([{"Q": q, "A": a} for q, a in PAIRS]).save_to_disk(tmp_path / "set")
+    assert len(read(tmp_path / "set", tmp_path)[0]) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.jsonl", "", "has no row to read.*is empty"),
+        ("a.csv", "Q,A\n", "has a header .Q, A. and no row"),
+        ("a.csv", "Q,A,A\n1,2,3\n", "two columns of the name 'A'"),
+        ("a.json", '{"messages": [{"role": "user", "content": "a"}]}', "one conversation|no row|no conversation"),
+    ],
+)
+def test_a_file_without_a_use_gets_its_true_sentence(tmp_path, name, text, told):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=told):
+        read(tmp_path / name, tmp_path)
+
+
+def test_several_data_sets_with_weights_are_sources_of_their_own(tmp_path):
+    jsonl(tmp_path / "one.jsonl")
+    (tmp_path / "two.jsonl").write_text(
+        "".join(json.dumps({"Q": f"{q} 다른 자료", "A": f"다른 {a}"}) + "\n" for q, a in PAIRS)
+    )
+    run = RunDir(tmp_path / "run")
+    names = f"{tmp_path}/one.jsonl, {tmp_path}/two.jsonl:2"
+    report = prepare(RunConfig.load("tiny", dataset_id=names, max_rows=0, run_name="both"), run)
+    texts = [row["messages"][0]["content"] for row in read_jsonl(run.train_jsonl)]
+    once, twice = ({t for t in texts if ("다른 자료" in t) == other} for other in (False, True))
+    assert all(texts.count(text) == 1 for text in once) and all(texts.count(text) == 2 for text in twice)
+    assert len(report["sources"]) == 2
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "101", "x"])
+def test_a_weight_that_is_none_is_refused(tmp_path, weight):
+    jsonl(tmp_path / "one.jsonl")
+    with pytest.raises((ValueError, FileNotFoundError), match="one.jsonl"):
+        read(f"{tmp_path}/one.jsonl:{weight}", tmp_path, run_name="bad")
