@@ -65,7 +65,9 @@ def test_the_life_of_a_detached_training(prepared):
 def test_a_failure_says_where_to_look(prepared):
     """Also with the request of an earlier sitting still there, which must not make it read "stopped"."""
     run, config = prepared
-    run.data_report.write_text(json.dumps({"verdicts": [{"ok": False, "check": "c", "measured": "m", "fix": "f"}]}))
+    report = json.loads(run.data_report.read_text())
+    red = {"ok": False, "check": "c", "measured": "m", "fix": "f"}
+    run.data_report.write_text(json.dumps({**report, "verdicts": [red]}))
     run.trainer.mkdir()
     run.stop_request.touch()
     run.stopped.touch()
