@@ -31,6 +31,7 @@ SHAPES_THE_TRAINING = (
 
 WORKSPACE = Path("/workspace")  # where a rented pod mounts its volume
 
+OLD_MERGE_REPORT = "merge_receipt.json"  # until 2026-11-25
 UNKNOWN_OWNER = {"pid": None, "host": "a machine that left no note", "task": "another task", "since": None}
 
 # What was really loaded, recorded beside its source. It belongs to that source alone.
@@ -85,8 +86,8 @@ class RunDir:
 
     @property
     def merge_report(self) -> Path:
-        """merge_report.json; in a run made before it had this name, merge_receipt.json."""
-        new, old = self.path / "merge_report.json", self.path / "merge_receipt.json"
+        """merge_report.json; in a run made before it had this name, the file under its old one."""
+        new, old = self.path / "merge_report.json", self.path / OLD_MERGE_REPORT
         return old if old.exists() and not new.exists() else new
 
     @classmethod

@@ -12,7 +12,7 @@ import pytest
 from helpers import runs
 from helpers.config import RunConfig
 from helpers.files import is_network, read_jsonl, write_atomic, write_json
-from helpers.runs import RunDir, runs_root
+from helpers.runs import OLD_MERGE_REPORT, RunDir, runs_root
 
 
 @pytest.fixture
@@ -213,3 +213,12 @@ def test_the_lock_of_another_machine_is_respected(run):
         with pytest.raises(RuntimeError, match=told), run.lock("merge"):
             pass
         assert run.lock_owner()["host"] == "another-pod"
+
+
+def test_the_merge_report_of_an_older_run_is_read_until_there_is_a_new_one(run):
+    new = run.path / "merge_report.json"
+    assert run.merge_report == new
+    (run.path / OLD_MERGE_REPORT).write_text("{}")
+    assert run.merge_report == run.path / OLD_MERGE_REPORT
+    new.write_text("{}")
+    assert run.merge_report == new
