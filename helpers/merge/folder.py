@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from helpers.config import RunConfig
-from helpers.files import replace_folder
+from helpers.files import free_bytes, replace_folder
 from helpers.model.source import hub_revision, resolve_model
 from helpers.report import human_bytes
 from helpers.runs import RunDir
@@ -106,10 +106,9 @@ def refuse_not_finite(name: str, weight, why: str) -> None:
 
 
 def check_disk(part: Path, missing: int) -> None:
-    """Raises OSError when the disk of `part` has less than `missing` bytes free, as far as it says (a network volume may not)."""
-    place = next(folder for folder in (part, *part.parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    if missing * 1.02 > free:
+    """Raises OSError when the disk of `part` has less than `missing` bytes free, as far as it says (a network volume does not)."""
+    free = free_bytes(part)
+    if free is not None and missing * 1.02 > free:
         raise OSError(
             f"The merge writes {human_bytes(missing)} and {part.parent} has {human_bytes(free)} free: free some space, "
             "or move the runs with QLORA_RUNS_DIR."

@@ -18,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from helpers.files import free_bytes
+from helpers.model.room import file_bytes
 from helpers.report import human_bytes
 
 # the numbers that llama.h gives them, and about how large they are beside the f16 file
@@ -49,7 +51,7 @@ def convert(merged: Path, file: Path, tokenizer, texts: list[str], base: str = "
     its scores. Raises ValueError, in a sentence, for a model that the converter does not know and for other token ids;
     OSError when the disk is too small.
     """
-    need_room(file, sum(path.stat().st_size for path in merged.glob("*.safetensors")))
+    need_room(file, file_bytes(merged))
     with beside(file) as part, _with_sentencepiece(merged, tokenizer, base, revision) as folder:
         _run("convert_hf_to_gguf.py", folder, "--outtype", "f16", "--outfile", part)
         check_token_ids(part, tokenizer, texts)
@@ -115,10 +117,10 @@ def check_token_ids(file: Path, tokenizer, texts: list[str]) -> int:
 
 
 def need_room(file: Path, size: float) -> None:
-    """Raises OSError before the work when `size` bytes do not fit beside `file`. (A network volume may tell too much.)"""
+    """Raises OSError before the work when `size` bytes do not fit beside `file`. (A network volume does not tell.)"""
     file.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(file.parent).free
-    if free < size:
+    free = free_bytes(file.parent)
+    if free is not None and free < size:
         told = f"{file.name} needs about {human_bytes(size)}, and {human_bytes(free)} are free in {file.parent}: free some space, or name fewer gguf_formats"
         raise OSError(errno.ENOSPC, told)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from helpers.evaluate.held_out import Scores
+from helpers.model.room import file_bytes
 from helpers.report import Table, human_bytes
 
 
@@ -38,7 +39,7 @@ def measure_merged(model, tokenizer, rows, prompts: list[list[dict]], max_new_to
     for i in range(len(rows)):  # one row at a time: the logits of a large vocabulary are not kept
         firsts.append(answer_logits(model, rows.select([i]))[0].argmax(-1).tolist())
     replies = generate_replies(model, tokenizer, prompts, max_new_tokens, progress="replies")
-    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    size = file_bytes(folder)
     count = len(prompts)
     stopped = sum(reply.stopped for reply in replies)
     return Measured("merged", size, scores, stopped, count, count, count, firsts), replies
