@@ -1,6 +1,8 @@
 """Helpers for the notebooks: a folder for each notebook, one idea per module, heavy imports only where they are used.
 
-machine · plan     01, 02 · 00     ↓ a module imports from its own floor's folder or from floors below
+workshop           exercises, labs, the class
+machine · compare  01, 02 · 08     ↓ a module imports from its own floor's folder or from floors below
+plan               00
 merge · serve      05 · 07
 train              04
 evaluate · data    06 · 03

@@ -1,0 +1,1 @@
+"""Exercises, labs and the class: answers that check themselves, and where everybody is."""
