@@ -1,4 +1,4 @@
-"""Tables and plots for a notebook: everything shown as HTML is escaped, since data is text from strangers."""
+"""Tables and answers for a notebook: everything shown as HTML is escaped, since data is text from strangers."""
 
 from __future__ import annotations
 
@@ -45,6 +45,22 @@ class Table:
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
         ]
         return "\n".join([self.caption, *lines] if self.caption else lines)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the check of an exercise or a lab says: one sentence, green when it is solved, orange while something is missing."""
+
+    solved: bool
+    sentence: str
+
+    def _repr_html_(self) -> str:
+        colour, word = (GREEN, "Solved.") if self.solved else (ORANGE, "Not yet.")
+        style = f"border-left:4px solid {colour};padding:4px 12px;margin:4px 0"
+        return f'<div style="{style}"><b style="color:{colour}">{word}</b> {html.escape(self.sentence)}</div>'
+
+    def __repr__(self) -> str:
+        return f"{'Solved.' if self.solved else 'Not yet.'} {self.sentence}"
 
 
 def _text(value) -> str:
