@@ -7,13 +7,19 @@ merge · serve      05 · 07
 train              04
 evaluate · data    06 · 03
 model              the base model, its quantisation, its template, its files
-config · files · runs · report · series     the ground
+config · files · runs · report · series · translate · language     the ground
 """
 
 import logging
+import os
 import warnings
 
 # Two messages of the pinned libraries about themselves, which a reader could only be puzzled by:
 # bitsandbytes did not find an optional CPU kernel on the hub; transformers calls its own old name.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated", category=FutureWarning)
+
+if os.environ.get("QLORA_LANG"):  # set by the first cell of a translated notebook
+    from helpers.language import speak
+
+    speak()
