@@ -6,6 +6,7 @@ is still to be done. It looks at all runs in the folder of the given one, since 
 
 from __future__ import annotations
 
+import copy
 import json
 
 from helpers.config import SAMPLE_DATA
@@ -134,6 +135,54 @@ def too_hot(run: RunDir, answer) -> str:
     )
 
 
+def rank_of_the_change(run: RunDir, answer) -> str:
+    """A4.1: the smallest rank that learns a change of rank 2."""
+    if _number(answer, "the smallest rank whose loss falls to about 0") != 2:
+        raise Missing(
+            f"You say {answer}. Set `change` to rank 2 (64 x 2 times 2 x 64), run the cells below it, and look at the bars."
+        )
+    return "A branch can write down any change up to its own rank: 2 is enough for 2."
+
+
+def both_start_at_zero(run: RunDir, answer) -> str:
+    """A4.2: with A and B both zero nothing is learned, so the loss falls by 0."""
+    if abs(_number(answer, "the first loss less the last one")) > 1e-6:
+        raise Missing(
+            f"You say {answer}. Is `A` zero, and does `learn` get the new layer? Print losses[0] - losses[-1]."
+        )
+    return "Each matrix's gradient is a product with the other one, so two zeros never begin to learn."
+
+
+def rslora(run: RunDir, answer) -> str:
+    """A4.3: a class of a LoRA layer, scaled by alpha / sqrt(r); compared with peft's layer with use_rslora."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    if not isinstance(answer, type):
+        raise Missing(
+            "Write the class RsLora and give it itself, not an object of it: answer=RsLora. It should begin with class RsLora(LoraLinear):"
+        )
+    x, base = torch.randn(4, 16), torch.nn.Linear(16, 8)
+    theirs = get_peft_model(
+        torch.nn.Sequential(copy.deepcopy(base)),
+        LoraConfig(r=9, lora_alpha=6, target_modules=["0"], use_rslora=True, init_lora_weights=False),
+    )
+    branch = theirs.base_model.model[0]
+    try:
+        mine = answer(base, r=9, alpha=6)
+        mine.A.data, mine.B.data = branch.lora_A["default"].weight.data, branch.lora_B["default"].weight.data
+        off = (mine(x) - theirs(x)).abs().max().item()
+    except Exception as error:  # the participant's own code: whatever it raises is the answer
+        raise Missing(
+            f"Your class raises {type(error).__name__}: {error}. It should be made by {answer.__name__}(base, r=9, alpha=6)."
+        ) from None
+    if not off < 1e-5:
+        raise Missing(
+            f"Its answers differ from those of peft's rsLoRA by up to {off:.2g}. The scale should be alpha / r**0.5: set self.scale."
+        )
+    return "It answers as peft's layer with use_rslora=True does."
+
+
 def held_out_loss(run: RunDir) -> float:
     """The last held-out loss of a training, nats per learned token."""
     return [row["eval_loss"] for row in read_jsonl(run.metrics) if "eval_loss" in row][-1]
@@ -161,7 +210,7 @@ def _run_with(run: RunDir, file: str, how: str, **settings) -> RunDir:
 def _number(answer, what: str) -> float:
     """`answer` as a number, "12 %" as 0.12; raises Missing that asks for it when it is none."""
     if answer is None:
-        raise Missing(f"Everything lies there. Now the answer: {what}. Write it into the cell as answer=...")
+        raise Missing(f"Still missing is the answer: {what}. Write it into the cell as answer=...")
     text = str(answer).strip()
     try:
         return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -176,4 +225,7 @@ EXERCISES = {
     "04.1": resumed,
     "04.2": smaller_rank,
     "04.3": too_hot,
+    "A4.1": rank_of_the_change,
+    "A4.2": both_start_at_zero,
+    "A4.3": rslora,
 }
