@@ -7,7 +7,7 @@ merge · serve      05 · 07
 train              04
 evaluate · data    06 · 03
 model              the base model, its quantisation, its template, its files
-config · files · runs · report · series · translate · language     the ground
+config · files · place · runs · report · series · translate · language     the ground
 """
 
 import logging

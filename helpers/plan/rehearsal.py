@@ -13,9 +13,10 @@ from pathlib import Path
 
 from helpers.config import PAD_TO, RunConfig
 from helpers.files import folder_bytes, read_jsonl
+from helpers.place import runs_root
 from helpers.plan.time import training_tokens
 from helpers.report import human_bytes
-from helpers.runs import RunDir, runs_root
+from helpers.runs import RunDir
 
 STEPS = 3  # the first one warms up and is not measured
 EVALUATED = 2  # batches
