@@ -66,8 +66,20 @@ def adds_bos(tokenizer) -> bool:
     return tokenizer.bos_token_id is not None and tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]
 
 
+class Prompt(list):
+    """Messages that ask for a reply, and the `tools` that it may call: a list of messages that does not lose its tools."""
+
+    def __init__(self, messages: list[dict], tools=None):
+        super().__init__(messages)
+        self.tools = list(tools or ())
+
+
 def render(tokenizer, messages: list[dict], add_generation_prompt: bool = False, tools=None) -> str:
-    """`messages` as the text that the model sees, each in the shape that the template takes (see `shaping`)."""
+    """`messages` as the text that the model sees, each in the shape that the template takes (see `shaping`).
+
+    `tools`: default those of `messages`, where these are a `Prompt`.
+    """
+    tools = tools or getattr(messages, "tools", None)
     return write(tokenizer, shaped(tokenizer, messages), add_generation_prompt, tools)
 
 
