@@ -100,6 +100,39 @@ def opens_a_thought(tokenizer, prompt: str) -> str:
     return next((signs.opens for signs in thought_signs(tokenizer) if prompt.rstrip().endswith(signs.opens)), "")
 
 
+def without_open_thought(tokenizer) -> str:
+    """The tokenizer's chat template, changed so that its generation prompt ends where an answer without a thought begins.
+
+    Its own switch `enable_thinking` is used where that does it, else the opening is taken out of the template. What
+    conversations look like in training stays the same. Raises ValueError when no thought is opened, or neither way works.
+    """
+    template = tokenizer.get_chat_template()
+    user, answer = {"role": "user", "content": "⟦q⟧"}, {"role": "assistant", "content": "⟦a⟧"}
+    asked = write(tokenizer, shaped(tokenizer, [user]), asking=True)
+    if not (opens := opens_a_thought(tokenizer, asked)):
+        raise ValueError(
+            "chat_template='no-thought': the model's template opens no thought. Leave chat_template empty."
+        )
+    talks = [shaped(tokenizer, [user, answer] * count) for count in (1, 2)]
+    changed = ["{%- set enable_thinking = false %}" + template]
+    for written in (opens + "\\n", opens + "\n", opens):
+        places = [match.start() for match in re.finditer(re.escape(written), template)]
+        changed += [template[:place] + template[place + len(written) :] for place in reversed(places)]
+    for new in changed:
+        try:
+            same = all(write(tokenizer, talk, template=new) == write(tokenizer, talk) for talk in talks)
+            if same and write(tokenizer, talks[0]).startswith(
+                write(tokenizer, shaped(tokenizer, [user]), asking=True, template=new)
+            ):
+                return new
+        except Exception:  # what was taken out was a part of the template's program
+            continue
+    raise ValueError(
+        f"chat_template='no-thought': {opens} could not be taken out of the end of the generation prompt. Write the model's "
+        "template into a file, take it out there, and set chat_template to the file."
+    )
+
+
 def thought_signs(tokenizer) -> list[Signs]:
     """The template's own signs, then those of KNOWN that its text holds; <think> always, since data sets write it."""
     return _thought_signs(tokenizer, tokenizer.get_chat_template())

@@ -1,12 +1,15 @@
 """Thought and answer apart: every template that TRL ships, by its signs and by the library's response templates."""
 
+import copy
 from types import SimpleNamespace
 
 import pytest
 
-from helpers.model.chat import Prompt, render
+from helpers.config import RunConfig
+from helpers.data.verdicts import asked_otherwise
+from helpers.model.chat import Prompt, load_tokenizer, render
 from helpers.model.spans import answer_spans
-from helpers.model.thoughts import Said, apart_in, opens_a_thought, thought_signs
+from helpers.model.thoughts import Said, apart_in, opens_a_thought, thought_signs, without_open_thought
 from tests.model.test_templates import CALL, TOOL, said, user
 from tests.model.tokenizer_kinds import kind
 from tests.model.trl_templates import ORIGINALS, tokenizer_of
@@ -110,3 +113,34 @@ def test_several_thoughts_in_a_row():
     assert apart_in(
         tokenizer, think.format("A") + think.format("B").partition("<|end|>")[0], "<|start|>assistant"
     ) == Said("A\nB", "", True)
+
+
+@pytest.mark.parametrize("name", sorted(OPEN))
+def test_data_without_thoughts_is_asked_as_it_was_trained(name):
+    """03 names the fault and the setting; with it, the prompt is how the trained text begins."""
+    tokenizer = copy.deepcopy(tokenizer_of(name))
+    talk = [user("What is 7 + 8?"), said(ANSWER), user("And 1 more?"), said("Sixteen.")]
+    before = asked_otherwise({"messages": talk}, tokenizer)
+    assert ('chat_template="no-thought"' in before) == (name not in ("qwen3_5_think", "qwen3_6", "qwen3_8")), before
+    trained = render(tokenizer, talk)
+    tokenizer.chat_template = without_open_thought(tokenizer)
+    assert render(tokenizer, talk) == trained
+    assert trained.startswith(render(tokenizer, talk[:3], add_generation_prompt=True))
+    assert asked_otherwise({"messages": talk}, tokenizer) == ""
+    with pytest.raises(ValueError, match="opens no thought. Leave chat_template empty"):
+        without_open_thought(tokenizer)
+
+
+def test_the_chosen_template_travels_with_the_adapter(tmp_path):
+    file = tmp_path / "mine.jinja"
+    file.write_text("{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}", encoding="utf-8")
+    config = RunConfig.load("tiny", chat_template=str(file))
+    load_tokenizer(config).save_pretrained(tmp_path / "adapter")
+    later = load_tokenizer(RunConfig.load("tiny"), source=str(tmp_path / "adapter"))
+    assert later.chat_template == file.read_text(encoding="utf-8")
+    file.unlink()
+    assert load_tokenizer(config, source=str(tmp_path / "adapter")).chat_template == later.chat_template
+    with pytest.raises(ValueError, match="chat_template='.*mine.jinja' is no file here"):
+        load_tokenizer(config)
+    with pytest.raises(ValueError, match="the model's template opens no thought"):
+        load_tokenizer(RunConfig.load("tiny", chat_template="no-thought"))
