@@ -174,6 +174,7 @@ ALLOWED = {
 }
 
 RANGES = {
+    "seed": (0, 2**32 - 1),
     "eval_fraction": (0.0, 0.9),
     "max_rows": (0, 10**9),
     "max_eval_rows": (1, 10**6),
