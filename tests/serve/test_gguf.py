@@ -150,6 +150,58 @@ def test_too_small_a_disk_is_said_before_the_work(tmp_path):
         need_room(tmp_path / "a.gguf", free * 2)
 
 
+def test_a_disk_that_fills_is_one_sentence(thinker, small_disk, monkeypatch):
+    """A real disk of 1 MB under files of 3.3, 1.8 and 1.2 MB; nothing half-written stays, an older file does."""
+    merged, tokenizer, f16 = thinker
+    with pytest.raises(OSError, match="model-f16.gguf needs about .* are free in"):
+        convert(merged, small_disk / "model-f16.gguf", tokenizer, texts(tokenizer))
+    monkeypatch.setattr(gguf, "free_bytes", lambda folder: None)  # a quota, of which df knows nothing
+    told = r"The disk or quota of .*small is full, so model-{}.gguf could not be written: free some space"
+    with pytest.raises(OSError, match=told.format("f16")):
+        convert(merged, small_disk / "model-f16.gguf", tokenizer, texts(tokenizer))
+    (small_disk / "model-q4_k_m.gguf").write_text("older")
+    for kind in ("q8_0", "q4_k_m"):
+        with pytest.raises(OSError, match=told.format(kind)):
+            quantise(f16, small_disk / f"model-{kind}.gguf", kind)
+    assert [path.read_text() for path in small_disk.iterdir()] == ["older"]
+
+
+@pytest.mark.parametrize(
+    "ends, error, told",
+    [
+        ("os.kill(os.getpid(), 9)", ValueError, "signal 9 ended it, most likely for lack of memory"),
+        ("import sentencepieces", ModuleNotFoundError, "needs is missing .*'sentencepieces'.: run `bash setup_kernel"),
+        ("raise KeyError('a.weight')", ValueError, "does not convert this: KeyError: 'a.weight'. Serve the merged"),
+        ("sys.exit(3)", ValueError, "does not convert this: Writing: 28%. Serve"),
+    ],
+)
+def test_how_a_converter_ends(thinker, tmp_path, monkeypatch, ends, error, told):
+    """Killed by the system when memory runs out, without a package, or with an error above its progress bar."""
+    merged, tokenizer, _ = thinker
+    script = tmp_path / "converter.py"
+    bar = "atexit.register(print, 'Writing: 28%', file=sys.stderr)"
+    script.write_text(f"import atexit, os, sys\n{bar}\n{ends}\n")
+    monkeypatch.setattr(gguf, "CONVERTER", script)
+    with pytest.raises(error, match=told):
+        convert(merged, tmp_path / "gguf" / "model-f16.gguf", tokenizer, texts(tokenizer))
+    assert list((tmp_path / "gguf").iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["cyllama", "xllamacpp"])
+def test_a_missing_package_names_what_it_is_for(thinker, tmp_path, monkeypatch, package):
+    from helpers.serve import llama_cpp
+
+    for name in [package, *(name for name in gguf.sys.modules if name.startswith(f"{package}."))]:
+        monkeypatch.setitem(gguf.sys.modules, name, None)
+    llama_cpp._library.cache_clear()
+    with pytest.raises(
+        ModuleNotFoundError, match=f"The package {package}, which has llama.cpp.* run `bash setup_kernel.sh`"
+    ):
+        quantise(thinker[2], tmp_path / "q.gguf", "q8_0") if package == "cyllama" else LlamaCpp(thinker[2])
+    llama_cpp._library.cache_clear()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_package_names_the_command(monkeypatch, tmp_path):
     monkeypatch.setattr(gguf.sys, "prefix", str(tmp_path))
     with pytest.raises(ModuleNotFoundError, match="run `bash setup_kernel.sh`"):
