@@ -444,6 +444,8 @@ def test_notebook_05_pushes_what_it_made(hub, trained_run, tmp_path, monkeypatch
     report = json.loads(run.merge_report.read_text(encoding="utf-8"))
     cells = nbformat.read(run.notebooks / "05_merge_and_push.ipynb", as_version=4).cells
     shown = "".join(output.get("text", "") for cell in cells if cell.cell_type == "code" for output in cell.outputs)
+    assert "peft notes: Merge lora module to 4-bit linear may get different generations" in shown
+    assert not [out for cell in cells for out in cell.get("outputs", []) if "Warning: " in out.get("text", "")]
     assert set(hub.repos) == {"alice/tiny", "alice/tiny-adapter"}
     for name, folder in (("alice/tiny", run.merged), ("alice/tiny-adapter", run.adapter)):
         repo, card = hub.repos[name], hub.repos[name].files["README.md"].decode()
