@@ -149,7 +149,8 @@ def beside(file: Path):
 
 @contextlib.contextmanager
 def _with_sentencepiece(merged: Path, tokenizer, base: str, revision: str):
-    """`merged`; for a SentencePiece model a folder of links with its tokenizer.model and the blank that it puts in front.
+    """`merged`; for a SentencePiece model a folder of links with its tokenizer.model, the tokens that were added to it
+    (transformers keeps them in tokenizer.json only, which the converter does not read) and the blank that it puts in front.
 
     Whether a blank goes before the text behind a control token differs between tokenizers of one class, and no file
     says so: it is tried out.
@@ -170,6 +171,8 @@ def _with_sentencepiece(merged: Path, tokenizer, base: str, revision: str):
         (links / "tokenizer_config.json").unlink()
         behind = tokenizer.tokenize(f"{tokenizer.eos_token}a", add_special_tokens=False)[1]
         settings["add_prefix_space"] = behind.startswith("▁")
+        added = tokenizer.added_tokens_decoder.items()
+        settings["added_tokens_decoder"] = {i: {"content": one.content, "special": one.special} for i, one in added}
         (links / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
         yield links
 

@@ -48,6 +48,40 @@ def test_a_sentencepiece_model_has_its_token_ids_or_no_file(tmp_path):
     assert [path.name for path in file.parent.iterdir()] == ["model-f16.gguf"]
 
 
+def test_tokens_that_were_added_to_a_sentencepiece_model(tmp_path):
+    """A Llama-2 with ChatML's tokens: they are in tokenizer.json only, and the converter called them [PAD1500]."""
+    tokenizer = sentencepiece(tmp_path / "base")
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]}, replace_extra_special_tokens=False
+    )
+    tokenizer.add_tokens(["얼음물"])
+    asked = [*texts(tokenizer), "<|im_start|>user\n찬 얼음물 주세요<|im_end|>\n<|im_start|>assistant\n"]
+    merged, file = llama(tmp_path / "merged", tokenizer), tmp_path / "model-f16.gguf"
+    convert(merged, file, tokenizer, asked, base=str(tmp_path / "base"))
+    with LlamaCpp(file) as model:
+        for text in ("<|im_end|>", "<|im_start|>system\n따뜻한 얼음물<|im_end|>"):
+            assert model.token_ids(text) == tokenizer(text, add_special_tokens=False).input_ids
+
+
+@pytest.mark.parametrize("kind", ["tied", "longer than its vocabulary"])
+def test_embeddings_of_another_shape(tmp_path, kind):
+    tokenizer = thinking()
+    folder = llama(tmp_path / "merged", tokenizer)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    if kind == "tied":
+        model.config.tie_word_embeddings, model.lm_head.weight = True, model.model.embed_tokens.weight
+    else:  # as models whose vocabulary was rounded up
+        model.resize_token_embeddings(len(tokenizer) + 37, mean_resizing=False)
+    model.save_pretrained(folder)
+    assert ("lm_head.weight" in load_file(folder / "model.safetensors")) is (kind != "tied")
+    ids = prompt_ids(tokenizer, TALKS[0])
+    with torch.inference_mode():
+        ours = model(torch.tensor([ids])).logits[0]
+    with LlamaCpp(convert(folder, tmp_path / "model-f16.gguf", tokenizer, texts(tokenizer)), 256) as served:
+        theirs = torch.tensor(served.logits(ids, list(range(len(ids)))))
+    assert theirs.shape == ours.shape and (theirs - ours).abs().max() < 0.03 * ours.std()
+
+
 def test_llama_cpp_computes_what_transformers_does(thinker):
     merged, tokenizer, file = thinker
     model = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)
