@@ -124,6 +124,8 @@ def load_base_model(
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from helpers.model.unpacking import unpack_once
+
     four_bit = config.load_in_4bit if four_bit is None else four_bit
     name, revision = source or resolve_model(config.model_id), "main" if source else hub_revision(config.model_revision)
     common = {"revision": revision, "trust_remote_code": config.trust_remote_code}
@@ -148,7 +150,7 @@ def load_base_model(
             f"The weight files of {source or config.model_id} lack {missing[0]} ({len(missing)} weights in all), so it would "
             "be filled with random numbers: download the model again, or use its 16-bit original."
         )
-    return keep_gradients(release_files(model))
+    return unpack_once(keep_gradients(release_files(model)))
 
 
 def own_quantisation(numbers: dict) -> str:
