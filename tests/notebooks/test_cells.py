@@ -30,12 +30,17 @@ def results(cell) -> list[str]:
     ]
 
 
+def on_disk(folder) -> dict:
+    """Every file and folder with its size and the time of its last change (nanoseconds)."""
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_opened_alone_every_cell_twice(path, request, tmp_path, monkeypatch):
     run = request.getfixturevalue("merged_run" if path.stem >= "06" else "trained_run")
     shutil.copytree(run.path, tmp_path / run.path.name)
     monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
-    book = nbformat.read(path, as_version=4)
+    book, before = nbformat.read(path, as_version=4), on_disk(tmp_path)
     client = NotebookClient(
         book, kernel_name="qlora", timeout=300, resources={"metadata": {"path": ROOT / "notebooks"}}
     )
@@ -48,3 +53,5 @@ def test_opened_alone_every_cell_twice(path, request, tmp_path, monkeypatch):
             client.execute_cell(cell, index)
             if "measures" not in cell.metadata.get("tags", []):  # a timing is not the same twice
                 assert results(cell) == first, f"cell {index} gave another result the second time"
+    if path.stem == "00_first_look":
+        assert on_disk(tmp_path) == before, "the first look touched a run"
