@@ -12,7 +12,7 @@ from collections.abc import Callable
 LABEL = "핵심어:"
 POLITE_ORDER = "해요체로 바꿔 주세요"  # in the prompts of polite_ko.jsonl
 KEPT = 0.5  # similarity (difflib, 0 to 1) of a casual sentence and its polite form: all pairs of polite_ko.jsonl are above it
-NOUNS_IN_YO = "중요 필요 주요 수요 강요 동요 민요 담요".split()
+NOUNS_IN_YO = ("중요", "필요", "주요", "수요", "강요", "동요", "민요", "담요")
 CASUAL_WORDS = re.compile(
     r"(?<!\w)(나|난|나는|나도|나를|나만|나랑|나한테|내|내가|너|넌|널|너는|너도|너를|너랑|너한테|네가|니가|응|야)(?!\w)"
 )
@@ -42,7 +42,7 @@ def polite_checks(messages: list[dict], reply: str, reference: str) -> dict[str,
     asked, said = messages[-1]["content"], reply.strip()
     told = any(POLITE_ORDER in message["content"] for message in messages)
     return {
-        "해요체": told and "\n" not in said and polite(said) and not re.search("니다|니까|시오", said),
+        "해요체": told and "\n" not in said and polite(said, formal=False),
         "no casual word": bool(said) and not CASUAL_WORDS.search(said),
         "the same sentence": difflib.SequenceMatcher(None, asked, said, autojunk=False).ratio() >= KEPT,
         "as the reference": letters(said) == letters(reference),
@@ -80,23 +80,37 @@ def sentences(text: str) -> list[str]:
     return [part for part in parts if re.search(r"\w", part)]
 
 
-def polite(text: str) -> bool:
-    """Every sentence ends in 해요체 (-요, -죠) or 격식체 (-ㅂ니다, -ㅂ니까, -십시오); 네 and 아니요 need a sentence beside them."""
+def polite(text: str, formal: bool = True) -> bool:
+    """Every sentence ends in 해요체 (-요, -죠) or, where `formal` is True, in 격식체 (-ㅂ니다, -ㅂ니까, -십시오).
+
+    네 and 아니요 are no sentences of their own: one must stand beside them.
+    """
     bare = [re.sub(r"[\W_]+$", "", part) for part in sentences(text)]
     told = [part for part in bare if part not in ("네", "아니요")]
-    return bool(told) and all(map(_ends_politely, told))
+    return bool(told) and all(_haeyo(part) or (formal and _gyeoksik(part)) for part in told)
 
 
-def _ends_politely(sentence: str) -> bool:
-    end = re.search(r"([가-힣])(죠|요|니다|니까|시오)$", sentence)
-    if not end:
-        return sentence.endswith("죠") and len(sentence) > 1
-    final = (ord(end[1]) - ord("가")) % 28  # the consonant under the last syllable before the ending; 0 = none
-    if end[2] in ("니다", "니까"):
-        return final == 17  # ㅂ: 합니다, but not 아니다
-    if end[2] == "요":  # not 있요, 없요, 좋요: a bare stem; and not a noun
-        return final not in (6, 15, 18, 20, 27) and not sentence.endswith(tuple(NOUNS_IN_YO))
-    return end[2] != "시오" or end[1] == "십"
+def _under(syllable: str) -> int:
+    """The consonant under a Hangul syllable, 0 (none) to 27, by its place in Unicode."""
+    return (ord(syllable) - ord("가")) % 28
+
+
+def _haeyo(sentence: str) -> bool:
+    end = re.search(r"([가-힣])([요죠])$", sentence)
+    if not end or sentence.endswith(NOUNS_IN_YO):
+        return False
+    return end[2] == "죠" or _under(end[1]) not in (
+        6,
+        15,
+        18,
+        20,
+        27,
+    )  # not a bare stem: 있요, 없요, 좋요 (ㄶ ㅀ ㅄ ㅆ ㅎ)
+
+
+def _gyeoksik(sentence: str) -> bool:
+    end = re.search(r"([가-힣])(니다|니까|시오)$", sentence)
+    return bool(end) and (end[1] == "십" if end[2] == "시오" else _under(end[1]) == 17)  # ㅂ: 합니다, not 아니다
 
 
 def word_of(keyword: str, question: str) -> bool:

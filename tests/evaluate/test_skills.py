@@ -61,7 +61,7 @@ def test_four_columns(reply, passed):
 
 @pytest.mark.parametrize(
     "text",
-    "돼요 좋아요 그렇죠 해요? 갈게요! 책이에요~ 제_거예요 합니다 갑니까? 오십시오 먹었는데요… 네,_그래요 서울요".split(),
+    "돼요 좋아요 그렇죠 해요? 갈게요! 책이에요~ 제_거예요 합니다 갑니까? 오십시오 먹었는데요… 네,_그래요 서울요 늦었죠 가겠죠?".split(),
 )
 def test_polite(text):
     assert polite(text.replace("_", " "))
@@ -121,6 +121,7 @@ def asked_politely(sentence):
         ("오늘 좀 늦어요.", "1110"),
         ("나 오늘 좀 늦어요.", "1010"),  # polite ending, casual word
         ("나 오늘 좀 늦어.", "0010"),  # only copied
+        ("저 오늘 늦으니까 좀 가요.", "1110"),  # 니까 within a sentence
         ("저 오늘 좀 늦습니다.", "0110"),  # another politeness than asked for
         ("저 오늘 좀 늦어.", "0110"),
         ("네, 알겠어요. 도와 드릴까요?", "1100"),  # answered instead of rewritten
