@@ -29,7 +29,7 @@ MODELS = ("base", "adapter", "merged")
 
 
 def comparison_rows(prompts: list[list[dict]], references: list[str], replies: dict[str, list[Reply]]) -> list[dict]:
-    """One row per prompt. The first prompts are the fixed set, the others held-out ones with a person's answer."""
+    """One row per prompt. The first prompts are the fixed set, the others held-out ones with a reference answer."""
     rows = []
     for i, messages in enumerate(prompts):
         fixed = i < len(FIXED_PROMPTS)
@@ -54,8 +54,13 @@ def comparison_table(rows: list[dict]) -> Table:
     shown = []
     for row in rows:
         told = {name: row[name] + ("" if row["stopped"][name] else " …") for name in MODELS if name in row}
-        shown.append({"asked": row["prompt"], **told, "a person, or the known answer": row["reference"]})
+        shown.append({"asked": conversation(row["messages"]), **told, "reference answer": row["reference"]})
     return Table(shown)
+
+
+def conversation(messages: list[dict]) -> str:
+    """All turns up to the reply; a single question without its role."""
+    return messages[0]["content"] if len(messages) == 1 else "\n".join(f"{m['role']}: {m['content']}" for m in messages)
 
 
 def one_by_one(rows: list[dict]):
@@ -66,13 +71,13 @@ def one_by_one(rows: list[dict]):
     parts = []
     for number, row in enumerate(rows, start=1):
         told = {
-            "a person, or the known answer": row["reference"],
+            "reference answer": row["reference"],
             **{name: row[name] for name in MODELS if name in row},
         }
         replies = "".join(
             f'<b>{name}</b><div style="{text}">{html.escape(said) or "(nothing)"}</div>' for name, said in told.items()
         )
-        question = html.escape(row["prompt"])
+        question = html.escape(conversation(row["messages"]))
         parts.append(
             f"<details{' open' if number == 1 else ''}><summary>{number}. {question}</summary>{replies}</details>"
         )
