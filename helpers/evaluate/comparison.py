@@ -29,7 +29,7 @@ MODELS = ("base", "adapter", "merged")
 
 
 def comparison_rows(prompts: list[list[dict]], references: list[str], replies: dict[str, list[Reply]]) -> list[dict]:
-    """One row per prompt. The first prompts are the fixed set, the others held-out ones with a person's answer."""
+    """One row per prompt. The first prompts are the fixed set, the others held-out ones with a reference answer."""
     rows = []
     for i, messages in enumerate(prompts):
         fixed = i < len(FIXED_PROMPTS)
@@ -57,13 +57,21 @@ def write_comparisons(run: RunDir, rows: list[dict]) -> None:
 def comparison_table(rows: list[dict]) -> Table:
     """Side by side, answers only; one that was cut at max_new_tokens ends with an ellipsis."""
     return Table(
-        [{"asked": row["prompt"], **_answers(row), "a person, or the known answer": row["reference"]} for row in rows]
+        [
+            {"asked": conversation(row["messages"]), **_answers(row), "reference answer": row["reference"]}
+            for row in rows
+        ]
     )
 
 
 def _answers(row: dict) -> dict[str, str]:
     inside = row.get("in_thought", {})  # rows of before 2026-11-25 have none
     return {name: told(row[name], row["stopped"][name], inside.get(name, False)) for name in MODELS if name in row}
+
+
+def conversation(messages: list[dict]) -> str:
+    """All turns up to the reply; a single question without its role."""
+    return messages[0]["content"] if len(messages) == 1 else "\n".join(f"{m['role']}: {m['content']}" for m in messages)
 
 
 def one_by_one(rows: list[dict]):
@@ -73,13 +81,13 @@ def one_by_one(rows: list[dict]):
     text = "white-space:pre-wrap;margin:4px 0 12px 16px;line-height:1.6"
     parts = []
     for number, row in enumerate(rows, start=1):
-        shown = {"a person, or the known answer": row["reference"], **_answers(row)}
+        shown = {"reference answer": row["reference"], **_answers(row)}
         replies = "".join(
             f"<b>{name}</b>{_folded(row.get('thoughts', {}).get(name, ''))}"
             f'<div style="{text}">{html.escape(said) or "(nothing)"}</div>'
             for name, said in shown.items()
         )
-        question = html.escape(row["prompt"])
+        question = html.escape(conversation(row["messages"]))
         parts.append(
             f"<details{' open' if number == 1 else ''}><summary>{number}. {question}</summary>{replies}</details>"
         )

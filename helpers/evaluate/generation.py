@@ -52,8 +52,8 @@ def generate_replies(
     `chat.Prompt` is asked with its tools.
 
     Greedy unless `sampling` is given, for example {"temperature": 0.7, "top_p": 0.9}. The same seed and prompts give
-    every model the same random numbers. `batch_size` is at most 8 on a GPU, where memory is scarce, and 32 on a CPU, where
-    a 4-bit model unpacks its weights once per token and batch; fewer where their cache would not fit. No reply goes beyond the longest text that the model was
+    every model the same random numbers. `batch_size` is at most 8 on a GPU, where memory is scarce, and 32 on a CPU,
+    where the weights are read once per token and batch; fewer where their cache would not fit. No reply goes beyond the longest text that the model was
     made for; raises ValueError for a prompt that fills it.
     """
     import torch

@@ -48,14 +48,3 @@ def repetition(token_ids, n: int = 4) -> float:
     """Share of the reply's n-grams of tokens that it had said before: 0 never, near 1 a loop."""
     grams = [tuple(token_ids[i : i + n]) for i in range(len(token_ids) - n + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
-
-
-def ends_with_keyword(text: str, label: str = "핵심어:") -> bool:
-    """True when the last line of a reply is the label and something after it: the skill of the project's sample data."""
-    last = text.rstrip().rpartition("\n")[2].strip()
-    return last.startswith(label) and len(last) > len(label)
-
-
-def without_keyword(text: str, label: str = "핵심어:") -> str:
-    """A reply without that last line, for judges who are not to know which model has learned it."""
-    return text.rstrip().rpartition("\n")[0].rstrip() if ends_with_keyword(text, label) else text

@@ -7,6 +7,7 @@ anatomy       what a model is made of, counted without its weights
 room          how many rows fit into the memory that is free
 tiny          a Llama of 1.3 M parameters for the tests
 quantization  4-bit loading, number formats, devices
+unpacking     on a CPU: 4-bit weights unpacked once, not in every product
 lora          the adapter: its config, its parameters, loaded back
 chat          the tokenizer and its chat template; which tokens end a reply
 shaping       how a template wants its messages: parts, thoughts, tool calls

@@ -18,7 +18,7 @@ from helpers.evaluate.generation import Reply, generate_replies
 from helpers.evaluate.held_out import Scores
 from helpers.evaluate.page import pack, write_report
 from helpers.evaluate.prompts import FIXED_PROMPTS, fixed_prompts
-from helpers.evaluate.replies import chrf_by_reply, ends_with_keyword, repetition, reply_metrics
+from helpers.evaluate.replies import chrf_by_reply, repetition, reply_metrics
 from helpers.evaluate.voting import blind_pairs
 from helpers.files import read_jsonl, write_json
 from helpers.model.chat import Prompt, load_tokenizer
@@ -46,11 +46,6 @@ def test_figures_about_replies():
         reply_metrics([])
 
 
-def test_the_skill_of_the_sample_data():
-    assert ends_with_keyword("답이에요.\n핵심어: 빵\n") and not ends_with_keyword("핵심어: 빵\n답이에요.")
-    assert not ends_with_keyword("답이에요.\n핵심어:") and not ends_with_keyword("")
-
-
 def test_the_classic_question_comes_first_with_its_answer():
     assert "공산당 선언" in FIXED_PROMPTS[0]["question"]
     assert (
@@ -64,7 +59,7 @@ def test_the_classic_question_comes_first_with_its_answer():
 def run(tmp_path):
     """A run directory as 06 leaves it, with hostile text in prompt and replies."""
     run = RunDir(tmp_path / "evil")
-    prompts = fixed_prompts() + [[{"role": "user", "content": EVIL}]]
+    prompts = fixed_prompts() + [[{"role": "system", "content": EVIL}, {"role": "user", "content": EVIL}]]
     said = {name: [reply(f"{EVIL} {name}") for _ in prompts] for name in ("base", "adapter", "merged")}
     rows = comparison_rows(prompts, ["b"], said)
     write_comparisons(run, rows)
@@ -73,7 +68,8 @@ def run(tmp_path):
     models = {name: model_numbers(scores[name], held_out[name], ["b"]) for name in said}
     paired = really_better(scores, held_out, ["b"])
     about = {"created": "now", "decoding": EVIL, "versions": {"torch": EVIL}}
-    write_json(run.evaluation, {**about, "models": models, "paired": paired})
+    skill = {"replies": 1, "models": {EVIL: {EVIL: 1}}}
+    write_json(run.evaluation, {**about, "models": models, "paired": paired, "skill": skill})
     line = {"nll": 1.0, "nll_low": 0.9, "nll_high": 1.1}
     report = {"verdict": "green", "verdict_reason": EVIL, "chosen": EVIL, "measured": {EVIL: line}}
     write_json(run.merge_report, {**report, "counts": {"rows": 2, "tokens": 10}})
@@ -99,6 +95,22 @@ def test_nothing_from_strangers_becomes_html(run):
     page = write_report(run).read_text()
     assert "<script>" not in page and "&lt;script&gt;" in page and "http" not in page
     assert "<script>" not in comparison_table(read_jsonl(run.comparisons))._repr_html_()
+
+
+def test_the_turns_before_a_question_are_shown(run):
+    """'Is it like that too?' cannot be judged alone, nor a question without the order of its system line."""
+    said = [{"role": "system", "content": "짧게"}, {"role": "user", "content": "앨범은?"}]
+    shown = comparison_rows([said, said[1:]], [], {"base": [reply("a"), reply("b")]})
+    for page in (repr(comparison_table(shown)), one_by_one(shown).data):
+        assert "system: 짧게\nuser: 앨범은?" in page.replace("\\n", "\n") and page.count("user:") == 1
+
+
+def test_the_skill_is_on_the_page_only_where_it_was_measured(run):
+    assert "The skill of this data set" in write_report(run).read_text()
+    told = json.loads(run.evaluation.read_text())
+    del told["skill"]
+    write_json(run.evaluation, told)
+    assert "The skill of this data set" not in write_report(run).read_text()
 
 
 def test_a_cut_reply_is_marked():
