@@ -43,7 +43,7 @@ def polite_checks(messages: list[dict], reply: str, reference: str) -> dict[str,
     told = any(POLITE_ORDER in message["content"] for message in messages)
     return {
         "해요체": told and "\n" not in said and polite(said, formal=False),
-        "no casual word": bool(said) and not CASUAL_WORDS.search(said),
+        "no casual word": bool(re.search("[가-힣]{2}", said)) and not CASUAL_WORDS.search(said),
         "the same sentence": difflib.SequenceMatcher(None, asked, said, autojunk=False).ratio() >= KEPT,
         "as the reference": letters(said) == letters(reference),
     }
