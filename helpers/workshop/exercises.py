@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 
-from helpers.config import SAMPLE_DATA
+from helpers.config import PRESETS, SAMPLE_DATA, RunConfig
 from helpers.files import read_jsonl
 from helpers.report import Answer
 from helpers.runs import RunDir
@@ -106,6 +106,7 @@ def smaller_rank(run: RunDir, answer) -> str:
         raise Missing(
             f"{small.path.name} is trained. Now a run with a larger rank and otherwise the same settings, to compare with."
         )
+    larger.sort(key=lambda other: other.path != run.path)  # the run of this page first
     difference = held_out_loss(small) - held_out_loss(larger[0])
     said = _number(answer, f"the held-out loss of {small.path.name} less that of {larger[0].path.name}")
     if abs(said - difference) > 0.006:
@@ -119,11 +120,15 @@ def smaller_rank(run: RunDir, answer) -> str:
 
 
 def too_hot(run: RunDir, answer) -> str:
-    """04.3: a run with a learning rate of 0.01 or more, whose held-out loss shows it."""
-    hot = [(other, s) for other, s in _runs(run) if s["learning_rate"] >= 0.01 and other.metrics.exists()]
+    """04.3: a run with ten times the learning rate of its preset or more; what its held-out loss did is told."""
+    hot = [
+        (other, s) for other, s in _runs(run)
+        if s["learning_rate"] >= 10 * PRESETS[s["preset"]].get("learning_rate", RunConfig.learning_rate)
+        and other.metrics.exists()
+    ]  # fmt: skip
     if not hot:
         raise Missing(
-            "No run here was trained with a learning rate of 0.01 or more: set it with a run_name in 03 and in 04."
+            "No run here was trained with ten times the learning rate of its preset: set it with a run_name in 03 and in 04."
         )
     other, settings = hot[-1]
     losses = [row["eval_loss"] for row in read_jsonl(other.metrics) if "eval_loss" in row]
