@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from helpers.config import RunConfig
 
-RENAMED = {"gradient_checkpointing": "activation_checkpointing", "r": "lora_r", "target_modules": "lora_target_modules"}
+RENAMED = {"r": "lora_r", "target_modules": "lora_target_modules"}
 
 
 def require_as_written(config: RunConfig, shown: dict, expected: dict) -> None:
@@ -35,7 +35,7 @@ def require_arguments(args, config: RunConfig) -> None:
     ).split()
     by_length = config.sort_by_length and not config.packing
     expected = {name: getattr(config, name) for name in same} | {
-        "gradient_checkpointing": config.activation_checkpointing,
+        "activation_checkpointing": config.activation_checkpointing,
         "train_sampling_strategy": "group_by_length" if by_length else "random",
     }
     shown = args.to_dict()
