@@ -43,7 +43,7 @@ def report(red=(), learned=50, read=10, dropped=0):
 def test_nothing_done_yet_is_told_with_the_next_step(exercise, folder):
     told = check(exercise, folder("untouched"), answer="abc")
     assert not told.solved and len(told.sentence) > 40 and "Not yet." in repr(told)
-    assert any(word in told.sentence.lower() for word in ("overrides", "set ", "write ", "stop ", "asked for"))
+    assert any(word in told.sentence.lower() for word in ("overrides", "set ", "write ", "stop ", "asked for", "fork "))
 
 
 def test_an_exercise_that_does_not_exist(folder):
