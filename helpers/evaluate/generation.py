@@ -37,6 +37,9 @@ def told(text: str, stopped: bool, in_thought: bool = False) -> str:
         return "(stopped inside the thought)" if stopped else "(cut inside the thought)"
     return text if stopped else f"{text} …"
 
+    def __str__(self) -> str:
+        return self.text if self.stopped else f"{self.text} …"
+
 
 def generate_replies(
     model,
