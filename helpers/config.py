@@ -1,6 +1,7 @@
 """`RunConfig`: every knob of a run, its unit, its default, and the presets.
 
-A value is taken from, in this order: keyword > environment `QLORA_<FIELD>` > preset (`QLORA_PRESET`) > default.
+A value is taken from, in this order: keyword > environment `QLORA_<FIELD>` > the run chosen in runs/.current, if any >
+preset (`QLORA_PRESET`) > default.
 This module imports in milliseconds: no torch, no transformers.
 """
 
@@ -13,7 +14,8 @@ import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+from helpers.place import PROJECT_ROOT, chosen_run, runs_root
+
 SAMPLE_DATA = "notebooks/data/sample_ko_instructions.jsonl"
 PAD_TO = 8  # tokens: batches are padded to a multiple of it, so that they come in few lengths
 LOSS_ROWS = 16  # tokens: the trainer computes the loss of so many at once, and the plan counts them
@@ -81,7 +83,7 @@ class RunConfig:
     weight_decay: float = 0.001
     max_grad_norm: float = 0.3  # gradients longer than this are scaled down
     optim: str = "adamw_torch"  # any name that transformers knows
-    activation_checkpointing: bool = False  # True: less memory, about a third more time
+    activation_checkpointing: bool = False  # True: less memory, about half more time
     sort_by_length: bool = False  # batches of similar length: less padding
     logging_steps: int = 5  # optimizer steps
     eval_steps: int = 50  # optimizer steps
@@ -134,12 +136,14 @@ class RunConfig:
     def load(cls, preset: str | None = None, **overrides) -> RunConfig:
         """Settings of `preset` (default: QLORA_PRESET, else demo) with QLORA_<FIELD> and then `overrides` on top.
 
+        When a run was chosen (`runs.choose`) and neither another run nor another preset is asked for, its settings stand
+        in the preset's place.
         Raises ValueError for an unknown preset, key or QLORA_ variable, or a bad value.
         """
-        preset = preset or os.environ.get("QLORA_PRESET", "demo")
+        preset, asked = preset or os.environ.get("QLORA_PRESET", "demo"), explicit_overrides(overrides)
         if preset not in PRESETS:
             raise ValueError(f"preset={preset!r} is not known: use one of {', '.join(PRESETS)}.")
-        return cls(**{**PRESETS[preset], "preset": preset, **explicit_overrides(overrides)})
+        return cls(**{**PRESETS[preset], "preset": preset, **_of_chosen_run(preset, asked), **asked})
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
@@ -150,10 +154,26 @@ class RunConfig:
         _check_names(values)
         return cls(**values)
 
+    def told(self) -> str:
+        """The run, its preset and every setting that is not the preset's, in a line."""
+        own = RunConfig(**{**PRESETS.get(self.preset, {}), "preset": self.preset})
+        changed = [
+            f"{name}={value!r} (preset {of_preset!r})"
+            for name, (value, of_preset) in self.differences(own).items()
+            if name not in ("run_name", "model_revision", "dataset_revision")
+        ]
+        where = " (chosen in runs/.current)" if chosen_run() == self.run_name else ""
+        return f"Run {self.run_name}{where}: preset {self.preset}{' with ' if changed else ' as it is'}{', '.join(changed)}."
+
     def differences(self, other: RunConfig) -> dict[str, tuple]:
         """Fields that differ, as name -> (value here, value in `other`)."""
         mine, theirs = asdict(self), asdict(other)
         return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+
+    @staticmethod
+    def check_names(values: dict) -> None:
+        """Raises ValueError for a name in `values` that is no setting, with the nearest one that is."""
+        _check_names(values)
 
     def with_overrides(self, **overrides) -> RunConfig:
         """A copy with QLORA_<FIELD> and then `overrides` on top."""
@@ -272,6 +292,21 @@ def explicit_overrides(keywords: dict | None = None) -> dict:
     overrides = {name: os.environ[variable] for variable, name in names.items() if variable in os.environ}
     _check_names(keywords or {})
     return {**overrides, **(keywords or {})}
+
+
+def _of_chosen_run(preset: str, asked: dict) -> dict:
+    """The settings of the run in runs/.current; {} where `asked` names another run, model, data set or `preset`."""
+    name = chosen_run()
+    if not name or "run_name" in asked:
+        return {}
+    stored = runs_root() / name / "config.json"
+    if not stored.exists():  # a name for a run that is still to be made
+        return {"run_name": name}
+    settings = asdict(RunConfig.from_json(stored.read_text(encoding="utf-8")))
+    preset_asked = preset != "demo" or "QLORA_PRESET" in os.environ  # demo is what stands there when nobody chose
+    same = settings["preset"] == preset or not preset_asked
+    same = same and all(asked.get(key, settings[key]) == settings[key] for key in ("model_id", "dataset_id"))
+    return settings if same else {}
 
 
 def local_path(name: str) -> Path | None:

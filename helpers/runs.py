@@ -3,6 +3,9 @@
 runs/<run_name>/
   config.json  data/train.jsonl  data/eval.jsonl  data_report.json  trainer/  metrics.jsonl
   adapter/  merged/  merge_report.json  evaluation.json  comparisons.jsonl  votes.jsonl  report.html  gguf/  notebooks/
+
+python -m helpers.runs choose NAME                       the run that notebooks opened from now on work on
+python -m helpers.runs fork OLD NEW lora_r=2 ...         a new run like OLD but for these settings, and choose it
 """
 
 from __future__ import annotations
@@ -10,15 +13,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shlex
+import shutil
 import socket
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import SoftFileLock, Timeout
 
-from helpers.config import PROJECT_ROOT, RunConfig
-from helpers.files import is_network, write_atomic, write_json
+from helpers.config import RunConfig
+from helpers.files import write_atomic, write_json
+from helpers.place import runs_of_other_pods, runs_root, write_chosen
 
 # What a training run is made of: changing one of these under a trained adapter would mix two runs in one folder.
 SHAPES_THE_TRAINING = (
@@ -29,33 +37,23 @@ SHAPES_THE_TRAINING = (
     "sort_by_length"
 ).split()
 
-WORKSPACE = Path("/workspace")  # where a rented pod mounts its volume
+# What the two data files, the labels and so the verdicts of data_report.json are made of
+SHAPES_THE_DATA = (
+    "seed model_id model_revision dataset_id dataset_config dataset_split dataset_revision dataset_format max_rows "
+    "eval_fraction max_eval_rows max_length answer_only_loss learn_thinking"
+).split()
+# Of no consequence before 05, and of none before 06
+AFTER_TRAINING = "merge_method merge_shard_gb max_new_tokens".split()
+AFTER_MERGING = (
+    "temperature top_p push hub_repo hub_private hub_force hub_examples gguf_formats serve_rows gpu volume_gb "
+    "price_per_hour prices"
+).split()
 
 OLD_MERGE_REPORT = "merge_receipt.json"  # until 2026-11-25
 UNKNOWN_OWNER = {"pid": None, "host": "a machine that left no note", "task": "another task", "since": None}
 
 # What was really loaded, recorded beside its source. It belongs to that source alone.
 RECORDED = {"model_revision": "model_id", "dataset_revision": "dataset_id"}
-
-
-def runs_root() -> Path:
-    """QLORA_RUNS_DIR, else /workspace/runs on a pod, else runs/ in the project's folder.
-
-    On a network volume, which several pods may have mounted, a folder of this pod's own: /workspace/runs-<pod>.
-    """
-    if folder := os.environ.get("QLORA_RUNS_DIR"):
-        return Path(folder).expanduser().resolve()
-    if not os.access(WORKSPACE, os.W_OK):
-        return PROJECT_ROOT / "runs"
-    pod = os.environ.get("RUNPOD_POD_ID", "")
-    return WORKSPACE / (f"runs-{pod}" if pod and is_network(WORKSPACE) else "runs")
-
-
-def runs_of_other_pods() -> list[Path]:
-    """The other folders of runs on this pod's network volume; to go on in one, set QLORA_RUNS_DIR to it."""
-    root = runs_root()
-    own = "QLORA_RUNS_DIR" not in os.environ and root.parent == WORKSPACE and root.name != "runs"
-    return sorted(folder for folder in WORKSPACE.glob("runs*") if folder.is_dir() and folder != root) if own else []
 
 
 @dataclass(frozen=True)
@@ -111,6 +109,7 @@ class RunDir:
         Every value that is not the one of `fresh` is printed; to begin anew, run 00 again or delete config.json.
         """
         if not self.config_json.exists():
+            print(fresh.told())
             return fresh
         config = self.load_config(**overrides)
         for name, (kept, value) in config.differences(fresh).items():
@@ -135,16 +134,19 @@ class RunDir:
         changed = {k: v for k, v in stored.differences(config).items() if k in SHAPES_THE_TRAINING}
         if changed:
             told = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
+            fields = {k: new for k, (_, new) in stored.differences(config).items() if k not in ("preset", "run_name")}
             raise ValueError(
-                f"{self.path.name} already holds a training with other settings ({told}): "
-                f"set QLORA_RUN_NAME (or OVERRIDES['run_name']) to start a new run, or delete {self.path}."
+                f"{self.path.name} already holds a training with other settings ({told}). To try them in a run beside it:\n"
+                f"{fork_command(self.path.name, fields)}\n"
+                "Then open the notebooks anew, without these OVERRIDES: they work on that run. Or set QLORA_RUN_NAME to "
+                f"start a run of another name, or delete {self.path}."
             )
 
     def _stored_config(self) -> RunConfig:
         return RunConfig.from_json(self.config_json.read_text(encoding="utf-8"))
 
     def load_config(self, **overrides) -> RunConfig:
-        """config.json as 00 or 03 wrote it, with explicit overrides on top; each one that differs is printed.
+        """config.json as 00 or 03 wrote it, with explicit overrides on top; each one that differs is printed, below the run.
 
         An override of model_id or dataset_id drops the revision that was recorded for the old one.
         Raises FileNotFoundError when 03 has not run, ValueError for a bad override.
@@ -155,6 +157,7 @@ class RunDir:
         for name, source in RECORDED.items():
             if getattr(config, source) != getattr(stored, source) and getattr(config, name) == getattr(stored, name):
                 config = replace(config, **{name: ""})
+        print(config.told())
         for name, (saved, used) in stored.differences(config).items():
             print(f"Override: {name} is {saved!r} in config.json, {used!r} is used here.")
         return config
@@ -208,3 +211,111 @@ class RunDir:
         except Timeout:
             note = json.loads(self.lock_note.read_text()) if self.lock_note.exists() else {}
             return note if note and note["pid"] == lock.pid else {**UNKNOWN_OWNER, "pid": lock.pid}
+
+
+def choose(name: str) -> None:
+    """Let every notebook opened from now on work on the run `name`; "" goes back to the preset's own run.
+
+    QLORA_RUN_NAME, OVERRIDES and an explicit other QLORA_PRESET still win. Raises ValueError for a name that no folder can have.
+    """
+    if name:
+        RunConfig(run_name=name)
+    write_chosen(name)
+    known = not name or (runs_root() / name / "config.json").exists()
+    print(
+        f"Notebooks opened from now on work on {name or 'the run of their preset'}{'' if known else ', which is new'}."
+    )
+
+
+def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
+    """A new run with the settings of `old` but for `changes`; it shares the files that stay the same, and is chosen.
+
+    Data, adapter and merged model are hard links where the changes leave them as they are, so they take no room. What must
+    be done again is printed. Raises FileNotFoundError when `old` has no config.json, ValueError for a setting that is none,
+    or when `new` is there already.
+    """
+    source, run = RunDir(runs_root() / old), RunDir(runs_root() / new)
+    source.require(source.config_json, produced_by="03_data_preview.ipynb")
+    if run.config_json.exists():
+        raise ValueError(f"A run {new!r} is already there: take another name, choose({new!r}), or delete {run.path}.")
+    RunConfig.check_names(changes)
+    if fixed := changes.keys() & {"run_name", "preset"}:
+        raise ValueError(f"{fixed.pop()} cannot be changed in a fork: its name is the second argument, {new!r} here.")
+    before = source._stored_config()
+    after = replace(before, **changes, run_name=new)
+    stale = [name for name, where in RECORDED.items() if getattr(before, where) != getattr(after, where)]
+    after = replace(after, **{name: "" for name in stale if name not in changes})
+    changed = before.differences(after).keys() - {"run_name"}
+    begin, shared = _first_to_run_again(source, changed)
+    run.path.mkdir(parents=True, exist_ok=True)
+    for path in shared:
+        _share(path, run.path / path.relative_to(source.path))
+    write_atomic(run.config_json, after.to_json())
+    told = ", ".join(f"{name}={getattr(after, name)!r}" for name in sorted(changed)) or "nothing changed"
+    print(f"{new} is {old} with {told}. {begin}")
+    if chosen:
+        choose(new)
+    return run
+
+
+def _first_to_run_again(source: RunDir, changed: set[str]) -> tuple[str, list[Path]]:
+    """Where a fork of `source` begins, in a sentence, and the files that it shares."""
+    if by := sorted(changed & set(SHAPES_THE_DATA)):
+        return f"Run 03 first, then 04: {', '.join(by)} may change the data or its labels.", []
+    data = [source.train_jsonl, source.eval_jsonl, source.data_report]
+    if not all(path.exists() for path in data):
+        return f"Run 03 first, then 04: {source.path.name} has no complete data either.", []
+    done = source.trained.exists() and source.adapter.exists() and not source.lock_owner()
+    if changed - {*AFTER_TRAINING, *AFTER_MERGING} or not changed or not done:
+        return "It has the same data and verdicts. Run 04 first.", data
+    training = [source.adapter, source.trained, source.metrics, source.trainer]
+    if changed & set(AFTER_TRAINING) or not source.merged.exists() or not source.merge_report.exists():
+        return "It has the same data and adapter. Run 05 first.", data + training
+    return "It has the same data, adapter and merged model. Run 06 first.", [
+        *data,
+        *training,
+        source.merged,
+        source.merge_report,
+    ]
+
+
+def _share(path: Path, copy: Path) -> None:
+    """A file or folder as hard links; a copy where the disk cannot, and of files that 04 appends to."""
+    if path.is_dir():
+        shutil.copytree(path, copy, copy_function=lambda a, b: _share(Path(a), Path(b)), dirs_exist_ok=True)
+        return
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.unlink(missing_ok=True)
+    appended = path.suffix == ".jsonl" and path.parent.name != "data"
+    try:
+        (shutil.copy2 if appended else os.link)(path, copy)
+    except OSError:
+        shutil.copy2(path, copy)
+
+
+def fork_command(old: str, changes: dict) -> str:
+    """The shell line that makes a fork of `old`, with a name made of `changes`."""
+    given = [f"{name}={value}" for name, value in changes.items()]
+    slug = re.sub(r"[^\w.=-]+", "-", "-".join([old, *given])).replace("=", "-")[:60]
+    return shlex.join(["python", "-m", "helpers.runs", "fork", old, slug, *given])
+
+
+def main(arguments: list[str]) -> int:
+    """The command line; 0 when it did what was asked."""
+    try:
+        match arguments:
+            case ["choose", name]:
+                choose(name)
+            case ["fork", old, new, *settings] if all("=" in setting for setting in settings):
+                fork(old, new, **dict(setting.split("=", 1) for setting in settings))
+            case _:
+                print(__doc__[__doc__.index("python -m") :], file=sys.stderr)
+                return 2
+    except (ValueError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from helpers import runs
+from helpers import place
 from helpers.config import RunConfig
 from helpers.files import is_network, read_jsonl, write_atomic, write_json
-from helpers.runs import OLD_MERGE_REPORT, RunDir, runs_root
+from helpers.place import runs_root
+from helpers.runs import OLD_MERGE_REPORT, RunDir
 
 
 @pytest.fixture
@@ -31,12 +32,12 @@ def test_place_of_the_runs(monkeypatch, tmp_path):
 
 def test_each_pod_has_its_own_runs_on_a_network_volume(monkeypatch, tmp_path, capsys):
     monkeypatch.delenv("QLORA_RUNS_DIR", raising=False)
-    monkeypatch.setattr(runs, "WORKSPACE", tmp_path)
+    monkeypatch.setattr(place, "WORKSPACE", tmp_path)
     monkeypatch.setenv("RUNPOD_POD_ID", "new")
     for network, name in ((False, "runs"), (True, "runs-new")):
-        monkeypatch.setattr(runs, "is_network", lambda folder, network=network: network)
+        monkeypatch.setattr(place, "is_network", lambda folder, network=network: network)
         assert runs_root() == tmp_path / name
-    assert runs.runs_of_other_pods() == []
+    assert place.runs_of_other_pods() == []
     (tmp_path / "runs-old" / "tiny").mkdir(parents=True)
     RunDir.open(RunConfig.load("tiny"))
     told = capsys.readouterr().out
@@ -81,7 +82,8 @@ def test_saved_config_wins_and_overrides_are_printed(run, capsys):
     assert (config.lora_r, config.learning_rate) == (32, 0.02)
     assert "learning_rate is 0.01 in config.json, 0.02 is used here" in capsys.readouterr().out
     assert run.load_config().learning_rate == 0.01
-    assert capsys.readouterr().out == ""
+    told = "Run tiny: preset tiny with lora_r=32 (preset 8).\n"
+    assert capsys.readouterr().out == told
 
 
 def test_trained_run_is_not_overwritten_with_other_settings(run):
@@ -89,7 +91,7 @@ def test_trained_run_is_not_overwritten_with_other_settings(run):
     run.adapter.mkdir()
     run.save_config(RunConfig.load("tiny", price_per_hour=0.3))  # says nothing about the training
     before = run.config_json.read_text()
-    with pytest.raises(ValueError, match="lora_r 8 -> 64.*QLORA_RUN_NAME"):
+    with pytest.raises(ValueError, match="(?s)lora_r 8 -> 64.*helpers.runs fork tiny .*lora_r=64.*QLORA_RUN_NAME"):
         run.save_config(RunConfig.load("tiny", lora_r=64))
     assert run.config_json.read_text() == before
     run.adapter.rmdir()
@@ -99,12 +101,15 @@ def test_trained_run_is_not_overwritten_with_other_settings(run):
 
 def test_03_starts_from_what_00_wrote_and_says_each_difference(run, capsys):
     fresh = RunConfig.load("tiny")
-    assert run.start_config(fresh) is fresh and capsys.readouterr().out == ""
+    assert run.start_config(fresh) is fresh
+    assert capsys.readouterr().out == "Run tiny: preset tiny as it is.\n"
     run.save_config(replace(fresh, per_device_train_batch_size=4, gradient_accumulation_steps=2))
     overrides = {"lora_r": 4, "per_device_train_batch_size": 2}
     config = run.start_config(RunConfig.load("tiny", **overrides), **overrides)
     assert (config.per_device_train_batch_size, config.gradient_accumulation_steps, config.lora_r) == (2, 2, 4)
     assert capsys.readouterr().out.splitlines() == [
+        "Run tiny: preset tiny with lora_r=4 (preset 8), per_device_train_batch_size=2 (preset 8), "
+        "gradient_accumulation_steps=2 (preset 1).",
         "Override: lora_r is 8 in config.json, 4 is used here.",
         "Override: per_device_train_batch_size is 4 in config.json, 2 is used here.",
         "From config.json: gradient_accumulation_steps is 2 (the preset has 1).",

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from helpers.config import RunConfig
 from helpers.files import folder_bytes, free_bytes
+from helpers.place import WORKSPACE, runs_of_other_pods, runs_root
 from helpers.report import Table, human_bytes
-from helpers.runs import WORKSPACE, runs_of_other_pods, runs_root
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from helpers.config import PAD_TO, RunConfig
 from helpers.files import folder_bytes, read_jsonl
+from helpers.place import runs_root
 from helpers.plan.time import training_tokens
 from helpers.report import human_bytes
-from helpers.runs import RunDir, runs_root
+from helpers.runs import RunDir
 
 STEPS = 3  # the first one warms up and is not measured
 EVALUATED = 2  # batches
@@ -123,7 +124,7 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
             per_device_train_batch_size=config.per_device_train_batch_size,
             per_device_eval_batch_size=config.per_device_eval_batch_size,
             gradient_accumulation_steps=steps,
-            gradient_checkpointing=config.activation_checkpointing,
+            activation_checkpointing=config.activation_checkpointing,
             max_length=config.max_length,
             packing=config.packing,
             pad_to_multiple_of=PAD_TO,
