@@ -17,7 +17,6 @@ import re
 import socket
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 
 import nbformat
@@ -148,14 +147,14 @@ def wrapped(body: str, title: str) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}<style>{style}</style></head><body>{back}<main>{body}</main></body></html>\n'
 
 
-def index(books: dict, preset: str) -> str:
+def index(books: dict, preset: str, day: str) -> str:
     """The first page: every notebook with its goal."""
     rows = []
     for name, book in books.items():
         head = book.cells[0].source
         title, goal = re.search(r"# (.+)", head)[1], re.search(r"\*\*Goal:\*\* (.+)", head)[1]
         rows.append(f'<li><a href="{name}.html">{html.escape(title)}</a><br>{html.escape(goal)}</li>')
-    told = f"The notebooks with their outputs: preset <code>{preset}</code>, run on {date.today()} without a GPU."
+    told = f"The notebooks with their outputs: preset <code>{preset}</code>, run on {day}."
     picture = base64.b64encode((NOTEBOOKS / "drawings" / "series_map.svg").read_bytes()).decode()
     image = (
         f'<img alt="Map of the series: who writes and who reads which file" src="data:image/svg+xml;base64,{picture}">'
@@ -175,14 +174,15 @@ def make(notebooks: Path, folder: Path, preset: str) -> dict[Path, int]:
         raise FileNotFoundError(f"{missing[0]} is missing in {notebooks}: python -m helpers.series {preset}")
     books = {path.stem: executed(notebooks / path.name) for path in series()}
     pages = {f"{name}.html": page(book, name) for name, book in books.items()}  # all of them, before one is written
-    pages["index.html"] = index(books, preset)
+    started = nbformat.read(notebooks / series()[0].name, as_version=4).metadata.papermill.start_time
+    pages["index.html"] = index(books, preset, day := started[:10])
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.html"):
         if old.name not in pages:
             old.unlink()
     for name, text in pages.items():
         write_atomic(folder / name, text)
-    write_json(folder / MANIFEST, {"preset": preset, "date": str(date.today()), "code": current()})
+    write_json(folder / MANIFEST, {"preset": preset, "date": day, "code": current()})
     return {folder / name: len(text.encode()) for name, text in pages.items()}
 
 
