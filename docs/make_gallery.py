@@ -21,6 +21,9 @@ from pathlib import Path
 
 import nbformat
 
+from docs.drawings import series_map
+from docs.drawings.paper import Drawing
+from docs.drawings.result import draw as draw_result
 from helpers.config import PROJECT_ROOT
 from helpers.files import write_atomic, write_json
 from helpers.model.source import cache_root
@@ -147,42 +150,45 @@ def wrapped(body: str, title: str) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}<style>{style}</style></head><body>{back}<main>{body}</main></body></html>\n'
 
 
-def index(books: dict, preset: str, day: str) -> str:
+def index(books: dict, run: str, day: str, result: Drawing) -> str:
     """The first page: every notebook with its goal."""
     rows = []
     for name, book in books.items():
         head = book.cells[0].source
         title, goal = re.search(r"# (.+)", head)[1], re.search(r"\*\*Goal:\*\* (.+)", head)[1]
         rows.append(f'<li><a href="{name}.html">{html.escape(title)}</a><br>{html.escape(goal)}</li>')
-    told = f"The notebooks with their outputs: preset <code>{preset}</code>, run on {day}."
-    picture = base64.b64encode((NOTEBOOKS / "drawings" / "series_map.svg").read_bytes()).decode()
-    image = (
-        f'<img alt="Map of the series: who writes and who reads which file" src="data:image/svg+xml;base64,{picture}">'
-    )
+    told = f"The notebooks with their outputs: run <code>{run}</code> of {day}."
+    images = [f"<p>{shown(sheet)}</p>" for sheet in (result, series_map.draw())]
     words = '<p><a href="../glossary.md">Glossary · 용어집</a></p>'
-    return wrapped(
-        f"<h1>A fine-tune you can read</h1><p>{told}</p><ul class='books'>{''.join(rows)}</ul>{image}{words}", "index"
-    )
+    list_of_them = f"<ul class='books'>{''.join(rows)}</ul>"
+    return wrapped(f"<h1>A fine-tune you can read</h1><p>{told}</p>{list_of_them}{''.join(images)}{words}", "index")
 
 
-def make(notebooks: Path, folder: Path, preset: str) -> dict[Path, int]:
-    """Write the pages of all executed copies in `notebooks`, an index and the manifest; path -> bytes.
+def shown(sheet: Drawing) -> str:
+    picture = base64.b64encode(sheet.svg().encode()).decode()
+    return f'<img alt="{html.escape(sheet.alt)}" src="data:image/svg+xml;base64,{picture}">'
+
+
+def make(notebooks: Path, folder: Path, run: str) -> dict[Path, int]:
+    """Write the pages of the executed copies in `notebooks`, an index, the result and the manifest; page -> bytes.
 
     Raises FileNotFoundError when a notebook of the series was not run; ValueError as `executed` and `page` do.
     """
     if missing := [path.name for path in series() if not (notebooks / path.name).exists()]:
-        raise FileNotFoundError(f"{missing[0]} is missing in {notebooks}: python -m helpers.series {preset}")
+        raise FileNotFoundError(f"{missing[0]} is missing in {notebooks}: python -m helpers.series {run}")
     books = {path.stem: executed(notebooks / path.name) for path in series()}
     pages = {f"{name}.html": page(book, name) for name, book in books.items()}  # all of them, before one is written
     started = nbformat.read(notebooks / series()[0].name, as_version=4).metadata.papermill.start_time
-    pages["index.html"] = index(books, preset, day := started[:10])
+    result = draw_result(json.loads((notebooks.parent / "evaluation.json").read_text(encoding="utf-8")), run)
+    pages["index.html"] = index(books, run, day := started[:10], result)
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.html"):
         if old.name not in pages:
             old.unlink()
     for name, text in pages.items():
         write_atomic(folder / name, text)
-    write_json(folder / MANIFEST, {"preset": preset, "date": day, "code": current()})
+    write_atomic(folder / "result.svg", result.svg())  # the README shows it
+    write_json(folder / MANIFEST, {"run": run, "date": day, "code": current()})
     return {folder / name: len(text.encode()) for name, text in pages.items()}
 
 

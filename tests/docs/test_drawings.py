@@ -74,7 +74,9 @@ def pictures(path: Path) -> list[tuple[str, str]]:
     else:
         cells = nbformat.read(path, as_version=4).cells
         text = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    return re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text)
+    tags = re.findall(r'<img [^>]*src="([^"]+)"[^>]*alt="([^"]*)"', text)
+    assert len(tags) == text.count("<img "), f"{path.name}: a picture without src and alt, in this order"
+    return re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text) + [(words, target) for target, words in tags]
 
 
 def test_every_picture_has_alternative_text_and_every_drawing_is_shown():
@@ -82,6 +84,7 @@ def test_every_picture_has_alternative_text_and_every_drawing_is_shown():
     for page in [*BOOKS, ROOT / "README.md"]:
         for words, target in pictures(page):
             assert len(words.split()) >= 8, f"{page.name}: {target} needs words for those who cannot see it"
+            assert (page.parent / target).exists(), f"{page.name} shows {target}, which is not there"
             shown[(page.parent / target).resolve()] = page
     assert {path.stem for path in shown if path.parent == FOLDER} == set(NAMES)
 

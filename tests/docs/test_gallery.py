@@ -143,4 +143,7 @@ def test_a_whole_run_becomes_pages_that_need_nothing_else(whole_run, tmp_path):
         assert "<script" not in text and 'src="http' not in text and 'src="drawings' not in text, path.name
         for target in re.findall(r'href="([^"#:]+)"', text):
             assert (FOLDER / target).resolve().exists() or target in names, f"{path.name} links to {target}"
+    numbers = json.loads(whole_run.evaluation.read_text())["models"]
+    result = (tmp_path / "gallery" / "result.svg").read_text(encoding="utf-8")
+    assert all(f">{found['nll']:.2f}<" in result for found in numbers.values())
     assert json.loads((tmp_path / "gallery" / MANIFEST).read_text())["code"] == current()
