@@ -43,3 +43,20 @@ def test_a_term_is_explained_and_used_where_it_says(row):
         cells = nbformat.read(PAGE.parent / link, as_version=4).cells
         text = "\n".join(cell.source for cell in cells).lower()
         assert any(re.search(rf"(?<![a-z]){re.escape(form)}", text) for form in FORMS.get(term, (term.lower(),))), link
+
+
+def test_the_korean_words_are_those_of_the_korean_edition():
+    """notebooks/ko/terms.md chooses one word for each term, and lists those that are not used."""
+    page = (ROOT / "notebooks/ko/terms.md").read_text(encoding="utf-8")
+    terms = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| ")
+    ]
+    chosen = {english: korean for english, korean, _ in terms[1:]}
+    ours = {row[0].strip("*"): row[1] for row in ROWS}
+    both = chosen.keys() & ours.keys()
+    assert len(both) > 15
+    for term in both:
+        assert ours[term].startswith(chosen[term]), f"{term} is {chosen[term]} in the Korean edition"
+    for english, _, avoided in terms[1:]:
+        for word in avoided.split(", "):
+            assert word not in "".join(row[1] + row[2] for row in ROWS), f"{english}: {word} is not used"
