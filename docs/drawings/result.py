@@ -25,7 +25,7 @@ def draw(evaluation: dict, run: str) -> Drawing:
     sheet.text(LEFT, 134, "NLL, nats per token: lower is better", 17, "soft", bold=True)
     sheet.text(REPLIES, 134, "replies that stop", 17, "soft", bold=True)
 
-    high = max(m["nll_high"] for m in models.values())
+    high = max(m["nll"] if m["nll_high"] is None else m["nll_high"] for m in models.values())
     foot = TOP + ROW * len(models) - 40
 
     def x(value: float) -> float:
@@ -38,7 +38,8 @@ def draw(evaluation: dict, run: str) -> Drawing:
         y, (inside, outline) = TOP + ROW * row, LOOKS[name]
         sheet.text(SIDE, y + 6, name, 20, bold=True)
         sheet.path([(LEFT, y), (RIGHT, y)], "rule", 1.5)
-        sheet.path([(x(found["nll_low"]), y), (x(found["nll_high"]), y)], outline, 6)
+        if found["nll_low"] is not None:  # None: a single conversation has no interval
+            sheet.path([(x(found["nll_low"]), y), (x(found["nll_high"]), y)], outline, 6)
         sheet.circle(x(found["nll"]), y, 9, inside, outline, 3.5)
         sheet.text(x(found["nll"]), y - 20, f"{found['nll']:.2f}", 19, anchor="middle", bold=True)
         size = min((WIDTH - SIDE - REPLIES - 84) / found["replies"], 22)

@@ -11,6 +11,7 @@ from PIL import ImageFont
 
 from docs.drawings import FOLDER, NAMES, drawings
 from docs.drawings.paper import COLOURS, WIDTH
+from docs.drawings.result import draw as draw_result
 from docs.drawings.series_map import FILES, NOTEBOOKS
 from tests.conftest import ROOT
 
@@ -26,6 +27,22 @@ def made():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_committed_file_is_what_the_command_makes(made, name):
     assert (FOLDER / f"{name}.svg").read_text(encoding="utf-8") == made[name].svg(), "run: python -m docs.drawings"
+
+
+def test_the_result_is_drawn_with_and_without_intervals():
+    found = {
+        "nll": 1.234,
+        "nll_low": 1.1,
+        "nll_high": 1.4,
+        "rows": 48,
+        "answer_tokens": 3921,
+        "replies": 12,
+        "stops": 0.75,
+    }
+    alone = {**found, "nll_low": None, "nll_high": None, "rows": 1}
+    with_line, without = (draw_result({"models": {"base": one}}, "demo").svg() for one in (found, alone))
+    assert ">1.23<" in with_line and ">1.23<" in without and ">9 of 12<" in with_line
+    assert with_line.count("<path") == without.count("<path") + 1
 
 
 def test_no_drawing_is_left_over():
