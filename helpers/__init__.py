@@ -7,13 +7,19 @@ merge · serve      05 · 07
 train              04
 evaluate · data    06 · 03
 model              the base model, its quantisation, its template, its files
-config · files · place · runs · report · series     the ground
+config · files · place · runs · report · series · translate · language     the ground
 """
 
 import logging
+import os
 import warnings
 
-# Two messages of the pinned libraries about themselves, which a reader could only be puzzled by:
-# bitsandbytes did not find an optional CPU kernel on the hub; transformers calls its own old name.
+# Two messages of the pinned libraries about each other, which a reader could only be puzzled by: bitsandbytes did not find
+# an optional CPU kernel on the hub; peft asks a model by a name that transformers has changed.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated", category=FutureWarning)
+warnings.filterwarnings("ignore", message=r"`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+
+if os.environ.get("QLORA_LANG"):  # set by the first cell of a translated notebook
+    from helpers.language import speak
+
+    speak()

@@ -83,7 +83,7 @@ class RunConfig:
     weight_decay: float = 0.001
     max_grad_norm: float = 0.3  # gradients longer than this are scaled down
     optim: str = "adamw_torch"  # any name that transformers knows
-    activation_checkpointing: bool = False  # True: less memory, about a third more time
+    activation_checkpointing: bool = False  # True: less memory, about half more time
     sort_by_length: bool = False  # batches of similar length: less padding
     logging_steps: int = 5  # optimizer steps
     eval_steps: int = 50  # optimizer steps

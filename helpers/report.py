@@ -1,10 +1,12 @@
-"""Tables and plots for a notebook: everything shown as HTML is escaped, since data is text from strangers."""
+"""Tables and answers for a notebook: everything shown as HTML is escaped, since data is text from strangers."""
 
 from __future__ import annotations
 
 import html
 import re
 from dataclasses import dataclass, field
+
+from helpers.language import told
 
 GREEN, RED, GREY, BLUE, ORANGE = "#1a7f37", "#cf222e", "#6e7781", "#0969da", "#bc4c00"
 
@@ -26,18 +28,18 @@ class Table:
     def _repr_html_(self) -> str:
         names = self._names()
         style = "text-align:left;vertical-align:top;padding:4px 12px;white-space:pre-wrap;overflow-wrap:break-word;min-width:1.5em"
-        head = "".join(f'<th style="{style};overflow-wrap:normal">{html.escape(name)}</th>' for name in names)
+        head = "".join(f'<th style="{style};overflow-wrap:normal">{html.escape(told(name))}</th>' for name in names)
         body = "".join(
             "<tr>" + "".join(f'<td style="{style}">{_html_cell(row.get(name, ""))}</td>' for name in names) + "</tr>"
             for row in self.rows
         )
         # not a <caption>: that is never wider than its table, so a long one stood in a column of single words
-        caption = f'<div style="padding:4px 12px;color:{GREY}">{html.escape(self.caption)}</div>'
+        caption = f'<div style="padding:4px 12px;color:{GREY}">{html.escape(told(self.caption))}</div>'
         return f"{caption if self.caption else ''}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def __repr__(self) -> str:
         names = self._names()
-        cells = [names, *([_text(row.get(name, "")) for name in names] for row in self.rows)]
+        cells = [[*map(told, names)], *([_text(row.get(name, "")) for name in names] for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
@@ -45,14 +47,30 @@ class Table:
         return "\n".join([self.caption, *lines] if self.caption else lines)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the check of an exercise or a lab says: one sentence, green when it is solved, orange while something is missing."""
+
+    solved: bool
+    sentence: str
+
+    def _repr_html_(self) -> str:
+        colour, word = (GREEN, "Solved.") if self.solved else (ORANGE, "Not yet.")
+        style = f"border-left:4px solid {colour};padding:4px 12px;margin:4px 0"
+        return f'<div style="{style}"><b style="color:{colour}">{word}</b> {html.escape(self.sentence)}</div>'
+
+    def __repr__(self) -> str:
+        return f"{'Solved.' if self.solved else 'Not yet.'} {self.sentence}"
+
+
 def _text(value) -> str:
     if value is True or value is False:
-        return "ok" if value else "no"
+        return told("ok" if value else "no")
     if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 10000 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else told(str(value))
 
 
 def _html_cell(value) -> str:

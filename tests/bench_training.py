@@ -43,9 +43,9 @@ from helpers.report import Table, human_bytes
 ROWS = 600
 SORTED = {"train_sampling_strategy": "group_by_length"}
 VARIANTS = {
-    "classic": {"gradient_checkpointing": True, "optim": "paged_adamw_32bit", **SORTED},
+    "classic": {"activation_checkpointing": True, "optim": "paged_adamw_32bit", **SORTED},
     "default": {},
-    "ours": {"gradient_checkpointing": False, "pad_to_multiple_of": PAD_TO, **SORTED},
+    "ours": {"activation_checkpointing": False, "pad_to_multiple_of": PAD_TO, **SORTED},
 }
 WIDE = "wide"  # --model wide: made here, a model of 270 M parameters of which 168 M are its 262,144 words
 

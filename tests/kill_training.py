@@ -26,7 +26,7 @@ from helpers.runs import RunDir
 from tests.conftest import ROOT
 from tests.small_training import CONFIG
 
-TIMED = ("tokens_per_second", "elapsed_s", "peak_memory_bytes")
+TIMED = ("tokens_per_second", "elapsed_s", "peak_memory_bytes", "sitting")
 
 
 def start(run: RunDir, *options: str) -> subprocess.Popen:
@@ -35,7 +35,7 @@ def start(run: RunDir, *options: str) -> subprocess.Popen:
 
 
 def result(run: RunDir) -> tuple[list[dict], dict]:
-    """Metrics without what a clock measured, and the adapter's tensors."""
+    """Metrics without what a clock measured and the count of sittings, and the adapter's tensors."""
     rows = [{k: v for k, v in row.items() if k not in TIMED} for row in read_jsonl(run.metrics)]
     return rows, load_file(run.adapter / "adapter_model.safetensors")
 

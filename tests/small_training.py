@@ -56,7 +56,7 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
         "per_device_train_batch_size": config.per_device_train_batch_size,
         "per_device_eval_batch_size": 4,
         "pad_to_multiple_of": PAD_TO,
-        "gradient_checkpointing": False,
+        "activation_checkpointing": False,
         "train_sampling_strategy": "group_by_length" if config.sort_by_length else "random",
         "learning_rate": config.learning_rate,
         "save_steps": config.save_steps,

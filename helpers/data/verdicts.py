@@ -109,6 +109,7 @@ class Special(NamedTuple):
     """The tokens of a tokenizer that the checks look for."""
 
     ends: frozenset[int]  # may end a turn
+    stops: frozenset[int]  # end a reply
     bos: int | None
     begins_with_bos: bool  # as the template wants it
     unknown: int | None
@@ -124,7 +125,8 @@ class Special(NamedTuple):
             unknown = None  # it has another use
         control = re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))))
         begins = render(tokenizer, [{"role": "user", "content": "?"}]).startswith(tokenizer.bos_token or "\0")
-        return cls(frozenset({*special, *stop_ids(tokenizer)}), tokenizer.bos_token_id, begins, unknown, control)
+        stops = frozenset(stop_ids(tokenizer))
+        return cls(stops.union(special), stops, tokenizer.bos_token_id, begins, unknown, control)
 
 
 def _collated(kept: list[tuple], collate) -> Iterable[tuple[list[int], list[int]]]:
@@ -155,7 +157,8 @@ def _failures(messages, full, ids, labels, tokenizer, special: Special, config: 
             yield "answer not learned"
         elif config.answer_only_loss and any(_plain(text) and _plain(text) in between for text in others):
             yield "user text learned"
-    if not cut_off and not _all_end(runs, answers, tokenizer, special, config):
+    last_is_learned = bool(answers) and answers[-1] is messages[-1]
+    if not cut_off and not _all_end(runs, answers, last_is_learned, tokenizer, special, config):
         yield "end of turn not learned"
     if special.bos is not None and (
         ids[:2] == [special.bos, special.bos] or (special.begins_with_bos and ids[0] != special.bos)
@@ -170,15 +173,13 @@ def _runs(labels: list[int]) -> list[list[int]]:
     return [list(run) for learned, run in groupby(labels, lambda label: label != CONTEXT) if learned]
 
 
-def _all_end(runs: list[list[int]], answers: list[dict], tokenizer, special: Special, config: RunConfig) -> bool:
-    """True when every learned piece ends with a control token, white space behind it aside."""
+def _all_end(runs, answers, last_is_learned: bool, tokenizer, special: Special, config: RunConfig) -> bool:
+    """True when every learned piece ends with a control token, white space behind it aside, and the last answer with one
+    that stops a reply in 05 to 07."""
     if not config.answer_only_loss:
         return sum(token in special.ends for run in runs for token in run) >= len(answers)
-    for run in runs:
-        last = next((token for token in reversed(run) if tokenizer.decode([token]).strip()), None)
-        if last not in special.ends:
-            return False
-    return True
+    last = [next((token for token in reversed(run) if tokenizer.decode([token]).strip()), None) for run in runs]
+    return all(token in special.ends for token in last) and not (last_is_learned and last[-1] not in special.stops)
 
 
 def _without(said: str, answers: list[dict]) -> str | None:

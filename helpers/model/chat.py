@@ -5,7 +5,7 @@ from __future__ import annotations
 from helpers.config import RunConfig
 from helpers.model.shaping import folded, shaped, taste, write
 from helpers.model.source import hub_revision, resolve_model
-from helpers.model.spans import end_of_turn
+from helpers.model.spans import answer_spans, end_of_turn
 
 # For models that bring none, such as Llama-2-7b. The generation prompt ends before the blank, which belongs to the
 # answer: "<bot> 네" is cut into tokens as "<bot>" and " 네", and the model must write the second part itself.
@@ -17,6 +17,14 @@ PROJECT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<bot>' }}{% endif %}"
 )
+
+# What a model may be trained to say last: a text, a thought and a text, a tool call, a thought and a tool call
+_CALL = {"id": "call00000", "type": "function", "function": {"name": "look", "arguments": {"at": "sky"}}}
+_AT = {"type": "object", "properties": {"at": {"type": "string", "description": "what"}}, "required": ["at"]}
+TOOLS = [{"type": "function", "function": {"name": "look", "description": "Look.", "parameters": _AT}}]
+_SAID = {"role": "assistant", "content": "⟦a⟧"}
+_CALLS = {"role": "assistant", "content": "", "tool_calls": [_CALL]}
+KINDS_OF_ANSWER = [_SAID, {**_SAID, "reasoning_content": "⟦t⟧"}, _CALLS, {**_CALLS, "reasoning_content": "⟦t⟧"}]
 
 
 def load_tokenizer(config: RunConfig, source: str | None = None):
@@ -70,15 +78,26 @@ def prompt_ids(tokenizer, messages: list[dict], tools=None) -> list[int]:
 
 
 def stop_ids(tokenizer) -> list[int]:
-    """Ids that end a reply: the tokenizer's EOS, and the token with which the template ends the last answer.
+    """Ids that end a reply: the tokenizer's EOS, and every control token that ends a last answer in training.
 
-    Where it writes none (GLM-4.5), the token with which the next turn begins. What ends an earlier answer does not count
-    otherwise: in gpt-oss it ends a thought too, and a reply would stop before its answer.
+    The template is asked for each kind of answer: a text, a thought and a text, a tool call (gpt-oss ends one with another
+    token). Where it writes no end (GLM-4.5), the token with which the next turn begins. What also stands inside an answer,
+    behind its thought say, ends no reply.
     """
     turns = [{"role": "user", "content": "⟦q⟧"}, {"role": "assistant", "content": "⟦a⟧"}]
     *earlier, last = render(tokenizer, turns + turns).split("⟦a⟧")[1:]
     found = next(filter(None, map(end_of_turn(tokenizer).match, (last, *earlier))), None)
-    return sorted({tokenizer.eos_token_id} | ({tokenizer.convert_tokens_to_ids(found[1])} if found else set()))
+    ends, inside = {found[1]} if found else set(), set()
+    for answer in KINDS_OF_ANSWER:
+        try:
+            text, spans = answer_spans(tokenizer, [turns[0], answer], TOOLS if "tool_calls" in answer else ())
+        except ValueError:  # this template knows no such answer
+            continue
+        tokens = list(end_of_turn(tokenizer).finditer(text[slice(*spans[-1])])) if spans else []
+        if tokens and tokens[-1].end() == spans[-1][1] - spans[-1][0]:
+            ends.add(tokens.pop()[1])
+        inside |= {token[1] for token in tokens if token[1] not in ends}
+    return sorted({tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, ends - inside)})
 
 
 def fold_system(tokenizer, messages: list[dict]) -> list[dict]:

@@ -48,8 +48,12 @@ def load_adapter(base_model, folder: Path):
     return PeftModel.from_pretrained(base_model, str(folder)).eval()
 
 
-def check_adapter(folder: Path) -> int:
-    """The number of tensors in the adapter; raises ValueError when it is missing, empty or not finite in shape."""
+def check_adapter(folder: Path, trained: dict | None = None) -> int:
+    """The number of tensors in the adapter's file.
+
+    Raises FileNotFoundError when there is none, ValueError when it is empty, or is not what `trained` (name -> tensor,
+    from peft's `get_peft_model_state_dict`) holds.
+    """
     from safetensors import safe_open
 
     file = folder / "adapter_model.safetensors"
@@ -61,4 +65,14 @@ def check_adapter(folder: Path) -> int:
         raise ValueError(
             f"{file} holds 0 tensors: it was saved after merge_and_unload. Train again, and never merge the trainer's model."
         )
+    if trained is not None:
+        from safetensors.torch import load_file
+
+        saved = load_file(file)
+        other = saved.keys() ^ trained.keys()
+        if wrong := sorted(other or (name for name in saved if not saved[name].equal(trained[name].detach().cpu()))):
+            raise ValueError(
+                f"{file} is not the adapter that was trained: {wrong[0]} and {len(wrong) - 1} more differ. Was the model "
+                "merged or changed after the training? Run the notebook again: the training is read from its last checkpoint."
+            )
     return count

@@ -124,7 +124,7 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
             per_device_train_batch_size=config.per_device_train_batch_size,
             per_device_eval_batch_size=config.per_device_eval_batch_size,
             gradient_accumulation_steps=steps,
-            gradient_checkpointing=config.activation_checkpointing,
+            activation_checkpointing=config.activation_checkpointing,
             max_length=config.max_length,
             packing=config.packing,
             pad_to_multiple_of=PAD_TO,

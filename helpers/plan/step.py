@@ -39,7 +39,7 @@ def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()
         model.is_loaded_in_4bit = True
         keep_gradients(model)
     if config.activation_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     model = get_peft_model(model, lora_config(config), low_cpu_mem_usage=True)
     if config.activation_checkpointing:
         model.enable_input_require_grads()

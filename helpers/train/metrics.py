@@ -21,7 +21,7 @@ class MetricsLog(TrainerCallback):
 
     A row holds step, elapsed_s (over all sittings, evaluations and saves too), and loss, learning_rate, grad_norm and
     tokens_per_second of the steps alone (question and answer, no padding), or eval_loss (nats per labelled token).
-    The last row of a finished run holds the facts: tokens, peak_memory_bytes, device.
+    `sitting` counts the starts: 2 in the rows after the first resume. The last row of a finished run holds the facts: tokens, peak_memory_bytes, device.
     """
 
     def __init__(self, path: Path):
@@ -33,6 +33,7 @@ class MetricsLog(TrainerCallback):
         if state.is_world_process_zero:
             write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in rows))
         self.elapsed = rows[-1]["elapsed_s"] if rows else 0.0
+        self.sitting = 1 + (rows[-1].get("sitting", 1) if rows else 1) if state.global_step else 1
         self.clock = time.perf_counter()
         self.tokens, self.busy = state.num_input_tokens_seen, 0.0  # since the last log of a training loss
 
@@ -64,7 +65,7 @@ class MetricsLog(TrainerCallback):
         self.elapsed, self.clock = self.elapsed + now - self.clock, now
         if state.is_world_process_zero:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**row, "elapsed_s": round(self.elapsed, 2)}) + "\n")
+                file.write(json.dumps({**row, "sitting": self.sitting, "elapsed_s": round(self.elapsed, 2)}) + "\n")
 
 
 def peak_memory_bytes() -> int:

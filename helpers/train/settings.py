@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from helpers.config import RunConfig
 
-RENAMED = {"gradient_checkpointing": "activation_checkpointing", "r": "lora_r", "target_modules": "lora_target_modules"}
+RENAMED = {"r": "lora_r", "target_modules": "lora_target_modules"}
 
 
 def require_as_written(config: RunConfig, shown: dict, expected: dict) -> None:
@@ -35,8 +35,33 @@ def require_arguments(args, config: RunConfig) -> None:
     ).split()
     by_length = config.sort_by_length and not config.packing
     expected = {name: getattr(config, name) for name in same} | {
-        "gradient_checkpointing": config.activation_checkpointing,
+        "activation_checkpointing": config.activation_checkpointing,
         "train_sampling_strategy": "group_by_length" if by_length else "random",
     }
     shown = args.to_dict()
     require_as_written(config, {name: shown[name] for name in expected if name in shown}, expected)
+
+
+def require_adapter_alone(model, config: RunConfig) -> tuple[int, int]:
+    """(layers in 4 bits, adapter matrices that are trained) of the page's model.
+
+    Raises ValueError when it is quantised although `config` says 16 bits or the other way round, or when anything but the
+    adapter is trained.
+    """
+    import bitsandbytes
+
+    packed = sum(isinstance(module, bitsandbytes.nn.Linear4bit) for module in model.modules())
+    if bool(packed) != config.load_in_4bit:
+        raise ValueError(
+            f"The model on this page has {packed} layers in 4 bits, but config.json says load_in_4bit={config.load_in_4bit}: "
+            f"put load_in_4bit={bool(packed)} into OVERRIDES (with another run_name, here and in 03), or run the loading "
+            "cell again."
+        )
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    other = [name for name in trained if "lora_" not in name]
+    if other or not trained:
+        told = f"{len(other)} other weights are trained too, such as {other[0]}" if other else "no weight is trained"
+        raise ValueError(
+            f"Only the adapter is to be trained, but {told}: run the cells from the loading cell on again."
+        )
+    return packed, len(trained)

@@ -130,7 +130,7 @@ def test_the_three_colours_of_the_merge():
     assert colour(wobbling)[0] == "unclear" and "More held-out" in colour(wobbling)[1]  # +0.59, "green" before
     few = scores(2.8, 0, rows=FEWEST - 1)
     assert verdict(measured_row(few, few)) == ("unclear", verdict(measured_row(few, few))[1])
-    assert "fewer than 4" in verdict(measured_row(few, few))[1]
+    assert f"fewer than {FEWEST}" in verdict(measured_row(few, few))[1]
     enough = scores(2.8, 0, rows=FEWEST)
     assert verdict(measured_row(enough, enough))[0] == "green"
     one = scores(2.8, 0, rows=1)

@@ -3,6 +3,7 @@
 import pytest
 
 from helpers.model import spans
+from helpers.model.chat import stop_ids
 from tests.model.trl_templates import ORIGINALS, TWINS, tokenizer_of
 
 
@@ -76,3 +77,51 @@ def test_templates_without_a_twin_are_learned_or_refused_in_a_sentence(name):
     else:
         assert ["Good day." in found[0], "Now we go on." in found[1]] == [True, True]
         assert not any("Hello" in text or "And now" in text for text in found)
+
+
+# A control token with which a last answer ends in training, by kind of answer, where there is more than one
+CALLS_END = {
+    "gptoss": {"<|return|>", "<|call|>"},
+    "glm4moe": {"<|user|>", "<|observation|>", "</s>"},
+    "gemma4_v5": {"<turn|>", "<|tool_response>", "</s>"},
+    "muse_glimmer": {"<|eot|>"},
+    "qwen3": {"<|im_end|>", "</s>"},
+}
+
+
+@pytest.mark.parametrize("name", CALLS_END)
+def test_a_reply_stops_where_an_answer_of_its_kind_ends(name):
+    tokenizer = tokenizer_of(name)
+    assert set(tokenizer.convert_ids_to_tokens(stop_ids(tokenizer))) == CALLS_END[name]
+
+
+TOOL = {"type": "function", "function": {"name": "weather", "description": "Weather.", "parameters": {
+    "type": "object", "properties": {"town": {"type": "string", "description": "where"}}, "required": ["town"]}}}  # fmt: skip
+CALL = {"id": "a1b2c3d4e", "type": "function", "function": {"name": "weather", "arguments": {"town": "Jeju"}}}
+LAST = {
+    "text": said("It is warm."),
+    "thought": THOUGHT,
+    "call": said("", tool_calls=[CALL]),
+    "thought and call": said("", tool_calls=[CALL], reasoning_content="I have to look."),
+}
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_every_trained_answer_ends_with_a_stop_token_and_holds_none(name):
+    """Cut at the first stop token, as a reply is, a trained answer must be whole: for each kind that the template takes."""
+    tokenizer, seen = tokenizer_of(name), 0
+    stops = stop_ids(tokenizer)
+    for kind, answer in LAST.items():
+        tools = [TOOL] if "call" in kind else ()
+        try:
+            text, found = spans.answer_spans(tokenizer, [user("How is the weather?"), answer], tools)
+        except ValueError as told:
+            assert str(told).startswith("The chat template ")
+            continue
+        ids = tokenizer(text[slice(*found[-1])].rstrip(), add_special_tokens=False).input_ids
+        first = next((i for i, token in enumerate(ids) if token in stops), None)
+        assert first is not None, kind
+        assert not tokenizer.decode(ids[first:], skip_special_tokens=True).strip(), kind
+        assert all(word in tokenizer.decode(ids[:first]) for word in (["Jeju"] if "call" in kind else [])), kind
+        seen += 1
+    assert seen

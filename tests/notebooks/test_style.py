@@ -126,3 +126,9 @@ def test_slow_cells_say_so(notebook):
         if re.search(r"trainer\.train\(|merge_shards\(|generate_replies\(", cell.source):
             before = next(cell for cell in reversed(notebook.cells[:i]) if cell.cell_type == "markdown")
             assert re.search(r"\b(seconds?|minutes?|hours?)\b", before.source), f"cell {i}"
+
+
+def test_no_bare_assert(notebook):
+    """A reader who meets a fault gets a sentence, never an AssertionError."""
+    for i, cell in code(notebook):
+        assert not re.search(r"^\s*assert\b", cell.source, re.M), f"cell {i}"

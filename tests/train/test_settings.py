@@ -3,8 +3,8 @@
 import pytest
 
 from helpers.config import RunConfig
-from helpers.model.lora import lora_config
-from helpers.train.settings import require_arguments, require_as_written
+from helpers.model.lora import check_adapter, lora_config
+from helpers.train.settings import require_adapter_alone, require_arguments, require_as_written
 
 
 def test_the_same_objects_pass():
@@ -41,3 +41,42 @@ def test_edited_arguments_are_told(tmp_path, changes, told):
             require_arguments(args, config)
     else:
         require_arguments(args, config)
+
+
+@pytest.fixture
+def with_adapter(tiny_model):
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    return get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model), lora_config(RunConfig.load("tiny")))
+
+
+def test_a_model_that_is_not_as_config_json_says_is_told(with_adapter):
+    assert require_adapter_alone(with_adapter, RunConfig.load("tiny", load_in_4bit=False))[0] == 0
+    with pytest.raises(
+        ValueError, match="has 0 layers in 4 bits, but config.json says load_in_4bit=True: put load_in_4"
+    ):
+        require_adapter_alone(with_adapter, RunConfig.load("tiny"))
+
+
+def test_only_the_adapter_is_trained(with_adapter):
+    config = RunConfig.load("tiny", load_in_4bit=False)
+    next(p for name, p in with_adapter.named_parameters() if "norm" in name).requires_grad_(True)
+    with pytest.raises(ValueError, match="1 other weights are trained too, such as .*norm"):
+        require_adapter_alone(with_adapter, config)
+    with_adapter.requires_grad_(False)
+    with pytest.raises(ValueError, match="but no weight is trained"):
+        require_adapter_alone(with_adapter, config)
+
+
+def test_a_file_that_is_not_what_was_trained_is_told(with_adapter, tmp_path):
+    from peft import get_peft_model_state_dict
+
+    with_adapter.save_pretrained(tmp_path)
+    trained = get_peft_model_state_dict(with_adapter)
+    assert check_adapter(tmp_path, trained) == len(trained)
+    name = sorted(trained)[-1]
+    with pytest.raises(ValueError, match=f"not the adapter that was trained: {name} and 0 more"):
+        check_adapter(tmp_path, {**trained, name: trained[name] + 1})
+    with pytest.raises(ValueError, match=f"not the adapter that was trained: {name} and 0 more"):
+        check_adapter(tmp_path, {key: value for key, value in trained.items() if key != name})

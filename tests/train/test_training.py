@@ -28,8 +28,8 @@ def new_run(folder) -> RunDir:
 
 
 def curve(run: RunDir) -> list[dict]:
-    """metrics.jsonl without what is measured with a clock."""
-    timed = ("tokens_per_second", "elapsed_s", "peak_memory_bytes")
+    """metrics.jsonl without what is measured with a clock, and without the count of sittings."""
+    timed = ("tokens_per_second", "elapsed_s", "peak_memory_bytes", "sitting")
     return [{k: v for k, v in row.items() if k not in timed} for row in read_jsonl(run.metrics)]
 
 
@@ -76,6 +76,7 @@ def test_killed_inside_a_save_it_resumes_exactly(whole, tmp_path):
     assert again.returncode == 0, told
     assert "Skipped checkpoint-9: its save did not finish." in told and "Resuming from checkpoint-6." in told
     assert_same_training(run, whole)
+    assert [read_jsonl(r.metrics)[-1]["sitting"] for r in (run, whole)] == [2, 1]
 
 
 def test_broken_checkpoints_are_skipped_with_the_reason(whole, tmp_path, capsys):

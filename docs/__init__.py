@@ -1,0 +1,5 @@
+"""Pages about the project that are made by its code, each by one command.
+
+drawings   the pictures in the notebooks     python -m docs.drawings
+gallery    the executed demo as web pages    python -m docs.gallery RUN
+"""

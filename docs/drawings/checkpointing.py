@@ -1,0 +1,84 @@
+"""Activation checkpointing with a frozen base: what is kept, what is computed again."""
+
+from __future__ import annotations
+
+from docs.drawings.paper import WIDTH, Drawing
+from helpers.config import RunConfig
+from helpers.model.shapes import SHAPES
+from helpers.plan.memory import adapter_parameters, saved_by_layer
+from helpers.plan.shape import Shape
+from helpers.plan.speeds import operations_per_token
+from helpers.report import human_bytes
+
+SIDE, LAYERS, FULL = 36, 5, 250  # margin; layers that are drawn; width of all that a layer keeps
+
+EVERYTHING = f"When everything is trained, backward is twice as long: then it is +{100 / 3:.0f} %."
+
+
+def numbers() -> dict:
+    """Bytes kept and operations of one pass of the preset llama2-7b, without and with checkpointing."""
+    config = RunConfig.load("llama2-7b")
+    shape = Shape.of(SHAPES[config.model_id])
+    tokens = config.per_device_train_batch_size * config.max_length
+    layer, adapter = saved_by_layer(config, shape) * tokens, adapter_parameters(config, shape)
+    work = [operations_per_token(shape, config.max_length, adapter, again) for again in (False, True)]
+    return {
+        "tokens": f"{config.per_device_train_batch_size} × {config.max_length:,} tokens",
+        "layers": shape.layers,
+        "all": shape.layers * layer,
+        "inputs": shape.layers * 2 * shape.hidden * tokens,
+        "one": layer,
+        "more": work[1] / work[0] - 1,
+    }
+
+
+def draw() -> Drawing:
+    n = numbers()
+    kept, more = n["inputs"] + n["one"], f"{100 * n['more']:.0f} %"
+    alt = (
+        "Two stacks of layers. Left, without checkpointing, every layer keeps all that its backward pass will need. Right, "
+        "with checkpointing, a layer keeps only its input, and one layer at a time is computed again in the backward pass. "
+        f"For Llama-2-7B with {n['tokens']}: {human_bytes(n['all'])} against {human_bytes(kept)}, for {more} more "
+        "operations, since a frozen base has a short backward pass."
+    )
+    sheet = Drawing("checkpointing", alt, 694)
+    sheet.text(SIDE, 52, "Checkpointing: forget, and compute again", 26, bold=True)
+    sheet.text(SIDE, 84, f"activations of Llama-2-7B ({n['layers']} layers), {n['tokens']}, frozen base", 18, "soft")
+    half, small = WIDTH / 2, FULL * n["inputs"] / n["all"]  # the bars are to scale
+    for left, again in ((SIDE, False), (half + 14, True)):
+        sheet.text(left, 132, "with checkpointing" if again else "without", 20, bold=True)
+        for i in range(LAYERS):
+            y, at_work = 156 + 44 * (LAYERS - 1 - i), again and i == 2
+            sheet.box(left, y, 104, 34, "blue-wash", "blue", 6, 1.5)
+            sheet.text(left + 52, y + 23, f"layer {i + 1}" if i < LAYERS - 1 else "layer …", 16, anchor="middle")
+            if not again:
+                sheet.box(left + 118, y + 4, FULL, 26, "orange", radius=4)
+            else:
+                sheet.box(left + 118, y + 4, small, 26, "orange", radius=3)
+                if at_work:
+                    sheet.box(left + 122 + small, y + 4, FULL, 26, "orange-wash", "orange", 4, 2, True)
+        base = 156 + 44 * LAYERS + 30
+        size = n["inputs"] + n["one"] if again else n["all"]
+        sheet.text(left, base, human_bytes(size), 26, "orange", bold=True)
+        what = "the inputs, and one layer computed again" if again else "all that the backward pass needs"
+        sheet.text(left, base + 28, what, 17, "soft")
+    sheet.path([(half - 8, 112), (half - 8, 436)], "rule", 1.5)
+
+    # time: one unit is a forward pass
+    sheet.path([(SIDE, 460), (WIDTH - SIDE, 460)], "rule", 1.5)
+    sheet.text(SIDE, 494, "work of one step", 17, "soft", bold=True)
+    unit, left = 190, SIDE + 150
+    for row, (words, again) in enumerate((("without", False), ("with", True))):
+        y, x = 512 + 54 * row, left
+        sheet.text(SIDE, y + 28, words, 18)
+        for name, there in (("forward", True), ("forward again", again), ("backward", True)):
+            if there:
+                wash = "orange-wash" if "again" in name else "blue-wash"
+                sheet.box(x, y, unit - 4, 42, wash, "orange" if "again" in name else "blue", 6, 2, "again" in name)
+                sheet.text(x + unit / 2 - 2, y + 28, name, 17, anchor="middle")
+                x += unit
+        if again:
+            sheet.text(x + 10, y + 28, f"+{more}", 22, "orange", bold=True)
+    told = ["A frozen W needs no gradient of its own, so backward is about as long as forward.", EVERYTHING]
+    sheet.lines(SIDE, 648, told, 16, colour="soft")
+    return sheet

@@ -1,0 +1,71 @@
+"""Token shift and -100: which guess is compared with which label."""
+
+from __future__ import annotations
+
+from docs.drawings.paper import WIDTH, Drawing
+from helpers.config import RunConfig
+
+QUESTION, ANSWER = "물은 몇 도에서 끓나요?", "100"
+SHOWN = 12  # tokens at the end of the row
+TOP, LABELS, SIDE = 150, 318, 30  # y of the two rows of tiles; margin
+
+
+def end_of_row() -> list[tuple[str, int, int]]:
+    """The last tokens of one conversation as the demo's tokenizer and our labels make them: text, id, label."""
+    from helpers.data.labels import encode
+    from helpers.model.chat import load_tokenizer
+
+    config = RunConfig.load("demo")
+    tokenizer = load_tokenizer(config)
+    talk = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]
+    row = encode(tokenizer, talk, config.max_length)
+    tokens = [tokenizer.decode([i]).replace("\n", "↵") for i in row["input_ids"]]
+    return list(zip(tokens, row["input_ids"], row["labels"], strict=True))[-SHOWN:]
+
+
+def draw() -> Drawing:
+    row = end_of_row()
+    learned = [text for text, _, label in row if label != -100]
+    alt = (
+        f"The end of one row, {QUESTION} {ANSWER}. Each token has an arrow to the label of the next one, which it has to guess. "
+        f"The labels of the question and of the template are -100, so these guesses do not count. The {len(learned)} labels of "
+        f"the answer ({' '.join(learned)}) are token ids: they are learned, the end of the turn among them."
+    )
+    sheet = Drawing("token_shift", alt, 520)
+    sheet.text(SIDE, 50, "Each token guesses the next one", 26, bold=True)
+    sheet.text(SIDE, 82, f"The end of one row:  … {QUESTION}  →  {ANSWER}", 18, "soft")
+
+    # tiles as wide as their text, the rest shared out
+    needed = [max(9.8 * len(text) + 12, 50) for text, _, _ in row]
+    gap = (WIDTH - 2 * SIDE - 30 - sum(needed)) / len(row)
+    lefts = [SIDE + 30 + sum(needed[:i]) + gap * (i + 0.5) for i in range(len(row))]
+    middles = [left + width / 2 for left, width in zip(lefts, needed, strict=True)]
+
+    sheet.text(SIDE, TOP - 18, "input_ids: what the model reads", 17, "soft", bold=True)
+    sheet.text(SIDE, LABELS + 90, "labels: what the loss compares with", 17, "soft", bold=True)
+    for here, there, (_, _, label) in zip(middles, middles[1:], row[1:], strict=False):
+        counts = label != -100
+        start, end = (here, TOP + 72), (there, LABELS - 4)
+        sheet.path([start, end], "green" if counts else "soft", 3 if counts else 1.5, not counts, arrow=True)
+    sheet.text(SIDE + 8, TOP + 40, "…", 24, "soft", "middle")
+    sheet.text(SIDE + 8, LABELS + 38, "…", 24, "soft", "middle")
+    for left, width, middle, (text, token, label) in zip(lefts, needed, middles, row, strict=True):
+        counts = label != -100
+        sheet.box(left, TOP, width, 66, "blue-wash", "blue", thick=1.5)
+        sheet.text(middle, TOP + 29, text, 16, anchor="middle", mono=True)
+        sheet.text(middle, TOP + 54, token, 15, "soft", "middle")
+        sheet.box(
+            left, LABELS, width, 60, *(("green-wash", "green") if counts else ("paper", "soft")), dashed=not counts
+        )
+        sheet.text(middle, LABELS + 37, label, 18 if counts else 15, "ink" if counts else "soft", "middle", bold=counts)
+        if counts:
+            sheet.box(left + 8, LABELS + 46, width - 16, 4, "green", radius=2)
+
+    sheet.path([(SIDE, LABELS + 112), (WIDTH - SIDE, LABELS + 112)], "rule", 1.5)
+    y = LABELS + 150
+    sheet.path([(SIDE + 4, y - 6), (SIDE + 56, y - 6)], "green", 3, arrow=True)
+    sheet.text(SIDE + 70, y, "**this guess counts:** the loss is the mean of −ln p over the underlined labels", 18)
+    sheet.path([(SIDE + 4, y + 26), (SIDE + 56, y + 26)], "soft", 1.5, True, arrow=True)
+    sheet.text(SIDE + 70, y + 32, "**−100:** the token is read as context; guessing it is not learned", 18)
+    sheet.text(WIDTH - SIDE, LABELS + 90, "the end of the turn is learned too", 17, "green", "end", bold=True)
+    return sheet

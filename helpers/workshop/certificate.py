@@ -1,0 +1,173 @@
+"""Proof at the end: a page with a participant's own curve, replies and labs, and the hashes of the files it comes from.
+
+python -m helpers.workshop.certificate --name "홍길동" [--run RUN]     writes certificate.html into the run directory
+python -m helpers.workshop.certificate --verify FILE [--run RUN]       makes it again from the run's files, and compares
+
+`--run` is the folder of the run, or its name; without it, that of the present settings. The page is made from the files
+alone, so that a changed number on it, or in a file, is found: the two pages, or the hashes, differ then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+import re
+import sys
+from datetime import date
+from pathlib import Path
+
+from helpers.config import RunConfig
+from helpers.files import read_jsonl, sha256, write_atomic
+from helpers.runs import RunDir, runs_root
+from helpers.workshop import progress
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1f2328; --paper: #fff; --soft: #59636e; --line: #d1d9e0; --good: #1a7f37 }
+@media (prefers-color-scheme: dark) { :root { --ink: #f0f6fc; --paper: #0d1117; --soft: #9198a1; --line: #3d444d; --good: #3fb950 } }
+body { font: 17px/1.6 system-ui, "Noto Sans KR", sans-serif; max-width: 760px; margin: 2rem auto; padding: 0 1rem; color: var(--ink); background: var(--paper) }
+main { border: 2px solid var(--line); border-radius: 12px; padding: 1.5rem 2rem } h1 { margin: 0; font-size: 2.2rem } .soft { color: var(--soft) } .good { color: var(--good) }
+dt { font-weight: 600; margin-top: .8rem } dd { margin: 0; white-space: pre-wrap } code { font-size: 11px; word-break: break-all } svg { width: 100%; height: auto }
+"""
+
+
+def files_of(run: RunDir) -> list[Path]:
+    """The files that a certificate speaks for, in order; those that are there."""
+    named = [
+        run.config_json,
+        run.data_report,
+        run.metrics,
+        run.merge_report,
+        run.evaluation,
+        run.comparisons,
+        run.votes,
+    ]
+    weights = run.adapter / "adapter_model.safetensors"
+    return [path for path in (*named, weights, *sorted((run.path / "labs").glob("*.json"))) if path.exists()]
+
+
+def certificate(run: RunDir, name: str, day: str) -> str:
+    """The page for `name` on `day` (YYYY-MM-DD) as HTML, from the files of `run` alone; everything in it is escaped.
+
+    Raises FileNotFoundError when 04 has not finished, ValueError for an empty name.
+    """
+    if not name.strip():
+        raise ValueError(f"name={name!r} is empty: give the name that is to stand on the page.")
+    run.require(run.trained, run.metrics, produced_by="04_qlora_training.ipynb")
+    found, rows = progress.of(run, name), read_jsonl(run.metrics)
+    facts = [("Trained", _trained(run, rows))]
+    if found.red_labels is not None:
+        facts.append(("Labels", f"{found.red_labels} red verdicts" if found.red_labels else "every verdict green"))
+    if found.merge:
+        facts.append(("Merge report", found.merge))
+    facts += _reply(run)
+    solved = [lab for lab, done in found.labs.items() if done]
+    facts.append(("Labs solved", f"{len(solved)}: {', '.join(solved)}" if solved else "none yet"))
+    if run.votes.exists():
+        facts.append(("Votes", f"{len(read_jsonl(run.votes))} blind votes"))
+    hashes = {path.relative_to(run.path).as_posix(): sha256(path) for path in files_of(run)}
+    about = json.dumps({"name": name, "day": day, "run": run.path.name, "files": hashes}, ensure_ascii=True, indent=1)
+    items = "".join(f"<dt>{key}</dt><dd>{html.escape(value)}</dd>" for key, value in facts)
+    listed = "".join(f"<li>{html.escape(path)}<br><code>{value}</code></li>" for path, value in hashes.items())
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Certificate · {html.escape(name)}</title><style>{STYLE}</style></head><body><main>"
+        f'<p class="soft">A fine-tune, made and checked by</p><h1>{html.escape(name)}</h1><p class="soft">{html.escape(day)} · run {html.escape(run.path.name)}</p>'
+        f"{curve(rows)}<dl>{items}</dl><details><summary>Files and their SHA-256</summary><ul>{listed}</ul></details>"
+        f'</main><script type="application/json" id="about">{about.replace("<", chr(92) + "u003c")}</script></body></html>\n'
+    )
+
+
+def _trained(run: RunDir, rows: list[dict]) -> str:
+    config = json.loads(run.config_json.read_text(encoding="utf-8"))
+    losses = [row["eval_loss"] for row in rows if "eval_loss" in row]
+    fell = (
+        f"held-out loss {losses[0]:.2f} to {losses[-1]:.2f} nats per token" if losses else "no held-out loss measured"
+    )
+    return f"{config['model_id']} on {config['dataset_id']}: {max(row['step'] for row in rows)} steps, {fell}"
+
+
+def _reply(run: RunDir) -> list[tuple[str, str]]:
+    """The participant's best reply: of those that end by themselves, the one that shares most letters with its reference."""
+    if not run.comparisons.exists():
+        return []
+    from sacrebleu.metrics import CHRF
+
+    chrf = CHRF()
+    ended = [
+        row for row in read_jsonl(run.comparisons) if row.get("stopped", {}).get("adapter") and row.get("reference")
+    ]
+    if not ended:
+        return [("Best reply", "no reply ended by itself")]
+    best = max(ended, key=lambda row: chrf.sentence_score(row["adapter"], [row["reference"]]).score)
+    return [("Best reply", f"{best['prompt']}\n→ {best['adapter']}")]
+
+
+def curve(rows: list[dict], width: int = 700, height: int = 220) -> str:
+    """Training loss (line) and held-out loss (dots) over the steps, as SVG with a text for those who cannot see it."""
+    lines = {name: [(row["step"], row[name]) for row in rows if name in row] for name in ("loss", "eval_loss")}
+    points = [point for line in lines.values() for point in line]
+    if not points:
+        return ""
+    most, low, high = max(s for s, _ in points), min(v for _, v in points), max(v for _, v in points)
+
+    def at(step: float, value: float) -> tuple[float, float]:
+        y = 10 + (high - value) / ((high - low) or 1) * (height - 40)
+        return round(45 + step / most * (width - 60), 1), round(y, 1)
+
+    path = " ".join(f"{x},{y}" for x, y in (at(*point) for point in lines["loss"]))
+    dots = "".join(f'<circle cx="{x}" cy="{y}" r="4" fill="#bc4c00"/>' for x, y in (at(*p) for p in lines["eval_loss"]))
+    marks = "".join(
+        f'<text x="0" y="{at(0, value)[1] + 5}" font-size="13" fill="currentColor">{value:.2f}</text>'
+        for value in (low, high)
+    )
+    told = f"Loss over {most} steps, from {high:.2f} down to {low:.2f}: line training, dots held out"
+    foot = f'<text x="45" y="{height - 4}" font-size="13" fill="currentColor">{told}</text>'
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{told}">'
+        f'<polyline points="{path}" fill="none" stroke="#0969da" stroke-width="2"/>{dots}{marks}{foot}</svg>'
+    )
+
+
+def verify(page: Path, run: RunDir) -> list[str]:
+    """What differs between a certificate and the run it speaks for, as sentences; none when it is genuine."""
+    text = page.read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json" id="about">(.*?)</script>', text, re.S)
+    if not found:
+        return [f"{page.name} is not a certificate of this project: it has no list of files."]
+    about = json.loads(found[1])
+    here = {path.relative_to(run.path).as_posix(): sha256(path) for path in files_of(run)}
+    wrong = [f"{path} is missing in {run.path.name}" for path in about["files"] if path not in here]
+    wrong += [f"{path} was changed since" for path, value in about["files"].items() if here.get(path, value) != value]
+    wrong += [f"{path} came later" for path in here if path not in about["files"]]
+    if not wrong and certificate(run, about["name"], about["day"]) != text:
+        wrong.append("The page was edited: from the same files it looks otherwise.")
+    return wrong
+
+
+def main() -> int:
+    """The command line; 1 when the run is not ready, or the certificate is not genuine."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--name")
+    what.add_argument("--verify", type=Path, metavar="FILE")
+    parser.add_argument("--run", metavar="RUN")
+    chosen = parser.parse_args()
+    try:
+        folder = Path(chosen.run) if chosen.run else runs_root() / RunConfig.load().run_name
+        run = RunDir(folder if folder.is_dir() else runs_root() / folder)
+        if chosen.verify:
+            wrong = verify(chosen.verify, run)
+            print("\n".join(wrong) if wrong else f"Genuine: every file of {run.path.name} is as it was.")
+            return 1 if wrong else 0
+        page = run.path / "certificate.html"
+        write_atomic(page, certificate(run, chosen.name, date.today().isoformat()))
+    except (ValueError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

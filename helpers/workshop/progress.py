@@ -1,0 +1,92 @@
+"""How far a participant is, read from the run directory alone: numbers and verdicts, never texts, settings or tokens."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.runs import RunDir
+
+# What a notebook leaves behind when it ends, in order
+LEFT_BY = (
+    ("03", "data_report.json"),
+    ("04", "trained.json"),
+    ("05", "merge_report.json"),
+    ("06", "evaluation.json"),
+    ("07", "gguf"),
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One participant: the newest run of a folder. `None` is "not there yet", and a file that is being written counts so.
+
+    labels: number of red verdicts of 03; step, steps: of the training; loss, held_out: nats per token; merge: verdict of
+    the merge report; labs: name -> solved; seen: last sign of life, Unix seconds.
+    """
+
+    name: str
+    run: str
+    done: str
+    red_labels: int | None
+    step: int | None
+    steps: int | None
+    loss: float | None
+    held_out: float | None
+    merge: str | None
+    labs: dict[str, bool]
+    seen: float
+
+
+def of(run: RunDir, name: str) -> Progress:
+    """The progress of `run`, shown under `name`."""
+    files = [run.config_json, *(run.path / file for _, file in LEFT_BY), run.metrics, run.comparisons, run.votes]
+    labs = sorted((run.path / "labs").glob("*.json"))
+    written = [path.stat().st_mtime for path in (*files, *labs) if path.exists()]
+    rows = _tail(run.metrics)
+    report = _json(run.data_report).get("verdicts")
+    last = {key: row[key] for row in rows for key in ("step", "max_steps", "loss", "eval_loss") if key in row}
+    return Progress(
+        name=name,
+        run=run.path.name,
+        done=next((number for number, file in reversed(LEFT_BY) if (run.path / file).exists()), "00"),
+        red_labels=None if report is None else sum(not verdict["ok"] for verdict in report),
+        step=last.get("step"),
+        steps=last.get("max_steps"),
+        loss=last.get("loss"),
+        held_out=last.get("eval_loss"),
+        merge=_json(run.merge_report).get("verdict"),
+        labs={path.stem: bool(_json(path).get("solved")) for path in labs},
+        seen=max(written, default=0.0),
+    )
+
+
+def everybody(folder: Path) -> list[Progress]:
+    """The newest run of every participant under `folder` (folder/PARTICIPANT/RUN/config.json), by name."""
+    newest: dict[str, Progress] = {}
+    for path in folder.glob("*/*/config.json"):
+        found = of(RunDir(path.parent), path.parent.parent.name)
+        if found.name not in newest or found.seen > newest[found.name].seen:
+            newest[found.name] = found
+    return [newest[name] for name in sorted(newest)]
+
+
+def _json(path: Path) -> dict:
+    """A JSON object; empty while the file is not there, or not whole yet."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _tail(path: Path, size: int = 8192) -> list[dict]:
+    """The last whole rows of a JSONL file that another process may be writing; `size` in bytes."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        begin = max(0, path.stat().st_size - size)
+        file.seek(begin)
+        lines = file.read().split(b"\n")[1 if begin else 0 : -1]  # a row without its line end is not whole
+    return [json.loads(line) for line in lines if line]

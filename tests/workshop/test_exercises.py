@@ -1,0 +1,145 @@
+"""Every exercise on both sides: what is missing is said in words that name the next step, and what is solved is told as such."""
+
+import json
+
+import pytest
+
+from helpers.config import RunConfig
+from helpers.files import write_json
+from helpers.report import Answer
+from helpers.runs import RunDir
+from helpers.workshop.exercises import EXERCISES, check
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Makes runs of preset tiny in one folder: settings, and the files that lie there."""
+
+    def make(name, report=None, losses=(), finished=False, sitting=1, **settings):
+        run = RunDir(tmp_path / name)
+        run.path.mkdir()
+        run.config_json.write_text(RunConfig.load("tiny", run_name=name, **settings).to_json())
+        if report is not None:
+            write_json(run.data_report, report)
+        if losses:
+            rows = [{"step": 10 * i, "eval_loss": loss, "sitting": sitting} for i, loss in enumerate(losses)]
+            run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        if finished:
+            write_json(run.trained, {"step": 10 * (len(losses) - 1)})
+        return run
+
+    return make
+
+
+def report(red=(), learned=50, read=10, dropped=0):
+    verdicts = [{"check": name, "ok": False, "fix": f"mend {name}"} for name in red] + [{"check": "fine", "ok": True}]
+    rows = {"read": read, "train": read - dropped, "eval": 0, "dropped": dropped}
+    return {"verdicts": verdicts, "rows": rows, "numbers": {"tokens": 200, "tokens learned": learned}}
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_nothing_done_yet_is_told_with_the_next_step(exercise, folder):
+    told = check(exercise, folder("untouched"), answer="abc")
+    assert not told.solved and len(told.sentence) > 40 and "Not yet." in repr(told)
+    assert any(word in told.sentence.lower() for word in ("overrides", "set ", "write ", "stop ", "asked for"))
+
+
+def test_an_exercise_that_does_not_exist(folder):
+    with pytest.raises(ValueError, match="no exercise '99.9': use 03.1"):
+        check("99.9", folder("untouched"))
+
+
+def test_the_share_that_is_learned(folder):
+    run = folder("begun", answer_only_loss=False)
+    assert "no data_report.json yet" in check("03.1", run).sentence
+    write_json(run.data_report, {"rows": {}})
+    assert "run 03 to its end" in check("03.1", run, 0.5).sentence
+    write_json(run.data_report, report(learned=194))
+    assert "answer=..." in check("03.1", run).sentence
+    assert "'much' is not a number" in check("03.1", run, "much").sentence
+    assert not check("03.1", run, 0.95).solved and check("03.1", run, 0.97).solved
+    assert check("03.1", run, "97 %").solved
+
+
+def test_red_verdicts_are_counted(folder):
+    run = folder("short", report(red=("nothing to learn", "cut")), max_length=64)
+    assert not check("03.2", run, 1).solved
+    told = check("03.2", run, 2)
+    assert told.solved and "nothing to learn (mend nothing to learn); cut" in told.sentence
+    assert "Try 32" in check("03.2", folder("green", report(), max_length=64), 0).sentence
+
+
+@pytest.mark.parametrize(
+    ("rows", "solved", "words"),
+    [
+        ({"read": 9}, False, "has 9 rows; ten"),
+        ({"read": 10}, True, "10 rows"),
+        ({"read": 10, "dropped": 1}, False, "1 of 10"),
+    ],
+)
+def test_rows_of_ones_own(folder, tmp_path, rows, solved, words):
+    told = check("03.3", folder("mine", report(**rows), dataset_id=str(tmp_path / "mine.csv")))
+    assert told.solved is solved and words in told.sentence
+
+
+def test_a_resumed_training(folder):
+    assert not check("04.1", folder("once", losses=(3.0, 2.0))).solved
+    told = check("04.1", folder("twice", losses=(3.0, 2.0), sitting=2))
+    assert told.solved and "twice was trained in 2 sittings" in told.sentence and "step 10" in told.sentence
+
+
+def test_two_ranks_are_compared_only_when_nothing_else_differs(folder):
+    small = folder("rank-2", losses=(3.0, 1.25), lora_r=2)
+    assert "no trained.json yet" in check("04.2", small).sentence
+    write_json(small.trained, {"step": 10})
+    folder("other-rate", losses=(3.0, 1.1), finished=True, lora_r=16, learning_rate=0.5)
+    assert "a run with a larger rank" in check("04.2", small, 0.05).sentence
+    folder("rank-16", losses=(3.0, 1.2), finished=True, lora_r=16)
+    assert check("04.2", small, 0.055).solved and not check("04.2", small, 0.057).solved
+    told = check("04.2", small, 0.05)
+    assert told.solved and "rank-2 (rank 2): 1.250" in told.sentence and "rank-16 (rank 16): 1.200" in told.sentence
+
+
+def test_a_learning_rate_too_high(folder):
+    assert not check("04.3", folder("mild", losses=(3.0, 2.0), learning_rate=0.009)).solved
+    told = check("04.3", folder("hot", losses=(3.0, 9.5, 8.0), learning_rate=0.01))
+    assert told.solved and "9.50 at its worst and 8.00" in told.sentence
+
+
+def test_lora_by_hand(folder):
+    run = folder("any")
+    assert check("A4.1", run, 2).solved and not check("A4.1", run, 4).solved
+    assert check("A4.2", run, 0).solved and not check("A4.2", run, 0.96).solved
+
+
+def test_a_class_written_by_the_reader(folder):
+    import torch
+
+    class Plain(torch.nn.Module):
+        power = 1.0
+
+        def __init__(self, base, r, alpha, dropout=0.0):
+            super().__init__()
+            self.base, self.scale = base, alpha / r**self.power
+            self.A, self.B = torch.nn.Parameter(torch.zeros(r, 16)), torch.nn.Parameter(torch.zeros(8, r))
+
+        def forward(self, x):
+            return self.base(x) + self.scale * x @ self.A.T @ self.B.T
+
+    class RsLora(Plain):
+        power = 0.5
+
+    class Broken(Plain):
+        def forward(self, x):
+            raise KeyError("scale")
+
+    run = folder("any")
+    assert check("A4.3", run, RsLora).solved
+    assert "alpha / r**0.5" in check("A4.3", run, Plain).sentence
+    assert "KeyError: 'scale'" in check("A4.3", run, Broken).sentence
+
+
+def test_an_answer_is_one_coloured_sentence_and_escaped():
+    page = Answer(False, "<b> is missing")._repr_html_()
+    assert "Not yet." in page and "&lt;b&gt; is missing" in page and "#bc4c00" in page
+    assert "#1a7f37" in Answer(True, "yes")._repr_html_()
