@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import erf, exp, pi, sqrt
+from math import erf, exp, sqrt
 
 from docs.drawings.paper import WIDTH, Drawing
 

@@ -94,12 +94,8 @@ def runs_table(trials: list[Trial]) -> Table:
     return Table([{k: v for k, v in row.items() if k not in empty} for row in rows], caption=told)
 
 
-def curves(trials: list[Trial]):
-    """Held-out loss over the steps of every run, on one matplotlib figure; the best ten have a colour and a name."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.6), dpi=150, layout="constrained")
-    axes = figure.subplots()
+def curves(trials: list[Trial], axes) -> None:
+    """Held-out loss over the steps of every run, into matplotlib `axes`; the best ten have a colour and a name."""
     shown = [trial for trial in best_first(trials) if trial.curve]
     for place, trial in enumerate(reversed(shown)):
         named = len(shown) - place <= LABELLED
@@ -113,7 +109,6 @@ def curves(trials: list[Trial]):
     )
     axes.legend(*(reversed(part) for part in axes.get_legend_handles_labels()), frameon=False) if shown else None
     axes.spines[["top", "right"]].set_visible(False)
-    return figure
 
 
 def proven(trials: list[Trial]) -> list[str]:

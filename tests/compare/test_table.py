@@ -3,9 +3,11 @@
 import time
 
 import pytest
+from matplotlib.figure import Figure
 
 from helpers.compare.runs import differing, read_runs
 from helpers.compare.table import against_best, best_first, curves, paired, proven, runs_table
+from helpers.evaluate.intervals import FEWEST
 from helpers.files import write_json
 from helpers.place import runs_root
 from tests.compare.made_runs import make_run
@@ -66,14 +68,14 @@ def test_runs_that_held_out_other_rows_are_refused_in_a_sentence():
     assert "Not compared: other" in " ".join(proven(trials))
 
 
-@pytest.mark.parametrize(("shared", "tested"), [(3, False), (4, True)])
-def test_a_few_shared_rows_are_enough_from_four_on(shared, tested):
+@pytest.mark.parametrize(("shared", "tested"), [(FEWEST - 1, False), (FEWEST, True)])
+def test_shared_rows_are_tested_from_the_fewest_on(shared, tested):
     make_run("a", BASE)
     rows = [f"row-{i}" if i < shared else f"other-{i}" for i in range(24)]
     make_run("b", [x + 0.1 for x in BASE], rows=rows)
     found = by_name(read_runs())
     gap = paired(found["a"], found["b"])
-    assert ("refused" not in gap) is tested and gap.get("rows", 4) == 4
+    assert ("refused" not in gap) is tested and gap.get("rows", FEWEST) == FEWEST
 
 
 def test_the_same_row_with_other_tokens_is_refused():
@@ -101,7 +103,7 @@ def test_what_06_measured_is_shown_and_what_cannot_be_read_is_said(capsys):
 
 def test_nothing_there_is_no_error():
     assert runs_table(read_runs()).rows == [] and "nothing to compare" in proven(read_runs())[0]
-    curves(read_runs())
+    curves(read_runs(), Figure().subplots())
 
 
 def test_fifty_runs_open_in_seconds():
@@ -109,9 +111,10 @@ def test_fifty_runs_open_in_seconds():
         make_run(f"run-{i:02}", noisy(i / 100), lora_r=1 + i, learning_rate=1e-4 * (1 + i % 5))
     start = time.process_time()
     trials = read_runs()
-    table, figure = runs_table(trials), curves(trials)
+    table, axes = runs_table(trials), Figure().subplots()
+    curves(trials, axes)
     assert time.process_time() - start < 5
     assert [row["run"] for row in table.rows][:2] == ["run-00", "run-01"] and len(table.rows) == 50
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == [f"run-{i:02}" for i in range(10)]
     assert table.rows[1]["against the best"].startswith("+0.010 (") and table.rows[49]["verdict"] == "worse"
