@@ -93,6 +93,8 @@ class RunConfig:
     save_steps: int = 50  # optimizer steps; what a killed run can lose at most, with save_minutes
     save_minutes: float = 10.0  # minutes since the last checkpoint, after which one more is saved
     save_total_limit: int = 2  # checkpoints kept
+    keep: str = "best"  # which checkpoint is used: best = lowest held-out loss, or last
+    patience: int = 0  # evaluations without a new lowest held-out loss, after which training ends; 0 = never
     sample_steps: int = 0  # optimizer steps between sample replies; 0 = none
     report_to: str = "none"  # none, wandb or trackio
 
@@ -188,6 +190,7 @@ ALLOWED = {
     "quant_type": ("nf4", "fp4"),
     "compute_dtype": ("auto", "bfloat16", "float16", "float32"),
     "attn_implementation": ("auto", "sdpa", "eager", "flash_attention_2"),
+    "keep": ("best", "last"),
     "report_to": ("none", "wandb", "trackio"),
     "merge_method": ("auto", "16bit-base", "dequantised-base"),
     "push": ("none", "adapter", "merged", "both"),
@@ -216,6 +219,7 @@ RANGES = {
     "save_steps": (1, 10**6),
     "save_minutes": (0.01, 10**6),
     "save_total_limit": (1, 1000),
+    "patience": (0, 10**6),
     "sample_steps": (0, 10**6),
     "merge_shard_gb": (0.001, 1000),
     "max_new_tokens": (1, 32768),

@@ -33,8 +33,8 @@ def text(book):
 
 
 def test_the_series_is_complete():
-    expected = "00_first_look 00_plan 01_env_setup 02_login 03_data_preview 04_qlora_training 05_merge_and_push 06_evaluation 07_serve".split()
-    assert [path.stem for path in NOTEBOOKS][:9] == expected
+    expected = "00_first_look 00_plan 01_env_setup 02_login 03_data_preview 04_qlora_training 05_merge_and_push 06_evaluation 07_serve 08_compare_runs".split()
+    assert [path.stem for path in NOTEBOOKS][:10] == expected
 
 
 def test_no_outputs_in_git(notebook):
@@ -115,8 +115,8 @@ def test_neighbours_are_linked(notebook):
 
 ROOMS = dict(
     zip(
-        "00 01 02 03 04 05 06 07 A1 A3 A4".split(),
-        "plan machine machine data train merge evaluate serve plan train train".split(),
+        "00 01 02 03 04 05 06 07 08 A1 A3 A4".split(),
+        "plan machine machine data train merge evaluate serve compare plan train train".split(),
         strict=True,
     )
 )
