@@ -9,7 +9,7 @@ import math
 import random
 from collections.abc import Callable
 
-from helpers.files import read_jsonl
+from helpers.files import read_jsonl, write_atomic
 from helpers.report import Table, is_interactive
 from helpers.runs import RunDir
 
@@ -51,6 +51,11 @@ def save_vote(run: RunDir, pair: dict, choice: str) -> None:
         raise ValueError(f"choice={choice!r} is no vote: use one of {', '.join(CHOICES)}.")
     winner = pair["models"][CHOICES.index(choice)] if choice != "same" else "same"
     line = {"key": pair["key"], "prompt": pair["messages"][-1]["content"]}
+    if run.votes.exists() and not run.votes.read_bytes().endswith(
+        b"\n"
+    ):  # a vote that was cut off: behind it all were lost
+        whole = [json.dumps(row, ensure_ascii=False) + "\n" for row in read_jsonl(run.votes)]
+        write_atomic(run.votes, "".join(whole))
     with run.votes.open("a", encoding="utf-8") as file:
         file.write(json.dumps({**line, "models": sorted(pair["models"]), "winner": winner}, ensure_ascii=False) + "\n")
 
@@ -131,5 +136,8 @@ def _pair_html(pair: dict, number: int, total: int) -> str:
 
 
 def _conversation(messages: list[dict]) -> str:
-    """All turns up to the reply; a single question without its role."""
-    return messages[0]["content"] if len(messages) == 1 else "\n".join(f"{m['role']}: {m['content']}" for m in messages)
+    """All turns up to the reply; a single question without its role. A turn without text shows the tools that it calls."""
+    if len(messages) == 1:
+        return messages[0]["content"]
+    said = [(m["role"], m["content"] or json.dumps(m.get("tool_calls") or "", ensure_ascii=False)) for m in messages]
+    return "\n".join(f"{role}: {text}" for role, text in said)
