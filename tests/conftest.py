@@ -44,6 +44,15 @@ def tiny_model() -> str:
     return resolve_model(TINY_MODEL)
 
 
+@pytest.fixture(scope="session")
+def kernel():
+    """A kernel for the notebooks that this worker opens alone; see tests/notebooks/kernel.py."""
+    from tests.notebooks.kernel import one_kernel
+
+    with one_kernel() as started:
+        yield started
+
+
 def series_run(last: str):
     """The run of preset tiny after the notebooks up to number `last`, each executed once in the whole session."""
     from filelock import FileLock

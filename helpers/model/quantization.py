@@ -129,6 +129,8 @@ def load_base_model(
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from helpers.model.unpacking import unpack_once
+
     four_bit = config.load_in_4bit if four_bit is None else four_bit
     name, revision = source or resolve_model(config.model_id), "main" if source else hub_revision(config.model_revision)
     common = {"revision": revision, "trust_remote_code": config.trust_remote_code}
@@ -158,7 +160,7 @@ def load_base_model(
             f"The weight files of {source or config.model_id} hold {scales[0]} ({len(scales)} such numbers), of which config.json "
             "says nothing: the weights are quantised, and would be read without their scales. Use the 16-bit original."
         )
-    return keep_gradients(release_files(model))
+    return unpack_once(keep_gradients(release_files(model)))
 
 
 def own_quantisation(numbers: dict) -> str:
