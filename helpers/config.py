@@ -112,7 +112,7 @@ class RunConfig:
 
     # --- served files
     gguf_formats: str = "f16,q8_0,q4_k_m"  # what 07 writes; f16 always, since the others are made from it
-    serve_rows: int = 12  # held-out conversations, and replies, that each GGUF file is measured on; 0 = all
+    serve_rows: int = 8  # held-out conversations, and replies, that each GGUF file is measured on; 0 = all
 
     # --- money
     gpu: str = ""  # the card you plan to rent, as 00_plan names it; "" = the one that is here

@@ -70,8 +70,11 @@ def _answers(row: dict) -> dict[str, str]:
 
 
 def conversation(messages: list[dict]) -> str:
-    """All turns up to the reply; a single question without its role."""
-    return messages[0]["content"] if len(messages) == 1 else "\n".join(f"{m['role']}: {m['content']}" for m in messages)
+    """All turns up to the reply; a single question without its role. A turn without text shows the tools that it calls."""
+    if len(messages) == 1:
+        return messages[0]["content"]
+    said = [(m["role"], m["content"] or json.dumps(m.get("tool_calls") or "", ensure_ascii=False)) for m in messages]
+    return "\n".join(f"{role}: {text}" for role, text in said)
 
 
 def one_by_one(rows: list[dict]):
