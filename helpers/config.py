@@ -116,6 +116,7 @@ class RunConfig:
 
     # --- money
     gpu: str = ""  # the card you plan to rent, as 00_plan names it; "" = the one that is here
+    gpus: int = 0  # how many of it one pod has; 0 = as many as are here, one of a card that `gpu` names
     volume_gb: float = 0.0  # GB (10^9 bytes) of the network volume you rented, which df does not show; 0 = unknown
     price_per_hour: float = 0.0  # in your own currency, as your provider shows it today; 0 = unknown
     prices: str = ""  # the same for several cards, to compare: "RTX 4090 24 GB: 0.34, A100 80 GB: 1.19"
@@ -225,6 +226,7 @@ RANGES = {
     "max_new_tokens": (1, 32768),
     "temperature": (0.0, 100.0),
     "top_p": (0.01, 1.0),
+    "gpus": (0, 64),
     "volume_gb": (0.0, 10**6),
     "serve_rows": (0, 10**6),
     "price_per_hour": (0.0, 10**6),
