@@ -18,6 +18,9 @@ class Reply:
     stopped: bool  # True: it ended by itself; False: it was cut at max_new_tokens
     prompt_tokens: int
 
+    def __str__(self) -> str:
+        return self.text if self.stopped else f"{self.text} …"
+
 
 def generate_replies(
     model,

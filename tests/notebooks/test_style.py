@@ -61,6 +61,16 @@ def test_size(notebook):
     assert texts >= 0.7 * len(code(notebook)), "too little text for so much code"
 
 
+SHORT = {"03": 60, "04": 60, "A3": 65, "A4": 65}  # words per text cell on average, at most
+
+
+def test_text_cells_are_short(notebook):
+    if (most := SHORT.get(notebook.path.stem[:2])) is None:
+        pytest.skip("its text is not shortened yet")
+    counts = [len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert sum(counts) / len(counts) <= most, f"{sum(counts) / len(counts):.0f} words per text cell"
+
+
 def test_starts_and_ends_as_a_lesson(notebook):
     first = notebook.cells[0].source
     number = notebook.path.stem[:2]
@@ -105,16 +115,17 @@ def test_neighbours_are_linked(notebook):
 
 ROOMS = dict(
     zip(
-        "00 01 02 03 04 05 06 07 A1".split(),
-        "plan machine machine data train merge evaluate serve plan".split(),
+        "00 01 02 03 04 05 06 07 A1 A3 A4".split(),
+        "plan machine machine data train merge evaluate serve plan train train".split(),
         strict=True,
     )
 )
 
 
 def test_another_room_is_borrowed_from_only_with_a_reason(notebook):
-    """Imports come from the notebook's own folder, model/ and the ground; from others where the text says why."""
-    own = {"train" if notebook.path.stem == FIRST_LOOK else ROOMS[notebook.path.stem[:2]], "model"}
+    """Imports come from the notebook's own folder, model/ and the ground, and its exercises' checks from workshop/; from
+    others where the text says why."""
+    own = {"train" if notebook.path.stem == FIRST_LOOK else ROOMS[notebook.path.stem[:2]], "model", "workshop"}
     borrowed = {
         room for _, cell in code(notebook) for room in re.findall(r"from helpers\.(\w+)\.\w+ import", cell.source)
     }
@@ -134,3 +145,14 @@ def test_no_bare_assert(notebook):
     """A reader who meets a fault gets a sentence, never an AssertionError."""
     for i, cell in code(notebook):
         assert not re.search(r"^\s*assert\b", cell.source, re.M), f"cell {i}"
+
+
+WORDS_A_MINUTE = 120  # of technical English, code counted as words, for somebody who reads it as a second language
+
+
+def test_the_head_says_how_long_reading_takes(notebook):
+    """Beside the minutes of the machine, and never wrong by more than two."""
+    words = sum(len(cell.source.split()) for cell in notebook.cells)
+    said = re.search(r"^\| Time \|.+; reading: (\d+) minutes \|$", notebook.cells[0].source, re.M)
+    assert said, f"the row Time lacks '; reading: {round(words / WORDS_A_MINUTE)} minutes'"
+    assert abs(int(said[1]) - words / WORDS_A_MINUTE) <= 2, f"{words} words are {words / WORDS_A_MINUTE:.1f} minutes"
