@@ -261,8 +261,8 @@ PRESETS: dict[str, dict] = {
         "learning_rate": 2e-3,
         "max_grad_norm": 1.0,
         "sort_by_length": True,
-        "eval_steps": 38,
-        "save_steps": 38,
+        "eval_steps": 40,
+        "save_steps": 40,
         "max_new_tokens": 112,
     },
     # For laptops and classes with the hub: 0.6 B parameters, Apache-2.0, speaks Korean. Planned by 00 and tested here on its
@@ -280,8 +280,8 @@ PRESETS: dict[str, dict] = {
         "learning_rate": 5e-4,
         "max_grad_norm": 1.0,
         "sort_by_length": True,
-        "eval_steps": 38,
-        "save_steps": 38,
+        "eval_steps": 40,
+        "save_steps": 40,
         "max_new_tokens": 256,  # the base thinks before it answers
     },
     # The classic recipe of 2023; 04 shows then, now and why.
