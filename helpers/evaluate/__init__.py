@@ -8,6 +8,7 @@ held_out     NLL, KL and agreement on held-out conversations
 intervals    how much a number would move with other conversations
 measured     one measured model in a line
 comparison   the models side by side; is it better?
+chart        the same as a picture
 voting       the blind vote
 harness      lm-evaluation-harness, where it is installed
 page         report.html, and the archive of what is worth keeping

@@ -9,15 +9,20 @@ from helpers.evaluate.generation import Reply
 
 
 def reply_metrics(replies: list[Reply], references: list[str] | None = None) -> dict:
-    """Means over `replies`: `stops` and `repetition` 0 to 1, `tokens` per reply, `chrf` 0 to 100 when references are given."""
+    """Means over `replies`: `stops` and `repetition` 0 to 1, `tokens` per reply, `chrf` 0 to 100 when references are given.
+
+    Stops, repetition and chrF are those of the answers; `in_thought` counts the replies that have none, since they ended
+    inside their thought. `tokens` counts thoughts too.
+    """
     count = len(replies)
     if not count:
         raise ValueError("There is no reply to measure: give at least one prompt.")
     numbers = {
         "replies": count,
-        "stops": sum(reply.stopped for reply in replies) / count,
+        "stops": sum(reply.stopped and not reply.in_thought for reply in replies) / count,
+        "in_thought": sum(reply.in_thought for reply in replies),
         "tokens": sum(len(reply.token_ids) for reply in replies) / count,
-        "repetition": sum(repetition(reply.token_ids) for reply in replies) / count,
+        "repetition": sum(repetition(_answer_ids(reply)) for reply in replies) / count,
     }
     if references is not None:
         from sacrebleu.metrics import CHRF
@@ -25,6 +30,10 @@ def reply_metrics(replies: list[Reply], references: list[str] | None = None) -> 
         texts = [reply.text for reply in replies]
         numbers["chrf"] = CHRF().corpus_score(texts, [references]).score
     return numbers
+
+
+def _answer_ids(reply: Reply) -> tuple[int, ...]:
+    return reply.token_ids if reply.answer_ids is None else reply.answer_ids
 
 
 def chrf_by_reply(replies: list[Reply], references: list[str]) -> list[float]:

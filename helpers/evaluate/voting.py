@@ -24,11 +24,13 @@ def blind_pairs(
     """From comparison rows: the conversation, reply A, reply B, and which model is A, drawn by lot.
 
     `hide` takes out of a reply what would give its model away, such as a format that only one of them has learned.
-    Replies that are equal then are left out.
+    Replies that are equal then are left out, and those without an answer, since they ended inside their thought.
     """
     draw, pairs = random.Random(seed), []
     for row in rows:
         names = draw.sample([first, second], 2)
+        if any(row.get("in_thought", {}).get(name) for name in names):
+            continue
         shown = [hide(row[name]) for name in names]
         if shown[0] != shown[1]:
             pair = {"messages": row["messages"], "A": shown[0], "B": shown[1], "models": names}
