@@ -1,9 +1,13 @@
 """The checks of the project's own skills: Korean that looks right and is not must fail, Korean that is right must pass."""
 
+import ast
+
+import nbformat
 import pytest
 
 from helpers.data.copies import pieces
 from helpers.data.formats import convert, recognise
+from helpers.evaluate.generation import Reply
 from helpers.evaluate.prompts import FIXED_PROMPTS
 from helpers.evaluate.skills import (
     count_skill,
@@ -149,6 +153,21 @@ def test_counts_are_per_model_and_check():
     assert list(counts.values()) == [1, 1, 1, 1]
     shown = repr(skill_table({"replies": 2, "models": {"base": counts}}))
     assert "the known keyword" in shown and "1 of 2" in shown
+
+
+@pytest.mark.parametrize("reference", [REFERENCE, "열어 두세요."])
+def test_the_cell_of_06_measures_only_what_the_data_teaches(reference, capsys):
+    notebook = nbformat.read(ROOT / "notebooks/06_evaluation.ipynb", 4)
+    code = next(cell.source for cell in notebook.cells if "skill_of" in cell.source)
+    said = {"base": [Reply("몰라.", (1,), True, 3)], "adapter": [Reply(REFERENCE, (1,), True, 3)]}
+    *body, last = ast.parse(code).body
+    names = {"asked": [QUESTION], "references": [reference], "heldout_replies": said}
+    exec(compile(ast.Module(body, []), "06", "exec"), names)
+    shown = eval(compile(ast.Expression(last.value), "06", "eval"), names)
+    if reference == REFERENCE:
+        assert "1 of 1" in repr(shown) and [sum(c.values()) for c in names["skill"]["models"].values()] == [0, 4]
+    else:
+        assert shown is None and names["checks"] is None and "none of the skills" in capsys.readouterr().out
 
 
 def test_the_label_line_can_be_hidden():
