@@ -85,6 +85,11 @@ def test_not_polite(text):
         ("제주도", "이번에 제주도에서는 뭘 봐요?", True),
         ("도에서", "이번에 제주도에서는 뭘 봐요?", False),
         ("제주도에서", "이번에 제주도에서는 뭘 봐요?", False),  # a noun with its particle
+        ("겨울에", "겨울에 손이 자꾸 터요.", False),
+        ("겨울", "겨울에 손이 자꾸 터요.", True),
+        ("손이 자꾸", "겨울에 손이 자꾸 터요.", True),  # not told from a noun; the known keyword tells
+        ("세탁기는", "세탁기는 어떻게 닦아?", False),
+        ("알로에", "알로에는 어떻게 키워?", True),
         ("석굴", "석굴암은 어디예요?", False),
         ("친구 생일", "친구 생일 선물이 고민이야.", True),
         ("일 선물", "친구 생일 선물이 고민이야.", False),
