@@ -1,5 +1,6 @@
 """Pages about the project that are made by its code, each by one command.
 
-drawings   the pictures in the notebooks     python -m docs.drawings
-gallery    the executed demo as web pages    python -m docs.gallery RUN
+drawings      the pictures in the notebooks   python -m docs.drawings
+glossary.md   the words, in English and Korean
+make_gallery  the executed demo as web pages  python -m docs.make_gallery RUN
 """

@@ -7,6 +7,7 @@ nf4            16 levels on the bell curve
 checkpointing  what is kept, what is computed again
 merges         what three merges do to one weight
 series_map     which notebook writes and reads which file
+result         what a run changed, from its evaluation.json; made with the gallery
 """
 
 from __future__ import annotations

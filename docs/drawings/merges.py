@@ -34,7 +34,7 @@ def draw() -> Drawing:
     levels = measured()["nf4"][0][FIRST : FIRST + SHOWN]
     nearest = min(levels, key=lambda level: abs(level - WEIGHT))
     half = min(abs(level - nearest) for level in levels if level != nearest) / 2
-    assert CHANGE < half, "this drawing shows a change under half a step"
+    assert half > CHANGE, "this drawing shows a change under half a step"
     back = level_again()
     alt = (
         "One weight on a line with the levels of NF4, merged in three ways. Into the 16-bit base: the change is added to the "
@@ -76,6 +76,6 @@ def draw() -> Drawing:
         else:
             sheet.circle(x(end), y, 9, "green")
             sheet.text(x(end), y + 42, "W′", 18, "green", "middle", bold=True)
-    told = f"Counted with bitsandbytes: changes a tenth of the rounding error, {back:,} of {COUNT:,} weights fall back to their level"
+    told = f"Counted: with changes a tenth as large as the rounding error, {back:,} of {COUNT:,} weights fall back"
     sheet.text(SIDE, 664, told, 15, "soft")
     return sheet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import erf, exp, pi, sqrt
+from math import erf, exp, sqrt
 
 from docs.drawings.paper import WIDTH, Drawing
 
@@ -69,7 +69,6 @@ def draw() -> Drawing:
     sheet.path([(WIDTH - SIDE - 74, 228), (x(0.87), FOOT - 34)], "green", 2, arrow=True)
 
     sheet.text(WIDTH - SIDE, 398, "mean error", 17, "soft", "end", bold=True)
-    worst = max(error for _, error in formats.values())
     for row, (name, words) in enumerate((("nf4", "NF4"), ("int4", "int4, even"), ("fp4", "FP4"))):
         levels, error = formats[name]
         middle, best = 430 + 46 * row, name == "nf4"

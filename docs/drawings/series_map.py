@@ -15,11 +15,12 @@ NOTEBOOKS = {
     "07": "Serve",
     "08": "Runs",
 }
-# file of the run directory: the notebooks that write it, those that read it. The heads of the notebooks say the same.
+# file of the run directory: the notebooks that write it, those that read it. Seen with inotify while preset tiny ran
+# (2026-11-25); 08 from its head. 06 also reads what it packs.
 FILES = {
     "config.json": ("00 03", "04 05 06 07 08"),
     "data/": ("03", "04 05 06 07"),
-    "data_report.json": ("03", "04"),
+    "data_report.json": ("03", "04 06"),
     "trainer/": ("04", ""),
     "metrics.jsonl": ("04", "06 08"),
     "adapter/": ("04", "05 06 07"),

@@ -1,0 +1,208 @@
+"""The executed series as web pages that need nothing else, to be read without installing anything.
+
+python -m helpers.series demo && python -m docs.make_gallery demo
+
+Code and outputs are those of the run, texts those of the repository. Paths of the machine are shortened, a page that still
+holds one, or a token, is refused. `tests/docs/test_gallery.py` compares the code cells with those of the notebooks.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import io
+import json
+import re
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+
+from docs.drawings import series_map
+from docs.drawings.paper import Drawing
+from docs.drawings.result import draw as draw_result
+from helpers.config import PROJECT_ROOT
+from helpers.files import write_atomic, write_json
+from helpers.model.source import cache_root
+from helpers.report import human_bytes
+from helpers.runs import runs_root
+from helpers.series import NOTEBOOKS, series
+
+FOLDER = PROJECT_ROOT / "docs" / "gallery"
+MANIFEST = "gallery.json"
+LARGEST = 600_000  # bytes of one page
+PRIVATE = r"hf_[A-Za-z0-9]{16,}|(?<![\w.~/-])/(?:root|home|tmp|work|Users|mnt|opt|var)/[^\s<'\"]*"
+MATH = r"(?s)```.*?```|`[^`]*`|(\${1,2})([^$\n]+)\1"  # code first: a dollar sign in it is none of ours
+STYLE = (Path(__file__).parent / "gallery.css").read_text(encoding="utf-8")
+
+
+def fingerprint(book) -> str:
+    """SHA-256 over the code cells: a change of text leaves it as it is."""
+    code = [cell.source for cell in book.cells if cell.cell_type == "code"]
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()
+
+
+def current() -> dict[str, str]:
+    """The fingerprint of every notebook of the series, by name."""
+    return {path.stem: fingerprint(nbformat.read(path, as_version=4)) for path in series()}
+
+
+def told_shorter(text: str) -> str:
+    """`text` without this machine: its folders, its user and its name."""
+    places = {str(runs_root()): "runs", str(cache_root()): ".cache", sys.prefix: ".venv", str(PROJECT_ROOT): "."}
+    places |= {str(Path.home()): "~", tempfile.gettempdir(): "tmp"}
+    for place in sorted(places, key=len, reverse=True):
+        text = re.sub(rf"{re.escape(place)}(?![\w-])", places[place], text)
+    host = socket.gethostname()
+    return (
+        re.sub(rf"\b{re.escape(host)}\b", "machine", text) if len(host) > 3 else text
+    )  # "vm" is a word, and says nothing
+
+
+def executed(copy: Path):
+    """The executed `copy` with the texts of the repository, ready to be shown.
+
+    Raises ValueError when it is of other code, was not run to its end, or holds an error.
+    """
+    done = nbformat.read(copy, as_version=4)
+    book = nbformat.read(NOTEBOOKS / copy.name, as_version=4)
+    if fingerprint(done) != fingerprint(book):
+        raise ValueError(f"{copy} was run with other code cells than notebooks/{copy.name}: run it again.")
+    ran = iter([cell for cell in done.cells if cell.cell_type == "code"])
+    for cell in book.cells:
+        if cell.cell_type != "code":
+            cell.source = re.sub(MATH, lambda found: formula(*found.groups()) if found[2] else found[0], cell.source)
+            continue
+        cell.outputs, cell.execution_count = (same := next(ran)).outputs, same.execution_count
+        if cell.execution_count is None or any(output.output_type == "error" for output in cell.outputs):
+            raise ValueError(f"{copy} was not run to its end: run it again.")
+        cell.outputs = [output for output in cell.outputs if not shorten(output)]
+    book.metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    return book
+
+
+def shorten(output) -> bool:
+    """Make one output small and free of the machine, in place; True when nothing of it can be shown."""
+    if output.output_type == "stream":
+        output.text = told_shorter(output.text)
+        return output.name == "stderr" and "%|" in output.text  # progress bars
+    data = output.data
+    if any("widget" in kind for kind in data):  # needs a kernel
+        return True
+    for kind in ("text/html", "text/plain", "image/svg+xml"):
+        if kind in data:
+            data[kind] = told_shorter(data[kind])
+    if "image/png" in data:
+        data["image/png"] = smaller(data["image/png"])
+    return False
+
+
+def smaller(png: str) -> str:
+    """A base64 PNG with 128 colours in place of 16 million."""
+    from PIL import Image
+
+    picture, out = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), io.BytesIO()
+    picture.quantize(128).save(out, format="PNG", optimize=True)
+    return min(base64.b64encode(out.getvalue()).decode(), png, key=len)
+
+
+def formula(dollars: str, tex: str) -> str:
+    """TeX as a picture in the page, since nothing is loaded from elsewhere; its words stay as alternative text."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.mathtext import math_to_image
+
+    out, size = io.BytesIO(), 13 if dollars == "$" else 17
+    depth = math_to_image(f"${tex}$", out, prop=FontProperties(size=size), format="svg", dpi=72)
+    picture = base64.b64encode(re.sub(rb"<metadata>.*?</metadata>", b"", out.getvalue(), flags=re.S)).decode()
+    style = f"vertical-align:{-depth:.1f}px" if dollars == "$" else "display:block;margin:auto"
+    return f'<img style="{style}" alt="{html.escape(tex)}" src="data:image/svg+xml;base64,{picture}">'
+
+
+def page(book, name: str) -> str:
+    """One notebook as a whole HTML page. Raises ValueError for one that holds a token or a path, or is too large."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(template_name="basic", embed_images=True)
+    body, _ = exporter.from_notebook_node(book, resources={"metadata": {"path": str(NOTEBOOKS), "name": name}})
+    body = re.sub(r'href="(0[0-9]_\w+)\.ipynb"', r'href="\1.html"', body)
+    body = re.sub(r'href="\.\./(?=docs/)', 'href="../', body).replace('href="../docs/', 'href="../')
+    body = re.sub(r'href="(?=A\d_\w+\.ipynb|data/|labs/)', 'href="../../notebooks/', body)
+    body = re.sub(r'href="\.\./(?=helpers/|tests/)', 'href="../../', body)
+    whole = wrapped(body, name)
+    if found := re.search(PRIVATE, re.sub(r"base64,[A-Za-z0-9+/=]+", "", whole)):
+        raise ValueError(f"{name} holds {found[0][:12]}..., which belongs to this machine alone: nothing was written.")
+    if len(whole.encode()) > LARGEST:
+        raise ValueError(f"{name} has {human_bytes(len(whole.encode()))}; a page may have {human_bytes(LARGEST)}.")
+    return whole
+
+
+def wrapped(body: str, title: str) -> str:
+    from pygments.formatters import HtmlFormatter
+
+    head = (
+        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
+    )
+    style = STYLE + HtmlFormatter(style="default").get_style_defs(".highlight")
+    back = "" if title == "index" else '<nav><a href="index.html">All notebooks</a></nav>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{style}</style></head><body>{back}<main>{body}</main></body></html>\n'
+
+
+def index(books: dict, run: str, day: str, result: Drawing) -> str:
+    """The first page: every notebook with its goal."""
+    rows = []
+    for name, book in books.items():
+        head = book.cells[0].source
+        title, goal = re.search(r"# (.+)", head)[1], re.search(r"\*\*Goal:\*\* (.+)", head)[1]
+        rows.append(f'<li><a href="{name}.html">{html.escape(title)}</a><br>{html.escape(goal)}</li>')
+    told = f"The notebooks with their outputs: run <code>{run}</code> of {day}."
+    images = [f"<p>{shown(sheet)}</p>" for sheet in (result, series_map.draw())]
+    words = '<p><a href="../glossary.md">Glossary · 용어집</a></p>'
+    list_of_them = f"<ul class='books'>{''.join(rows)}</ul>"
+    return wrapped(f"<h1>A fine-tune you can read</h1><p>{told}</p>{list_of_them}{''.join(images)}{words}", "index")
+
+
+def shown(sheet: Drawing) -> str:
+    picture = base64.b64encode(sheet.svg().encode()).decode()
+    return f'<img alt="{html.escape(sheet.alt)}" src="data:image/svg+xml;base64,{picture}">'
+
+
+def make(notebooks: Path, folder: Path, run: str) -> dict[Path, int]:
+    """Write the pages of the executed copies in `notebooks`, an index, the result and the manifest; page -> bytes.
+
+    Raises FileNotFoundError when a notebook of the series was not run; ValueError as `executed` and `page` do.
+    """
+    if missing := [path.name for path in series() if not (notebooks / path.name).exists()]:
+        raise FileNotFoundError(f"{missing[0]} is missing in {notebooks}: python -m helpers.series {run}")
+    books = {path.stem: executed(notebooks / path.name) for path in series()}
+    pages = {f"{name}.html": page(book, name) for name, book in books.items()}  # all of them, before one is written
+    started = nbformat.read(notebooks / series()[0].name, as_version=4).metadata.papermill.start_time
+    result = draw_result(json.loads((notebooks.parent / "evaluation.json").read_text(encoding="utf-8")), run)
+    pages["index.html"] = index(books, run, day := started[:10], result)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.html"):
+        if old.name not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        write_atomic(folder / name, text)
+    write_atomic(folder / "result.svg", result.svg())  # the README shows it
+    write_json(folder / MANIFEST, {"run": run, "date": day, "code": current()})
+    return {folder / name: len(text.encode()) for name, text in pages.items()}
+
+
+def main() -> int:
+    run = sys.argv[1] if len(sys.argv) > 1 else "demo"
+    try:
+        written = make(runs_root() / run / "notebooks", FOLDER, run)
+    except (ValueError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for path, size in written.items():
+        print(f"{human_bytes(size):>8}  {path.relative_to(PROJECT_ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

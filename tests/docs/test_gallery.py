@@ -1,0 +1,149 @@
+"""The gallery: what belongs to a machine stays there, what was not run is not shown, and a stale gallery is told."""
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_output
+
+from docs import make_gallery
+from docs.make_gallery import (
+    FOLDER,
+    MANIFEST,
+    current,
+    executed,
+    fingerprint,
+    make,
+    page,
+    shorten,
+    smaller,
+    told_shorter,
+)
+from helpers.config import PROJECT_ROOT
+from helpers.runs import runs_root
+from helpers.series import NOTEBOOKS, series
+
+COMMAND = "python -m helpers.series demo && python -m docs.make_gallery demo"
+
+
+def test_the_committed_gallery_is_of_this_code():
+    """Code cells only: a change of text needs no new run."""
+    if not FOLDER.exists():
+        pytest.skip(f"there is no gallery yet: {COMMAND}")
+    manifest = json.loads((FOLDER / MANIFEST).read_text(encoding="utf-8"))
+    stale = [name for name, code in current().items() if manifest["code"].get(name) != code]
+    assert not stale, f"the gallery shows other code than {', '.join(stale)}: {COMMAND}"
+    assert {path.stem for path in FOLDER.glob("*.html")} == {"index", *current()}
+
+
+def test_the_fingerprint_sees_code_and_not_text():
+    book = nbformat.read(series()[0], as_version=4)
+    before = fingerprint(book)
+    book.cells[0].source += " More."
+    assert fingerprint(book) == before
+    next(cell for cell in book.cells if cell.cell_type == "code").source += " # more"
+    assert fingerprint(book) != before
+
+
+def as_run(path: Path, folder: Path, *outputs) -> Path:
+    """A copy of a notebook as papermill leaves it, with `outputs` in its first code cell."""
+    book = nbformat.read(path, as_version=4)
+    for count, cell in enumerate((cell for cell in book.cells if cell.cell_type == "code"), start=1):
+        cell.execution_count = count
+        cell.outputs = list(outputs) if count == 1 else []
+    nbformat.write(book, folder / path.name)
+    return folder / path.name
+
+
+def said(text: str):
+    return new_output("stream", name="stdout", text=text)
+
+
+def test_paths_and_names_of_the_machine_are_shortened(tmp_path, monkeypatch):
+    monkeypatch.setattr(make_gallery.socket, "gethostname", lambda: "pod-7af3")
+    told = f"{runs_root()}/demo/adapter, {PROJECT_ROOT}/notebooks, {Path.home()}/x on pod-7af3"
+    copy = as_run(series()[2], tmp_path, said(told))
+    shown = page(executed(copy), copy.stem)
+    for place in (str(runs_root()), str(PROJECT_ROOT), str(Path.home()) + "/", "pod-7af3"):
+        assert place not in shown
+    assert "runs/demo/adapter" in shown and "/notebooks" in shown
+
+
+def test_only_whole_names_are_shortened():
+    assert told_shorter(f"{runs_root()}-other") != "runs-other"
+
+
+@pytest.mark.parametrize("secret", ("hf_" + "a1B2" * 8, "/home/someone/.ssh/key", "/mnt/x/y"))
+def test_a_page_that_holds_a_token_or_a_path_is_refused(tmp_path, secret):
+    copy = as_run(series()[2], tmp_path, said(f"it is {secret}"))
+    with pytest.raises(ValueError, match="belongs to this machine"):
+        page(executed(copy), copy.stem)
+
+
+@pytest.mark.parametrize("words", ("/workspace/runs is a volume", "3/home", "https://huggingface.co/home/x"))
+def test_ordinary_words_with_a_stroke_are_not(tmp_path, words):
+    copy = as_run(series()[2], tmp_path, said(words))
+    assert words.split("/")[-1] in page(executed(copy), copy.stem)
+
+
+def test_other_code_an_error_and_half_a_run_are_refused(tmp_path):
+    path = series()[2]
+    copy = as_run(path, tmp_path, new_output("error", ename="E", evalue="e", traceback=[]))
+    with pytest.raises(ValueError, match="not run to its end"):
+        executed(copy)
+    book = nbformat.read(as_run(path, tmp_path), as_version=4)
+    cells = [cell for cell in book.cells if cell.cell_type == "code"]
+    cells[-1].execution_count = None
+    nbformat.write(book, copy)
+    with pytest.raises(ValueError, match="not run to its end"):
+        executed(copy)
+    cells[-1].source += "\n1"
+    nbformat.write(book, copy)
+    with pytest.raises(ValueError, match="other code cells"):
+        executed(copy)
+
+
+def test_a_missing_notebook_is_named_before_anything_is_written(tmp_path):
+    with pytest.raises(FileNotFoundError, match=series()[0].name):
+        make(tmp_path, tmp_path / "gallery", "tiny")
+    assert not (tmp_path / "gallery").exists()
+
+
+def test_pictures_shrink_and_widgets_and_bars_are_left_out():
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.effect_mandelbrot((200, 200), (-2, -1, 1, 1), 90).convert("RGB").resize((600, 600)).save(out, format="PNG")
+    png = base64.b64encode(out.getvalue()).decode()
+    assert len(smaller(png)) < len(png)
+    assert shorten(new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "VBox()"}))
+    assert shorten(new_output("stream", name="stderr", text="base:  50%|#### | 1/2"))
+    assert not shorten(new_output("stream", name="stderr", text="UserWarning: rounded again"))
+
+
+def test_formulas_are_pictures_and_dollars_in_code_stay(tmp_path):
+    path = NOTEBOOKS / "05_merge_and_push.ipynb"
+    shown = page(executed(as_run(path, tmp_path)), path.stem)
+    assert "$$" not in shown and 'alt="y = W x' in shown
+    assert "<script" not in shown and "cdn" not in shown.lower()
+    fenced = "`a $X and $Y` and\n```\n$A $B\n```"
+    assert re.sub(make_gallery.MATH, lambda found: "math" if found[2] else found[0], fenced) == fenced
+
+
+def test_a_whole_run_becomes_pages_that_need_nothing_else(whole_run, tmp_path):
+    written = make(whole_run.notebooks, tmp_path / "gallery", "tiny")
+    names = {path.name for path in written}
+    assert names == {"index.html", *(f"{path.stem}.html" for path in series())}
+    for path in written:
+        text = path.read_text(encoding="utf-8")
+        assert "<script" not in text and 'src="http' not in text and 'src="drawings' not in text, path.name
+        for target in re.findall(r'href="([^"#:]+)"', text):
+            assert (FOLDER / target).resolve().exists() or target in names, f"{path.name} links to {target}"
+    numbers = json.loads(whole_run.evaluation.read_text())["models"]
+    result = (tmp_path / "gallery" / "result.svg").read_text(encoding="utf-8")
+    assert all(f">{found['nll']:.2f}<" in result for found in numbers.values())
+    assert json.loads((tmp_path / "gallery" / MANIFEST).read_text())["code"] == current()
