@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -91,3 +92,18 @@ def free_bytes(folder: Path) -> int | None:
         return None
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     return shutil.disk_usage(there).free
+
+
+def is_full(folder: Path) -> bool:
+    """True when not even a megabyte can be written into `folder`; the only question that a quota answers too."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            left = 1 << 20
+            while left:
+                left -= file.write(bytes(left))
+            os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        raise
+    return False

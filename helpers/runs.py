@@ -1,7 +1,7 @@
 """`RunDir`: the one owner of paths. Every notebook reads and writes one run directory, and nothing else.
 
 runs/<run_name>/
-  config.json  data/train.jsonl  data/eval.jsonl  data_report.json  trainer/  metrics.jsonl
+  config.json  data/train.jsonl  data/eval.jsonl  data_report.json  trainer/  metrics.jsonl  held_out.json
   adapter/  merged/  merge_report.json  evaluation.json  comparisons.jsonl  votes.jsonl  report.html  gguf/  notebooks/
 
 python -m helpers.runs choose NAME                       the run that notebooks opened from now on work on
@@ -31,10 +31,10 @@ from helpers.place import runs_of_other_pods, runs_root, write_chosen
 # What a training run is made of: changing one of these under a trained adapter would mix two runs in one folder.
 SHAPES_THE_TRAINING = (
     "seed model_id dataset_id dataset_config dataset_split dataset_format max_rows eval_fraction max_eval_rows max_length packing "
-    "answer_only_loss learn_thinking load_in_4bit quant_type double_quant compute_dtype lora_r lora_alpha lora_dropout "
+    "answer_only_loss learn_thinking chat_template load_in_4bit quant_type double_quant compute_dtype lora_r lora_alpha lora_dropout "
     "lora_target_modules use_rslora num_train_epochs max_steps per_device_train_batch_size "
     "gradient_accumulation_steps learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm optim "
-    "sort_by_length"
+    "sort_by_length keep patience"
 ).split()
 
 # What the two data files, the labels and so the verdicts of data_report.json are made of
@@ -68,6 +68,9 @@ class RunDir:
     data_report = property(lambda self: self.path / "data_report.json")
     trainer = property(lambda self: self.path / "trainer")
     metrics = property(lambda self: self.path / "metrics.jsonl")
+    held_out = property(
+        lambda self: self.path / "held_out.json"
+    )  # the adapter, row by row, and what the curve says; 04
     adapter = property(lambda self: self.path / "adapter")
     merged = property(lambda self: self.path / "merged")
     evaluation = property(lambda self: self.path / "evaluation.json")
@@ -248,12 +251,12 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     changed = before.differences(after).keys() - {"run_name"}
     begin, shared = _first_to_run_again(source, changed)
     run.path.mkdir(parents=True, exist_ok=True)
-    for path in shared:
+    for path in filter(Path.exists, shared):
         _share(path, run.path / path.relative_to(source.path))
     write_atomic(run.config_json, after.to_json())
     told = ", ".join(f"{name}={getattr(after, name)!r}" for name in sorted(changed)) or "nothing changed"
     print(f"{new} is {old} with {told}. {begin}")
-    if chosen:
+    if chosen and "QLORA_RUN_NAME" not in os.environ:  # there, the run is chosen already
         choose(new)
     return run
 
@@ -268,7 +271,7 @@ def _first_to_run_again(source: RunDir, changed: set[str]) -> tuple[str, list[Pa
     done = source.trained.exists() and source.adapter.exists() and not source.lock_owner()
     if changed - {*AFTER_TRAINING, *AFTER_MERGING} or not changed or not done:
         return "It has the same data and verdicts. Run 04 first.", data
-    training = [source.adapter, source.trained, source.metrics, source.trainer]
+    training = [source.adapter, source.trained, source.metrics, source.held_out, source.trainer]
     if changed & set(AFTER_TRAINING) or not source.merged.exists() or not source.merge_report.exists():
         return "It has the same data and adapter. Run 05 first.", data + training
     return "It has the same data, adapter and merged model. Run 06 first.", [
@@ -293,11 +296,15 @@ def _share(path: Path, copy: Path) -> None:
         shutil.copy2(path, copy)
 
 
+def fork_name(old: str, changes: dict) -> str:
+    """A name for the fork of `old` with `changes`, that a folder can have."""
+    return re.sub(r"[^\w.-]+", "-", "-".join([old, *(f"{name}-{value}" for name, value in changes.items())]))[:100]
+
+
 def fork_command(old: str, changes: dict) -> str:
     """The shell line that makes a fork of `old`, with a name made of `changes`."""
     given = [f"{name}={value}" for name, value in changes.items()]
-    slug = re.sub(r"[^\w.=-]+", "-", "-".join([old, *given])).replace("=", "-")[:60]
-    return shlex.join(["python", "-m", "helpers.runs", "fork", old, slug, *given])
+    return shlex.join(["python", "-m", "helpers.runs", "fork", old, fork_name(old, changes), *given])
 
 
 def main(arguments: list[str]) -> int:

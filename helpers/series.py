@@ -1,6 +1,6 @@
 """Run notebooks in order without a browser; the executed copies land in the run directory.
 
-python -m helpers.series [PRESET [NUMBER ...]]     all of them, or those with these numbers, such as 04
+python -m helpers.series [PRESET [NAME ...]]     all of them, or those whose names begin so, such as 04 or 00_plan
 """
 
 from __future__ import annotations
@@ -20,16 +20,24 @@ NOTEBOOKS = PROJECT_ROOT / "notebooks"
 
 
 def series() -> list[Path]:
-    """The notebooks 00 to 07 in order."""
-    return sorted(NOTEBOOKS.glob("0[0-7]_*.ipynb"))
+    """The numbered notebooks in order, 00_first_look first; the appendices A1, A2 ... are not among them."""
+    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 
-def chosen(numbers: list[str]) -> list[Path]:
-    """The notebooks of the series with these numbers, in order; all without any. Raises ValueError for an unknown one."""
-    known = {path.stem[:2]: path for path in series()}
-    if unknown := [number for number in numbers if number not in known]:
-        raise ValueError(f"There is no notebook {unknown[0]!r} to run: use {', '.join(known)}.")
-    return [path for number, path in known.items() if not numbers or number in numbers]
+def chosen(names: list[str]) -> list[Path]:
+    """The notebooks of the series whose names begin with one of `names`, in order; all without any.
+
+    A beginning has both digits at least: "00" means two notebooks, "00_plan" one. Raises ValueError for any other.
+    """
+    found: set[Path] = set()
+    for name in names:
+        start = name.rpartition("/")[2].removesuffix(".ipynb")
+        meant = [path for path in series() if len(start) > 1 and path.stem.startswith(start)]
+        if not meant:
+            known = ", ".join(path.stem for path in series())
+            raise ValueError(f"There is no notebook {name!r} to run: use {known}, or a beginning such as 04.")
+        found.update(meant)
+    return sorted(found) if names else series()
 
 
 def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:

@@ -1,6 +1,7 @@
 """Shared fixtures: one tiny model and one run of the whole series for the whole session, whichever worker makes it."""
 
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def tiny_model() -> str:
     return resolve_model(TINY_MODEL)
 
 
+@pytest.fixture(scope="session")
+def kernel():
+    """A kernel for the notebooks that this worker opens alone; see tests/notebooks/kernel.py."""
+    from tests.notebooks.kernel import one_kernel
+
+    with one_kernel() as started:
+        yield started
+
+
 def series_run(last: str):
     """The run of preset tiny after the notebooks up to number `last`, each executed once in the whole session."""
     from filelock import FileLock
@@ -77,3 +87,14 @@ def merged_run():
 def whole_run():
     """The same run after the last notebook of the series."""
     return series_run("99")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a real disk of 1 MB that df cannot be trusted about, as on a network volume with a quota."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True).returncode:
+        pytest.skip("a disk of its own needs the right to mount")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

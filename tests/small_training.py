@@ -22,6 +22,7 @@ CONFIG = RunConfig(
     logging_steps=1,
     eval_steps=7,
     save_steps=3,
+    keep="last",  # checkpoints at multiples of 3 only; tests/train/test_best.py is about the best
     sort_by_length=True,
 )
 
@@ -82,6 +83,7 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
 
 def train(run: RunDir, config: RunConfig = CONFIG, **changes):
     """Train to the end, or go on from the newest complete checkpoint; then save the adapter, as notebook 04 does."""
+    from helpers.train.best import use_kept
     from helpers.train.checkpoints import is_last, newest_complete
     from helpers.train.failures import failures_explained
 
@@ -93,6 +95,7 @@ def train(run: RunDir, config: RunConfig = CONFIG, **changes):
         else:
             trainer.args.eval_on_start = checkpoint is None
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        use_kept(trainer, run, config)
         trainer.model.save_pretrained(run.adapter)
     return trainer
 

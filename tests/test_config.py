@@ -63,7 +63,7 @@ def test_bad_environment_is_refused(environment):
 
 
 def test_unknown_preset_lists_the_known(environment):
-    with pytest.raises(ValueError, match="preset='big'.*tiny, demo, llama2-7b"):
+    with pytest.raises(ValueError, match="preset='big'.*tiny, demo, qwen, llama2-7b"):
         RunConfig.load("big")
 
 

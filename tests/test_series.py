@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import nbformat
@@ -12,15 +13,37 @@ def notebook(path, *cells):
     return path
 
 
-def test_series_is_00_to_07_in_order():
-    assert [path.stem[:2] for path in series()] == "00 01 02 03 04 05 06 07".split()
+def test_series_begins_with_the_first_look_and_goes_on_in_order():
+    names = [path.stem for path in series()]
+    assert names[:3] == ["00_first_look", "00_plan", "01_env_setup"] and names == sorted(names)
+    assert {path.name for path in series()} == {path.name for path in series_module.NOTEBOOKS.glob("[0-9]*.ipynb")}
 
 
 def test_single_notebooks_can_be_chosen():
     assert series_module.chosen([]) == series()
     assert [path.stem[:2] for path in series_module.chosen(["06", "04"])] == ["04", "06"]
-    with pytest.raises(ValueError, match="no notebook '4' to run: use 00, 01"):
-        series_module.chosen(["4"])
+
+
+@pytest.mark.parametrize(
+    "asked, run",
+    [
+        (["00"], ["00_first_look", "00_plan"]),
+        (["00_plan"], ["00_plan"]),
+        (["00_p", "01"], ["00_plan", "01_env_setup"]),
+        (["00", "00_plan"], ["00_first_look", "00_plan"]),  # each once
+        (["00_first_look.ipynb", "notebooks/01_env_setup.ipynb"], ["00_first_look", "01_env_setup"]),
+    ],
+)
+def test_a_beginning_of_the_name_is_enough(asked, run):
+    assert [path.stem for path in series_module.chosen(asked)] == run
+
+
+@pytest.mark.parametrize("name", ["4", "", "0", "00_x", "A1", "04.", "00_planned", "0?", "55"])
+def test_what_is_no_notebook_is_told_with_those_that_are(name):
+    with pytest.raises(
+        ValueError, match=f"no notebook {re.escape(repr(name))} to run: use 00_first_look, 00_plan, 01_"
+    ):
+        series_module.chosen(["04", name])
 
 
 def test_a_long_temporary_folder_does_not_reach_the_sockets(tmp_path, monkeypatch):

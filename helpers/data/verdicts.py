@@ -22,6 +22,7 @@ from helpers.model.chat import fold_system, render, stop_ids
 from helpers.model.shaping import apart
 from helpers.model.source import hub_revision, longest_text, resolve_model
 from helpers.model.spans import answer_spans, training_template
+from helpers.model.thoughts import opens_a_thought
 
 ASKED = 500  # rows for the one check that renders a prompt again
 BATCH = 64  # rows collated at once
@@ -220,10 +221,10 @@ def asked_otherwise(row: dict, tokenizer, learn_thinking: str = "auto") -> str:
         header = asked.rpartition(fold_system(tokenizer, messages[:-1])[-1]["content"].strip())[2]
         question = text.rpartition(header)[0] if header in text else None
         if question is None or training_template(tokenizer) in (None, tokenizer.get_chat_template()):
-            if "think" in header.lower() or "thought" in header.lower():
+            if opens := opens_a_thought(tokenizer, asked):
                 return (
-                    "the generation prompt opens a thought that these answers do not have: give them one (reasoning_content), "
-                    f"or take the opening out of the end of tokenizer.chat_template, which writes {header.strip()[-40:]!r}"
+                    f"the generation prompt opens a thought ({opens}) that these answers do not have: set "
+                    'chat_template="no-thought" to ask without it, or give each answer a thought (reasoning_content)'
                 )
             return CHECKS["asked otherwise than trained"][1]
         asked = question + header

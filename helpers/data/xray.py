@@ -71,6 +71,13 @@ def look_at(encoded: list[dict], tokenizer, thoughts: list[set[int]] | None = No
     return XRay([_pieces(*(tensor.tolist() for tensor in row), tokenizer, thinks) for *row, thinks in rows])
 
 
+def cut_into(text: str, tokenizer) -> list[str]:
+    """The tokens of a plain text; a character that takes several stands there once, with their number: 뷁·3."""
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    pieces = _pieces(ids, ids, [1] * len(ids), tokenizer, set())
+    return [f"{piece.text}·{len(piece.ids)}" if len(piece.ids) > 1 else piece.text for piece in pieces]
+
+
 def _pieces(ids: list[int], labels: list[int], mask: list[int], tokenizer, thoughts: set[int]) -> list[Piece]:
     """One row's tokens; those that are parts of one character are put together, and so is padding."""
     from tokenizers.decoders import DecodeStream

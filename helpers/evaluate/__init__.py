@@ -3,6 +3,7 @@
 prompts      the fixed questions
 generation   replies, cut by token ids
 replies      numbers about replies
+skills       what the project's own data sets teach, checked
 held_out     NLL, KL and agreement on held-out conversations
 intervals    how much a number would move with other conversations
 measured     one measured model in a line

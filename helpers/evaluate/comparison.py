@@ -7,7 +7,7 @@ import html
 import importlib.metadata
 import json
 
-from helpers.evaluate.generation import Reply
+from helpers.evaluate.generation import Reply, told
 from helpers.evaluate.held_out import Scores
 from helpers.evaluate.intervals import (
     ALPHA,
@@ -29,7 +29,7 @@ MODELS = ("base", "adapter", "merged")
 
 
 def comparison_rows(prompts: list[list[dict]], references: list[str], replies: dict[str, list[Reply]]) -> list[dict]:
-    """One row per prompt. The first prompts are the fixed set, the others held-out ones with a person's answer."""
+    """One row per prompt. The first prompts are the fixed set, the others held-out ones with a reference answer."""
     rows = []
     for i, messages in enumerate(prompts):
         fixed = i < len(FIXED_PROMPTS)
@@ -41,6 +41,11 @@ def comparison_rows(prompts: list[list[dict]], references: list[str], replies: d
         }
         row |= {name: replies[name][i].text for name in replies}
         row["stopped"] = {name: replies[name][i].stopped for name in replies}
+        row["in_thought"] = {name: replies[name][i].in_thought for name in replies}
+        if thoughts := {name: replies[name][i].thought for name in replies if replies[name][i].thought}:
+            row["thoughts"] = thoughts
+        if tools := getattr(messages, "tools", None):
+            row["tools"] = tools
         rows.append(row)
     return rows
 
@@ -50,12 +55,23 @@ def write_comparisons(run: RunDir, rows: list[dict]) -> None:
 
 
 def comparison_table(rows: list[dict]) -> Table:
-    """Side by side; a reply that was cut at max_new_tokens ends with an ellipsis."""
-    shown = []
-    for row in rows:
-        told = {name: row[name] + ("" if row["stopped"][name] else " …") for name in MODELS if name in row}
-        shown.append({"asked": row["prompt"], **told, "a person, or the known answer": row["reference"]})
-    return Table(shown)
+    """Side by side, answers only; one that was cut at max_new_tokens ends with an ellipsis."""
+    return Table(
+        [
+            {"asked": conversation(row["messages"]), **_answers(row), "reference answer": row["reference"]}
+            for row in rows
+        ]
+    )
+
+
+def _answers(row: dict) -> dict[str, str]:
+    inside = row.get("in_thought", {})  # rows of before 2026-11-25 have none
+    return {name: told(row[name], row["stopped"][name], inside.get(name, False)) for name in MODELS if name in row}
+
+
+def conversation(messages: list[dict]) -> str:
+    """All turns up to the reply; a single question without its role."""
+    return messages[0]["content"] if len(messages) == 1 else "\n".join(f"{m['role']}: {m['content']}" for m in messages)
 
 
 def one_by_one(rows: list[dict]):
@@ -65,18 +81,24 @@ def one_by_one(rows: list[dict]):
     text = "white-space:pre-wrap;margin:4px 0 12px 16px;line-height:1.6"
     parts = []
     for number, row in enumerate(rows, start=1):
-        told = {
-            "a person, or the known answer": row["reference"],
-            **{name: row[name] for name in MODELS if name in row},
-        }
+        shown = {"reference answer": row["reference"], **_answers(row)}
         replies = "".join(
-            f'<b>{name}</b><div style="{text}">{html.escape(said) or "(nothing)"}</div>' for name, said in told.items()
+            f"<b>{name}</b>{_folded(row.get('thoughts', {}).get(name, ''))}"
+            f'<div style="{text}">{html.escape(said) or "(nothing)"}</div>'
+            for name, said in shown.items()
         )
-        question = html.escape(row["prompt"])
+        question = html.escape(conversation(row["messages"]))
         parts.append(
             f"<details{' open' if number == 1 else ''}><summary>{number}. {question}</summary>{replies}</details>"
         )
     return HTML(f'<div style="margin-top:16px">{"".join(parts)}</div>')
+
+
+def _folded(thought: str) -> str:
+    """A thought, to be opened by a click."""
+    style = "white-space:pre-wrap;margin:4px 0 4px 16px;color:#8250df"
+    body = f'<div style="{style}">{html.escape(thought)}</div>'
+    return f'<details style="margin-left:16px"><summary>its thought</summary>{body}</details>' if thought else ""
 
 
 def model_numbers(scores: Scores, replies: list[Reply], references: list[str]) -> dict:
@@ -88,6 +110,8 @@ def model_numbers(scores: Scores, replies: list[Reply], references: list[str]) -
 
 
 PAIRS = (("base", "adapter"), ("adapter", "merged"))
+MOST_CUT = 0.2  # share of replies; with more of them cut inside their thoughts, nothing is said about the answers
+CUT = "unclear: too many replies were cut inside their thoughts, raise max_new_tokens"
 
 
 def really_better(scores: dict[str, Scores], replies: dict[str, list[Reply]], references: list[str]) -> list[dict]:
@@ -99,6 +123,9 @@ def really_better(scores: dict[str, Scores], replies: dict[str, list[Reply]], re
         text = paired_difference(*chrf, [1] * len(references), verdicts)
         for number, gap in zip(MARGINS, (nll, text), strict=True):
             found.append({"number": number, "model": second, "against": first, **gap, "verdict": judge(gap, number)})
+        cut = max(sum(reply.in_thought and not reply.stopped for reply in replies[name]) for name in (first, second))
+        if cut > MOST_CUT * len(references):
+            found[-1]["verdict"] = CUT
     return found
 
 
@@ -117,6 +144,9 @@ def numbers_table(models: dict[str, dict]) -> Table:
         }
         for name, f in models.items()
     ]
+    if any(f.get("in_thought") for f in models.values()):
+        for row, f in zip(rows, models.values(), strict=True):
+            row["ended inside the thought"] = share(f["in_thought"], f["replies"])
     one = next(iter(models.values()))
     told = f"NLL on {one['rows']} held-out conversations ({one['answer_tokens']} answer tokens); the rest on {one['replies']} replies"
     return Table(rows, caption=told)

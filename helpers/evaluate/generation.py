@@ -5,18 +5,40 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from helpers.model.chat import Prompt, prompt_ids, render, stop_ids
 from helpers.model.room import reply_rows
+from helpers.model.shaping import apart
 from helpers.model.source import longest_text
+from helpers.model.spans import answer_spans
+from helpers.model.thoughts import apart_in
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model answered: its own tokens only, without the prompt and without the stop token."""
+    """What a model wrote: its own tokens only, without the prompt and without the stop token."""
 
-    text: str
-    token_ids: tuple[int, ...]
+    text: str  # the answer; "" when the reply ended inside its thought
+    token_ids: tuple[int, ...]  # of the whole reply, its thought included
     stopped: bool  # True: it ended by itself; False: it was cut at max_new_tokens
     prompt_tokens: int
+    thought: str = ""
+    in_thought: bool = False  # True: it ended before its thought did, so there is no answer
+    answer_ids: tuple[int, ...] | None = None  # of the answer alone; None: there is no thought
+
+    @property
+    def told(self) -> str:
+        """The answer as a page shows it."""
+        return told(self.text, self.stopped, self.in_thought)
+
+
+def told(text: str, stopped: bool, in_thought: bool = False) -> str:
+    """An answer as a page shows it: one that was cut ends with an ellipsis; a thought is never shown as an answer."""
+    if in_thought:
+        return "(stopped inside the thought)" if stopped else "(cut inside the thought)"
+    return text if stopped else f"{text} …"
+
+    def __str__(self) -> str:
+        return self.text if self.stopped else f"{self.text} …"
 
 
 def generate_replies(
@@ -29,17 +51,16 @@ def generate_replies(
     batch_size: int | None = None,
     progress: str = "",
 ) -> list[Reply]:
-    """One reply per prompt (a list of messages that ends with the user's turn), in the order of `prompts`.
+    """One reply per prompt (a list of messages that ends with the user's turn), in the order of `prompts`; a
+    `chat.Prompt` is asked with its tools.
 
     Greedy unless `sampling` is given, for example {"temperature": 0.7, "top_p": 0.9}. The same seed and prompts give
-    every model the same random numbers. `batch_size` is at most 8 on a GPU, where memory is scarce, and 32 on a CPU, where
-    a 4-bit model unpacks its weights once per token and batch; fewer where their cache would not fit. No reply goes beyond the longest text that the model was
+    every model the same random numbers. `batch_size` is at most 8 on a GPU, where memory is scarce, and 32 on a CPU,
+    where the weights are read once per token and batch; fewer where their cache would not fit. No reply goes beyond the longest text that the model was
     made for; raises ValueError for a prompt that fills it.
     """
     import torch
     from tqdm import tqdm
-
-    from helpers.model.chat import prompt_ids
 
     ids = [prompt_ids(tokenizer, messages) for messages in prompts]
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
@@ -56,7 +77,8 @@ def generate_replies(
             torch.manual_seed(seed + number)
             output = model.generate(**left_padded(rows, tokenizer.pad_token_id, model.device), **settings)
         for i, line in zip(batch, output[:, width:].tolist(), strict=True):
-            replies[i] = cut_reply(line, tokenizer, settings["eos_token_id"], len(ids[i]))
+            asked = render(tokenizer, prompts[i], add_generation_prompt=True)
+            replies[i] = cut_reply(line, tokenizer, settings["eos_token_id"], len(ids[i]), asked)
     return [replies[i] for i in range(len(ids))]
 
 
@@ -73,8 +95,6 @@ def room_for_reply(model, prompt_tokens: int) -> int:
 
 def generation_settings(tokenizer, max_new_tokens: int, sampling: dict | None = None) -> dict:
     """Keywords for `model.generate`. Every knob is spelled out, so that a model's own defaults cannot differ."""
-    from helpers.model.chat import stop_ids
-
     common = {
         "max_new_tokens": max_new_tokens,
         "eos_token_id": stop_ids(tokenizer),
@@ -100,21 +120,41 @@ def left_padded(rows: list[list[int]], pad_id: int, device) -> dict:
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def cut_reply(new_ids: list[int], tokenizer, stops: list[int], prompt_tokens: int) -> Reply:
-    """The reply in `new_ids`: everything before the first stop token."""
+def cut_reply(new_ids: list[int], tokenizer, stops: list[int], prompt_tokens: int, prompt: str = "") -> Reply:
+    """The reply in `new_ids`: everything before the first stop token, its thought apart from its answer.
+
+    `prompt`: the text that was asked, which may have opened the thought.
+    """
     end = next((i for i, token in enumerate(new_ids) if token in stops), len(new_ids))
     kept = new_ids[:end]
-    text = tokenizer.decode(kept, skip_special_tokens=True).strip()
-    return Reply(text, tuple(kept), end < len(new_ids), prompt_tokens)
+    said = apart_in(tokenizer, tokenizer.decode(kept, skip_special_tokens=False), prompt)
+    alone = tuple(tokenizer(said.answer, add_special_tokens=False).input_ids) if said.thought else None
+    return Reply(
+        said.answer, tuple(kept), end < len(new_ids), prompt_tokens, said.thought, said.unfinished, answer_ids=alone
+    )
 
 
-def prompts_and_references(rows: list[dict], count: int | None = None) -> tuple[list[list[dict]], list[str]]:
-    """From rows of messages: what is asked (everything before the last assistant turn) and what a person answered."""
+def prompts_and_references(
+    rows: list[dict], count: int | None = None, tokenizer=None
+) -> tuple[list[Prompt], list[str]]:
+    """From rows of messages: what is asked (everything before the last assistant turn) and what a person answered.
+
+    A reference is the answer without its thought. With a `tokenizer`, one that calls tools is the call as its template
+    writes it, to be compared with a model's.
+    """
     prompts, references = [], []
     for row in rows:
         turns = row["messages"]
         last = max((i for i, turn in enumerate(turns) if turn["role"] == "assistant"), default=0)
-        if last > 0:
-            prompts.append(turns[:last])
-            references.append(turns[last]["content"])
-    return prompts[:count], references[:count]
+        if last > 0 and len(prompts) != count:
+            prompts.append(Prompt(turns[:last], row.get("tools")))
+            references.append(_reference(prompts[-1], turns[last], tokenizer))
+    return prompts, references
+
+
+def _reference(prompt: Prompt, answer: dict, tokenizer) -> str:
+    if tokenizer is None or not answer.get("tool_calls"):
+        return apart(answer)["content"]
+    text, spans = answer_spans(tokenizer, [*prompt, answer], prompt.tools)
+    asked = render(tokenizer, prompt, add_generation_prompt=True)
+    return apart_in(tokenizer, text[slice(*spans[-1])], asked).answer

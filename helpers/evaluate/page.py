@@ -9,6 +9,7 @@ from pathlib import Path
 
 from helpers.evaluate.comparison import better_table, comparison_table, numbers_table
 from helpers.evaluate.measured import measured_table
+from helpers.evaluate.skills import skill_table
 from helpers.files import read_jsonl, write_atomic
 from helpers.report import Table
 from helpers.runs import RunDir
@@ -39,6 +40,7 @@ def write_report(run: RunDir) -> Path:
         "<h2>Is it better?</h2>",
         numbers_table(evaluation["models"])._repr_html_(),
         better_table(evaluation["paired"])._repr_html_(),
+        skill_table(evaluation["skill"])._repr_html_() if "skill" in evaluation else "",
         "<h2>Merge report</h2>",
         f"<p>{verdict}: {html.escape(report['verdict_reason'])} Chosen: {html.escape(report['chosen'])}.</p>",
         measured_table(report)._repr_html_(),

@@ -9,15 +9,20 @@ from helpers.evaluate.generation import Reply
 
 
 def reply_metrics(replies: list[Reply], references: list[str] | None = None) -> dict:
-    """Means over `replies`: `stops` and `repetition` 0 to 1, `tokens` per reply, `chrf` 0 to 100 when references are given."""
+    """Means over `replies`: `stops` and `repetition` 0 to 1, `tokens` per reply, `chrf` 0 to 100 when references are given.
+
+    Stops, repetition and chrF are those of the answers; `in_thought` counts the replies that have none, since they ended
+    inside their thought. `tokens` counts thoughts too.
+    """
     count = len(replies)
     if not count:
         raise ValueError("There is no reply to measure: give at least one prompt.")
     numbers = {
         "replies": count,
-        "stops": sum(reply.stopped for reply in replies) / count,
+        "stops": sum(reply.stopped and not reply.in_thought for reply in replies) / count,
+        "in_thought": sum(reply.in_thought for reply in replies),
         "tokens": sum(len(reply.token_ids) for reply in replies) / count,
-        "repetition": sum(repetition(reply.token_ids) for reply in replies) / count,
+        "repetition": sum(repetition(_answer_ids(reply)) for reply in replies) / count,
     }
     if references is not None:
         from sacrebleu.metrics import CHRF
@@ -25,6 +30,10 @@ def reply_metrics(replies: list[Reply], references: list[str] | None = None) -> 
         texts = [reply.text for reply in replies]
         numbers["chrf"] = CHRF().corpus_score(texts, [references]).score
     return numbers
+
+
+def _answer_ids(reply: Reply) -> tuple[int, ...]:
+    return reply.token_ids if reply.answer_ids is None else reply.answer_ids
 
 
 def chrf_by_reply(replies: list[Reply], references: list[str]) -> list[float]:
@@ -39,14 +48,3 @@ def repetition(token_ids, n: int = 4) -> float:
     """Share of the reply's n-grams of tokens that it had said before: 0 never, near 1 a loop."""
     grams = [tuple(token_ids[i : i + n]) for i in range(len(token_ids) - n + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
-
-
-def ends_with_keyword(text: str, label: str = "핵심어:") -> bool:
-    """True when the last line of a reply is the label and something after it: the skill of the project's sample data."""
-    last = text.rstrip().rpartition("\n")[2].strip()
-    return last.startswith(label) and len(last) > len(label)
-
-
-def without_keyword(text: str, label: str = "핵심어:") -> str:
-    """A reply without that last line, for judges who are not to know which model has learned it."""
-    return text.rstrip().rpartition("\n")[0].rstrip() if ends_with_keyword(text, label) else text

@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Callable
 
+from helpers.evaluate.comparison import conversation
 from helpers.files import read_jsonl
 from helpers.report import Table, is_interactive
 from helpers.runs import RunDir
@@ -23,11 +24,13 @@ def blind_pairs(
     """From comparison rows: the conversation, reply A, reply B, and which model is A, drawn by lot.
 
     `hide` takes out of a reply what would give its model away, such as a format that only one of them has learned.
-    Replies that are equal then are left out.
+    Replies that are equal then are left out, and those without an answer, since they ended inside their thought.
     """
     draw, pairs = random.Random(seed), []
     for row in rows:
         names = draw.sample([first, second], 2)
+        if any(row.get("in_thought", {}).get(name) for name in names):
+            continue
         shown = [hide(row[name]) for name in names]
         if shown[0] != shown[1]:
             pair = {"messages": row["messages"], "A": shown[0], "B": shown[1], "models": names}
@@ -91,7 +94,7 @@ def vote_table(run: RunDir, first: str = "base", second: str = "adapter") -> Tab
 def voting_page(run: RunDir, pairs: list[dict]):
     """A page of buttons where a person is looking (ipywidgets), else the pairs as a table to read on paper."""
     if not is_interactive() or not pairs:
-        asked = [{"no": i, "asked": _conversation(pair["messages"])} for i, pair in enumerate(pairs)]
+        asked = [{"no": i, "asked": conversation(pair["messages"])} for i, pair in enumerate(pairs)]
         return Table([{**row, "A": pair["A"], "B": pair["B"]} for row, pair in zip(asked, pairs, strict=True)])
     return voting_widget(run, pairs)
 
@@ -126,10 +129,5 @@ def voting_widget(run: RunDir, pairs: list[dict]):
 def _pair_html(pair: dict, number: int, total: int) -> str:
     style = "flex:1;min-width:0;overflow-wrap:anywhere;white-space:pre-wrap;border:1px solid #d1d9e0;border-radius:6px;padding:12px;line-height:1.6"
     boxes = "".join(f'<div style="{style}"><b>{name}</b>\n{html.escape(pair[name])}</div>' for name in ("A", "B"))
-    asked = html.escape(_conversation(pair["messages"]))
+    asked = html.escape(conversation(pair["messages"]))
     return f"<p style='white-space:pre-wrap'>{number + 1} of {total}: <b>{asked}</b></p><div style='display:flex;gap:16px'>{boxes}</div>"
-
-
-def _conversation(messages: list[dict]) -> str:
-    """All turns up to the reply; a single question without its role."""
-    return messages[0]["content"] if len(messages) == 1 else "\n".join(f"{m['role']}: {m['content']}" for m in messages)

@@ -8,7 +8,9 @@ import re
 from helpers.config import RunConfig
 from helpers.evaluate.intervals import share, told_interval
 from helpers.files import read_jsonl, write_atomic, write_json
+from helpers.merge.leftovers import MANIFEST, files_to_push
 from helpers.merge.licences import PERMISSIVE, licence, naming_rule, on_hub, public_name
+from helpers.merge.results import on_the_card, write_results
 from helpers.model.source import DEMO_MODEL
 from helpers.report import human_time
 from helpers.runs import RunDir
@@ -53,7 +55,7 @@ def escape(text: str) -> str:
 
 
 def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None = None):
-    """Write README.md into the folder of `push` (see `push.Push`) and give the `ModelCard`.
+    """Write README.md, and the hub's results file, into the folder of `push` (see `push.Push`) and give the `ModelCard`.
 
     The adapter's own config gets the base model's public name too: a path on this machine helps nobody.
     `refused`: reasons that hub_force overrode; the card begins with them.
@@ -65,6 +67,7 @@ def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None =
     if push.what == "adapter":
         file = push.folder / "adapter_config.json"
         write_json(file, {**json.loads(file.read_text(encoding="utf-8")), "base_model_name_or_path": base})
+    write_results(push.folder, config, report, push.what)
     warnings = "".join(f"> **Pushed in spite of a refusal:** {escape(reason)}\n" for reason in refused or [])
     kind = "A LoRA adapter for" if push.what == "adapter" else "An adapter merged into"
     inherited = {"base model": licence(config.model_id, "model"), "data": licence(config.dataset_id, "dataset")}
@@ -75,7 +78,7 @@ def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None =
     if rule and "QLORA_HUB_REPO" in rule:
         print(rule)
     card = ModelCard.from_template(
-        _card_data(config, push.what, report, inherited),
+        _card_data(config, push, report, inherited),
         template_str=TEMPLATE,
         title=escape(f"{config.run_name} ({push.what})"),
         opening=f"{kind} {escape(base)}, trained with QLoRA on {escape(data)}.{' Built with Llama.' if rule else ''}",
@@ -90,34 +93,24 @@ def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None =
     return card
 
 
-def _card_data(config: RunConfig, what: str, report: dict | None, inherited: dict):
-    from huggingface_hub import EvalResult, ModelCardData
+def _card_data(config: RunConfig, push, report: dict | None, inherited: dict):
+    from huggingface_hub import ModelCardData
 
-    results = []
-    if report:
-        row = report["measured"]["adapter" if what == "adapter" else report["chosen"]]
-        told = EvalResult(
-            task_type="text-generation",
-            dataset_type=config.dataset_id if on_hub(config.dataset_id) else "local",
-            dataset_name=f"{public_name(config.dataset_id)}, held-out part, {report['counts']['rows']} conversations",
-            metric_type="nll",
-            metric_value=round(row["nll"], 4),
-        )
-        results.append(told)  # not the share of replies that stop: of a dozen it says little
     base, terms = public_name(config.model_id), inherited["base model"]
     free = inherited["data"].id in PERMISSIVE  # stricter data: neither licence alone describes the result
     return ModelCardData(
         base_model=base if on_hub(base) else None,
         datasets=[config.dataset_id] if on_hub(config.dataset_id) else None,
-        library_name="peft" if what == "adapter" else "transformers",
+        library_name="peft" if push.what == "adapter" else "transformers",
         pipeline_tag="text-generation",
         license=terms.id if free else "other",
         license_name=(terms.name or None) if free or terms.id == "other" else None,
         license_link=(terms.link or None) if free or terms.id == "other" else None,
         tags=["qlora", "lora"],
         model_name=config.run_name,
-        eval_results=results or None,
+        eval_results=on_the_card(config, report, push.what) if report else None,
         qlora_run=config.run_name,
+        **{MANIFEST: sorted({*files_to_push(push.folder), "README.md"})},
     )
 
 

@@ -89,7 +89,8 @@ class AdapterDelta:
         pair = self.pairs.get(key.removesuffix(".weight"))
         names = [self.replaced[key]] if key in self.replaced else []
         names += [pair.a, pair.b] if pair else []
-        return all(self.weights.read(name).isfinite().all() for name in names)
+        scale = pair.scale if pair else 1.0
+        return math.isfinite(scale) and all(self.weights.read(name).isfinite().all() for name in names)
 
     def touches(self, module: str) -> bool:
         return module in self.pairs or any(key.rpartition(".")[0] == module for key in self.replaced)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from helpers.config import RunConfig
 from helpers.files import sha256
+from helpers.merge.leftovers import MANIFEST, files_to_push, is_loaded, left_over
 from helpers.model.hub import hub_status
 from helpers.runs import RunDir
 
@@ -84,19 +85,12 @@ def refusals(run: RunDir, push: Push) -> list[str]:
     return _faults_of_report(json.loads(run.merge_report.read_text(encoding="utf-8")), push.folder)
 
 
-def files_to_push(folder: Path) -> dict[str, Path]:
-    """Name in the repository -> file: no hidden file, none in a hidden folder, and no GGUF, which is another form of the model."""
-    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    hidden = {name for name in paths if any(part.startswith(".") for part in name.split("/"))}
-    return {name: path for name, path in paths.items() if name not in hidden and path.suffix.lower() != ".gguf"}
-
-
 def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
     """Create the repository, put the folder there in one commit, give the commit's id.
 
-    The same commit removes what is in the repository and not in this push: weights of an earlier one would be what others
-    load. (`upload_folder` with hf_xet makes several commits of a large folder.) After a broken connection it tries again,
-    and files that arrived are not sent twice.
+    The same commit removes what an earlier push wrote and what others would load instead (see `leftovers.left_over`); what
+    somebody put there stays, and is named. (`upload_folder` with hf_xet makes several commits of a large folder.) After a
+    broken connection it tries again, and files that arrived are not sent twice.
     """
     import httpx2
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -107,12 +101,15 @@ def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
         try:
             api.create_repo(push.repo, private=config.hub_private, exist_ok=True)
             there = api.repo_info(push.repo)
-            old = sorted({file.rfilename for file in there.siblings} - files.keys() - {".gitattributes"})
+            names = [file.rfilename for file in there.siblings]
+            old, stay = left_over(names, files, _card(push.repo).get(MANIFEST) or [] if "README.md" in names else [])
             added = [CommitOperationAdd(name, path) for name, path in files.items()]
             removed = [CommitOperationDelete(name) for name in old]
             commit = api.create_commit(push.repo, added + removed, commit_message=push.message, parent_commit=there.sha)
             if old:
                 print(f"Not of this push, so removed from {push.repo} (its history keeps them): {', '.join(old)}")
+            if stay:
+                print(f"Not written by this project, so left in {push.repo} as it was: {', '.join(stay)}")
             return commit.oid
         except (httpx2.TransportError, HfHubHTTPError) as error:
             status = getattr(getattr(error, "response", None), "status_code", 500)
@@ -125,7 +122,7 @@ def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
 def read_back(push: Push, commit: str) -> int:
     """Compare every file of the commit with the local one by hash; the number of files that are equal.
 
-    Raises RuntimeError that names a file that is missing there, differs, or is not of this push.
+    Raises RuntimeError that names a file that is missing there, differs, or would be loaded instead of this push's.
     """
     from huggingface_hub import HfApi
 
@@ -133,12 +130,11 @@ def read_back(push: Push, commit: str) -> int:
     found = HfApi().verify_repo_checksums(push.repo, revision=commit, local_dir=push.folder)
     if absent := [name for name in found.extra_paths if name in files]:
         raise RuntimeError(f"{absent[0]} did not arrive in {push.repo}: run the push cell again.")
-    if other := [name for name in found.missing_paths if name != ".gitattributes"]:
+    if other := [name for name in found.missing_paths if is_loaded(name)]:
         raise RuntimeError(f"{other[0]} is in {push.repo} and not of this push: run the push cell again.")
-    if found.mismatches:
-        name = found.mismatches[0]["path"]
-        raise RuntimeError(f"{name} in {push.repo} differs from the local file: run the push cell again.")
-    return found.checked_count
+    if differ := [one["path"] for one in found.mismatches if one["path"] in files]:
+        raise RuntimeError(f"{differ[0]} in {push.repo} differs from the local file: run the push cell again.")
+    return len(files)
 
 
 @contextlib.contextmanager
@@ -176,7 +172,7 @@ def _faults_of_report(report: dict, merged: Path) -> list[str]:
 
 def _refuse_taken_name(push: Push, config: RunConfig) -> None:
     """Raises FileExistsError when the repository holds something else than an earlier push of this run, or is public."""
-    from huggingface_hub import HfApi, ModelCard
+    from huggingface_hub import HfApi
 
     api = HfApi()
     with hub_errors(push):
@@ -184,13 +180,20 @@ def _refuse_taken_name(push: Push, config: RunConfig) -> None:
             return
         there = api.repo_info(push.repo)
         files = [file.rfilename for file in there.siblings if file.rfilename != ".gitattributes"]
-        known = "README.md" in files and ModelCard.load(push.repo).data.get("qlora_run") == config.run_name
+        known = "README.md" in files and _card(push.repo).get("qlora_run") == config.run_name
     if files and not known:
         raise FileExistsError(f"{push.repo} exists and is not from this run: set QLORA_HUB_REPO to another name.")
     if config.hub_private and not there.private:
         raise FileExistsError(
             f"{push.repo} exists and is public: set QLORA_HUB_PRIVATE=false if all may see it, or QLORA_HUB_REPO to another name."
         )
+
+
+def _card(repo: str):
+    """The data at the head of a repository's model card."""
+    from huggingface_hub import ModelCard
+
+    return ModelCard.load(repo).data
 
 
 def _has_template(folder: Path) -> bool:

@@ -81,8 +81,8 @@ def make_report(config, rows: dict, chosen: str, why: str, merged: Path, counts:
         "examples": examples,
         "seed": config.seed,
         "versions": {name: importlib.metadata.version(name) for name in names},
-        # SHA-256, as sha256sum prints it; README.md is the model card, which is written later
-        "files": {path.name: sha256(path) for path in sorted(merged.iterdir()) if path.name != "README.md"},
+        # SHA-256, as sha256sum prints it; README.md is the model card, which a push writes
+        "files": {p.name: sha256(p) for p in sorted(merged.iterdir()) if p.is_file() and p.name != "README.md"},
     }
 
 

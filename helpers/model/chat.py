@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from helpers.config import RunConfig
+from helpers.config import RunConfig, local_path
 from helpers.model.shaping import folded, shaped, taste, write
 from helpers.model.source import hub_revision, resolve_model
 from helpers.model.spans import answer_spans, end_of_turn
+from helpers.model.thoughts import without_open_thought
 
 # For models that bring none, such as Llama-2-7b. The generation prompt ends before the blank, which belongs to the
 # answer: "<bot> 네" is cut into tokens as "<bot>" and " 네", and the model must write the second part itself.
@@ -30,9 +31,11 @@ KINDS_OF_ANSWER = [_SAID, {**_SAID, "reasoning_content": "⟦t⟧"}, _CALLS, {**
 def load_tokenizer(config: RunConfig, source: str | None = None):
     """The run's tokenizer (or that of the folder `source`), with a chat template and a pad token, no new vocabulary.
 
-    A model without a template gets the project's. A tokenizer without a pad token reuses one it has: padding is
+    A model without a template gets the project's; `config.chat_template` names another, which is then saved with the
+    adapter, so that 05 to 07 and every server ask as in training. A tokenizer without a pad token reuses one it has: padding is
     marked in the labels and the attention mask, so padding with EOS never hides the real EOS.
-    Raises ValueError for a tokenizer without EOS, or one that cannot tell which characters a token stands for.
+    Raises ValueError for a tokenizer without EOS, or one that cannot tell which characters a token stands for, and for a
+    chat_template that cannot be had.
     """
     from transformers import AutoTokenizer
 
@@ -51,9 +54,20 @@ def load_tokenizer(config: RunConfig, source: str | None = None):
         )
     if not tokenizer.chat_template:
         tokenizer.chat_template = project_template(tokenizer)
+    if config.chat_template and source is None:
+        tokenizer.chat_template = _chosen_template(tokenizer, config.chat_template)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     return tokenizer
+
+
+def _chosen_template(tokenizer, name: str) -> str:
+    if name == "no-thought":
+        return without_open_thought(tokenizer)
+    file = local_path(name)
+    if file is None or not file.is_file():
+        raise ValueError(f"chat_template={name!r} is no file here: give the path of a Jinja file, or no-thought.")
+    return file.read_text(encoding="utf-8")
 
 
 def project_template(tokenizer) -> str:
@@ -66,8 +80,20 @@ def adds_bos(tokenizer) -> bool:
     return tokenizer.bos_token_id is not None and tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]
 
 
+class Prompt(list):
+    """Messages that ask for a reply, and the `tools` that it may call: a list of messages that does not lose its tools."""
+
+    def __init__(self, messages: list[dict], tools=None):
+        super().__init__(messages)
+        self.tools = list(tools or ())
+
+
 def render(tokenizer, messages: list[dict], add_generation_prompt: bool = False, tools=None) -> str:
-    """`messages` as the text that the model sees, each in the shape that the template takes (see `shaping`)."""
+    """`messages` as the text that the model sees, each in the shape that the template takes (see `shaping`).
+
+    `tools`: default those of `messages`, where these are a `Prompt`.
+    """
+    tools = tools or getattr(messages, "tools", None)
     return write(tokenizer, shaped(tokenizer, messages), add_generation_prompt, tools)
 
 

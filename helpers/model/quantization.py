@@ -9,6 +9,11 @@ from helpers.config import RunConfig
 from helpers.model.room import file_bytes, placement
 from helpers.model.source import hub_revision, resolve_model
 
+# what lies in the files beside packed weights: FP8, GPTQ, AWQ, MXFP4, compressed-tensors, bitsandbytes
+SCALES = re.compile(
+    r"\.(weight_(scale\w*|packed|zero_point)|input_scale|\w*_scales|\w*_blocks|scales|qweight|qzeros|absmax|\w*quant_map|SCB)$"
+)
+
 
 def compute_dtype(config: RunConfig):
     """The dtype matrix products run in: config.compute_dtype, or for "auto" bfloat16 where the device has it.
@@ -124,6 +129,8 @@ def load_base_model(
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from helpers.model.unpacking import unpack_once
+
     four_bit = config.load_in_4bit if four_bit is None else four_bit
     name, revision = source or resolve_model(config.model_id), "main" if source else hub_revision(config.model_revision)
     common = {"revision": revision, "trust_remote_code": config.trust_remote_code}
@@ -148,15 +155,21 @@ def load_base_model(
             f"The weight files of {source or config.model_id} lack {missing[0]} ({len(missing)} weights in all), so it would "
             "be filled with random numbers: download the model again, or use its 16-bit original."
         )
-    return keep_gradients(release_files(model))
+    if scales := sorted(key for key in found["unexpected_keys"] if SCALES.search(key)):
+        raise ValueError(
+            f"The weight files of {source or config.model_id} hold {scales[0]} ({len(scales)} such numbers), of which config.json "
+            "says nothing: the weights are quantised, and would be read without their scales. Use the 16-bit original."
+        )
+    return unpack_once(keep_gradients(release_files(model)))
 
 
 def own_quantisation(numbers: dict) -> str:
     """How a model's files are quantised already, by its config.json (`numbers`), as bitsandbytes or gptq; "" for 16 or 32 bits."""
-    for part in (numbers, numbers.get("text_config") or {}):
-        for key in ("quantization_config", "compression_config"):
-            if settings := part.get(key):
-                return str(settings.get("quant_method") or "bitsandbytes")  # as transformers reads it
+    for key, value in numbers.items():
+        if key in ("quantization_config", "compression_config") and value:
+            return str(value.get("quant_method") or "bitsandbytes")  # as transformers reads it
+        if isinstance(value, dict) and (found := own_quantisation(value)):
+            return found
     return ""
 
 

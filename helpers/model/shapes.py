@@ -33,6 +33,9 @@ SHAPES = {
     "Qwen/Qwen2.5-0.5B": _llama(896, 4864, 24, 14, 2, 151936, model_type="qwen2", tie_word_embeddings=True),
     "Qwen/Qwen2.5-1.5B": _llama(1536, 8960, 28, 12, 2, 151936, model_type="qwen2", tie_word_embeddings=True),
     "Qwen/Qwen2.5-7B": _llama(3584, 18944, 28, 28, 4, 152064, model_type="qwen2"),
+    "Qwen/Qwen3-0.6B": _llama(
+        1024, 3072, 28, 16, 8, 151936, model_type="qwen3", head_dim=128, tie_word_embeddings=True
+    ),
     # the demo model, so that planning does not wait for its conversion
     DEMO_MODEL: _llama(576, 1536, 30, 9, 3, 49152, tie_word_embeddings=True),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 
-from helpers.config import RunConfig
+from helpers.config import RANGES, RunConfig
 
 
 def require_possible(config: RunConfig) -> None:
@@ -22,29 +22,40 @@ def require_possible(config: RunConfig) -> None:
         raise ValueError(
             f"report_to={config.report_to!r}: this package is not installed here: pip install it, or use none."
         )
+    rows = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    if config.packing and rows > (most := RANGES["gradient_accumulation_steps"][1]):
+        raise ValueError(
+            f"per_device_train_batch_size times gradient_accumulation_steps is {rows:,}: packed rows may go one at a time, so "
+            f"use at most {most:,} of them in a step, or packing=False."
+        )
+    if config.push != "none" and config.hub_repo:
+        from huggingface_hub.utils import validate_repo_id
+
+        validate_repo_id(config.hub_repo)
     _arguments(config)
     _branches(config)
 
 
 def _arguments(config: RunConfig) -> None:
-    """The names that transformers has to know."""
-    from transformers import SchedulerType
+    """The names that transformers has to know, and can use as they are."""
+    import torch
+    from transformers import SchedulerType, Trainer, TrainingArguments, get_scheduler
     from transformers.training_args import OptimizerNames
 
     for name, known in (("lr_scheduler_type", SchedulerType), ("optim", OptimizerNames)):
         if (value := getattr(config, name)) not in (names := [one.value for one in known]):
             raise ValueError(f"{name}={value!r} is not known to transformers: use one of {', '.join(names)}.")
-    from transformers import TrainingArguments
-
-    settings = {
-        "optim": config.optim,
-        "lr_scheduler_type": config.lr_scheduler_type,
-        "warmup_steps": config.warmup_steps,
-    }
+    some = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    try:
+        get_scheduler(config.lr_scheduler_type, some, num_warmup_steps=1, num_training_steps=10)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"lr_scheduler_type={config.lr_scheduler_type!r} needs more than a name: {_first(error)} Use cosine, linear or "
+            "constant_with_warmup."
+        ) from None
+    settings = {"optim": config.optim, "lr_scheduler_type": config.lr_scheduler_type, "eval_strategy": "steps"}
     with tempfile.TemporaryDirectory() as folder:
         try:
-            from transformers import Trainer
-
             Trainer.get_optimizer_cls_and_kwargs(TrainingArguments(folder, report_to="none", **settings))
         except (ValueError, ImportError, RuntimeError) as error:
             raise ValueError(f"optim={config.optim!r} cannot be used here: {_first(error)}") from None

@@ -112,7 +112,7 @@ def disk_parts(config: RunConfig, shape: Shape) -> list[Part]:
     count, size = adapter_parameters(config, shape), 2 if config.load_in_4bit else 4
     checkpoint = (size + optimizer_bytes(config, size)[0]) * count
     merges = 2 if config.merge_method == "auto" and config.load_in_4bit else 1
-    kept = config.save_total_limit + 1
+    kept = config.save_total_limit + 1 + (config.keep == "best")
     told = "a 16-bit file of 07" if merges == 1 else "07's file takes the room of the merge that was not chosen"
     gguf = Part("GGUF", 2 * shape.parameters if merges == 1 else 0, told)
     return [

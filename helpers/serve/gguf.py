@@ -12,16 +12,18 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from helpers.files import free_bytes
+from helpers.files import free_bytes, is_full
 from helpers.model.room import file_bytes
 from helpers.report import human_bytes
 
+CONVERTER = Path(__file__).with_name("converter.py")
 # the numbers that llama.h gives them, and about how large they are beside the f16 file
 FILE_TYPES = {"q8_0": 7, "q4_k_m": 15}
 SHARE = {"f16": 1.0, "q8_0": 0.55, "q4_k_m": 0.45}
@@ -127,19 +129,28 @@ def need_room(file: Path, size: float) -> None:
 
 @contextlib.contextmanager
 def beside(file: Path):
-    """A path to write to; it gets the name `file` when the block ends well, and is deleted when it does not."""
+    """A path to write to; it gets the name `file` when the block ends well, and is deleted when it does not.
+
+    Neither converter nor quantiser says what stopped it, so after a failure the disk is asked: OSError when it is full.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.stem}.part.gguf")
     try:
         yield part
         os.replace(part, file)
+    except (ValueError, OSError):
+        if is_full(file.parent):
+            told = f"The disk or quota of {file.parent} is full, so {file.name} could not be written: free some space, or name fewer gguf_formats. Nothing half-written has a final name"
+            raise OSError(errno.ENOSPC, told) from None
+        raise
     finally:
         part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def _with_sentencepiece(merged: Path, tokenizer, base: str, revision: str):
-    """`merged`; for a SentencePiece model a folder of links with its tokenizer.model and the blank that it puts in front.
+    """`merged`; for a SentencePiece model a folder of links with its tokenizer.model, the tokens that were added to it
+    (transformers keeps them in tokenizer.json only, which the converter does not read) and the blank that it puts in front.
 
     Whether a blank goes before the text behind a control token differs between tokenizers of one class, and no file
     says so: it is tried out.
@@ -160,19 +171,24 @@ def _with_sentencepiece(merged: Path, tokenizer, base: str, revision: str):
         (links / "tokenizer_config.json").unlink()
         behind = tokenizer.tokenize(f"{tokenizer.eos_token}a", add_special_tokens=False)[1]
         settings["add_prefix_space"] = behind.startswith("▁")
+        added = tokenizer.added_tokens_decoder.items()
+        settings["added_tokens_decoder"] = {i: {"content": one.content, "special": one.special} for i, one in added}
         (links / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
         yield links
 
 
 def _run(script: str, *arguments) -> None:
     """A converter in a process of its own; what it says last becomes the error."""
-    command = [sys.executable, str(Path(__file__).with_name("converter.py")), str(converter_folder()), script]
+    command = [sys.executable, str(CONVERTER), str(converter_folder()), script]
     done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, errors="replace")
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        last = lines[-1] if lines else f"it ended with code {done.returncode}"
-        if "No space left" in last or "Disk quota" in last:
-            raise OSError(errno.ENOSPC, f"The disk is full, so {script} could not finish: free some space ({last})")
+        faults = [line for line in lines if re.match(r"ERROR:|[\w.]+(Error|Exception)\b", line)]  # not a progress bar
+        last = (faults or lines or [f"it ended with code {done.returncode}"])[-1]
+        if last.startswith("ModuleNotFoundError"):
+            raise ModuleNotFoundError(f"A package that {script} needs is missing ({last}): run `bash setup_kernel.sh`.")
+        if done.returncode < 0:
+            last = f"signal {-done.returncode} ended it, most likely for lack of memory"
         raise ValueError(
             f"llama.cpp's {script} does not convert this: {last.rstrip('.')}. Serve the merged folder with vLLM, or "
             "look for a newer llama.cpp."

@@ -32,12 +32,21 @@ def take(rows, count: int):
 
 def measure_merged(model, tokenizer, rows, prompts: list[list[dict]], max_new_tokens: int, folder: Path):
     """The merged model as transformers runs it: (`Measured`, its replies). `rows` as `encode_rows` gives them."""
-    from helpers.evaluate.generation import generate_replies
-    from helpers.evaluate.held_out import answer_logits, held_out_nll
+    import torch
+    from tqdm import tqdm
 
-    scores, firsts = held_out_nll(model, rows, progress="merged"), []
-    for i in range(len(rows)):  # one row at a time: the logits of a large vocabulary are not kept
-        firsts.append(answer_logits(model, rows.select([i]))[0].argmax(-1).tolist())
+    from helpers.evaluate.generation import generate_replies
+    from helpers.evaluate.held_out import answer_logits, finite
+
+    nll, tokens, firsts = [], [], []
+    for i in tqdm(range(len(rows)), desc="merged", delay=5):  # one at a time: logits of a large vocabulary are not kept
+        logits = answer_logits(model, rows.select([i]))[0].float()
+        right = torch.tensor([token for token in rows[i]["labels"][1:] if token != -100])
+        loss = torch.nn.functional.cross_entropy(logits, right, reduction="sum")
+        nll.append(finite("NLL", i, loss.item()))
+        tokens.append(len(right))
+        firsts.append(logits.argmax(-1).tolist())
+    scores = Scores(nll, tokens)
     replies = generate_replies(model, tokenizer, prompts, max_new_tokens, progress="replies")
     size = file_bytes(folder)
     count = len(prompts)

@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from helpers.config import RunConfig
 from helpers.runs import RunDir
+from helpers.train.best import KeepBest
 from helpers.train.chart import LiveChart, SampleReplies
 from helpers.train.guards import CheckpointKeeper, DiskGuard, FreshStart, LossGuard, SaveByTime, StopOnRequest
 from helpers.train.metrics import MetricsLog
@@ -24,9 +25,10 @@ def callbacks(run: RunDir, config: RunConfig) -> list[TrainerCallback]:
         StopOnRequest(run),
         SaveByTime(config.save_minutes),
         LossGuard(),
-        DiskGuard(run.trainer, config.save_total_limit),
+        KeepBest(config),  # at an evaluation, before the guard looks whether the save fits
+        DiskGuard(run.trainer, config.save_total_limit + (config.keep == "best")),
         MetricsLog(run.metrics),  # before the keeper: a complete last checkpoint means complete metrics
-        CheckpointKeeper(config.save_total_limit),
+        CheckpointKeeper(config.save_total_limit, config.keep == "best"),
         LiveChart(run.metrics),
         SampleReplies(run, config),
     ]

@@ -78,10 +78,10 @@ class SampleReplies(TrainerCallback):
         every = self.config.sample_steps
         if not every or state.global_step % every or not state.is_world_process_zero:
             return
-        from helpers.evaluate.generation import generate_replies
+        from helpers.evaluate.generation import generate_replies, prompts_and_references
 
-        prompts = [row["messages"][:-1] for row in read_jsonl(self.run.eval_jsonl)[:2]]
+        prompts, _ = prompts_and_references(read_jsonl(self.run.eval_jsonl), count=2)
         replies = generate_replies(model.eval(), processing_class, prompts, self.config.max_new_tokens)
         model.train()
         for prompt, reply in zip(prompts, replies, strict=True):
-            print(f"step {state.global_step}: {prompt[-1]['content']!r} -> {reply.text!r}", flush=True)
+            print(f"step {state.global_step}: {prompt[-1]['content']!r} -> {reply.told!r}", flush=True)

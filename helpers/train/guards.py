@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from helpers.files import folder_bytes, free_bytes
 from helpers.report import human_bytes
 from helpers.runs import RunDir
+from helpers.train.best import best_step
 from helpers.train.checkpoints import checkpoints, mark_complete, step_of
 
 SKIPPED = 32  # fp16 steps in a row: the loss scale, halved by each, has fallen from 2^16 to 2^-16
@@ -74,6 +75,8 @@ class DiskGuard(TrainerCallback):
         if control.should_save:
             self.check(self.needed, f"the checkpoint of step {state.global_step}")
 
+    on_evaluate = on_step_end  # the best so far is saved after its evaluation
+
     def check(self, needed: int, purpose: str) -> None:
         """Raises OSError when less than `needed` bytes are free."""
         free = free_bytes(self.folder)
@@ -86,13 +89,13 @@ class DiskGuard(TrainerCallback):
 
 
 class CheckpointKeeper(TrainerCallback):
-    """Marks a new checkpoint as complete, and only then deletes the old ones beyond the newest `keep`.
+    """Marks a new checkpoint as complete, and only then deletes the old ones beyond the newest `keep`, and the `best` one.
 
     This is why `SFTConfig` gets no save_total_limit: the Trainer's own deletes before it knows that the new one is complete.
     """
 
-    def __init__(self, keep: int):
-        self.keep = keep
+    def __init__(self, keep: int, best: bool = False):
+        self.keep, self.best = keep, best
 
     def on_save(self, args, state, control, **kwargs):
         processes = PartialState()
@@ -103,6 +106,8 @@ class CheckpointKeeper(TrainerCallback):
             mark_complete(folder / f"checkpoint-{state.global_step}", rows)
             # a newer one can only be a broken one that was skipped when this run resumed
             kept = [path for path in checkpoints(folder) if step_of(path) <= state.global_step][: self.keep]
+            if self.best:
+                kept.append(folder / f"checkpoint-{best_step(state.log_history)}")
             for old in set(checkpoints(folder)) - set(kept):
                 shutil.rmtree(old)
 

@@ -50,18 +50,23 @@ def start(run: RunDir, config: RunConfig, processes: int = 1, then: str = "") ->
         run.stopped,
     ):
         left.unlink(missing_ok=True)
-    with (run.path / "launch.log").open("a") as log:
+    return detach(["bash", "-c", command], run.path, {**os.environ, **variables})
+
+
+def detach(command: list[str], folder: Path, environment: dict[str, str]) -> int:
+    """Run `command` in `folder` in a session of its own; the log is launch.log there, and launch.json says who it is."""
+    with (folder / "launch.log").open("a") as log:
         process = subprocess.Popen(
-            ["bash", "-c", command],
-            cwd=run.path,
-            env={**os.environ, **variables},
+            command,
+            cwd=folder,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,  # neither the kernel's end nor a closed terminal reaches it
         )
     owner = {"pid": process.pid, "host": socket.gethostname(), "born": _born(process.pid), "started": time.time()}
-    write_json(run.path / "launch.json", owner)
+    write_json(folder / "launch.json", owner)
     return process.pid
 
 

@@ -67,7 +67,7 @@ class LeanTrainer(SFTTrainer):
 
         Raises ValueError when no accumulation gives that number: the data order would be another one.
         """
-        if (wanted := rows_per_step(checkpoint)) is None:  # saved before this was written down
+        if checkpoint is None or (wanted := rows_per_step(checkpoint)) is None:  # saved before this was written down
             return
         now = self.args.per_device_train_batch_size * self.accelerator.num_processes
         if wanted % now:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 
-from helpers.config import SAMPLE_DATA
+from helpers.config import PRESETS, SAMPLE_DATA, RunConfig
 from helpers.files import read_jsonl
 from helpers.report import Answer
 from helpers.runs import RunDir
@@ -95,7 +95,7 @@ def resumed(run: RunDir, answer) -> str:
 
 def smaller_rank(run: RunDir, answer) -> str:
     """04.2: a finished run of rank 2 beside one of a larger rank; the answer is the difference of their held-out losses."""
-    small = _run_with(run, "trained.json", "03 and 04 with the same OVERRIDES", lora_r=2)
+    small = _run_with(run, "trained.json", "04", lora_r=2)
     settings = json.loads(small.config_json.read_text(encoding="utf-8"))
     same = ("model_id", "dataset_id", "seed", "num_train_epochs", "max_steps", "learning_rate")
     larger = [
@@ -104,8 +104,9 @@ def smaller_rank(run: RunDir, answer) -> str:
     ]  # fmt: skip
     if not larger:
         raise Missing(
-            f"{small.path.name} is trained. Now a run with a larger rank and otherwise the same settings, to compare with."
+            f"{small.path.name} is trained. Next comes a run with a larger rank and otherwise the same settings, to compare with."
         )
+    larger.sort(key=lambda other: other.path != run.path)  # the run of this page first
     difference = held_out_loss(small) - held_out_loss(larger[0])
     said = _number(answer, f"the held-out loss of {small.path.name} less that of {larger[0].path.name}")
     if abs(said - difference) > 0.006:
@@ -119,11 +120,15 @@ def smaller_rank(run: RunDir, answer) -> str:
 
 
 def too_hot(run: RunDir, answer) -> str:
-    """04.3: a run with a learning rate of 0.01 or more, whose held-out loss shows it."""
-    hot = [(other, s) for other, s in _runs(run) if s["learning_rate"] >= 0.01 and other.metrics.exists()]
+    """04.3: a run with ten times the learning rate of its preset or more; what its held-out loss did is told."""
+    hot = [
+        (other, s) for other, s in _runs(run)
+        if s["learning_rate"] >= 10 * PRESETS[s["preset"]].get("learning_rate", RunConfig.learning_rate)
+        and other.metrics.exists()
+    ]  # fmt: skip
     if not hot:
         raise Missing(
-            "No run here was trained with a learning rate of 0.01 or more: set it with a run_name in 03 and in 04."
+            "No run here was trained with ten times the learning rate of its preset: fork a run with learning_rate=0.5 (python -m helpers.runs fork), and run 04."
         )
     other, settings = hot[-1]
     losses = [row["eval_loss"] for row in read_jsonl(other.metrics) if "eval_loss" in row]
@@ -200,7 +205,7 @@ def _run_with(run: RunDir, file: str, how: str, **settings) -> RunDir:
     found = [other for other, has in _runs(run) if all(has.get(name) == value for name, value in settings.items())]
     if not found:
         raise Missing(
-            f"No run in {run.path.parent} has {told}: set it in OVERRIDES together with a run_name, and run {how}."
+            f"No run in {run.path.parent} has {told}: set it in OVERRIDES with a run_name (or fork a run: python -m helpers.runs fork), and run {how}."
         )
     if not (done := [other for other in found if (other.path / file).exists()]):
         raise Missing(f"{found[-1].path.name} has {told}, but no {file} yet: run {how}.")

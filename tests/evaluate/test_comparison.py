@@ -5,9 +5,12 @@ import zipfile
 import pytest
 
 from helpers.evaluate.comparison import (
+    CUT,
     comparison_rows,
     comparison_table,
     model_numbers,
+    numbers_table,
+    one_by_one,
     really_better,
     write_comparisons,
 )
@@ -15,9 +18,10 @@ from helpers.evaluate.generation import Reply, generate_replies
 from helpers.evaluate.held_out import Scores
 from helpers.evaluate.page import pack, write_report
 from helpers.evaluate.prompts import FIXED_PROMPTS, fixed_prompts
-from helpers.evaluate.replies import chrf_by_reply, ends_with_keyword, repetition, reply_metrics
+from helpers.evaluate.replies import chrf_by_reply, repetition, reply_metrics
+from helpers.evaluate.voting import blind_pairs
 from helpers.files import read_jsonl, write_json
-from helpers.model.chat import load_tokenizer
+from helpers.model.chat import Prompt, load_tokenizer
 from helpers.model.quantization import load_base_model
 from helpers.runs import RunDir
 from helpers.series import NOTEBOOKS, run_notebooks
@@ -36,15 +40,10 @@ def test_chrf_is_sacrebleus():
 
 def test_figures_about_replies():
     figures = reply_metrics([reply("네"), reply("아니요", stopped=False)])
-    assert figures == {"replies": 2, "stops": 0.5, "tokens": 2, "repetition": 0}
+    assert figures == {"replies": 2, "stops": 0.5, "tokens": 2, "repetition": 0, "in_thought": 0}
     assert repetition([1, 2, 3, 4] * 10) > 0.8 and repetition([1]) == 0
     with pytest.raises(ValueError, match="no reply to measure"):
         reply_metrics([])
-
-
-def test_the_skill_of_the_sample_data():
-    assert ends_with_keyword("답이에요.\n핵심어: 빵\n") and not ends_with_keyword("핵심어: 빵\n답이에요.")
-    assert not ends_with_keyword("답이에요.\n핵심어:") and not ends_with_keyword("")
 
 
 def test_the_classic_question_comes_first_with_its_answer():
@@ -60,7 +59,7 @@ def test_the_classic_question_comes_first_with_its_answer():
 def run(tmp_path):
     """A run directory as 06 leaves it, with hostile text in prompt and replies."""
     run = RunDir(tmp_path / "evil")
-    prompts = fixed_prompts() + [[{"role": "user", "content": EVIL}]]
+    prompts = fixed_prompts() + [[{"role": "system", "content": EVIL}, {"role": "user", "content": EVIL}]]
     said = {name: [reply(f"{EVIL} {name}") for _ in prompts] for name in ("base", "adapter", "merged")}
     rows = comparison_rows(prompts, ["b"], said)
     write_comparisons(run, rows)
@@ -69,7 +68,8 @@ def run(tmp_path):
     models = {name: model_numbers(scores[name], held_out[name], ["b"]) for name in said}
     paired = really_better(scores, held_out, ["b"])
     about = {"created": "now", "decoding": EVIL, "versions": {"torch": EVIL}}
-    write_json(run.evaluation, {**about, "models": models, "paired": paired})
+    skill = {"replies": 1, "models": {EVIL: {EVIL: 1}}}
+    write_json(run.evaluation, {**about, "models": models, "paired": paired, "skill": skill})
     line = {"nll": 1.0, "nll_low": 0.9, "nll_high": 1.1}
     report = {"verdict": "green", "verdict_reason": EVIL, "chosen": EVIL, "measured": {EVIL: line}}
     write_json(run.merge_report, {**report, "counts": {"rows": 2, "tokens": 10}})
@@ -97,9 +97,59 @@ def test_nothing_from_strangers_becomes_html(run):
     assert "<script>" not in comparison_table(read_jsonl(run.comparisons))._repr_html_()
 
 
+def test_the_turns_before_a_question_are_shown(run):
+    """'Is it like that too?' cannot be judged alone, nor a question without the order of its system line."""
+    said = [{"role": "system", "content": "짧게"}, {"role": "user", "content": "앨범은?"}]
+    shown = comparison_rows([said, said[1:]], [], {"base": [reply("a"), reply("b")]})
+    for page in (repr(comparison_table(shown)), one_by_one(shown).data):
+        assert "system: 짧게\nuser: 앨범은?" in page.replace("\\n", "\n") and page.count("user:") == 1
+
+
+def test_the_skill_is_on_the_page_only_where_it_was_measured(run):
+    assert "The skill of this data set" in write_report(run).read_text()
+    told = json.loads(run.evaluation.read_text())
+    del told["skill"]
+    write_json(run.evaluation, told)
+    assert "The skill of this data set" not in write_report(run).read_text()
+
+
 def test_a_cut_reply_is_marked():
     rows = comparison_rows(fixed_prompts()[:1], [], {"base": [reply("끝없이", stopped=False)]})
     assert "끝없이 …" in repr(comparison_table(rows))
+
+
+def cut_in_thought():
+    return Reply("", tuple(range(48)), False, 3, thought=f"생각 {EVIL}", in_thought=True, answer_ids=())
+
+
+def test_a_thought_is_never_shown_as_the_answer():
+    prompts = [*fixed_prompts(), Prompt([{"role": "user", "content": "?"}], [{"function": {"name": "f"}}])]
+    said = {name: [reply("네")] * 5 + [cut_in_thought()] for name in ("base", "adapter", "merged")}
+    rows = json.loads(json.dumps(comparison_rows(prompts, ["b"], said)))
+    assert rows[-1]["base"] == "" and rows[-1]["thoughts"]["base"].startswith("생각") and rows[-1]["tools"]
+    table = comparison_table(rows)
+    assert "(cut inside the thought)" in repr(table) and "생각" not in repr(table)
+    page = one_by_one(rows).data
+    assert "its thought" in page and "(cut inside the thought)" in page and "<script>" not in page
+    assert blind_pairs(rows[-1:]) == []
+
+
+def test_replies_cut_inside_their_thoughts_are_counted_and_settle_nothing():
+    """Answers are measured alone: a thought that repeats itself is no repetition, one that was cut is no stop."""
+    loop = Reply("네 그래요", (1, 2, 3, 4) * 9, True, 3, thought="끝없이", answer_ids=(7, 8, 9, 5, 6))
+    numbers = reply_metrics([loop, cut_in_thought(), reply("네 그래요")], ["네 그래요"] * 3)
+    assert (numbers["in_thought"], numbers["stops"], numbers["repetition"]) == (1, pytest.approx(2 / 3), 0)
+    scores = {name: Scores([10.0, 12.0] * 5, [5, 5] * 5) for name in ("base", "adapter", "merged")}
+    better = {"base": [reply("아니")] * 10, "adapter": [reply("네")] * 10, "merged": [reply("네")] * 10}
+    for cut, told in ((2, "better"), (3, CUT)):
+        some = {**better, "adapter": [cut_in_thought()] * cut + [reply("네")] * (10 - cut)}
+        paired = really_better(scores, some, ["네"] * 10)
+        verdict = next(row for row in paired if row["model"] == "adapter" and row["number"].startswith("chrF"))[
+            "verdict"
+        ]
+        assert verdict == told
+    models = {name: model_numbers(scores[name], given, ["네"] * 10) for name, given in some.items()}
+    assert "3 of 10" in repr(numbers_table(models)) and "thought" not in repr(numbers_table({"base": models["base"]}))
 
 
 def test_the_archive_holds_the_adapter_and_not_the_merged_model(run):

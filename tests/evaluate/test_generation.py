@@ -3,7 +3,7 @@ import torch
 
 from helpers.config import RunConfig
 from helpers.evaluate.generation import cut_reply, generate_replies, left_padded, prompts_and_references
-from helpers.model.chat import load_tokenizer, prompt_ids
+from helpers.model.chat import load_tokenizer, prompt_ids, render
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +119,66 @@ def test_a_reply_ends_where_the_models_positions_end(tiny, monkeypatch):
         ValueError, match=rf"A prompt of {longest} tokens leaves no room for a reply: .* {longest} tokens"
     ):
         generate_replies(model, tokenizer, PROMPTS, 24)
+
+
+OPENS = "{% for m in messages %}{{ '<' + m['role'] + '>' + m['content'] + eos_token }}{% endfor %}"
+OPENS += "{% for tool in tools or [] %}{{ tool['function']['name'] }}{% endfor %}"
+OPENS += "{% if add_generation_prompt %}{{ '<assistant><think>\n' }}{% endif %}"
+
+
+@pytest.fixture
+def thinker(tiny):
+    """The tiny model asked by a template that opens a thought and shows the tools."""
+    import copy
+
+    tokenizer = copy.deepcopy(tiny[1])
+    tokenizer.chat_template = OPENS
+    return tiny[0], tokenizer
+
+
+def test_a_reply_that_never_leaves_its_thought_is_no_answer(thinker):
+    reply = generate_replies(*thinker, PROMPTS[:1], 12)[0]
+    assert reply.in_thought and reply.text == "" and len(reply.token_ids) == 12
+    assert reply.thought and reply.told == "(cut inside the thought)"
+
+
+def test_a_thought_that_the_prompt_opened_ends_and_the_answer_is_alone(thinker):
+    tokenizer = thinker[1]
+    stop = tokenizer.eos_token_id
+    ids = tokenizer("하나 둘</think>\n셋이에요.", add_special_tokens=False).input_ids
+    asked = render(tokenizer, PROMPTS[0], add_generation_prompt=True)
+    reply = cut_reply([*ids, stop], tokenizer, [stop], 3, asked)
+    assert (reply.thought, reply.text, reply.stopped, reply.in_thought) == ("하나 둘", "셋이에요.", True, False)
+    assert reply.token_ids == tuple(ids)
+    assert reply.answer_ids == tuple(tokenizer("셋이에요.", add_special_tokens=False).input_ids)
+    plain = cut_reply([*ids, stop], tokenizer, [stop], 3)  # the same reply where no thought was opened
+    assert plain.thought == "" and plain.text == "하나 둘</think>\n셋이에요."
+    assert cut_reply([*ids[:2], stop], tokenizer, [stop], 3, asked).told == "(stopped inside the thought)"
+
+
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
+CALL = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": {"town": "제주"}}}
+
+
+def test_a_prompt_is_asked_with_its_tools(thinker):
+    rows = [
+        {"messages": [*PROMPTS[0], {"role": "assistant", "content": "네"}], "tools": TOOLS},
+        {"messages": PROMPTS[1]},
+    ]
+    prompts, _ = prompts_and_references(rows)
+    assert [prompt.tools for prompt in prompts] == [TOOLS]
+    with_tools, without = generate_replies(*thinker, [prompts[0], PROMPTS[0]], 2)
+    more = len(thinker[1]("weather", add_special_tokens=False).input_ids)
+    assert with_tools.prompt_tokens == len(prompt_ids(thinker[1], PROMPTS[0], TOOLS)) == without.prompt_tokens + more
+
+
+def test_references_are_answers_without_thoughts_and_calls_as_the_template_writes_them():
+    from tests.model.trl_templates import tokenizer_of
+
+    think = {"role": "assistant", "content": "<think>\n생각\n</think>\n\n답"}
+    field = {"role": "assistant", "content": "답", "reasoning_content": "생각"}
+    call = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+    rows = [{"messages": [*user("1"), answer], "tools": TOOLS} for answer in (think, field, call)]
+    references = prompts_and_references(rows, tokenizer=tokenizer_of("qwen3"))[1]
+    assert references[:2] == ["답", "답"]
+    assert references[2] == '<tool_call>\n{"name": "weather", "arguments": {"town": "제주"}}\n</tool_call>'

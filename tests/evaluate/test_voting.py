@@ -1,7 +1,7 @@
 import pytest
 
 from helpers.evaluate.comparison import write_comparisons
-from helpers.evaluate.replies import without_keyword
+from helpers.evaluate.skills import without_keyword
 from helpers.evaluate.voting import (
     blind_pairs,
     save_vote,

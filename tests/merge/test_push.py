@@ -170,18 +170,31 @@ def test_a_public_repository_gets_nothing_that_should_be_private(hub, run):
 
 def test_an_earlier_push_leaves_nothing_behind(hub, run):
     """One file, then shards: the old file is what transformers would load. Hidden files and GGUF stay here."""
+    merged = run / "merged"
+    (merged / "notes.txt").write_text("of this push")
     assert python(PUSH, hub, "write", run, push="merged").returncode == 0
-    repo, merged = hub.repos["alice/tiny"], run / "merged"
-    repo.files |= {".gitattributes": b"*.bin filter=lfs", "old/pytorch_model.bin": b"old", "model.gguf": b"old"}
+    (merged / "notes.txt").unlink()
+    repo = hub.repos["alice/tiny"]
+    assert "notes.txt" in repo.files
+    for name in ("model.safetensors", "notes.txt", "config.json"):
+        assert f"- {name}\n" in repo.files["README.md"].decode()  # the card knows what was written
     (merged / "model.safetensors").rename(merged / "model-00001-of-00001.safetensors")
     report = json.loads((run / "merge_report.json").read_text())
     report["files"] = {"model-00001-of-00001.safetensors": report["files"]["model.safetensors"]}
     (run / "merge_report.json").write_text(json.dumps(report))
-    for name in (".secret", "Model-Q8.GGUF", ".cache/notes.txt", "deep/.ssh/key"):
+    for name in (".secret", "Model-Q8.GGUF", ".cache/notes.txt", "deep/.ssh/key", ".eval_results/.key"):
         (merged / name).parent.mkdir(parents=True, exist_ok=True)
         (merged / name).write_bytes(b"stays here")
-    done = python(PUSH, hub, "write", run, push="merged")
-    assert done.returncode == 0, done.stderr
+    theirs = {".gitattributes": b"*.bin filter=lfs", "Model-Q8.GGUF": b"of alice", "assets/a.png": b"picture"}
+    theirs |= {"old/pytorch_model.bin": b"of alice", "LICENSE": b"terms", "training_args.bin": b"of alice"}
+    repo.files |= theirs | {
+        "pytorch_model.bin.index.json": b"{}",
+        "consolidated.safetensors": b"old",
+        "adapter_config.json": b"{}",
+    }
+    for _ in range(2):
+        done = python(PUSH, hub, "write", run, push="merged")
+        assert done.returncode == 0, done.stderr
     wanted = {
         "model-00001-of-00001.safetensors",
         "tokenizer_config.json",
@@ -189,8 +202,50 @@ def test_an_earlier_push_leaves_nothing_behind(hub, run):
         "config.json",
         "README.md",
     }
-    assert set(repo.files) == wanted | {".gitattributes"} and len(repo.commits) == 3
-    assert "removed from alice/tiny" in done.stdout and "old/pytorch_model.bin" in done.stdout
+    assert set(repo.files) == wanted | set(theirs) and len(repo.commits) == 3  # nothing new, no commit
+    assert {name: repo.files[name] for name in theirs} == theirs
+    assert "files that are the same: 5" in done.stdout and "removed from" not in done.stdout
+    assert "left in alice/tiny as it was: LICENSE, Model-Q8.GGUF, assets/a.png, old/pytorch_model.bin" in done.stdout
+
+
+@pytest.mark.parametrize("manifest", [True, False], ids=["with its list", "of an older version, without a list"])
+def test_what_goes_is_told(hub, run, manifest):
+    assert python(PUSH, hub, "write", run, push="merged").returncode == 0
+    repo = hub.repos["alice/tiny"]
+    if not manifest:
+        repo.files["README.md"] = repo.files["README.md"].replace(b"qlora_files", b"others")
+    repo.files |= {"notes.txt": b"by hand"}
+    for name in ("model.safetensors", "config.json"):
+        (run / "merged" / name).rename(run / "merged" / f"new-{name}")
+    report = json.loads((run / "merge_report.json").read_text())
+    report["files"] = {f"new-{name}": digest for name, digest in report["files"].items()}
+    (run / "merge_report.json").write_text(json.dumps(report))
+    told = python(PUSH, hub, "write", run, push="merged").stdout
+    gone = "config.json, model.safetensors" if manifest else "model.safetensors"
+    assert f"so removed from alice/tiny (its history keeps them): {gone}\n" in told
+    assert f"left in alice/tiny as it was: {'notes.txt' if manifest else 'config.json, notes.txt'}\n" in told
+
+
+def test_the_hubs_results_file(hub, run):
+    """By huggingface_hub's own classes, read back by them; only where the data is on the hub, and gone with it."""
+    import yaml
+    from huggingface_hub import ModelCard, parse_eval_result_entries
+
+    hub.add_repo("owner/data", {"README.md": b"---\nlicense: mit\n---\n"})
+    settings = {"dataset_id": "owner/data", "dataset_revision": "a" * 40, "run_name": "tiny"}
+    done = python(PUSH, hub, "write", run, push="both", **settings)
+    assert done.returncode == 0, done.stderr
+    for repo in (hub.repos["alice/tiny"], hub.repos["alice/tiny-adapter"]):
+        (entry,) = parse_eval_result_entries(yaml.safe_load(repo.files[".eval_results/held-out.yaml"]))
+        assert (entry.dataset_id, entry.task_id, entry.value) == ("owner/data", "held_out_nll", 1.0)
+        assert (
+            entry.dataset_revision == "a" * 40 and "95 % interval 0.9000 to 1.1000; on 3 conversations" in entry.notes
+        )
+        (result,) = ModelCard(repo.files["README.md"].decode()).data.eval_results
+        assert (result.metric_type, result.metric_value, result.dataset_type) == ("nll", 1.0, "owner/data")
+    done = python(PUSH, hub, "write", run, push="merged")  # data of this machine: others could not look it up
+    assert done.returncode == 0 and ".eval_results/held-out.yaml" not in hub.repos["alice/tiny"].files, done.stderr
+    assert "(its history keeps them): .eval_results/held-out.yaml" in done.stdout
 
 
 def test_no_network(hub, run):
@@ -389,6 +444,8 @@ def test_notebook_05_pushes_what_it_made(hub, trained_run, tmp_path, monkeypatch
     report = json.loads(run.merge_report.read_text(encoding="utf-8"))
     cells = nbformat.read(run.notebooks / "05_merge_and_push.ipynb", as_version=4).cells
     shown = "".join(output.get("text", "") for cell in cells if cell.cell_type == "code" for output in cell.outputs)
+    assert "peft notes: Merge lora module to 4-bit linear may get different generations" in shown
+    assert not [out for cell in cells for out in cell.get("outputs", []) if "Warning: " in out.get("text", "")]
     assert set(hub.repos) == {"alice/tiny", "alice/tiny-adapter"}
     for name, folder in (("alice/tiny", run.merged), ("alice/tiny-adapter", run.adapter)):
         repo, card = hub.repos[name], hub.repos[name].files["README.md"].decode()

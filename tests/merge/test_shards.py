@@ -391,17 +391,6 @@ print(sorted(path.name for path in base_files(RunConfig.load("tiny", model_id="m
     assert done.stdout.strip() == "['tokenizer.model']", done.stderr
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A folder on a real disk of 1 MB that df cannot be trusted about, as on a network volume with a quota."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True).returncode:
-        pytest.skip("a disk of its own needs the right to mount")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 @pytest.mark.parametrize("lora", [{}, {"use_dora": True}], ids=["by weight", "in memory"])
 def test_a_full_disk_is_one_sentence(bases, tmp_path, small_disk, monkeypatch, lora):
     config = settings(bases["llama"])

@@ -98,6 +98,7 @@ QUANTISED = {
     "awq": {"quantization_config": {"quant_method": "awq", "bits": 4}},
     "mxfp4": {"quantization_config": {"quant_method": "mxfp4"}},
     "compressed-tensors": {"text_config": {"quantization_config": {"quant_method": "compressed-tensors"}}},
+    "torchao": {"thinker_config": {"text_config": {"quantization_config": {"quant_method": "torchao"}}}},
 }
 
 
@@ -111,7 +112,7 @@ def test_a_base_that_is_already_quantised_is_refused(tiny_model, tmp_path, kind,
     (folder / "config.json").write_text(json.dumps({**numbers, **QUANTISED[kind]}))
     config = RunConfig.load("tiny", model_id=str(folder), load_in_4bit=four_bit)
     told = rf"is already quantised \({kind}\).* its 16-bit original, perhaps '{tmp_path}/some-model'"
-    for needs in (model_config, load_base_model) if kind != "compressed-tensors" else (model_config,):
+    for needs in (model_config, load_base_model) if kind not in ("compressed-tensors", "torchao") else (model_config,):
         with pytest.raises(ValueError, match=told):
             needs(config)
     row = check_disk(config)  # a red row of 01, which stops there
@@ -122,6 +123,36 @@ def test_a_base_without_quantisation_passes(tiny_model):
     refuse_quantised({"quantization_config": None, "text_config": {"vocab_size": 3}}, "some/model-awq-is-only-its-name")
     config = RunConfig.load("tiny", model_id=tiny_model, compute_dtype="bfloat16")
     assert load_base_model(config, four_bit=False).dtype is torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    "beside",
+    ["weight_scale", "weight_scale_inv", "weight_scale_2", "input_scale", "scales", "weight.absmax", "weight.SCB"],
+)
+def test_packed_weights_without_their_config_are_refused(tiny_model, tmp_path, beside):
+    """FP8 numbers load as they are, hundreds of times too large, and transformers only warns of the scales."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny_model, tmp_path / "base")
+    file = tmp_path / "base" / "model.safetensors"
+    weights, name = load_file(file), "model.layers.0.mlp.up_proj"
+    scale = weights[f"{name}.weight"].abs().max().float() / 448
+    weights[f"{name}.weight"] = (weights[f"{name}.weight"].float() / scale).to(torch.float8_e4m3fn)
+    save_file({**weights, f"{name}.{beside}": scale}, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=rf"hold {name}.{beside} \(1 such numbers\).* Use the 16-bit original"):
+        load_base_model(RunConfig.load("tiny", model_id=str(tmp_path / "base")), four_bit=False)
+
+
+def test_other_numbers_that_no_module_reads_are_no_reason(tiny_model, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny_model, tmp_path / "base")
+    file = tmp_path / "base" / "model.safetensors"
+    rest = dict.fromkeys(
+        ("logit_scale", "model.layers.0.self_attn.k_scale", "vision.blocks.0.norm.weight"), torch.ones(1)
+    )
+    save_file({**load_file(file), **{name: one.clone() for name, one in rest.items()}}, file, metadata={"format": "pt"})
+    load_base_model(RunConfig.load("tiny", model_id=str(tmp_path / "base")), four_bit=False)
 
 
 def test_a_weight_that_no_file_holds_is_refused(tiny_model, tmp_path):

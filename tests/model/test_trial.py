@@ -16,6 +16,10 @@ from helpers.model.trial import require_possible
         {"eval_fraction": 0.01},
         {"optim": "adamw_torch", "lr_scheduler_type": "constant"},
         {"load_in_4bit": False, "lora_dropout": 0.0},
+        {"lr_scheduler_type": "reduce_lr_on_plateau"},
+        {"packing": True, "per_device_train_batch_size": 4096, "seed": 2**32 - 1},
+        {"push": "both", "hub_repo": "me/mine"},
+        {"push": "none", "hub_repo": "not a repository"},
     ],
     ids=str,
 )
@@ -27,6 +31,18 @@ def test_what_can_work_passes(settings):
     ("settings", "told"),
     [
         ({"eval_fraction": 0.0}, "eval_fraction=0 holds nothing out.*use 0.01 or more"),
+        (
+            {"lr_scheduler_type": "warmup_stable_decay"},
+            "lr_scheduler_type='warmup_stable_decay' needs more than a name",
+        ),
+        ({"lr_scheduler_type": "cosine_with_min_lr"}, "needs more than a name: .*min_lr.* Use cosine"),
+        (
+            {"packing": True, "per_device_train_batch_size": 4096, "gradient_accumulation_steps": 2},
+            "is 8,192: .* at most 4,096",
+        ),
+        ({"seed": -1}, "seed=-1 is out of range: use 0 to"),
+        ({"seed": 2**32}, "seed=4294967296 is out of range"),
+        ({"push": "adapter", "hub_repo": "not a repository"}, "not a repository"),
         ({"lora_target_modules": "no_such_layer"}, "lora_target_modules='no_such_layer' cannot be used on"),
         (
             {"optim": "adam_of_tomorrow"},

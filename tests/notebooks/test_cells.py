@@ -6,13 +6,11 @@ The plain pass, in order, on a fresh run directory, is in tests/test_series.py.
 import re
 import shutil
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
-from tests.conftest import ROOT
+from tests.notebooks.kernel import FOLDER, opened
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
 def results(cell) -> list[str]:
@@ -30,21 +28,24 @@ def results(cell) -> list[str]:
     ]
 
 
+def on_disk(folder) -> dict:
+    """Every file and folder with its size and the time of its last change (nanoseconds)."""
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_opened_alone_every_cell_twice(path, request, tmp_path, monkeypatch):
+def test_opened_alone_every_cell_twice(path, request, tmp_path, monkeypatch, kernel):
     run = request.getfixturevalue("merged_run" if path.stem >= "06" else "trained_run")
     shutil.copytree(run.path, tmp_path / run.path.name)
     monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
-    book = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        book, kernel_name="qlora", timeout=300, resources={"metadata": {"path": ROOT / "notebooks"}}
-    )
-    with client.setup_kernel():
-        for index, cell in enumerate(book.cells):
-            if cell.cell_type != "code":
-                continue
-            client.execute_cell(cell, index)
-            first = results(cell)
-            client.execute_cell(cell, index)
-            if "measures" not in cell.metadata.get("tags", []):  # a timing is not the same twice
-                assert results(cell) == first, f"cell {index} gave another result the second time"
+    page, before = opened(kernel, path), on_disk(tmp_path)
+    for index, cell in enumerate(page.nb.cells):
+        if cell.cell_type != "code":
+            continue
+        page.execute_cell(cell, index)
+        first = results(cell)
+        page.execute_cell(cell, index)
+        if "measures" not in cell.metadata.get("tags", []):  # a timing is not the same twice
+            assert results(cell) == first, f"cell {index} gave another result the second time"
+    if path.stem == "00_first_look":
+        assert on_disk(tmp_path) == before, "the first look touched a run"

@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FIRST_LOOK = "00_first_look"
 PARAMETERS = """\
 import os
 
@@ -32,8 +33,8 @@ def text(book):
 
 
 def test_the_series_is_complete():
-    expected = "00_plan 01_env_setup 02_login 03_data_preview 04_qlora_training 05_merge_and_push 06_evaluation 07_serve".split()
-    assert [path.stem for path in NOTEBOOKS][:8] == expected
+    expected = "00_first_look 00_plan 01_env_setup 02_login 03_data_preview 04_qlora_training 05_merge_and_push 06_evaluation 07_serve 08_compare_runs".split()
+    assert [path.stem for path in NOTEBOOKS][:10] == expected
 
 
 def test_no_outputs_in_git(notebook):
@@ -51,12 +52,23 @@ def test_one_parameters_cell(notebook):
 
 
 def test_size(notebook):
-    assert 15 <= len(notebook.cells) <= 30
+    fewest, most = (6, 12) if notebook.path.stem == FIRST_LOOK else (15, 30)
+    assert fewest <= len(notebook.cells) <= most
     for i, cell in code(notebook):
         lines = [line for line in cell.source.splitlines() if line.strip()]
         assert 1 <= len(lines) <= 15, f"code cell {i} has {len(lines)} lines"
     texts = len(notebook.cells) - len(code(notebook))
     assert texts >= 0.7 * len(code(notebook)), "too little text for so much code"
+
+
+SHORT = {"03": 60, "04": 60, "A3": 65, "A4": 65}  # words per text cell on average, at most
+
+
+def test_text_cells_are_short(notebook):
+    if (most := SHORT.get(notebook.path.stem[:2])) is None:
+        pytest.skip("its text is not shortened yet")
+    counts = [len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert sum(counts) / len(counts) <= most, f"{sum(counts) / len(counts):.0f} words per text cell"
 
 
 def test_starts_and_ends_as_a_lesson(notebook):
@@ -103,16 +115,17 @@ def test_neighbours_are_linked(notebook):
 
 ROOMS = dict(
     zip(
-        "00 01 02 03 04 05 06 07 A1".split(),
-        "plan machine machine data train merge evaluate serve plan".split(),
+        "00 01 02 03 04 05 06 07 08 A1 A3 A4".split(),
+        "plan machine machine data train merge evaluate serve compare plan train train".split(),
         strict=True,
     )
 )
 
 
 def test_another_room_is_borrowed_from_only_with_a_reason(notebook):
-    """Imports come from the notebook's own folder, model/ and the ground; from others where the text says why."""
-    own = {ROOMS[notebook.path.stem[:2]], "model"}
+    """Imports come from the notebook's own folder, model/ and the ground, and its exercises' checks from workshop/; from
+    others where the text says why."""
+    own = {"train" if notebook.path.stem == FIRST_LOOK else ROOMS[notebook.path.stem[:2]], "model", "workshop"}
     borrowed = {
         room for _, cell in code(notebook) for room in re.findall(r"from helpers\.(\w+)\.\w+ import", cell.source)
     }

