@@ -54,6 +54,8 @@ class RunConfig:
     max_rows: int = 0  # rows to read of each data set, a random sample; 0 = all
     eval_fraction: float = 0.1  # share of conversations held out, never trained on
     max_eval_rows: int = 200  # conversations; upper limit of the held-out part
+    rehearsal_fraction: float = 0.0  # share of the training conversations that are general ones, against forgetting
+    rehearsal_dataset_id: str = ""  # where they come from; "" = the project's own small set
     max_length: int = 512  # tokens; longer conversations are cut, and counted
     packing: bool = False  # several conversations in one row ("bfd": kept apart by their position ids)
     answer_only_loss: bool = True  # learn the assistant's turns only, not the user's
@@ -200,6 +202,7 @@ ALLOWED = {
 RANGES = {
     "seed": (0, 2**32 - 1),
     "eval_fraction": (0.0, 0.9),
+    "rehearsal_fraction": (0.0, 0.9),
     "max_rows": (0, 10**9),
     "max_eval_rows": (1, 10**6),
     "max_length": (8, 10**6),
