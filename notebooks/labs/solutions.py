@@ -53,7 +53,7 @@ WRONG = {
         ("mine = {'load_in_4bit': True, 'max_length': 1024, 'activation_checkpointing': True}", "max_length=1024 cuts"),
         ("mine = {'load_in_4bit': True, 'per_device_train_batch_size': 1}", "One step learns from 1 rows"),
         ("mine = {'load_in_4bit': True}", "It needs"),
-        ("mine = {'load_in_4bits': True}", "Unknown"),
+        ("mine = {'load_in_4bits': True}", "is no setting"),
     ],
     "lab3-08": [
         ("clean = [row for row in mixed if row not in train]", "40 of the"),  # finds exact copies alone
