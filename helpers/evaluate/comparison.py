@@ -29,7 +29,16 @@ MODELS = ("base", "adapter", "merged")
 
 
 def comparison_rows(prompts: list[list[dict]], references: list[str], replies: dict[str, list[Reply]]) -> list[dict]:
-    """One row per prompt. The first prompts are the fixed set, the others held-out ones with a reference answer."""
+    """One row per prompt. The first prompts are the fixed set, the others held-out ones with a reference answer.
+
+    Raises ValueError for replies that were given to other prompts.
+    """
+    for name, given in replies.items():
+        asked = [reply.question for reply in given]
+        if len(given) != len(prompts) or any(
+            q and q != messages[-1]["content"] for q, messages in zip(asked, prompts, strict=True)
+        ):
+            raise ValueError(f"The replies of {name} are to other questions than these: run the cells that ask again.")
     rows = []
     for i, messages in enumerate(prompts):
         fixed = i < len(FIXED_PROMPTS)
