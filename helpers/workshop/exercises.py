@@ -202,7 +202,7 @@ def files_of_the_merge(run: RunDir, answer) -> str:
     """05.2: the answer is how many weight files merged/ has, more than one."""
     files = sorted(run.merged.glob("*.safetensors"))
     if not files:
-        raise Missing(f"{run.path.name} has no merged/ yet: run 05.")
+        raise Missing(f"{run.path.name} has no merged/ yet: set merge_shard_gb in OVERRIDES and run 05 from the top.")
     if len(files) == 1:
         raise Missing("merged/ has one weight file: set merge_shard_gb to a smaller number and run 05 from the top.")
     if _number(answer, "how many .safetensors files merged/ has") != len(files):
@@ -224,7 +224,7 @@ def own_question(run: RunDir, answer) -> str:
     from helpers.evaluate.prompts import FIXED_PROMPTS
 
     if not run.comparisons.exists():
-        raise Missing(f"{run.path.name} has no comparisons yet: run 06.")
+        raise Missing(f"{run.path.name} has no comparisons yet: write your question into prompts[0] and run 06.")
     first = read_jsonl(run.comparisons)[0]
     if first["prompt"] in {row["prompt"] for row in FIXED_PROMPTS}:
         raise Missing(f"The first question is still {first['prompt']!r}: change it and run from there.")
@@ -243,7 +243,7 @@ def too_few(run: RunDir, answer) -> str:
 
 def _report(run: RunDir, path, number: str) -> dict:
     if not path.exists():
-        raise Missing(f"{run.path.name} has no {path.name} yet: run {number}.")
+        raise Missing(f"{run.path.name} has no {path.name} yet: set what the exercise asks for, and run {number} from the top.")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -255,7 +255,8 @@ def held_out_loss(run: RunDir) -> float:
 def _runs(run: RunDir) -> list[tuple[RunDir, dict]]:
     """All runs in the folder of `run` with their settings, oldest first."""
     found = sorted(run.path.parent.glob("*/config.json"), key=lambda path: path.stat().st_mtime)
-    return [(RunDir(path.parent), json.loads(path.read_text(encoding="utf-8"))) for path in found]
+    read = [(RunDir(path.parent), json.loads(path.read_text(encoding="utf-8"))) for path in found]
+    return [(run, settings) for run, settings in read if "run_name" in settings]  # a model's folder has a config.json too
 
 
 def _run_with(run: RunDir, file: str, how: str, **settings) -> RunDir:
