@@ -31,7 +31,7 @@ from helpers.place import runs_of_other_pods, runs_root, write_chosen
 # What a training run is made of: changing one of these under a trained adapter would mix two runs in one folder.
 SHAPES_THE_TRAINING = (
     "seed model_id dataset_id dataset_config dataset_split dataset_format max_rows eval_fraction max_eval_rows max_length packing "
-    "answer_only_loss learn_thinking chat_template load_in_4bit quant_type double_quant compute_dtype lora_r lora_alpha lora_dropout "
+    "answer_only_loss learn_thinking chat_template rehearsal_fraction rehearsal_dataset_id load_in_4bit quant_type double_quant compute_dtype lora_r lora_alpha lora_dropout "
     "lora_target_modules use_rslora num_train_epochs max_steps per_device_train_batch_size "
     "gradient_accumulation_steps learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm optim "
     "sort_by_length keep patience"
@@ -40,7 +40,8 @@ SHAPES_THE_TRAINING = (
 # What the two data files, the labels and so the verdicts of data_report.json are made of
 SHAPES_THE_DATA = (
     "seed model_id model_revision dataset_id dataset_config dataset_split dataset_revision dataset_format max_rows "
-    "eval_fraction max_eval_rows max_length answer_only_loss learn_thinking"
+    "eval_fraction max_eval_rows rehearsal_fraction rehearsal_dataset_id chat_template max_length answer_only_loss "
+    "learn_thinking"
 ).split()
 # Of no consequence before 05, and of none before 06
 AFTER_TRAINING = "merge_method merge_shard_gb max_new_tokens".split()

@@ -8,6 +8,7 @@ role_tokens  the text format of open-korean-instructions
 turns        turns as any data set spells them become a valid conversation
 formats      any row becomes messages
 copies       when is one conversation a copy of another?
+rehearsal    general conversations for the training part
 prepare      rows -> data/train.jsonl, data/eval.jsonl and a report of what was dropped
 labels       messages -> token ids and labels; 04 trains on these
 verdicts     what is wrong with the labels, for the whole set

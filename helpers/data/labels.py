@@ -76,7 +76,7 @@ def collator(tokenizer):
 
 
 # What the labels, and so the verdicts, are made of
-JUDGED = "model_id chat_template dataset_id dataset_config dataset_split max_rows seed max_length answer_only_loss learn_thinking eval_fraction".split()
+JUDGED = "model_id chat_template dataset_id dataset_config dataset_split max_rows seed max_length answer_only_loss learn_thinking eval_fraction rehearsal_fraction rehearsal_dataset_id".split()
 
 
 def judged_settings(config: RunConfig) -> dict:

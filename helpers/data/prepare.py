@@ -18,6 +18,7 @@ from pathlib import Path
 from helpers.config import RunConfig
 from helpers.data.copies import SAMPLE, CopyIndex, conversation_key
 from helpers.data.formats import Format, convert, fields_read
+from helpers.data.rehearsal import SOURCE, append_rehearsal, rehearsal_config, rehearsal_rows
 from helpers.data.sources import Source, data_revision, open_sources
 from helpers.model.source import model_revision
 from helpers.model.spans import refusal
@@ -35,7 +36,8 @@ def prepare(config: RunConfig, run: RunDir, tokenizer=None) -> dict:
     """Read config.dataset_id, write data/train.jsonl and data/eval.jsonl, return the counts for data_report.json.
 
     Each line is {"messages": [...], "source": str}, with "tools" where the row has some. The counts add up:
-    read + repeated (by a weight above 1) = train + eval + dropped.
+    read + repeated (by a weight above 1) = train + eval + dropped. With config.rehearsal_fraction, `rehearsal` general
+    conversations more are in data/train.jsonl; one that the data set holds itself is not.
     With a `tokenizer`, a conversation that its chat template refuses or rewrites is dropped with the template's reason.
     Raises ValueError for an unknown format, or when no conversation is left to train on.
     """
@@ -75,6 +77,12 @@ def prepare(config: RunConfig, run: RunDir, tokenizer=None) -> dict:
                 f"dataset_id={config.dataset_id!r} leaves nothing to hold out: it has one conversation only, or all are "
                 f"nearly the same. Raise eval_fraction={config.eval_fraction:g}, or use more varied data."
             )
+        if config.rehearsal_fraction:
+            counts[SOURCE] = rehearsal_rows(config, counts["train"])
+            general, tallies = rehearsal_config(config, counts[SOURCE]), (Counter(), Tally(), Tally())
+            found = (_conversations(s, SOURCE, general, tokenizer, seen, *tallies) for s in open_sources(general))
+            lines = [line for conversations in found for _, line in conversations]
+            append_rehearsal(train, lines, config, counts[SOURCE])
         os.replace(train, run.train_jsonl)
         os.replace(held_out, run.eval_jsonl)
     dropped = {name: sum(drops.counts[why].get(name, 0) for why in drops.counts) for name in read}

@@ -7,6 +7,7 @@ skills       what the project's own data sets teach, checked
 held_out     NLL, KL and agreement on held-out conversations
 intervals    how much a number would move with other conversations
 measured     one measured model in a line
+forgetting   what was lost on general text
 comparison   the models side by side; is it better?
 chart        the same as a picture
 voting       the blind vote

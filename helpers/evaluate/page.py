@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 from helpers.evaluate.comparison import better_table, comparison_table, numbers_table
+from helpers.evaluate.forgetting import forgetting_table, won_and_lost
 from helpers.evaluate.measured import measured_table
 from helpers.evaluate.skills import skill_table
 from helpers.files import read_jsonl, write_atomic
@@ -41,6 +42,7 @@ def write_report(run: RunDir) -> Path:
         numbers_table(evaluation["models"])._repr_html_(),
         better_table(evaluation["paired"])._repr_html_(),
         skill_table(evaluation["skill"])._repr_html_() if "skill" in evaluation else "",
+        *_forgetting(evaluation),
         "<h2>Merge report</h2>",
         f"<p>{verdict}: {html.escape(report['verdict_reason'])} Chosen: {html.escape(report['chosen'])}.</p>",
         measured_table(report)._repr_html_(),
@@ -59,10 +61,19 @@ def write_report(run: RunDir) -> Path:
     return run.report_html
 
 
+def _forgetting(evaluation: dict) -> list[str]:
+    """What was won and lost; nothing for an evaluation that is older than this."""
+    if "forgetting" not in evaluation:
+        return []
+    said = html.escape(won_and_lost(evaluation["paired"], evaluation["forgetting"]))
+    tables = [forgetting_table(evaluation["forgetting"]), Table(evaluation["general"], caption="General questions")]
+    return ["<h2>What was won, what was lost</h2>", f"<p>{said}</p>", *(table._repr_html_() for table in tables)]
+
+
 def pack(run: RunDir) -> Path:
     """One zip beside the run's files with what cannot be made again cheaply: no base weights, no checkpoints."""
     keep = [
-        run.config_json, run.data_report, run.metrics, run.merge_report, run.evaluation, run.comparisons, run.votes, run.report_html,
+        run.config_json, run.data_report, run.metrics, run.held_out, run.merge_report, run.evaluation, run.comparisons, run.votes, run.report_html,
         *sorted(run.adapter.iterdir()),
     ]  # fmt: skip
     archive = run.path / f"{run.path.name}-keep.zip"

@@ -33,6 +33,17 @@ def reply(text, stopped=True):
     return Reply(text, tuple(range(len(text))), stopped, 3)
 
 
+def test_replies_to_other_questions_are_refused():
+    """Also when there are as many of them: somebody changed a question and did not ask again."""
+    prompts, references = fixed_prompts(), []
+    given = [Reply("네.", (1,), True, 3, question=messages[-1]["content"]) for messages in prompts]
+    assert len(comparison_rows(prompts, references, {"base": given})) == len(prompts)
+    changed = [*prompts[:-1], [{"role": "user", "content": "다른 질문"}]]
+    for asked in (changed, prompts[:-1]):
+        with pytest.raises(ValueError, match="The replies of base are to other questions"):
+            comparison_rows(asked, references, {"base": given})
+
+
 def test_chrf_is_sacrebleus():
     assert reply_metrics([reply("같은 말")], ["같은 말"])["chrf"] == pytest.approx(100)
     assert chrf_by_reply([reply("같은 말"), reply("zzz")], ["같은 말", "다른"]) == [pytest.approx(100), 0]

@@ -1,0 +1,43 @@
+"""Rehearsal: general conversations mixed into the training part, so that what the base could do is not forgotten.
+
+Source: Robins, Catastrophic forgetting, rehearsal and pseudorehearsal (1995); for language models Scialom et al. (2022), who
+find that one percent can be enough. What it does here is measured by 06 (evaluate/forgetting.py), on other texts.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+from helpers.config import RunConfig
+
+OWN = "notebooks/data/rehearsal.jsonl"
+SOURCE = "rehearsal"  # of its rows in train.jsonl
+
+
+def rehearsal_rows(config: RunConfig, conversations: int) -> int:
+    """How many general conversations make `config.rehearsal_fraction` of all, beside so many of the data set's own."""
+    return max(1, round(conversations * config.rehearsal_fraction / (1 - config.rehearsal_fraction)))
+
+
+def rehearsal_config(config: RunConfig, wanted: int) -> RunConfig:
+    """The settings with which the general conversations are read: of a large set, a few times more than are `wanted`."""
+    plain = {"dataset_config": "", "dataset_split": "train", "dataset_revision": "", "dataset_format": "auto"}
+    plain["max_rows"] = 4 * wanted  # some are dropped
+    return replace(config, dataset_id=config.rehearsal_dataset_id or OWN, **plain)
+
+
+def append_rehearsal(train: Path, lines: list[str], config: RunConfig, wanted: int) -> None:
+    """Append `wanted` of `lines` to `train`, drawn by config.seed, and repeated only where there are too few.
+
+    Raises ValueError when there is none.
+    """
+    if not lines:
+        raise ValueError(
+            f"rehearsal_dataset_id={config.rehearsal_dataset_id!r} has no conversation that training can use: take another, "
+            "or set rehearsal_fraction=0."
+        )
+    drawn = random.Random(config.seed).sample(lines, len(lines))
+    with train.open("a", encoding="utf-8") as file:
+        file.writelines(drawn[i % len(drawn)] for i in range(wanted))

@@ -1,0 +1,52 @@
+"""Rehearsal: how many general conversations, where from, never held out, and nothing of what forgetting is measured on."""
+
+import json
+
+import pytest
+
+from helpers.config import PROJECT_ROOT
+from helpers.data.copies import overlap
+from helpers.data.rehearsal import OWN
+from helpers.files import read_jsonl
+from tests.data.test_prepare import messages, prepared, questions, settings, write_jsonl
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_jsonl(tmp_path / "own.jsonl", questions(200))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
+def test_the_share_is_of_all_and_the_held_out_part_stays(data, tmp_path, share):
+    plain, train, held_out = prepared(settings(data), tmp_path)
+    assert "rehearsal" not in plain["rows"]
+    report, mixed, still = prepared(settings(data, rehearsal_fraction=share), tmp_path)
+    general = [row for row in mixed if row["source"] == "rehearsal"]
+    assert still == held_out and mixed[: len(train)] == train and len(mixed) == len(train) + len(general)
+    assert len(general) / len(mixed) == pytest.approx(share, abs=0.5 / len(train))
+    assert report["rows"] == {**plain["rows"], "rehearsal": len(general)}
+    own = {json.dumps(row["messages"], ensure_ascii=False) for row in general}
+    assert len(own) == min(len(general), len(read_jsonl(PROJECT_ROOT / OWN)))  # repeated only where there are too few
+    assert prepared(settings(data, rehearsal_fraction=share), tmp_path)[1] == mixed  # from the seed alone
+
+
+def test_another_data_set_and_no_conversation_that_is_held_out(data, tmp_path):
+    _, train, held_out = prepared(settings(data), tmp_path)
+    asked = held_out[0]["messages"]
+    rows = [{"Q": asked[0]["content"], "A": asked[1]["content"]}, {"Q": "왜 하늘은 파란가요?", "A": "빛이 흩어져서요."}]
+    other = write_jsonl(tmp_path / "other.jsonl", rows)
+    config = settings(data, rehearsal_fraction=0.1, rehearsal_dataset_id=str(other))
+    _, mixed, still = prepared(config, tmp_path)
+    assert still == held_out
+    assert {row["messages"][0]["content"] for row in mixed[len(train) :]} == {"왜 하늘은 파란가요?"}
+    write_jsonl(other, rows[:1])
+    with pytest.raises(ValueError, match="rehearsal_dataset_id=.*other.jsonl.* has no conversation"):
+        prepared(config, tmp_path)
+
+
+def test_the_project_s_own_are_both_languages_and_not_what_forgetting_is_measured_on():
+    general = [row for row in read_jsonl(PROJECT_ROOT / "notebooks" / "data" / "general.jsonl") if "question" in row]
+    own = read_jsonl(PROJECT_ROOT / OWN)
+    assert len({row["question"] for row in own}) == len(own) >= 40
+    mine, theirs = ([messages(row["question"], row["answer"]) for row in rows] for rows in (own, general))
+    assert overlap(mine, theirs)[0] == 0
