@@ -150,17 +150,17 @@ def test_replies_cut_inside_their_thoughts_are_counted_and_settle_nothing():
     loop = Reply("네 그래요", (1, 2, 3, 4) * 9, True, 3, thought="끝없이", answer_ids=(7, 8, 9, 5, 6))
     numbers = reply_metrics([loop, cut_in_thought(), reply("네 그래요")], ["네 그래요"] * 3)
     assert (numbers["in_thought"], numbers["stops"], numbers["repetition"]) == (1, pytest.approx(2 / 3), 0)
-    scores = {name: Scores([10.0, 12.0] * 10, [5, 5] * 10) for name in ("base", "adapter", "merged")}
-    better = {"base": [reply("아니")] * 20, "adapter": [reply("네")] * 20, "merged": [reply("네")] * 20}
-    for cut, told in ((4, "better"), (5, CUT)):
-        some = {**better, "adapter": [cut_in_thought()] * cut + [reply("네")] * (20 - cut)}
-        paired = really_better(scores, some, ["네"] * 20)
+    scores = {name: Scores([10.0, 12.0] * 20, [5, 5] * 20) for name in ("base", "adapter", "merged")}
+    better = {"base": [reply("아니")] * 40, "adapter": [reply("네")] * 40, "merged": [reply("네")] * 40}
+    for cut, told in ((8, "better"), (9, CUT)):
+        some = {**better, "adapter": [cut_in_thought()] * cut + [reply("네")] * (40 - cut)}
+        paired = really_better(scores, some, ["네"] * 40)
         verdict = next(row for row in paired if row["model"] == "adapter" and row["number"].startswith("chrF"))[
             "verdict"
         ]
         assert verdict == told
-    models = {name: model_numbers(scores[name], given, ["네"] * 20) for name, given in some.items()}
-    assert "5 of 20" in repr(numbers_table(models)) and "thought" not in repr(numbers_table({"base": models["base"]}))
+    models = {name: model_numbers(scores[name], given, ["네"] * 40) for name, given in some.items()}
+    assert "22%" in repr(numbers_table(models)) and "thought" not in repr(numbers_table({"base": models["base"]}))
 
 
 def test_the_archive_holds_the_adapter_and_not_the_merged_model(run):
