@@ -114,10 +114,11 @@ class RunConfig:
 
     # --- served files
     gguf_formats: str = "f16,q8_0,q4_k_m"  # what 07 writes; f16 always, since the others are made from it
-    serve_rows: int = 12  # held-out conversations, and replies, that each GGUF file is measured on; 0 = all
+    serve_rows: int = 8  # held-out conversations, and replies, that each GGUF file is measured on; 0 = all
 
     # --- money
     gpu: str = ""  # the card you plan to rent, as 00_plan names it; "" = the one that is here
+    gpus: int = 0  # how many of it one pod has; 0 = as many as are here, one of a card that `gpu` names
     volume_gb: float = 0.0  # GB (10^9 bytes) of the network volume you rented, which df does not show; 0 = unknown
     price_per_hour: float = 0.0  # in your own currency, as your provider shows it today; 0 = unknown
     prices: str = ""  # the same for several cards, to compare: "RTX 4090 24 GB: 0.34, A100 80 GB: 1.19"
@@ -228,6 +229,7 @@ RANGES = {
     "max_new_tokens": (1, 32768),
     "temperature": (0.0, 100.0),
     "top_p": (0.01, 1.0),
+    "gpus": (0, 64),
     "volume_gb": (0.0, 10**6),
     "serve_rows": (0, 10**6),
     "price_per_hour": (0.0, 10**6),
@@ -262,8 +264,8 @@ PRESETS: dict[str, dict] = {
         "learning_rate": 2e-3,
         "max_grad_norm": 1.0,
         "sort_by_length": True,
-        "eval_steps": 38,
-        "save_steps": 38,
+        "eval_steps": 40,
+        "save_steps": 40,
         "max_new_tokens": 112,
     },
     # For laptops and classes with the hub: 0.6 B parameters, Apache-2.0, speaks Korean. Planned by 00 and tested here on its
@@ -281,8 +283,8 @@ PRESETS: dict[str, dict] = {
         "learning_rate": 5e-4,
         "max_grad_norm": 1.0,
         "sort_by_length": True,
-        "eval_steps": 38,
-        "save_steps": 38,
+        "eval_steps": 40,
+        "save_steps": 40,
         "max_new_tokens": 256,  # the base thinks before it answers
     },
     # The classic recipe of 2023; 04 shows then, now and why.

@@ -6,6 +6,7 @@ python -m helpers.series [PRESET [NAME ...]]     all of them, or those whose nam
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -51,7 +52,7 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
 
     os.environ["QLORA_PRESET"] = preset
     run = RunDir.open(RunConfig.load(preset))
-    run.notebooks.mkdir(exist_ok=True)
+    shutil.copytree(NOTEBOOKS / "drawings", run.notebooks / "drawings", dirs_exist_ok=True)  # the copies show them
     # talk to the kernel over files of this run: nobody else can listen. Linux allows them 107 characters
     short = None if len(tempfile.gettempdir()) < 60 else "/tmp"
     sockets = tempfile.mkdtemp(prefix="qlora-", dir=short)

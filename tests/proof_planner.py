@@ -95,8 +95,9 @@ ARCHITECTURES = {
     "granitemoehybrid": {
         **SMALL,
         **HEADS,
-        "num_local_experts": 0,
+        "num_local_experts": 0,  # dense, in a class for a mixture of experts
         "num_experts_per_tok": 0,
+        "router_aux_loss_coef": 0.0,
         "shared_intermediate_size": 256,
     }
     | {"layer_types": ["attention"] * 6},

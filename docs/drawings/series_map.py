@@ -23,6 +23,7 @@ FILES = {
     "data_report.json": ("03", "04 06"),
     "trainer/": ("04", ""),
     "metrics.jsonl": ("04", "06 08"),
+    "held_out.json": ("04", "08"),
     "adapter/": ("04", "05 06 07"),
     "merged/": ("05", "06 07"),
     "merge_report.json": ("05", "06"),

@@ -7,7 +7,7 @@ from helpers.config import RunConfig
 
 QUESTION, ANSWER = "물은 몇 도에서 끓나요?", "100"
 SHOWN = 12  # tokens at the end of the row
-TOP, LABELS, SIDE = 150, 318, 30  # y of the two rows of tiles; margin
+TOP, LABELS, SIDE = 150, 318, 36  # y of the two rows of tiles; margin
 
 
 def end_of_row() -> list[tuple[str, int, int]]:
@@ -31,9 +31,9 @@ def draw() -> Drawing:
         f"The labels of the question and of the template are -100, so these guesses do not count. The {len(learned)} labels of "
         f"the answer ({' '.join(learned)}) are token ids: they are learned, the end of the turn among them."
     )
-    sheet = Drawing("token_shift", alt, 520)
-    sheet.text(SIDE, 50, "Each token guesses the next one", 26, bold=True)
-    sheet.text(SIDE, 82, f"The end of one row:  … {QUESTION}  →  {ANSWER}", 18, "soft")
+    sheet = Drawing("token_shift", alt, 530)
+    sheet.text(SIDE, 52, "Each token guesses the next one", 26, bold=True)
+    sheet.text(SIDE, 84, f"The end of one row:  … {QUESTION}  →  {ANSWER}", 18, "soft")
 
     # tiles as wide as their text, the rest shared out
     needed = [max(9.8 * len(text) + 12, 50) for text, _, _ in row]

@@ -31,6 +31,12 @@ def folder_rows(path: Path, config: RunConfig, notes: Notes) -> Iterator[dict | 
     if path.is_dir() and any((path / name).exists() for name in ("state.json", "dataset_dict.json")):
         yield from _saved_to_disk(path, part, notes)
         return
+    if path.is_file() and config.dataset_config:
+        raise ValueError(
+            f"dataset_config={config.dataset_config!r} names a subset of a data set, but {path.name} is one file: leave it empty."
+        )
+    if path.is_file() and path.suffix.lower() != ".json" and PARTS.get(part, part) != "train":
+        notes.append(f"dataset_split={part!r} says nothing about a single file: all of {path.name} is read.")
     files = [path] if path.is_file() else _files(path, config, notes)
     if not files or files[0].suffix.lower() not in READERS:
         raise ValueError(f"{path.name} holds no data file that is known: use {', '.join(READERS)}.")

@@ -29,7 +29,16 @@ MODELS = ("base", "adapter", "merged")
 
 
 def comparison_rows(prompts: list[list[dict]], references: list[str], replies: dict[str, list[Reply]]) -> list[dict]:
-    """One row per prompt. The first prompts are the fixed set, the others held-out ones with a reference answer."""
+    """One row per prompt. The first prompts are the fixed set, the others held-out ones with a reference answer.
+
+    Raises ValueError for replies that were given to other prompts.
+    """
+    for name, given in replies.items():
+        asked = [reply.question for reply in given]
+        if len(given) != len(prompts) or any(
+            q and q != messages[-1]["content"] for q, messages in zip(asked, prompts, strict=True)
+        ):
+            raise ValueError(f"The replies of {name} are to other questions than these: run the cells that ask again.")
     rows = []
     for i, messages in enumerate(prompts):
         fixed = i < len(FIXED_PROMPTS)
@@ -70,8 +79,11 @@ def _answers(row: dict) -> dict[str, str]:
 
 
 def conversation(messages: list[dict]) -> str:
-    """All turns up to the reply; a single question without its role."""
-    return messages[0]["content"] if len(messages) == 1 else "\n".join(f"{m['role']}: {m['content']}" for m in messages)
+    """All turns up to the reply; a single question without its role. A turn without text shows the tools that it calls."""
+    if len(messages) == 1:
+        return messages[0]["content"]
+    said = [(m["role"], m["content"] or json.dumps(m.get("tool_calls") or "", ensure_ascii=False)) for m in messages]
+    return "\n".join(f"{role}: {text}" for role, text in said)
 
 
 def one_by_one(rows: list[dict]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from helpers.model.chat import Prompt, prompt_ids, render, stop_ids
 from helpers.model.room import reply_rows
@@ -24,6 +24,7 @@ class Reply:
     thought: str = ""
     in_thought: bool = False  # True: it ended before its thought did, so there is no answer
     answer_ids: tuple[int, ...] | None = None  # of the answer alone; None: there is no thought
+    question: str = ""  # the last turn of its prompt
 
     @property
     def told(self) -> str:
@@ -36,9 +37,6 @@ def told(text: str, stopped: bool, in_thought: bool = False) -> str:
     if in_thought:
         return "(stopped inside the thought)" if stopped else "(cut inside the thought)"
     return text if stopped else f"{text} …"
-
-    def __str__(self) -> str:
-        return self.text if self.stopped else f"{self.text} …"
 
 
 def generate_replies(
@@ -78,7 +76,8 @@ def generate_replies(
             output = model.generate(**left_padded(rows, tokenizer.pad_token_id, model.device), **settings)
         for i, line in zip(batch, output[:, width:].tolist(), strict=True):
             asked = render(tokenizer, prompts[i], add_generation_prompt=True)
-            replies[i] = cut_reply(line, tokenizer, settings["eos_token_id"], len(ids[i]), asked)
+            said = cut_reply(line, tokenizer, settings["eos_token_id"], len(ids[i]), asked)
+            replies[i] = replace(said, question=prompts[i][-1]["content"])
     return [replies[i] for i in range(len(ids))]
 
 

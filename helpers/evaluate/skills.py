@@ -16,6 +16,8 @@ NOUNS_IN_YO = ("중요", "필요", "주요", "수요", "강요", "동요", "민�
 CASUAL_WORDS = re.compile(
     r"(?<!\w)(나|난|나는|나도|나를|나만|나랑|나한테|내|내가|너|넌|널|너는|너도|너를|너랑|너한테|네가|니가|응|야)(?!\w)"
 )
+WITH_PARTICLE = re.compile("(는|를|에|에서|에게|한테|까지|부터)$")
+NOUNS_IN_E = ("알로에", "오보에")
 # what may follow a noun within a word of Korean: particles, 이다 and 하다
 AFTER_NOUN = re.compile(
     r"(들|들이)?(에서|에게|한테|께|까지|부터|처럼|보다|마다|마저|조차|밖에|으로|로|에|이랑|랑|하고|와|과|이나|나|이라도|라도)?"
@@ -114,10 +116,11 @@ def _gyeoksik(sentence: str) -> bool:
 
 
 def word_of(keyword: str, question: str) -> bool:
-    """True when `keyword` is one or more whole words of `question`, whose last one may have a particle behind it."""
-    if not re.search(r"[가-힣A-Za-z0-9]", keyword) or keyword.endswith(
-        ("를", "에서", "에게", "에는", "한테", "까지", "부터")
-    ):
+    """True when `keyword` is one or more whole words of `question`, whose last one may have a particle behind it.
+
+    A keyword that brings a particle of its own is no noun: 겨울에, 세탁기는. Those that nouns end in too (이, 가, 은, 을 ...) are let through.
+    """
+    if not re.search(r"[가-힣A-Za-z0-9]", keyword) or (WITH_PARTICLE.search(keyword) and keyword not in NOUNS_IN_E):
         return False
     places = re.finditer(rf"(?<!\w){re.escape(keyword)}(\w*)", question)
     return any(AFTER_NOUN.fullmatch(place[1]) for place in places)

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 
 from helpers.evaluate.comparison import conversation
-from helpers.files import read_jsonl
+from helpers.files import read_jsonl, write_atomic
 from helpers.report import Table, is_interactive
 from helpers.runs import RunDir
 
@@ -54,6 +54,11 @@ def save_vote(run: RunDir, pair: dict, choice: str) -> None:
         raise ValueError(f"choice={choice!r} is no vote: use one of {', '.join(CHOICES)}.")
     winner = pair["models"][CHOICES.index(choice)] if choice != "same" else "same"
     line = {"key": pair["key"], "prompt": pair["messages"][-1]["content"]}
+    if run.votes.exists() and not run.votes.read_bytes().endswith(
+        b"\n"
+    ):  # a vote that was cut off: behind it all were lost
+        whole = [json.dumps(row, ensure_ascii=False) + "\n" for row in read_jsonl(run.votes)]
+        write_atomic(run.votes, "".join(whole))
     with run.votes.open("a", encoding="utf-8") as file:
         file.write(json.dumps({**line, "models": sorted(pair["models"]), "winner": winner}, ensure_ascii=False) + "\n")
 

@@ -71,11 +71,14 @@ def _branches(config: RunConfig) -> None:
     from helpers.model.quantization import attention, refuse_quantised
     from helpers.model.source import hub_revision, resolve_model
 
-    shapes = AutoConfig.from_pretrained(
-        resolve_model(config.model_id),
-        revision=hub_revision(config.model_revision),
-        trust_remote_code=config.trust_remote_code,
-    )
+    try:
+        shapes = AutoConfig.from_pretrained(
+            resolve_model(config.model_id),
+            revision=hub_revision(config.model_revision),
+            trust_remote_code=config.trust_remote_code,
+        )
+    except OSError as error:
+        raise ValueError(f"model_id={config.model_id!r} cannot be loaded: {_first(error)}") from None
     refuse_quantised(shapes.to_dict(), config.model_id)
     try:
         with torch.device("meta"):
@@ -88,13 +91,18 @@ def _branches(config: RunConfig) -> None:
         ) from None
     try:
         with torch.device("meta"):
-            get_peft_model(model, lora_config(config))
+            adapted = get_peft_model(model, lora_config(config))
     except (ValueError, NotImplementedError, RuntimeError) as error:
         name = "lora_dropout" if "dropout" in str(error).lower() else "lora_target_modules"
         told = f"{name}={getattr(config, name)!r} cannot be used on {config.model_id}: {_first(error)}"
         raise ValueError(
             f"{told} {'Use lora_dropout=0.' if name == 'lora_dropout' else 'Use all-linear, or names of linear layers.'}"
         ) from None
+    if hasattr(adapted.get_output_embeddings(), "lora_A"):
+        raise ValueError(
+            f"lora_target_modules={config.lora_target_modules!r} adapts the output layer, which the trainer's loss reads "
+            "without its adapter, so that it would learn nothing: leave lm_head out, or use all-linear."
+        )
 
 
 def _first(error: Exception) -> str:

@@ -15,6 +15,7 @@ COLOURS = {
     "4-bit weights": "#0969da",
     "quantisation constants": "#54aeff",
     "16-bit weights": "#0a3069",
+    "32-bit weights": "#0a3069",
     "adapter": "#1a7f37",
     "gradients": "#4ac26b",
     "optimizer state": "#aceebb",

@@ -26,10 +26,11 @@ class Change:
     fits: bool
 
 
-def changes(config: RunConfig, shape: Shape, room: float, need: Callable = needed) -> list[Change]:
+def changes(config: RunConfig, shape: Shape, room: float, need: Callable = needed, cards: int = 1) -> list[Change]:
     """Changes that make the training fit `room` bytes, cheapest first; empty when it fits as it is.
 
-    A single change that is enough comes alone; else they add up, and the last one fits unless nothing helps.
+    A single change that is enough comes alone; else they add up, and the last one fits unless nothing helps. On a pod of
+    several `cards` a model that is too large for one is split among them (`split_model`), and changed further if it must.
     `need(config, shape)` gives bytes: the closed form, or what the last attempt really took.
     """
     before = need(config, shape)
@@ -54,13 +55,18 @@ def changes(config: RunConfig, shape: Shape, room: float, need: Callable = neede
         steps.append(Change(overrides, cost, after, after <= room))
         if after <= room:
             break
-    return steps
+    if cards == 1 or config.split_model or (steps and steps[-1].fits):
+        return steps
+    split = replace(config, split_model=True)
+    after = need(split, shape)
+    cost = f"nothing: no change makes it fit one card, so each of the {cards} takes a part of the layers; one works at a time"
+    return [Change({"split_model": True}, cost, after, after <= room), *changes(split, shape, room, need, cards)]
 
 
 def fitted(config: RunConfig, shape: Shape, device: Device) -> RunConfig:
     """`config` with the changes that make it fit `device`; as it is where it fits already, or where no change helps."""
     config = replace(config, **row_by_row(config), **settings_that_work(config, shape))
-    steps = changes(config, shape, device.room, device.need)
+    steps = changes(config, shape, device.room, device.need, device.cards)
     return replace(config, **all_overrides(steps)) if steps and steps[-1].fits else config
 
 
@@ -129,7 +135,7 @@ def advice(config: RunConfig, model_config: dict, device: Device, held: float = 
         )
     elif wanted:
         room = min(room, held)
-    steps = changes(config, shape, room, lambda c, s: device.need(c, s) * factor)
+    steps = changes(config, shape, room, lambda c, s: device.need(c, s) * factor, device.cards)
     if not steps:
         lines.append("By the plan it fits as it is.")
     elif not steps[-1].fits:

@@ -25,6 +25,20 @@ class Part:
     why: str
 
 
+def number_bytes(config: RunConfig, gpu: bool = True) -> int:
+    """Bytes of a number in a matrix product: 2, or 4 in float32, which "auto" means on a CPU without bfloat16 instructions."""
+    if config.compute_dtype == "auto" and not gpu:
+        from helpers.model.quantization import compute_dtype
+
+        return compute_dtype(config).itemsize
+    return 4 if config.compute_dtype == "float32" else 2
+
+
+def trained_bytes(config: RunConfig, gpu: bool = True) -> int:
+    """Bytes of a number of the adapter: TRL trains it in bfloat16 beside a 4-bit base that computes so, else in float32."""
+    return 2 if config.load_in_4bit and config.compute_dtype != "float16" and number_bytes(config, gpu) == 2 else 4
+
+
 def adapter_parameters(config: RunConfig, shape: Shape) -> int:
     """LoRA adds r x (in + out) numbers to every linear map it is put beside; where, is asked of peft."""
     if found := shape.counted(config.lora_target_modules):
@@ -39,12 +53,12 @@ def targeted(config: RunConfig, shape: Shape) -> dict[str, tuple[int, int]]:
     return {name: size for name, size in maps.items() if name in wanted} or maps
 
 
-def weight_parts(config: RunConfig, shape: Shape) -> list[Part]:
+def weight_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part]:
     """The base model's weights as they lie in memory."""
-    inner = shape.quantised_parameters
+    inner, size = shape.quantised_parameters, number_bytes(config, gpu)
     rest = shape.parameters - inner
     if not config.load_in_4bit:
-        return [Part("16-bit weights", 2 * (inner + rest), "2 bytes for every parameter")]
+        return [Part(f"{8 * size}-bit weights", size * (inner + rest), f"{size} bytes for every parameter")]
     constants = 4 / QUANT_BLOCK
     if config.double_quant:
         constants = 1 / QUANT_BLOCK + 4 / (QUANT_BLOCK * CONSTANTS_BLOCK)
@@ -53,13 +67,13 @@ def weight_parts(config: RunConfig, shape: Shape) -> list[Part]:
     return [
         Part("4-bit weights", 0.5 * inner, "half a byte for every parameter of a linear map in the layers"),
         Part("quantisation constants", constants * inner, f"{how} of these parameters"),
-        Part("16-bit weights", 2 * rest, f"2 bytes for {kept}, which are not quantised"),
+        Part(f"{8 * size}-bit weights", size * rest, f"{size} bytes for {kept}, which are not quantised"),
     ]
 
 
-def adapter_parts(config: RunConfig, shape: Shape) -> list[Part]:
+def adapter_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part]:
     """What is trained, and what training it needs beside it."""
-    count, size = adapter_parameters(config, shape), 2 if config.load_in_4bit else 4
+    count, size = adapter_parameters(config, shape), trained_bytes(config, gpu)
     state, how = optimizer_bytes(config, size)
     return [
         Part("adapter", size * count, f"{count / 1e6:.1f} M numbers of {size} bytes"),
@@ -86,35 +100,37 @@ def optimizer_temporaries(config: RunConfig, adapter: float, gpu: bool) -> float
 
 
 def saved_by_layer(config: RunConfig, shape: Shape, gpu: bool = True) -> float:
-    """Bytes per token that the backward pass of one layer needs from its forward pass, in 16-bit arithmetic."""
+    """Bytes per token that the backward pass of one layer needs from its forward pass, with numbers of `number_bytes`."""
+    wide = number_bytes(config, gpu)
     # dropout keeps its mask: 1 byte; on a CPU a number as wide as the adapter's
-    mask = 0 if not config.lora_dropout else 1 if gpu else 2 if config.load_in_4bit else 4
+    mask = 0 if not config.lora_dropout else 1 if gpu else trained_bytes(config, gpu)
     found = shape.counted(config.lora_target_modules)
     maps = [(m.name, m.inputs, m.count / shape.layers) for m in found.maps if m.adapted] if found else []
     maps = maps or [(f"{name}_proj", size[0], 1) for name, size in targeted(config, shape).items()]
     if config.lora_dropout:  # every adapter drops other inputs, so each keeps its own copy
-        inputs = sum((2 + mask) * size * count for _, size, count in maps)
+        inputs = sum((wide + mask) * size * count for _, size, count in maps)
     else:
-        inputs = sum(2 * size * count for name, size, count in maps if name not in SHARED)
-    ranks = 2 * config.lora_r * sum(count for _, _, count in maps)
+        inputs = sum(wide * size * count for name, size, count in maps if name not in SHARED)
+    ranks = wide * config.lora_r * sum(count for _, _, count in maps)
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     norms = 2 * (4 * shape.hidden + 4)  # the float32 copy inside each norm, and its scale
-    attention = 2 * q + 2 * 2 * kv + 2 * q + 4 * shape.heads  # q, k, v, result, and one sum per head
-    feed_forward = (3 if shape.gated else 2) * 2 * shape.intermediate
+    attention = wide * (2 * q + 2 * kv) + 4 * shape.heads  # q, k, v, result, and one sum per head
+    feed_forward = (3 if shape.gated else 2) * wide * shape.intermediate
     return inputs + ranks + norms + attention + feed_forward
 
 
 def loss_part(config: RunConfig, shape: Shape, tokens: int, gpu: bool = True, labelled: float = 1.0) -> Part:
     """The loss as the project computes it: in tiles on a GPU (TRL), on the `labelled` share of the tokens on a CPU."""
-    hidden = (2 + 4) * tokens * shape.hidden
+    wide = number_bytes(config, gpu)
+    hidden = (wide + 4) * tokens * shape.hidden
     if gpu:
         rows = min(tokens, TILE_TOKENS)
         how = f"a tile of {rows:,} x {TILE_WORDS:,} logits in 16 bits, and the gradient of the last layer"
         return Part("loss", 2 * rows * TILE_WORDS + hidden, how)
     count = int(labelled * tokens)
     block = (4 + 4) * min(count, LOSS_ROWS)  # so many tokens at a time in float32, and their logarithms
-    how = f"{count:,} labelled tokens x {shape.vocabulary:,} words in 16 bits, and the gradient of the last layer"
-    return Part("loss", (2 * count + block) * shape.vocabulary + hidden, how)
+    how = f"{count:,} labelled tokens x {shape.vocabulary:,} words of {wide} bytes, and the gradient of the last layer"
+    return Part("loss", (wide * count + block) * shape.vocabulary + hidden, how)
 
 
 def full_logits_bytes(shape: Shape, tokens: int) -> int:
@@ -126,18 +142,21 @@ def step_parts(
     config: RunConfig, shape: Shape, batch: int = 0, length: int = 0, gpu: bool = True, labelled: float = 1.0
 ) -> list[Part]:
     """The fullest moment of a training step on `batch` rows of `length` tokens (0: the config's), component by component."""
-    tokens = (batch or config.per_device_train_batch_size) * (length or config.max_length)
-    adapter, gradients, state = adapter_parts(config, shape)
+    wide, tokens = (
+        number_bytes(config, gpu),
+        (batch or config.per_device_train_batch_size) * (length or config.max_length),
+    )
+    adapter, gradients, state = adapter_parts(config, shape, gpu)
     layer = saved_by_layer(config, shape, gpu) * tokens
-    kept = shape.layers * (2 * shape.hidden * tokens if config.activation_checkpointing else layer)
+    kept = shape.layers * (wide * shape.hidden * tokens if config.activation_checkpointing else layer)
     loss = loss_part(config, shape, tokens, gpu, labelled)
-    at_work = (layer if config.activation_checkpointing else 0) + 3 * 2 * shape.intermediate * tokens
-    unpacked = (2 + 4 / QUANT_BLOCK) * shape.largest_map if config.load_in_4bit else 0
+    at_work = (layer if config.activation_checkpointing else 0) + 3 * wide * shape.intermediate * tokens
+    unpacked = (wide + 4 / QUANT_BLOCK) * shape.largest_map if config.load_in_4bit else 0
     found = shape.counted(config.lora_target_modules)
     if shape.stacked and found and found.adapts_experts:  # peft adds the adapter to all experts of a layer, in a copy
-        unpacked = 2 * 2 * shape.stacked
+        unpacked = 2 * wide * shape.stacked
     what = "the input of every layer" if config.activation_checkpointing else "everything the backward pass will need"
-    parts = [*weight_parts(config, shape), adapter, state]
+    parts = [*weight_parts(config, shape, gpu), adapter, state]
     parts += [gradients] if config.gradient_accumulation_steps > 1 else []
     parts += [Part("kept activations", kept, f"{what}, {tokens:,} tokens x {shape.layers} layers")]
     parts += mask_parts(config, batch or config.per_device_train_batch_size, length or config.max_length)
@@ -150,7 +169,7 @@ def step_parts(
         return [*parts, loss]
     how = "one layer computed again, and " if config.activation_checkpointing else ""
     parts += [Part("the layer at work", at_work, f"{how}the gradients of its widest part")]
-    return [*parts, Part("unpacked weight", unpacked, "the largest linear map in 16 bits, one at a time")]
+    return [*parts, Part("unpacked weight", unpacked, "the largest linear map with all its bits, one at a time")]
 
 
 def mask_parts(config: RunConfig, batch: int, length: int) -> list[Part]:

@@ -12,11 +12,13 @@ from helpers.plan.memory import (
     adapter_parts,
     loss_part,
     mask_parts,
+    number_bytes,
     optimizer_bytes,
     total,
+    trained_bytes,
     weight_parts,
 )
-from helpers.plan.need import KEPT, LIBRARIES, Device, step, with_allowances
+from helpers.plan.need import KEPT, LIBRARIES, Device, bytes_of_each, step, with_allowances
 from helpers.plan.shape import Shape
 
 REPLIES, MEASURED = 8, 8  # rows that 05 and 06 work on together where they fit
@@ -39,31 +41,33 @@ class Moment:
 
 def moments(config: RunConfig, shape: Shape, device: Device) -> list[Moment]:
     """The moments of notebooks 00 and 04 to 07 in order, on `device`; on a machine without a GPU all is its own memory."""
-    weights = total(weight_parts(config, shape))
-    trained, _, state = adapter_parts(config, shape)
-    merged, tokens = 2.0 * shape.parameters, config.max_length + config.max_new_tokens
+    wide = number_bytes(config, device.gpu)  # a model that is measured lies in memory as it computes
+    share = device.cards if config.split_model else 1  # of several cards each has a part of the layers
+    weights = total(weight_parts(config, shape, device.gpu)) / share
+    trained, _, state = adapter_parts(config, shape, device.gpu)
+    merged, tokens = float(wide * shape.parameters), config.max_length + config.max_new_tokens
     text = _text(shape)
+    reply, score = reply_bytes(text, tokens) * wide / 2, scoring_bytes(text, config.max_length) * wide / 2
     largest = 2 * 4 * shape.largest_map
-    base = weights + trained.bytes
-    replies = _rows(device, base, reply_bytes(text, tokens), REPLIES)
-    on_card = merged if not device.gpu or merged <= 0.8 * device.room else 0.8 * device.room
-    merged_rows = _rows(
-        device, on_card, max(reply_bytes(text, tokens), scoring_bytes(text, config.max_length)), MEASURED
-    )
-    training = step(config, shape, gpu=device.gpu).bytes
-    spilled = "" if on_card == merged else f", {(merged - on_card) / 1e9:.1f} GB of it in the machine's memory: slow"
+    base = weights + trained.bytes / share
+    replies = _rows(device, base, reply, REPLIES)
+    on_card = min(merged / share, 0.8 * device.room) if device.gpu else merged
+    merged_rows = _rows(device, on_card, max(reply, score), MEASURED)
+    training = step(config, shape, gpu=device.gpu).bytes if share == 1 else bytes_of_each(config, shape, share)
+    rest = max(merged - share * on_card, 0.0)
+    spilled = f", {rest / 1e9:.1f} GB of it in the machine's memory: slow" if rest > 1 else ""
     found = [
         Moment("rehearsal", "00", training, 0, "the training step on the longest rows"),
         Moment("training", "04", training, 0, "the fullest moment of a step"),
-        Moment("evaluation in training", "04", base + state.bytes + _evaluation(config, shape), 0, _how(config)),
-        Moment("reload and two replies", "04", base + 2 * reply_bytes(text, tokens), 0, "the trainer is let go before"),
-        Moment("measuring base and adapter", "05, 06", base + replies * reply_bytes(text, tokens), 0,
-               f"4-bit model, and keys and values of {replies} replies of {tokens:,} tokens ({cache_bytes(text, tokens) / 1e6:,.0f} MB each)"),
+        Moment("evaluation in training", "04", base + state.bytes / share + _evaluation(config, shape, device.gpu), 0, _how(config)),
+        Moment("reload and two replies", "04", base + 2 * reply, 0, "the trainer is let go before"),
+        Moment("measuring base and adapter", "05, 06", base + replies * reply, 0,
+               f"4-bit model, and keys and values of {replies} replies of {tokens:,} tokens ({cache_bytes(text, tokens) * wide / 2e6:,.0f} MB each)"),
         Moment("requantised merge", "05", base + largest, 0, "one linear map at a time in 32 bits"),
-        merge(config, shape),
+        merge(config, shape, device.gpu),
         Moment("measuring the merged model", "05, 06",
-               on_card + merged_rows * max(reply_bytes(text, tokens), scoring_bytes(text, config.max_length)), merged - on_card,
-               f"the whole model in 16 bits, {merged_rows} rows at once{spilled}"),
+               on_card + merged_rows * max(reply, score), rest,
+               f"the whole model in {8 * wide} bits, {merged_rows} rows at once{spilled}"),
         Moment("GGUF", "07", 0, LIBRARIES + largest, "written weight by weight"),
     ]  # fmt: skip
     if device.gpu:
@@ -81,12 +85,12 @@ def _rows(device: Device, held: float, per_row: float, at_most: int) -> int:
     return rows_at_once(device.room - (with_allowances(held) if device.gpu else held + LIBRARIES), per_row, at_most)
 
 
-def _evaluation(config: RunConfig, shape: Shape) -> float:
+def _evaluation(config: RunConfig, shape: Shape, gpu: bool) -> float:
     """Bytes of an evaluation batch beside weights, adapter and optimizer: nothing is kept for a backward pass."""
     rows, tokens = config.per_device_eval_batch_size, config.per_device_eval_batch_size * config.max_length
-    widest = 2 * tokens * (3 * shape.intermediate + 4 * shape.hidden)
+    widest = number_bytes(config, gpu) * tokens * (3 * shape.intermediate + 4 * shape.hidden)
     # with packing, TRL's collator lays the rows of an evaluation batch end to end as well
-    return widest + loss_part(config, shape, tokens).bytes + total(mask_parts(config, rows, config.max_length))
+    return widest + loss_part(config, shape, tokens, gpu).bytes + total(mask_parts(config, rows, config.max_length))
 
 
 def _how(config: RunConfig) -> str:
@@ -96,20 +100,21 @@ def _how(config: RunConfig) -> str:
     )
 
 
-def merge(config: RunConfig, shape: Shape) -> Moment:
+def merge(config: RunConfig, shape: Shape, gpu: bool = True) -> Moment:
     """The merge, in the machine's own memory: weight file by weight file, or by peft with the whole model there."""
     found, largest = shape.counted(config.lora_target_modules), 2 * 4 * shape.largest_map
     if found and not found.merges_by_weight:
-        why = "peft merges this architecture with the whole 16-bit model in the machine's memory"
-        return Moment("merge", "05", 0, LIBRARIES + 2 * shape.parameters + max(largest, 2 * 4 * shape.stacked), why)
+        wide = number_bytes(config, gpu)
+        why = f"peft merges this architecture with the whole {8 * wide}-bit model in the machine's memory"
+        return Moment("merge", "05", 0, LIBRARIES + wide * shape.parameters + max(largest, 2 * 4 * shape.stacked), why)
     file = min(config.merge_shard_gb * 1e9, 2 * shape.parameters)
     why = "libraries, one weight file, two float32 copies of the largest linear map"
     return Moment("merge", "05", 0, LIBRARIES + file + largest, why)
 
 
-def disk_parts(config: RunConfig, shape: Shape) -> list[Part]:
+def disk_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part]:
     """Disk of the whole series, and of the GGUF file of 07."""
-    count, size = adapter_parameters(config, shape), 2 if config.load_in_4bit else 4
+    count, size = adapter_parameters(config, shape), trained_bytes(config, gpu)
     checkpoint = (size + optimizer_bytes(config, size)[0]) * count
     merges = 2 if config.merge_method == "auto" and config.load_in_4bit else 1
     kept = config.save_total_limit + 1 + (config.keep == "best")

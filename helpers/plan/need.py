@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from helpers.config import RunConfig
 from helpers.plan.cards import gpu
-from helpers.plan.memory import Part, step_parts, total
+from helpers.plan.memory import Part, number_bytes, step_parts, total
 from helpers.plan.shape import Shape
 
 # Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
@@ -124,20 +124,37 @@ def needed_by_sum(config: RunConfig, shape: Shape, batch: int = 0, length: int =
     return with_allowances(total(step_parts(config, shape, batch, length)))
 
 
+def bytes_of_each(config: RunConfig, shape: Shape, cards: int) -> float:
+    """Bytes of a step on the fullest of `cards` GPUs that have the layers among them (`split_model`), without allowances.
+
+    What belongs to a layer is divided; the layer at work, the loss and the mask are whole on the card where they are, and
+    a card may have one layer more than its share, or the embeddings.
+    """
+    by_hand = step_parts(config, shape)
+    whole = {"the layer at work", "unpacked weight", "loss", "attention mask", "optimizer step"}
+    spread = total([part for part in by_hand if part.name not in whole])
+    extra = max(spread / shape.layers, number_bytes(config) * shape.vocabulary * shape.hidden)
+    fullest = spread / cards + extra + total(by_hand) - spread
+    return step(config, shape).bytes * min(fullest / total(by_hand), 1.0)
+
+
 class Device(NamedTuple):
-    """What a training runs on: its memory in bytes, and whether it is a GPU."""
+    """What a training runs on: the memory of one card in bytes, whether it is a GPU, and how many of it the pod has."""
 
     name: str
     room: float
     gpu: bool = True
+    cards: int = 1
 
     def need(self, config: RunConfig, shape: Shape) -> float:
-        """Bytes that a training with these settings needs here."""
+        """Bytes that a training with these settings needs on each card here."""
+        if self.cards > 1 and config.split_model:
+            return with_allowances(bytes_of_each(config, shape, self.cards))
         return needed(config, shape) if self.gpu else needed_on_cpu(config, shape)
 
 
 def device(config: RunConfig) -> Device:
-    """The card that config.gpu names, else the GPU that is here, else this machine's own memory.
+    """The card that config.gpu names, else the GPU that is here, else this machine's own memory; config.gpus of them.
 
     Raises ValueError for a card that is not in the list.
     """
@@ -146,7 +163,8 @@ def device(config: RunConfig) -> Device:
     from helpers.model.room import memory_of_this_machine
 
     if config.gpu:
-        return Device(config.gpu, gpu(config.gpu).gigabytes * 1e9)
+        return Device(config.gpu, gpu(config.gpu).gigabytes * 1e9, cards=config.gpus or 1)
     if torch.cuda.is_available():
-        return Device(torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory)
+        memory = torch.cuda.get_device_properties(0).total_memory
+        return Device(torch.cuda.get_device_name(), memory, cards=config.gpus or torch.cuda.device_count())
     return Device("this machine", memory_of_this_machine(), gpu=False)

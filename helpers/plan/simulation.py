@@ -75,7 +75,10 @@ def simulate(
     text = json.dumps(model_config, sort_keys=True, default=str)
     found = _simulated(asked, text, rows, columns, gpu, labelled, whole)
     if isinstance(found, str):
-        raise NotImplementedError(found)
+        # where the model's own code reads a weight that bitsandbytes has packed (Mamba), no training would run either
+        plain = asked.load_in_4bit and _simulated(replace(asked, load_in_4bit=False), text, 1, 8, gpu, 1.0, False)
+        told = " A training would fail as well: set load_in_4bit = False." if isinstance(plain, Simulated) else ""
+        raise NotImplementedError(found + told)
     return found
 
 
@@ -185,7 +188,9 @@ def forward_backward(model, config, rows: int, columns: int, life: StorageLife, 
     handle = layers[-1].register_forward_pre_hook(_marks_its_end(life), with_kwargs=True) if layers else None
     dtype = compute_dtype(config)
     with torch.autocast("cpu", dtype=dtype) if dtype != torch.float32 else contextlib.nullcontext():
-        loss = tiled_loss(model, inputs) if gpu else lean_loss(model, inputs, labelled)
+        # `LeanTrainer` leaves the loss to TRL on a GPU, and where the use of the experts is a part of it
+        tiled = gpu or getattr(model.config.get_text_config(), "output_router_logits", False)
+        loss = tiled_loss(model, inputs) if tiled else lean_loss(model, inputs, labelled)
     if handle:
         handle.remove()
     life.phase = LAST

@@ -43,7 +43,10 @@ def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()
     model = get_peft_model(model, lora_config(config), low_cpu_mem_usage=True)
     if config.activation_checkpointing:
         model.enable_input_require_grads()
-    # what SFTTrainer does: the loss in tiles, never all logits at once
+    # what SFTTrainer does: experts are to be used evenly, and the loss comes in tiles, never all logits at once
+    text = model.config.get_text_config()
+    if hasattr(text, "output_router_logits"):
+        text.output_router_logits = bool(getattr(text, "router_aux_loss_coef", 0.0))
     add_fused_lm_head(model.get_base_model(), outputs=("log_probs", "entropy", "is_top1"))
     return model.train()
 
@@ -88,8 +91,8 @@ def _filled(module, name: str, old: torch.Tensor, config: RunConfig, life: Stora
         weight.quant_state = module.quant_state = state
         return weight
     adapter = "lora_" in name
-    life.phase = "adapter" if adapter else "16-bit weights"
     dtype = old.dtype
+    life.phase = "adapter" if adapter else f"{8 * compute_dtype(config).itemsize}-bit weights"
     if adapter:  # bfloat16 in a 4-bit model that computes in it, else float32 (see `LeanTrainer`)
         short = config.load_in_4bit and compute_dtype(config) == torch.bfloat16
         dtype = torch.bfloat16 if short else torch.float32
@@ -98,9 +101,17 @@ def _filled(module, name: str, old: torch.Tensor, config: RunConfig, life: Stora
 
 
 def tiled_loss(model, inputs: dict) -> torch.Tensor:
-    """The loss of `SFTTrainer`: TRL's head works in tiles, here on every position."""
-    output = model(**inputs, labels=inputs["input_ids"], fused_lm_head=True)
-    return -output.log_probs.sum() / inputs["input_ids"].numel()
+    """The loss of `SFTTrainer`: TRL's head works in tiles, here on every position; with experts, how evenly they are used."""
+    from transformers.models.mixtral import modeling_mixtral as mixtral
+
+    balance, padding = mixtral.load_balancing_loss_func, torch.ones_like(inputs["input_ids"])
+
+    def balanced(logits, experts, used, mask=None):  # the mask of the rows, not attention's
+        return balance(logits, experts, used, None if mask is None else padding)
+
+    with mock.patch.object(mixtral, "load_balancing_loss_func", balanced):
+        output = model(**inputs, labels=inputs["input_ids"], fused_lm_head=True)
+    return output.loss
 
 
 def lean_loss(model, inputs: dict, labelled: float) -> torch.Tensor:

@@ -79,10 +79,10 @@ def measure_gguf(
     with LlamaCpp(file, longest) as model:
         for row, first in zip(tqdm(rows, desc=file.stem, delay=5), merged.firsts, strict=True):
             places = [i for i in range(1, len(row["labels"])) if row["labels"][i] != -100]
-            logits = model.logits(list(row["input_ids"]), [i - 1 for i in places]).astype(numpy.float64)
+            logits = model.logits(list(row["input_ids"]), [i - 1 for i in places])
             right = [row["labels"][i] for i in places]
             top = logits.max(-1)
-            spread = top + numpy.log(numpy.exp(logits - top[:, None]).sum(-1))
+            spread = top + numpy.log(numpy.exp(logits - top[:, None]).sum(-1, dtype=numpy.float64))
             nll.append(float((spread - logits[range(len(right)), right]).sum()))
             if not math.isfinite(nll[-1]):
                 raise ValueError(

@@ -188,6 +188,65 @@ def rslora(run: RunDir, answer) -> str:
     return "It answers as peft's layer with use_rslora=True does."
 
 
+def merge_by_setting(run: RunDir, answer) -> str:
+    """05.1: a merge report whose choice was made by the setting."""
+    report = _report(run, run.merge_report, "05")
+    if "merge_method" not in report["chosen_because"]:
+        raise Missing(
+            f"{report['chosen']} was chosen by the rule: set merge_method in OVERRIDES and run 05 from the top."
+        )
+    return f"{report['chosen']} was chosen because {report['chosen_because']}."
+
+
+def files_of_the_merge(run: RunDir, answer) -> str:
+    """05.2: the answer is how many weight files merged/ has, more than one."""
+    files = sorted(run.merged.glob("*.safetensors"))
+    if not files:
+        raise Missing(f"{run.path.name} has no merged/ yet: set merge_shard_gb in OVERRIDES and run 05 from the top.")
+    if len(files) == 1:
+        raise Missing("merged/ has one weight file: set merge_shard_gb to a smaller number and run 05 from the top.")
+    if _number(answer, "how many .safetensors files merged/ has") != len(files):
+        raise Missing(f"You say {answer}; count the .safetensors files in {run.merged} again.")
+    return f"{len(files)} weight files, the largest has {max(path.stat().st_size for path in files):,} bytes."
+
+
+def sampled(run: RunDir, answer) -> str:
+    """06.1: an evaluation whose replies were sampled."""
+    found = _report(run, run.evaluation, "06")
+    if not found["temperature"]:
+        raise Missing(f"The replies were decoded so: {found['decoding']}. Set temperature in OVERRIDES and run 06.")
+    counts = ", ".join(f"{name} {row['stops']:.0%}" for name, row in found["models"].items())
+    return f"Sampled with temperature {found['temperature']}. Replies that stop: {counts}."
+
+
+def own_question(run: RunDir, answer) -> str:
+    """06.2: a comparison that begins with a question of one's own."""
+    from helpers.evaluate.prompts import FIXED_PROMPTS
+
+    if not run.comparisons.exists():
+        raise Missing(f"{run.path.name} has no comparisons yet: write your question into prompts[0] and run 06.")
+    first = read_jsonl(run.comparisons)[0]
+    if first["prompt"] in {row["prompt"] for row in FIXED_PROMPTS}:
+        raise Missing(f"The first question is still {first['prompt']!r}: change it and run from there.")
+    return f"Asked: {first['prompt']} The adapter says: {first.get('adapter') or '(nothing)'}"
+
+
+def too_few(run: RunDir, answer) -> str:
+    """06.3: an evaluation with so few replies that chrF gets no verdict."""
+    from helpers.evaluate.intervals import TOO_FEW
+
+    chrf = [row for row in _report(run, run.evaluation, "06")["paired"] if row["number"].startswith("chrF")]
+    if not all(row["verdict"] == TOO_FEW for row in chrf):
+        raise Missing(f"chrF was measured on {chrf[0]['rows']} replies and has a verdict: set count=4 and run from there.")
+    return f"On {chrf[0]['rows']} replies the verdict is {TOO_FEW!r}: a number alone would have looked like an answer."
+
+
+def _report(run: RunDir, path, number: str) -> dict:
+    if not path.exists():
+        raise Missing(f"{run.path.name} has no {path.name} yet: set what the exercise asks for, and run {number} from the top.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def held_out_loss(run: RunDir) -> float:
     """The last held-out loss of a training, nats per learned token."""
     return [row["eval_loss"] for row in read_jsonl(run.metrics) if "eval_loss" in row][-1]
@@ -196,7 +255,8 @@ def held_out_loss(run: RunDir) -> float:
 def _runs(run: RunDir) -> list[tuple[RunDir, dict]]:
     """All runs in the folder of `run` with their settings, oldest first."""
     found = sorted(run.path.parent.glob("*/config.json"), key=lambda path: path.stat().st_mtime)
-    return [(RunDir(path.parent), json.loads(path.read_text(encoding="utf-8"))) for path in found]
+    read = [(RunDir(path.parent), json.loads(path.read_text(encoding="utf-8"))) for path in found]
+    return [(run, settings) for run, settings in read if "run_name" in settings]  # a model's folder has a config.json too
 
 
 def _run_with(run: RunDir, file: str, how: str, **settings) -> RunDir:
@@ -230,6 +290,11 @@ EXERCISES = {
     "04.1": resumed,
     "04.2": smaller_rank,
     "04.3": too_hot,
+    "05.1": merge_by_setting,
+    "05.2": files_of_the_merge,
+    "06.1": sampled,
+    "06.2": own_question,
+    "06.3": too_few,
     "A4.1": rank_of_the_change,
     "A4.2": both_start_at_zero,
     "A4.3": rslora,

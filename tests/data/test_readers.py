@@ -6,6 +6,7 @@ import pytest
 
 from helpers.config import RunConfig
 from helpers.data.prepare import prepare
+from helpers.data.sources import read_rows
 from helpers.files import read_jsonl
 from helpers.runs import RunDir
 
@@ -109,3 +110,15 @@ def test_a_weight_that_is_none_is_refused(tmp_path, weight):
     jsonl(tmp_path / "one.jsonl")
     with pytest.raises((ValueError, FileNotFoundError), match="one.jsonl"):
         read(f"{tmp_path}/one.jsonl:{weight}", tmp_path, run_name="bad")
+
+
+def test_a_setting_that_says_nothing_about_one_file_is_told(tmp_path):
+    file = tmp_path / "talks.csv"
+    file.write_text("question,answer\na,b\nc,d\n", encoding="utf-8")
+    notes = []
+    assert len(list(read_rows(RunConfig.load("tiny", dataset_id=str(file), dataset_split="test"), notes))) == 2
+    assert "dataset_split='test' says nothing about a single file: all of talks.csv is read." in notes
+    list(read_rows(RunConfig.load("tiny", dataset_id=str(file)), quiet := []))
+    assert not any("dataset_split" in note for note in quiet)
+    with pytest.raises(ValueError, match="dataset_config='ko' names a subset .* but talks.csv is one file: leave it"):
+        list(read_rows(RunConfig.load("tiny", dataset_id=str(file), dataset_config="ko")))

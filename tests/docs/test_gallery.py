@@ -135,6 +135,7 @@ def test_formulas_are_pictures_and_dollars_in_code_stay(tmp_path):
 
 
 def test_a_whole_run_becomes_pages_that_need_nothing_else(whole_run, tmp_path):
+    assert (whole_run.notebooks / "drawings" / "series_map.svg").exists(), "the executed copies link to it"
     written = make(whole_run.notebooks, tmp_path / "gallery", "tiny")
     names = {path.name for path in written}
     assert names == {"index.html", *(f"{path.stem}.html" for path in series())}

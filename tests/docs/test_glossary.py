@@ -18,6 +18,7 @@ FORMS = {
     "quantisation": ("quantis",),
     "confidence interval": ("confidence interval", "95 % interval", "interval"),
     "gradient accumulation": ("gradient_accumulation_steps",),
+    "learning rate": ("learning rate", "learning_rate"),
     "warm-up": ("warm-up", "warms up"),
     "activation checkpointing": ("activation_checkpointing", "checkpointing"),
     "EOS, end-of-turn token": ("eos", "end-of-turn", "ends a turn"),

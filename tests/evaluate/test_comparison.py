@@ -33,6 +33,17 @@ def reply(text, stopped=True):
     return Reply(text, tuple(range(len(text))), stopped, 3)
 
 
+def test_replies_to_other_questions_are_refused():
+    """Also when there are as many of them: somebody changed a question and did not ask again."""
+    prompts, references = fixed_prompts(), []
+    given = [Reply("네.", (1,), True, 3, question=messages[-1]["content"]) for messages in prompts]
+    assert len(comparison_rows(prompts, references, {"base": given})) == len(prompts)
+    changed = [*prompts[:-1], [{"role": "user", "content": "다른 질문"}]]
+    for asked in (changed, prompts[:-1]):
+        with pytest.raises(ValueError, match="The replies of base are to other questions"):
+            comparison_rows(asked, references, {"base": given})
+
+
 def test_chrf_is_sacrebleus():
     assert reply_metrics([reply("같은 말")], ["같은 말"])["chrf"] == pytest.approx(100)
     assert chrf_by_reply([reply("같은 말"), reply("zzz")], ["같은 말", "다른"]) == [pytest.approx(100), 0]
@@ -139,17 +150,17 @@ def test_replies_cut_inside_their_thoughts_are_counted_and_settle_nothing():
     loop = Reply("네 그래요", (1, 2, 3, 4) * 9, True, 3, thought="끝없이", answer_ids=(7, 8, 9, 5, 6))
     numbers = reply_metrics([loop, cut_in_thought(), reply("네 그래요")], ["네 그래요"] * 3)
     assert (numbers["in_thought"], numbers["stops"], numbers["repetition"]) == (1, pytest.approx(2 / 3), 0)
-    scores = {name: Scores([10.0, 12.0] * 5, [5, 5] * 5) for name in ("base", "adapter", "merged")}
-    better = {"base": [reply("아니")] * 10, "adapter": [reply("네")] * 10, "merged": [reply("네")] * 10}
-    for cut, told in ((2, "better"), (3, CUT)):
-        some = {**better, "adapter": [cut_in_thought()] * cut + [reply("네")] * (10 - cut)}
-        paired = really_better(scores, some, ["네"] * 10)
+    scores = {name: Scores([10.0, 12.0] * 20, [5, 5] * 20) for name in ("base", "adapter", "merged")}
+    better = {"base": [reply("아니")] * 40, "adapter": [reply("네")] * 40, "merged": [reply("네")] * 40}
+    for cut, told in ((8, "better"), (9, CUT)):
+        some = {**better, "adapter": [cut_in_thought()] * cut + [reply("네")] * (40 - cut)}
+        paired = really_better(scores, some, ["네"] * 40)
         verdict = next(row for row in paired if row["model"] == "adapter" and row["number"].startswith("chrF"))[
             "verdict"
         ]
         assert verdict == told
-    models = {name: model_numbers(scores[name], given, ["네"] * 10) for name, given in some.items()}
-    assert "3 of 10" in repr(numbers_table(models)) and "thought" not in repr(numbers_table({"base": models["base"]}))
+    models = {name: model_numbers(scores[name], given, ["네"] * 40) for name, given in some.items()}
+    assert "22%" in repr(numbers_table(models)) and "thought" not in repr(numbers_table({"base": models["base"]}))
 
 
 def test_the_archive_holds_the_adapter_and_not_the_merged_model(run):

@@ -1,9 +1,13 @@
 """The checks of the project's own skills: Korean that looks right and is not must fail, Korean that is right must pass."""
 
+import ast
+
+import nbformat
 import pytest
 
 from helpers.data.copies import pieces
 from helpers.data.formats import convert, recognise
+from helpers.evaluate.generation import Reply
 from helpers.evaluate.prompts import FIXED_PROMPTS
 from helpers.evaluate.skills import (
     count_skill,
@@ -81,6 +85,11 @@ def test_not_polite(text):
         ("제주도", "이번에 제주도에서는 뭘 봐요?", True),
         ("도에서", "이번에 제주도에서는 뭘 봐요?", False),
         ("제주도에서", "이번에 제주도에서는 뭘 봐요?", False),  # a noun with its particle
+        ("겨울에", "겨울에 손이 자꾸 터요.", False),
+        ("겨울", "겨울에 손이 자꾸 터요.", True),
+        ("손이 자꾸", "겨울에 손이 자꾸 터요.", True),  # not told from a noun; the known keyword tells
+        ("세탁기는", "세탁기는 어떻게 닦아?", False),
+        ("알로에", "알로에는 어떻게 키워?", True),
         ("석굴", "석굴암은 어디예요?", False),
         ("친구 생일", "친구 생일 선물이 고민이야.", True),
         ("일 선물", "친구 생일 선물이 고민이야.", False),
@@ -149,6 +158,21 @@ def test_counts_are_per_model_and_check():
     assert list(counts.values()) == [1, 1, 1, 1]
     shown = repr(skill_table({"replies": 2, "models": {"base": counts}}))
     assert "the known keyword" in shown and "1 of 2" in shown
+
+
+@pytest.mark.parametrize("reference", [REFERENCE, "열어 두세요."])
+def test_the_cell_of_06_measures_only_what_the_data_teaches(reference, capsys):
+    notebook = nbformat.read(ROOT / "notebooks/06_evaluation.ipynb", 4)
+    code = next(cell.source for cell in notebook.cells if "skill_of" in cell.source)
+    said = {"base": [Reply("몰라.", (1,), True, 3)], "adapter": [Reply(REFERENCE, (1,), True, 3)]}
+    *body, last = ast.parse(code).body
+    names = {"asked": [QUESTION], "references": [reference], "heldout_replies": said}
+    exec(compile(ast.Module(body, []), "06", "exec"), names)
+    shown = eval(compile(ast.Expression(last.value), "06", "eval"), names)
+    if reference == REFERENCE:
+        assert "1 of 1" in repr(shown) and [sum(c.values()) for c in names["skill"]["models"].values()] == [0, 4]
+    else:
+        assert shown is None and names["checks"] is None and "none of the skills" in capsys.readouterr().out
 
 
 def test_the_label_line_can_be_hidden():

@@ -117,3 +117,18 @@ def test_the_page_saves_every_click_and_never_names_a_model(run):
 def test_without_a_person_there_is_a_table(run):
     shown = voting_page(run, blind_pairs(ROWS))
     assert "base says" in repr(shown) and "models" not in repr(shown)
+
+
+def test_a_vote_that_was_cut_off_takes_no_other_with_it(run):
+    pairs = blind_pairs(ROWS)
+    save_vote(run, pairs[0], "A")
+    with run.votes.open("a") as file:
+        file.write('{"key": "cut')  # the disk filled up
+    save_vote(run, pairs[1], "A")
+    assert [row["key"] for row in read_jsonl(run.votes)] == [pair["key"] for pair in pairs[:2]]
+
+
+def test_a_turn_that_only_calls_a_tool_is_shown(run):
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "날씨", "arguments": {}}}]}
+    shown = repr(voting_page(run, blind_pairs([{**ROWS[0], "messages": [call, *ROWS[0]["messages"]]}])))
+    assert "날씨" in shown and "None" not in shown

@@ -323,6 +323,14 @@ def test_a_weight_that_is_not_finite_stops_the_merge(bases, tmp_path, lora, dtyp
     assert not (tmp_path / "merged").exists()
 
 
+def test_a_scale_that_is_not_a_number_is_the_adapters(bases, adapter, tmp_path):
+    file = adapter / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "lora_alpha": float("nan")}))
+    with pytest.raises(ValueError, match="is not finite: the adapter holds such a number"):
+        merge_shards(settings(bases["llama"]), adapter, tmp_path / "merged", "16bit-base")
+    assert not (tmp_path / "merged").exists()
+
+
 def test_an_adapter_that_diverged_is_named(bases, adapter, tmp_path):
     name = "base_model.model.model.layers.0.self_attn.k_proj.lora_B.weight"
     spoil(adapter / "adapter_model.safetensors", name, float("nan"))

@@ -12,6 +12,7 @@ from helpers.model.trial import require_possible
     [
         {},
         {"lora_target_modules": "q_proj,v_proj"},
+        {"lora_target_modules": "embed_tokens"},
         {"lora_target_modules": "q_proj", "use_rslora": True, "lora_r": 1},
         {"eval_fraction": 0.01},
         {"optim": "adamw_torch", "lr_scheduler_type": "constant"},
@@ -40,6 +41,8 @@ def test_what_can_work_passes(settings):
             {"packing": True, "per_device_train_batch_size": 4096, "gradient_accumulation_steps": 2},
             "is 8,192: .* at most 4,096",
         ),
+        ({"lora_target_modules": "q_proj,lm_head"}, "'q_proj,lm_head' adapts the output layer.*leave lm_head out"),
+        ({"model_id": "no/such-model"}, "model_id='no/such-model' cannot be loaded: "),
         ({"seed": -1}, "seed=-1 is out of range: use 0 to"),
         ({"seed": 2**32}, "seed=4294967296 is out of range"),
         ({"push": "adapter", "hub_repo": "not a repository"}, "not a repository"),

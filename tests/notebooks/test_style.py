@@ -67,7 +67,10 @@ SHORT = {"03": 60, "04": 60, "A3": 65, "A4": 65}  # words per text cell on avera
 def test_text_cells_are_short(notebook):
     if (most := SHORT.get(notebook.path.stem[:2])) is None:
         pytest.skip("its text is not shortened yet")
-    counts = [len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown"]
+    texts = [
+        re.sub(r"!\[.*?\]", "", cell.source) for cell in notebook.cells if cell.cell_type == "markdown"
+    ]  # less alt texts
+    counts = [len(source.split()) for source in texts]
     assert sum(counts) / len(counts) <= most, f"{sum(counts) / len(counts):.0f} words per text cell"
 
 
@@ -145,3 +148,14 @@ def test_no_bare_assert(notebook):
     """A reader who meets a fault gets a sentence, never an AssertionError."""
     for i, cell in code(notebook):
         assert not re.search(r"^\s*assert\b", cell.source, re.M), f"cell {i}"
+
+
+WORDS_A_MINUTE = 120  # of technical English, code counted as words, for somebody who reads it as a second language
+
+
+def test_the_head_says_how_long_reading_takes(notebook):
+    """Beside the minutes of the machine, and never wrong by more than two."""
+    words = sum(len(cell.source.split()) for cell in notebook.cells)
+    said = re.search(r"^\| Time \|.+; reading: (\d+) minutes \|$", notebook.cells[0].source, re.M)
+    assert said, f"the row Time lacks '; reading: {round(words / WORDS_A_MINUTE)} minutes'"
+    assert abs(int(said[1]) - words / WORDS_A_MINUTE) <= 2, f"{words} words are {words / WORDS_A_MINUTE:.1f} minutes"

@@ -17,7 +17,8 @@ from tests.train.test_training import adapter, curve, new_run
 
 BEST = replace(CONFIG, keep="best")
 # four rows, many steps: the held-out loss falls, then rises
-SOON = replace(BEST, max_steps=24, eval_steps=2, save_steps=100, learning_rate=3e-2, lora_dropout=0.0, patience=3)
+HOT = {"learning_rate": 5e-2, "lr_scheduler_type": "constant", "lora_r": 16, "lora_dropout": 0.0}
+SOON = replace(BEST, max_steps=24, eval_steps=2, save_steps=100, patience=3, **HOT)
 
 
 def test_the_lowest_is_kept_and_used_and_training_ends_after_patience(tmp_path, capsys):

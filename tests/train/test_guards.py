@@ -179,7 +179,8 @@ import sys, torch
 from accelerate import PartialState
 from helpers.train.guards import first_decides
 me = PartialState(cpu=True)
-print(me.process_index, first_decides(me.process_index == 0), first_decides(me.process_index == 1), flush=True)
+seen = me.process_index, first_decides(me.process_index == 0), first_decides(me.process_index == 1)
+print(" ".join(map(str, seen)) + "\\n", end="", flush=True)  # one write: the other process prints as well
 """
 
 
@@ -202,7 +203,9 @@ def recurrent_gemma(folder, tokenizer_from) -> str:
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "vocab_size": len(tokenizer)}
     config = RecurrentGemmaConfig(**sizes, num_attention_heads=2, lru_width=64, head_dim=32, logits_soft_cap=0.5)
     torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    model = AutoModelForCausalLM.from_config(config)
+    model.get_output_embeddings().weight.data *= 20  # logits far above the cap, so that forgetting it shows on any row
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
 

@@ -1,0 +1,124 @@
+"""The exercises of 03, 04 and A4, each done as its page tells it, on preset tiny; then what `check` says.
+
+    python -m tests.proof_exercises [EXERCISE ...]
+
+RESULT
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from threading import Thread
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from tests.conftest import ROOT
+
+RSLORA = """class RsLora(LoraLinear):
+    def __init__(self, base, r, alpha, dropout=0.0):
+        super().__init__(base, r, alpha, dropout)
+        self.scale = alpha / r**0.5
+check("A4.3", run, answer=RsLora)"""
+
+
+def page(number: str, overrides: dict | None = None, edits: dict | None = None, ask: str = "", stop=None) -> str:
+    """Run a notebook with `overrides`, and `edits` (old text -> new); then the cell `ask`: what that shows.
+
+    `stop`: a file; as soon as it is there, the training cell is interrupted, and run again.
+    """
+    path = next((ROOT / "notebooks").glob(f"{number}_*.ipynb"))
+    book = nbformat.read(path, as_version=4)
+    edits = {"OVERRIDES = {}": f"OVERRIDES = {overrides or {}}", **(edits or {})}
+    for old, new in edits.items():
+        assert any(old in cell.source for cell in book.cells), old
+        for cell in book.cells:
+            cell.source = cell.source.replace(old, new) if cell.cell_type == "code" else cell.source
+    book.cells.append(nbformat.v4.new_code_cell(ask or "None"))
+    client = NotebookClient(book, kernel_name="qlora", timeout=600, resources={"metadata": {"path": path.parent}})
+    with client.setup_kernel():
+        for index, cell in enumerate(book.cells):
+            if cell.cell_type != "code":
+                continue
+            if stop and "trainer.train(" in cell.source:
+                Thread(target=interrupt_when, args=(stop, client.km.provisioner.pid)).start()
+                try:
+                    client.execute_cell(cell, index)
+                except CellExecutionError as error:
+                    print("  stopped with", error.ename or "an interrupt")
+                client.execute_cell(cell, index)
+                print(" ", next(o.text for o in cell.outputs if "text" in o).splitlines()[0])
+            else:
+                client.execute_cell(cell, index)
+    return " ".join(o.data["text/plain"] for o in book.cells[-1].outputs if "data" in o)
+
+
+def interrupt_when(file: Path, process: int) -> None:
+    while not file.exists():
+        time.sleep(0.1)
+    os.kill(process, 2)
+
+
+def main(wanted: list[str]) -> None:
+    os.environ.update(QLORA_PRESET="tiny", QLORA_RUNS_DIR=tempfile.mkdtemp(prefix="exercises-"), HF_HUB_OFFLINE="1")
+    from helpers.files import read_jsonl
+    from helpers.runs import RunDir, choose, fork
+    from helpers.workshop.exercises import check, held_out_loss
+
+    runs = Path(os.environ["QLORA_RUNS_DIR"])
+
+    def told(exercise, answer=None):
+        print(exercise, check(exercise, RunDir(runs / "tiny"), answer), flush=True)
+
+    def asked(exercise):
+        return not wanted or exercise in wanted
+
+    page("03")
+    if any(map(asked, ("04.1", "04.2", "04.3"))):
+        page("04")
+    if asked("03.1"):
+        page("03", {"run_name": "try-1", "answer_only_loss": False})
+        told("03.1", 1.0)
+    if asked("03.2"):
+        try:
+            page("03", {"run_name": "try-2", "max_length": 64})
+        except CellExecutionError as error:
+            print("  the page stops:", str(error).strip().splitlines()[-1][:90])
+        told("03.2", 2)
+    if asked("03.3"):
+        rows = [f"{number}번 질문은 무엇인가요?,{number}번 질문의 답이에요." for number in range(1, 11)]
+        (runs / "my.csv").write_text("\n".join(["question,answer", *rows]), encoding="utf-8")
+        page("03", {"run_name": "mine", "dataset_id": str(runs / "my.csv")})
+        told("03.3")
+    if asked("04.1"):
+        run = fork("tiny", "stopped", max_steps=40, save_steps=10)
+        page("04", stop=run.trainer / "checkpoint-10" / "complete.json")
+        told("04.1")
+    if asked("04.2"):
+        small = fork("tiny", "rank-2", lora_r=2, lora_alpha=4)
+        page("04")
+        told("04.2", round(held_out_loss(small) - held_out_loss(RunDir(runs / "tiny")), 3))
+    if asked("04.3"):
+        hot = fork("tiny", "hot", learning_rate=0.5)
+        page("04")
+        print("  losses", [round(row["loss"], 2) for row in read_jsonl(hot.metrics) if "loss" in row])
+        told("04.3")
+    choose("")
+    if asked("A4.1"):
+        edit = {"torch.randn(64, 4) @ torch.randn(4, 64)": "torch.randn(64, 2) @ torch.randn(2, 64)"}
+        told("A4.1", page("A4", edits=edit, ask="next(r for r in ranks if curves[r][-1] < 0.01)"))
+    if asked("A4.2"):
+        edit = {
+            "torch.empty(r, base": "torch.zeros(r, base",
+            "torch.nn.init.kaiming_uniform_(self.A, a=5**0.5)": "pass",
+        }
+        told("A4.2", page("A4", edits=edit, ask="losses[0] - losses[-1]"))
+    if asked("A4.3"):
+        print("A4.3", page("A4", ask=RSLORA))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,64 @@
+"""The kit tells the truth: its sentences are the code's, its cells and files exist, its times add up."""
+
+import ast
+import re
+
+import nbformat
+import pytest
+
+from tests.conftest import ROOT
+
+KIT = ROOT / "docs" / "workshop"
+SHEET = (KIT / "README.md").read_text(encoding="utf-8")
+
+
+def said() -> str:
+    """All texts of the helpers, those of f-strings too."""
+    found = []
+    for path in ROOT.glob("helpers/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def test_every_sentence_of_a_failure_is_one_of_the_code():
+    drills = SHEET[SHEET.index("## Eight failures") : SHEET.index("## Afterwards")]
+    rows = [line.split("|")[2] for line in drills.splitlines() if line.startswith("| ")][1:]
+    quoted = [text for row in rows for text in re.findall(r"`([^`]{8,})`", row) if "OVERRIDES" not in text]
+    assert len(rows) == 8 and len(quoted) >= 5
+    texts = said()
+    assert [text for text in quoted if text not in texts] == []
+
+
+@pytest.mark.parametrize("page", sorted(KIT.glob("*.md")), ids=lambda path: path.stem)
+def test_links_and_pictures_exist(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#\s]+)|href=\"([^\"#]+)", text)
+    missing = [a or b for a, b in links if not (a or b).startswith("http") and not (page.parent / (a or b)).exists()]
+    assert missing == []
+
+
+def test_every_question_of_the_quiz_names_a_cell_that_exists():
+    text = (KIT / "quiz.md").read_text(encoding="utf-8")
+    known = {cell.id for path in ROOT.glob("notebooks/*.ipynb") for cell in nbformat.read(path, 4).cells}
+    questions = re.split(r"^\d+\. ", text, flags=re.M)[1:]
+    assert len(questions) == 12 and all("<summary>Answer</summary>" in question for question in questions)
+    named = re.findall(r"cell ((?:nb|a)\w+-\w+)", text)
+    assert len(named) >= 10 and [cell for cell in named if cell not in known] == []
+
+
+@pytest.mark.parametrize("minutes", [180, 90])
+def test_a_run_sheet_has_no_gap(minutes):
+    part = SHEET[SHEET.index(f"## {minutes} minutes") :].split("\n## ")[0]
+    spans = [tuple(map(int, span)) for span in re.findall(r"^\| (\d+)-(\d+) \|", part, re.M)]
+    assert spans[0][0] == 0 and spans[-1][1] == minutes
+    assert all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False))
+
+
+def test_the_slides_are_one_file_whose_pictures_come_from_the_pages():
+    text = (KIT / "slides.md").read_text(encoding="utf-8")
+    assert (
+        text.startswith("---\nmarp: true") and text.count("\n---\n") == 14
+    )  # the head's end, and 13 between 14 slides
+    assert len(re.findall(r"\.\./\.\./notebooks/drawings/\w+\.svg", text)) >= 5
