@@ -6,6 +6,7 @@ loss         is the loss that is trained the model's own?
 trainer      `SFTTrainer` with a lean loss and an exact resume
 guards       what stops a training before it does harm
 checkpoints  which checkpoint is complete
+probe        which learning rate?
 best         which checkpoint is used, and is the model overfitting?
 metrics      metrics.jsonl
 chart        the live chart, and replies while training

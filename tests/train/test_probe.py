@@ -1,0 +1,61 @@
+"""The range test leaves the training as it was, and says why it suggests what it does."""
+
+import math
+
+import pytest
+import torch
+
+from helpers.config import RunConfig
+from helpers.train.probe import probe_chart, range_test, rule_of_thumb, suggested_rate, suggestion
+from tests.small_training import CONFIG, build
+from tests.train.test_training import new_run
+
+
+def test_a_trainer_that_was_probed_trains_as_if_it_had_not_been(tmp_path):
+    losses = []
+    for name in ("plain", "probed"):
+        trainer = build(new_run(tmp_path / name), max_steps=2, save_steps=100, eval_strategy="no")
+        if name == "probed":
+            before = [weight.clone() for weight in trainer.model.parameters() if weight.requires_grad]
+            state = torch.get_rng_state()
+            rows = range_test(trainer, steps=24)
+            assert torch.equal(state, torch.get_rng_state())
+            after = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+            assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+            with pytest.raises(ValueError, match="low=1, high=0.1, steps=60 is no range"):
+                range_test(trainer, low=1, high=0.1)
+        trainer.train()
+        losses.append([row["loss"] for row in trainer.state.log_history if "loss" in row])
+    assert losses[0] == losses[1] and len(losses[0]) == 2
+    assert rows[0]["learning_rate"] == pytest.approx(1e-6) and all(math.isfinite(row["loss"]) for row in rows)
+    assert min(row["smooth"] for row in rows) < rows[0]["smooth"]
+    found = suggested_rate(rows)
+    assert 1e-5 < found <= 0.03 and f"{found:.0e}" in suggestion(rows, CONFIG, 64) and probe_chart(rows).data
+
+
+def curve(*losses):
+    rates = [1e-6 * 10**i for i in range(len(losses))]
+    return [{"learning_rate": rate, "loss": loss, "smooth": loss} for rate, loss in zip(rates, losses, strict=True)]
+
+
+def test_a_tenth_of_the_lowest_and_nothing_without_a_fall():
+    assert suggested_rate(curve(3.0, 2.9, 2.5, 2.0, 1.5, 2.2)) == pytest.approx(1e-3)
+    assert suggested_rate(curve(3.0, 2.99, 2.98)) is None and suggested_rate([]) is None
+    assert suggested_rate(curve(3.0, 2.9399)) == pytest.approx(1e-6) and suggested_rate(curve(3.0, 2.9401)) is None
+    assert "leaves room" in suggestion(curve(3.0, 2.0, 2.5), RunConfig.load("tiny"), 64)
+    assert "still falling at the highest" in suggestion(curve(3.0, 2.5, 2.0), RunConfig.load("tiny"), 64)
+    assert "suggests nothing" in suggestion(curve(3.0, 3.1), RunConfig.load("tiny"), 64)
+
+
+def test_the_rule_does_not_depend_on_the_rank_at_its_own_scale():
+    config = {r: RunConfig.load("demo", lora_r=r, lora_alpha=32) for r in (1, 16, 64)}
+    rates = {rule_of_thumb(one, 2000) for one in config.values()}
+    assert len(rates) == 1 and rates.pop() == pytest.approx(5e-4)
+    assert rule_of_thumb(config[16], 4096) == pytest.approx(5e-4 * (2000 / 4096) ** 0.781)
+    qwen = RunConfig.load("demo", model_id="Qwen/Qwen2.5-0.5B", lora_alpha=32)
+    assert rule_of_thumb(qwen, 4096) == pytest.approx(5e-4 * (2000 / 4096) ** 0.0775)
+    # half the scale, twice the rate: the same step of the branch
+    half = RunConfig.load("demo", lora_r=16, lora_alpha=16)
+    assert rule_of_thumb(half, 2000) == pytest.approx(1e-3)
+    rs = RunConfig.load("demo", lora_r=16, lora_alpha=32, use_rslora=True)
+    assert rule_of_thumb(rs, 2000) == pytest.approx(5e-4 / 4)
