@@ -76,6 +76,28 @@ def vote_summary(run: RunDir, first: str = "base", second: str = "adapter") -> d
     return {**counts, "outdated": sum(row.get("key") not in now for row in votes), "low": low, "high": high}
 
 
+def preference_pairs(run: RunDir, first: str = "base", second: str = "adapter") -> list[dict]:
+    """The decided votes on the replies of now, as TRL's DPOTrainer reads them: prompt, chosen, rejected (lists of messages).
+
+    Their prompts are held-out ones: whoever trains on them must judge on others.
+    """
+    models = sorted([first, second])
+    rows = {vote_key(row, first, second): row for row in read_jsonl(run.comparisons) if first in row and second in row}
+    votes = [row for row in (read_jsonl(run.votes) if run.votes.exists() else []) if row["models"] == models]
+    last = {row["key"]: row["winner"] for row in votes if row.get("key") in rows}
+    pairs = []
+    for key, winner in last.items():
+        if winner == "same":
+            continue
+        row, loser = rows[key], first if winner == second else second
+        said = {
+            name: [{"role": "assistant", "content": row[model]}]
+            for name, model in (("chosen", winner), ("rejected", loser))
+        }
+        pairs.append({"prompt": row["messages"], **said})
+    return pairs
+
+
 def wilson_interval(wins: int, total: int) -> tuple[float, float]:
     """95 % interval of a share (Wilson, 1927); (0, 1) when nothing was counted. Honest for few votes."""
     if total == 0:

@@ -237,13 +237,17 @@ def too_few(run: RunDir, answer) -> str:
 
     chrf = [row for row in _report(run, run.evaluation, "06")["paired"] if row["number"].startswith("chrF")]
     if not all(row["verdict"] == TOO_FEW for row in chrf):
-        raise Missing(f"chrF was measured on {chrf[0]['rows']} replies and has a verdict: set count=4 and run from there.")
+        raise Missing(
+            f"chrF was measured on {chrf[0]['rows']} replies and has a verdict: set count=4 and run from there."
+        )
     return f"On {chrf[0]['rows']} replies the verdict is {TOO_FEW!r}: a number alone would have looked like an answer."
 
 
 def _report(run: RunDir, path, number: str) -> dict:
     if not path.exists():
-        raise Missing(f"{run.path.name} has no {path.name} yet: set what the exercise asks for, and run {number} from the top.")
+        raise Missing(
+            f"{run.path.name} has no {path.name} yet: set what the exercise asks for, and run {number} from the top."
+        )
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -256,7 +260,9 @@ def _runs(run: RunDir) -> list[tuple[RunDir, dict]]:
     """All runs in the folder of `run` with their settings, oldest first."""
     found = sorted(run.path.parent.glob("*/config.json"), key=lambda path: path.stat().st_mtime)
     read = [(RunDir(path.parent), json.loads(path.read_text(encoding="utf-8"))) for path in found]
-    return [(run, settings) for run, settings in read if "run_name" in settings]  # a model's folder has a config.json too
+    return [
+        (run, settings) for run, settings in read if "run_name" in settings
+    ]  # a model's folder has a config.json too
 
 
 def _run_with(run: RunDir, file: str, how: str, **settings) -> RunDir:

@@ -1,4 +1,4 @@
-"""A sweep: its forks, its queue, halving, a kill. The training itself is a stand-in of seconds; tests/proof_sweep.py has a real one."""
+"""A sweep: its forks, its queue, halving, a kill. The training itself is a stand-in of seconds."""
 
 import json
 import os

@@ -4,6 +4,7 @@ from helpers.evaluate.comparison import write_comparisons
 from helpers.evaluate.skills import without_keyword
 from helpers.evaluate.voting import (
     blind_pairs,
+    preference_pairs,
     save_vote,
     vote_summary,
     vote_table,
@@ -132,3 +133,18 @@ def test_a_turn_that_only_calls_a_tool_is_shown(run):
     call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "날씨", "arguments": {}}}]}
     shown = repr(voting_page(run, blind_pairs([{**ROWS[0], "messages": [call, *ROWS[0]["messages"]]}])))
     assert "날씨" in shown and "None" not in shown
+
+
+def test_decided_votes_are_preference_pairs(run):
+    """The last vote on the replies of now counts; "same" decides nothing, and takes a decision back."""
+    assert preference_pairs(run) == []
+    first, second, third = blind_pairs(ROWS)[:3]
+    for pair, choice in ((first, "A"), (second, "B"), (third, "A"), (third, "same")):
+        save_vote(run, pair, choice)
+    found = preference_pairs(run)
+    assert [pair["prompt"] for pair in found] == [first["messages"], second["messages"]]
+    for pair, better, worse in zip(found, (first["A"], second["B"]), (first["B"], second["A"]), strict=True):
+        assert pair["chosen"] == [{"role": "assistant", "content": better}]
+        assert pair["rejected"] == [{"role": "assistant", "content": worse}]
+    write_comparisons(run, [{**row, "base": row["base"] + "!"} for row in ROWS])
+    assert preference_pairs(run) == []
