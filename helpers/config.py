@@ -20,7 +20,7 @@ SAMPLE_DATA = "notebooks/data/sample_ko_instructions.jsonl"
 PAD_TO = 8  # tokens: batches are padded to a multiple of it, so that they come in few lengths
 LOSS_ROWS = 16  # tokens: the trainer computes the loss of so many at once, and the plan counts them
 # QLORA_ variables that are not fields of RunConfig
-OTHER_VARIABLES = ("QLORA_PRESET", "QLORA_RUNS_DIR", "QLORA_CACHE_DIR")
+OTHER_VARIABLES = ("QLORA_PRESET", "QLORA_RUNS_DIR", "QLORA_CACHE_DIR", "QLORA_LANG")
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,12 @@ class Answer:
     def _repr_html_(self) -> str:
         colour, word = (GREEN, "Solved.") if self.solved else (ORANGE, "Not yet.")
         style = f"border-left:4px solid {colour};padding:4px 12px;margin:4px 0"
-        return f'<div style="{style}"><b style="color:{colour}">{word}</b> {html.escape(self.sentence)}</div>'
+        return (
+            f'<div style="{style}"><b style="color:{colour}">{told(word)}</b> {html.escape(told(self.sentence))}</div>'
+        )
 
     def __repr__(self) -> str:
-        return f"{'Solved.' if self.solved else 'Not yet.'} {self.sentence}"
+        return f"{told('Solved.' if self.solved else 'Not yet.')} {told(self.sentence)}"
 
 
 def _text(value) -> str:
