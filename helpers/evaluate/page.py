@@ -19,7 +19,7 @@ STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --paper: #fff; --line: #d1d9e0; --head: #f6f8fa; --good: #1a7f37; --bad: #cf222e; --unclear: #a04100 }
 @media (prefers-color-scheme: dark) { :root { --ink: #f0f6fc; --paper: #0d1117; --line: #3d444d; --head: #151b23; --good: #3fb950; --bad: #ff7b72; --unclear: #f0883e } }
 body { font: 16px/1.6 system-ui, "Noto Sans KR", sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: var(--ink); background: var(--paper); overflow-wrap: break-word }
-.wide { overflow-x: auto } table { border-collapse: collapse; margin: 1rem 0; font-size: 15px } svg { width: 100%; max-width: 760px; height: auto }
+.wide { overflow-x: auto } .wide div[style*="12px;color"] { color: var(--ink) !important } table { border-collapse: collapse; margin: 1rem 0; font-size: 15px } svg { width: 100%; max-width: 760px; height: auto }
 th, td { border-bottom: 1px solid var(--line) } th { background: var(--head) }
 .green { color: var(--good) } .red { color: var(--bad) } .unclear { color: var(--unclear) }
 """
