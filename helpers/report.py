@@ -106,3 +106,29 @@ def is_interactive() -> bool:
     kernel = getattr(get_ipython(), "kernel", None)
     # JupyterLab says with each cell that it can ask the user for input; papermill says that it cannot
     return bool(kernel) and bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
+
+
+def curve(rows: list[dict], width: int = 700, height: int = 220) -> str:
+    """Training loss (line) and held-out loss (dots) over the steps, as SVG with a text for those who cannot see it."""
+    lines = {name: [(row["step"], row[name]) for row in rows if name in row] for name in ("loss", "eval_loss")}
+    points = [point for line in lines.values() for point in line]
+    if not points:
+        return ""
+    most, low, high = max(s for s, _ in points), min(v for _, v in points), max(v for _, v in points)
+
+    def at(step: float, value: float) -> tuple[float, float]:
+        y = 10 + (high - value) / ((high - low) or 1) * (height - 40)
+        return round(45 + step / most * (width - 60), 1), round(y, 1)
+
+    path = " ".join(f"{x},{y}" for x, y in (at(*point) for point in lines["loss"]))
+    dots = "".join(f'<circle cx="{x}" cy="{y}" r="4" fill="#bc4c00"/>' for x, y in (at(*p) for p in lines["eval_loss"]))
+    marks = "".join(
+        f'<text x="0" y="{at(0, value)[1] + 5}" font-size="13" fill="currentColor">{value:.2f}</text>'
+        for value in (low, high)
+    )
+    told = f"Loss over {most} steps, from {high:.2f} down to {low:.2f}: line training, dots held out"
+    foot = f'<text x="45" y="{height - 4}" font-size="13" fill="currentColor">{told}</text>'
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{told}">'
+        f'<polyline points="{path}" fill="none" stroke="#0969da" stroke-width="2"/>{dots}{marks}{foot}</svg>'
+    )

@@ -108,6 +108,14 @@ def test_nothing_from_strangers_becomes_html(run):
     assert "<script>" not in comparison_table(read_jsonl(run.comparisons))._repr_html_()
 
 
+def test_the_page_fits_a_phone_and_shows_the_curve_with_its_text(run):
+    assert "<svg" not in write_report(run).read_text()
+    run.metrics.write_text('{"step": 1, "loss": 3.0}\n{"step": 2, "loss": 2.0, "eval_loss": 2.5}\n')
+    page = write_report(run).read_text()
+    assert 'aria-label="Loss over 2 steps' in page and "width=device-width" in page and "prefers-color-scheme" in page
+    assert page.count("<table") == page.count('<div class="wide"') > 0
+
+
 def test_the_turns_before_a_question_are_shown(run):
     """'Is it like that too?' cannot be judged alone, nor a question without the order of its system line."""
     said = [{"role": "system", "content": "짧게"}, {"role": "user", "content": "앨범은?"}]
