@@ -87,6 +87,7 @@ def use_kept(trainer, run: RunDir, config: RunConfig) -> dict:
     if trainer.is_world_process_zero():
         write_json(run.held_out, found)
         print(found["told"])
+    trainer.accelerator.wait_for_everyone()  # the others read held_out.json, too
     return found
 
 
