@@ -2,7 +2,11 @@
 
     python -m tests.proof_exercises [EXERCISE ...]
 
-RESULT
+All are solved as written, 2026-11-25, 2-core AMD EPYC CPU, in about three minutes; what the answers say is from this run:
+
+    03.1  all tokens are learned            03.2  two verdicts are red, the page stops     03.3  9 rows to train on, 1 held out
+    04.1  "Resuming from checkpoint-10."    04.2  7.175, rank 8: 7.114                     04.3  7.271, rate 0.01: 7.114
+    A4.1  rank 2                            A4.2  the loss falls by 0                      A4.3  equal to peft's layer
 """
 
 import os
@@ -89,7 +93,18 @@ def main(wanted: list[str]) -> None:
             print("  the page stops:", str(error).strip().splitlines()[-1][:90])
         told("03.2", 2)
     if asked("03.3"):
-        rows = [f"{number}번 질문은 무엇인가요?,{number}번 질문의 답이에요." for number in range(1, 11)]
+        rows = [
+            "하늘은 왜 파래요?,햇빛이 공기에 흩어져서 그래요.",
+            "김치는 언제 담그나요?,주로 늦가을에 담가요.",
+            "버스를 놓쳤어요.,다음 버스를 기다려 보세요.",
+            "고양이가 밥을 안 먹어요.,병원에 데려가 보세요.",
+            "라면 물은 얼마나 넣어요?,한 봉지에 오백 밀리리터쯤 넣어요.",
+            "잠이 안 와요.,따뜻한 우유를 마셔 보세요.",
+            "도서관은 몇 시에 열어요?,보통 아홉 시에 열어요.",
+            "비가 올까요?,우산을 챙기는 게 좋아요.",
+            "운동을 시작하고 싶어요.,가볍게 걷기부터 해 보세요.",
+            "친구와 다퉜어요.,먼저 사과해 보세요.",
+        ]
         (runs / "my.csv").write_text("\n".join(["question,answer", *rows]), encoding="utf-8")
         page("03", {"run_name": "mine", "dataset_id": str(runs / "my.csv")})
         told("03.3")
