@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One entry for a fresh machine:
 #   bash setup_kernel.sh                 set up: virtual environment, pinned packages, Jupyter kernel "qlora"
-#   bash setup_kernel.sh --run [PRESET]  set up, then run notebooks 00 to 07 (PRESET: demo, tiny, llama2-7b)
+#   bash setup_kernel.sh --run [PRESET]  set up, then run notebooks 00 to 08 (PRESET: demo, tiny, qwen, llama2-7b)
 #   bash setup_kernel.sh --test          set up, then check style and run all tests
 #   bash setup_kernel.sh --korean        set up for Korean: notebooks/ko, JupyterLab's menus, a font for charts
 #   bash setup_kernel.sh --canary        the same tests with the newest releases, in .venv-canary; a line in COMPATIBILITY.md
