@@ -31,12 +31,22 @@ give large blocks back (`return_large_blocks`): by itself it keeps the gaps that
 hold 0.5 GiB, so for the grid the growth is printed and not judged.
 
 Architectures, one step each (2026-11-25, 2-core AMD EPYC CPU, busy; torch 2.13.0): error of the simulation by a few layers of
-each kind, of the simulation of all layers, and of the sum. The run was cut off after seven of the seventeen:
+each kind, of the simulation of all layers, and of the sum. Median of the simulation 0.39 %, worst 3.59 %:
 
-    llama     +0.44 %   +0.44 %    -3.53 %        phi3      +0.44 %   +0.44 %    -6.78 %
-    qwen3     +0.40 %   +0.40 %   -12.75 %        exaone4   +0.39 %   +0.39 %   -13.65 %
-    gemma3    +0.72 %   +0.72 %   -23.36 %        glm4      +0.38 %   +0.38 %   -17.99 %
-    gemma2    +0.33 %   +0.33 %   -50.97 %        not yet measured: the other ten of `ARCHITECTURES`
+    llama      +0.44 %   +0.44 %    -3.53 %      granitemoehybrid (dense)   +0.49 %   +0.49 %    -9.64 %
+    qwen3      +0.40 %   +0.40 %   -12.75 %      qwen3_moe                  +0.09 %   +0.09 %   -74.77 %
+    gemma3     +0.72 %   +0.72 %   -23.36 %      gpt_oss                    +0.08 %   +0.08 %   -66.79 %
+    gemma2     +0.33 %   +0.33 %   -50.97 %      deepseek_v2                +0.28 %   +0.28 %   -29.27 %
+    phi3       +0.44 %   +0.44 %    -6.78 %      olmoe                      +0.06 %   +0.06 %   -60.69 %
+    exaone4    +0.39 %   +0.39 %   -13.65 %      lfm2                       +0.43 %   +0.43 %    -5.14 %
+    glm4       +0.38 %   +0.38 %   -17.99 %      bamba                      +0.08 %   +0.08 %   -79.78 %
+    gpt_neox   +0.53 %   +0.53 %    +8.44 %      mamba, 16-bit base         +3.59 %   +3.59 %   -85.12 %
+    falcon     +0.33 %   +0.33 %   -19.80 %
+
+mamba, falcon_mamba and jamba in 4 bits are not simulated: their own code multiplies a weight that bitsandbytes has packed, and
+a real training of mamba stops in the same line; with load_in_4bit=False they are simulated (jamba, falcon_mamba: not held
+against a measurement). llama4_text is not: peft's branch cannot stand beside its router, and TRL 1.16's loss head does not find
+its backbone. There the sum is used, and the page says so.
 
 What is not shown here: a GPU. There the same step runs with other kernels, and driver and gaps come on top.
 """
@@ -145,8 +155,11 @@ def print_architectures() -> float:
             try:
                 numbers = json.loads((Path(of_architecture(kind, Path(folder))) / "config.json").read_text())
                 works = settings_that_work(RunConfig.load("tiny", lora_dropout=0.0), Shape.of(numbers))
+                works |= {"load_in_4bit": False} if kind == "mamba" else {}  # see above
                 row = compare(
-                    {"kind": kind, "lora_dropout": 0.0, "per_device_train_batch_size": 2, **works}, Path(folder)
+                    {"kind": kind, "lora_dropout": 0.0, "per_device_train_batch_size": 2, **works},
+                    Path(folder),
+                    whole=True,
                 )
             except Exception as error:  # the others are still to be measured
                 print(f"{kind:18} {type(error).__name__}: {str(error)[:150]}", flush=True)
@@ -321,8 +334,11 @@ def grid() -> list[dict]:
     ]
 
 
-def compare(case: dict, folder: Path) -> dict:
-    """One row of the result: predicted by simulation and by the closed form, and measured, in bytes of allocated memory."""
+def compare(case: dict, folder: Path, whole: bool = False) -> dict:
+    """One row of the result: predicted by simulation and by the closed form, and measured, in bytes of allocated memory.
+
+    `whole`: simulated with all layers as well.
+    """
     from helpers.model.quantization import load_base_model
     from helpers.plan.memory import step_parts, total
     from helpers.plan.shape import Shape
@@ -333,14 +349,14 @@ def compare(case: dict, folder: Path) -> dict:
     source = of_architecture(kind, folder) if tied is None else build(kind, tied, folder)
     config = RunConfig.load("tiny", model_id=source, lora_r=16, compute_dtype="bfloat16", **settings)
     numbers = json.loads((Path(source) / "config.json").read_text())
-    predicted, whole = (simulate(config, numbers, gpu=False, whole=whole).peak for whole in (False, True))
+    predicted = simulate(config, numbers, gpu=False).peak
     closed = total(step_parts(config, Shape.of(numbers), gpu=False))
     ctypes.CDLL(None).malloc_trim(0)  # what the cases before have freed goes back to the system
     before = psutil.Process().memory_info().rss
     row = {
         **case,
         "predicted": predicted,
-        "whole": whole,
+        **({"whole": simulate(config, numbers, gpu=False, whole=True).peak} if whole else {}),
         "closed form": closed,
         **measure(config, load_base_model(config)),
     }
