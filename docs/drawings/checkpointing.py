@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docs.drawings.paper import WIDTH, Drawing
+from docs.drawings.paper import SIDE, WIDTH, Drawing
 from helpers.config import RunConfig
 from helpers.model.shapes import SHAPES
 from helpers.plan.memory import adapter_parameters, saved_by_layer
@@ -10,7 +10,7 @@ from helpers.plan.shape import Shape
 from helpers.plan.speeds import operations_per_token
 from helpers.report import human_bytes
 
-SIDE, LAYERS, FULL = 36, 5, 250  # margin; layers that are drawn; width of all that a layer keeps
+LAYERS, FULL = 5, 250  # layers that are drawn; width of all that a layer keeps
 
 EVERYTHING = f"When everything is trained, backward is twice as long: then it is +{100 / 3:.0f} %."
 
@@ -42,8 +42,10 @@ def draw() -> Drawing:
         "operations, since a frozen base has a short backward pass."
     )
     sheet = Drawing("checkpointing", alt, 694)
-    sheet.text(SIDE, 52, "Checkpointing: forget, and compute again", 26, bold=True)
-    sheet.text(SIDE, 84, f"activations of Llama-2-7B ({n['layers']} layers), {n['tokens']}, frozen base", 18, "soft")
+    sheet.head(
+        "Checkpointing: forget, and compute again",
+        f"activations of Llama-2-7B ({n['layers']} layers), {n['tokens']}, frozen base",
+    )
     half, small = WIDTH / 2, FULL * n["inputs"] / n["all"]  # the bars are to scale
     for left, again in ((SIDE, False), (half + 14, True)):
         sheet.text(left, 132, "with checkpointing" if again else "without", 20, bold=True)

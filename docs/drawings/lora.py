@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from docs.drawings.paper import WIDTH, Drawing
+from docs.drawings.paper import SIDE, WIDTH, Drawing
 from helpers.config import RunConfig
 from helpers.model.shapes import SHAPES
 from helpers.plan.memory import adapter_parameters
 from helpers.plan.shape import Shape
-
-SIDE = 36
 
 
 def sizes(preset: str, model: str) -> dict:
@@ -37,8 +35,9 @@ def draw() -> Drawing:
         f"are trained beside {demo['frozen']:,} frozen ones."
     )
     sheet = Drawing("lora", alt, 726)
-    sheet.text(SIDE, 52, "LoRA: a small branch beside a frozen matrix", 26, bold=True)
-    sheet.text(SIDE, 84, f"one q_proj of the demo model, drawn to scale; rank r = {r}", 18, "soft")
+    sheet.head(
+        "LoRA: a small branch beside a frozen matrix", f"one q_proj of the demo model, drawn to scale; rank r = {r}"
+    )
 
     big = 200  # side of W; the branch has the same scale
     thin, up, down, left = big * r / n, 142, 394, 190  # thickness of A and B; y of the two ways

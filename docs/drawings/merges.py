@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from docs.drawings.nf4 import COUNT, measured
-from docs.drawings.paper import WIDTH, Drawing
+from docs.drawings.paper import SIDE, WIDTH, Drawing
 
-SIDE, LEFT = 36, 372  # margin; where the lines of numbers begin
+LEFT = 372  # where the lines of numbers begin
 FIRST, SHOWN = 8, 4  # levels that are drawn; level 7 is 0
 WEIGHT, CHANGE = 0.185, 0.032  # shares of the block's largest weight; the change is under half a step
 RATIO = 10  # mean rounding error / mean change, for the count; notebook 05 prints the run's own
@@ -43,8 +43,9 @@ def draw() -> Drawing:
         f"lost. Counted: {back:,} of {COUNT:,} weights fall back."
     )
     sheet = Drawing("merges", alt, 690)
-    sheet.text(SIDE, 52, "Three ways to merge one weight", 26, bold=True)
-    sheet.text(SIDE, 84, "W′ = W + Δ, with Δ = α / r · B A; the tall marks are levels of 4 bits", 18, "soft")
+    sheet.head(
+        "Three ways to merge one weight", "W′ = W + Δ, with Δ = α / r · B A; the tall marks are levels of 4 bits"
+    )
 
     def x(value: float) -> float:
         return LEFT + 40 + (value - levels[0]) / (levels[-1] - levels[0]) * (WIDTH - SIDE - LEFT - 80)

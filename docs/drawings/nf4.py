@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from math import erf, exp, sqrt
 
-from docs.drawings.paper import WIDTH, Drawing
+from docs.drawings.paper import SIDE, WIDTH, Drawing
 
 BLOCK = 64  # weights that share one scale
 COUNT = 256 * 256  # weights that are measured
-SIDE, LEFT, RIGHT = 36, 190, 760  # margin; x of -1 and of +1
+LEFT, RIGHT = 190, 760  # x of -1 and of +1
 FOOT, PEAK = 330, 200  # y of the axis; height of the curve
 
 
@@ -51,8 +51,9 @@ def draw() -> Drawing:
     def y(value: float) -> float:
         return FOOT - PEAK * exp(-((value / deviation) ** 2) / 2)
 
-    sheet.text(SIDE, 52, "NF4: 16 levels where the weights are", 26, bold=True)
-    sheet.text(SIDE, 84, f"weights of one block of {BLOCK}, divided by the largest of them", 18, "soft")
+    sheet.head(
+        "NF4: 16 levels where the weights are", f"weights of one block of {BLOCK}, divided by the largest of them"
+    )
     curve = [(x(i / 100), y(i / 100)) for i in range(-100, 101, 2)]
     sheet.path([(LEFT, FOOT), *curve, (RIGHT, FOOT)], fill="blue-wash")
     sheet.path(curve, "blue", 3)

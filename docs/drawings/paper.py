@@ -28,7 +28,7 @@ SANS = (
     "system-ui,-apple-system,'Segoe UI','Noto Sans','Noto Sans CJK KR','Apple SD Gothic Neo','Malgun Gothic',sans-serif"
 )
 MONO = "ui-monospace,'SF Mono','Cascadia Mono','DejaVu Sans Mono','Noto Sans Mono CJK KR',monospace"
-WIDTH = 960  # of every drawing, in the unit in which 18 is the usual height of letters
+WIDTH, SIDE = 960, 36  # of every drawing, and its margin, in the unit in which 18 is the usual height of letters
 
 
 def _style(shade: int) -> str:
@@ -58,6 +58,12 @@ class Drawing:
         )
         weight = ' font-weight="700"' if bold else ""
         self.parts.append(f'<text x="{_n(x)}" y="{_n(y)}" {look}{weight}>{inner}</text>')
+
+    def head(self, title, under=""):
+        """The title, and a line below it."""
+        self.text(SIDE, 52, title, 26, bold=True)
+        if under:
+            self.text(SIDE, 84, under, 18, "soft")
 
     def lines(self, x, y, rows, size=18, gap=1.4, **look):
         """Several rows of words, one below the other."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from docs.drawings.paper import WIDTH, Drawing
+from docs.drawings.paper import SIDE, WIDTH, Drawing
 
-SIDE, LEFT, RIGHT, REPLIES = 36, 170, 560, 660  # margin; ends of the axis; x of the first reply
+LEFT, RIGHT, REPLIES = 170, 560, 660  # ends of the axis; x of the first reply
 TOP, ROW = 196, 78  # y of the first model; height of a row
 LOOKS = {"base": ("paper", "soft"), "adapter": ("green", "green"), "merged": ("blue", "blue")}  # inside, outline
 
@@ -19,9 +19,8 @@ def draw(evaluation: dict, run: str) -> Drawing:
     )
     alt = f"Held-out NLL with its 95 % interval, and how many replies stop by themselves: {told}."
     sheet = Drawing("result", alt, TOP + ROW * len(models) + 8)
-    sheet.text(SIDE, 52, "What the training changed", 26, bold=True)
     under = f"run {run}: {some['rows']} held-out conversations, {some['answer_tokens']:,} answer tokens"
-    sheet.text(SIDE, 84, under, 18, "soft")
+    sheet.head("What the training changed", under)
     sheet.text(LEFT, 134, "NLL, nats per token: lower is better", 17, "soft", bold=True)
     sheet.text(REPLIES, 134, "replies that stop", 17, "soft", bold=True)
 

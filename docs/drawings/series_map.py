@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docs.drawings.paper import WIDTH, Drawing
+from docs.drawings.paper import SIDE, WIDTH, Drawing
 
 NOTEBOOKS = {
     "00": "Plan",
@@ -32,7 +32,7 @@ FILES = {
     "report.html": ("06", ""),
     "gguf/": ("07", ""),
 }
-SIDE, FIRST, TOP, ROW = 36, 286, 206, 40  # margin; x of 00; y of the first file; height of a row
+FIRST, TOP, ROW = 286, 206, 40  # x of 00; y of the first file; height of a row
 
 
 def draw() -> Drawing:
@@ -48,7 +48,7 @@ def draw() -> Drawing:
     def x(number: str) -> float:
         return FIRST + step * names.index(number)
 
-    sheet.text(SIDE, 52, "The series, and what passes through the run directory", 26, bold=True)
+    sheet.head("The series, and what passes through the run directory")
     bottom = TOP + ROW * (len(FILES) - 1) + 22
     for number, name in NOTEBOOKS.items():
         sheet.path([(x(number), TOP - 40), (x(number), bottom)], "rule", 1.5)

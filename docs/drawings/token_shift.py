@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from docs.drawings.paper import WIDTH, Drawing
+from docs.drawings.paper import SIDE, WIDTH, Drawing
 from helpers.config import RunConfig
 
 QUESTION, ANSWER = "물은 몇 도에서 끓나요?", "100"
 SHOWN = 12  # tokens at the end of the row
-TOP, LABELS, SIDE = 150, 318, 36  # y of the two rows of tiles; margin
+TOP, LABELS = 150, 318  # y of the two rows of tiles
 
 
 def end_of_row() -> list[tuple[str, int, int]]:
@@ -32,8 +32,7 @@ def draw() -> Drawing:
         f"the answer ({' '.join(learned)}) are token ids: they are learned, the end of the turn among them."
     )
     sheet = Drawing("token_shift", alt, 530)
-    sheet.text(SIDE, 52, "Each token guesses the next one", 26, bold=True)
-    sheet.text(SIDE, 84, f"The end of one row:  … {QUESTION}  →  {ANSWER}", 18, "soft")
+    sheet.head("Each token guesses the next one", f"The end of one row:  … {QUESTION}  →  {ANSWER}")
 
     # tiles as wide as their text, the rest shared out
     needed = [max(9.8 * len(text) + 12, 50) for text, _, _ in row]
