@@ -159,7 +159,7 @@ class RunConfig:
     @classmethod
     def from_json(cls, text: str) -> RunConfig:
         values = json.loads(text)
-        _check_names(values)
+        check_names(values)
         return cls(**values)
 
     def told(self) -> str:
@@ -177,11 +177,6 @@ class RunConfig:
         """Fields that differ, as name -> (value here, value in `other`)."""
         mine, theirs = asdict(self), asdict(other)
         return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
-
-    @staticmethod
-    def check_names(values: dict) -> None:
-        """Raises ValueError for a name in `values` that is no setting, with the nearest one that is."""
-        _check_names(values)
 
     def with_overrides(self, **overrides) -> RunConfig:
         """A copy with QLORA_<FIELD> and then `overrides` on top."""
@@ -322,7 +317,7 @@ def explicit_overrides(keywords: dict | None = None) -> dict:
         if variable.startswith("QLORA_") and variable not in names and variable not in OTHER_VARIABLES:
             raise ValueError(f"{variable} is not known{_closest(variable, [*names, *OTHER_VARIABLES])}")
     overrides = {name: os.environ[variable] for variable, name in names.items() if variable in os.environ}
-    _check_names(keywords or {})
+    check_names(keywords or {})
     return {**overrides, **(keywords or {})}
 
 
@@ -352,7 +347,8 @@ def local_path(name: str) -> Path | None:
     return next((path.resolve() for path in candidates if path.exists()), None)
 
 
-def _check_names(values: dict) -> None:
+def check_names(values: dict) -> None:
+    """Raises ValueError for a name in `values` that is no setting, with the nearest one that is."""
     known = [f.name for f in fields(RunConfig)]
     for name in values:
         if name not in known:

@@ -2,7 +2,7 @@
 
 runs/<run_name>/
   config.json  data/train.jsonl  data/eval.jsonl  data_report.json  trainer/  metrics.jsonl  held_out.json
-  adapter/  merged/  merge_report.json  evaluation.json  comparisons.jsonl  votes.jsonl  report.html  gguf/  notebooks/
+  adapter/  merged/  merge_report.json  evaluation.json  comparisons.jsonl  votes.jsonl  report.html  gguf/  notebooks/  labs/
 
 python -m helpers.runs choose NAME                       the run that notebooks opened from now on work on
 python -m helpers.runs fork OLD NEW lora_r=2 ...         a new run like OLD but for these settings, and choose it
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from filelock import SoftFileLock, Timeout
 
-from helpers.config import RunConfig
+from helpers.config import RunConfig, check_names
 from helpers.files import write_atomic, write_json
 from helpers.place import runs_of_other_pods, runs_root, write_chosen
 
@@ -79,6 +79,7 @@ class RunDir:
     votes = property(lambda self: self.path / "votes.jsonl")
     report_html = property(lambda self: self.path / "report.html")
     gguf = property(lambda self: self.path / "gguf")
+    labs = property(lambda self: self.path / "labs")  # what a participant solved
     notebooks = property(lambda self: self.path / "notebooks")
     trained = property(lambda self: self.path / "trained.json")  # 04 writes it when the adapter is saved
     stop_request = property(lambda self: self.path / "trainer" / "stop.request")  # holds the process that is to stop
@@ -127,7 +128,7 @@ class RunDir:
         Raises ValueError when a training with other settings already lies here, or is under way.
         """
         if self.config_json.exists():
-            stored = self._stored_config()
+            stored = self.stored_config()
             if self.adapter.exists() or any(self.trainer.glob("checkpoint-*")) or self.lock_owner():
                 self._refuse_other_training(stored, config)
             same = [n for n, source in RECORDED.items() if getattr(stored, source) == getattr(config, source)]
@@ -146,7 +147,9 @@ class RunDir:
                 f"start a run of another name, or delete {self.path}."
             )
 
-    def _stored_config(self) -> RunConfig:
+    def stored_config(self) -> RunConfig:
+        """config.json as it stands. Raises FileNotFoundError when 03 has not run, ValueError for a bad value in it."""
+        self.require(self.config_json, produced_by="03_data_preview.ipynb")
         return RunConfig.from_json(self.config_json.read_text(encoding="utf-8"))
 
     def load_config(self, **overrides) -> RunConfig:
@@ -155,8 +158,7 @@ class RunDir:
         An override of model_id or dataset_id drops the revision that was recorded for the old one.
         Raises FileNotFoundError when 03 has not run, ValueError for a bad override.
         """
-        self.require(self.config_json, produced_by="03_data_preview.ipynb")
-        stored = self._stored_config()
+        stored = self.stored_config()
         config = stored.with_overrides(**overrides)
         for name, source in RECORDED.items():
             if getattr(config, source) != getattr(stored, source) and getattr(config, name) == getattr(stored, name):
@@ -239,13 +241,12 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     or when `new` is there already.
     """
     source, run = RunDir(runs_root() / old), RunDir(runs_root() / new)
-    source.require(source.config_json, produced_by="03_data_preview.ipynb")
+    before = source.stored_config()
     if run.config_json.exists():
         raise ValueError(f"A run {new!r} is already there: take another name, choose({new!r}), or delete {run.path}.")
-    RunConfig.check_names(changes)
+    check_names(changes)
     if fixed := changes.keys() & {"run_name", "preset"}:
         raise ValueError(f"{fixed.pop()} cannot be changed in a fork: its name is the second argument, {new!r} here.")
-    before = source._stored_config()
     after = replace(before, **changes, run_name=new)
     stale = [name for name, where in RECORDED.items() if getattr(before, where) != getattr(after, where)]
     after = replace(after, **{name: "" for name in stale if name not in changes})

@@ -138,7 +138,7 @@ def test_a_fork_that_cannot_be_is_refused_and_leaves_nothing(run, arguments, cha
 
 def test_the_refusal_prints_the_line_that_makes_the_fork(run):
     with pytest.raises(ValueError, match="already holds a training") as refused:
-        run.save_config(replace(run._stored_config(), lora_r=2, dataset_id="my data.csv", temperature=0.5))
+        run.save_config(replace(run.stored_config(), lora_r=2, dataset_id="my data.csv", temperature=0.5))
     line = refused.value.args[0].splitlines()[1]
     assert line == fork_command("tiny", {"dataset_id": "my data.csv", "lora_r": 2, "temperature": 0.5})
     line = line.replace("python", sys.executable, 1)

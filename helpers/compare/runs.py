@@ -51,7 +51,7 @@ def read_runs(root: Path | None = None) -> list[Trial]:
     found = []
     for path in sorted((root or runs_root()).glob("*/config.json")):
         try:
-            found.append(_read(RunDir(path.parent)))
+            found.append(read_run(RunDir(path.parent)))
         except (ValueError, KeyError, TypeError) as error:
             print(f"{path.parent.name} cannot be read, and is left out: {error}")
     return found
@@ -64,8 +64,9 @@ def differing(trials: list[Trial]) -> list[str]:
     return [name for name in names if len({repr(values[name]) for values in settings}) > 1]
 
 
-def _read(run: RunDir) -> Trial:
-    config = RunConfig.from_json(run.config_json.read_text(encoding="utf-8"))
+def read_run(run: RunDir) -> Trial:
+    """One run. Raises FileNotFoundError without a config.json, ValueError, KeyError or TypeError for files that are not its own."""
+    config = run.stored_config()
     metrics = read_jsonl(run.metrics) if run.metrics.exists() else []
     held_out = _json(run.held_out)
     steps = [row for row in metrics if "max_steps" in row]

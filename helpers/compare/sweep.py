@@ -20,8 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from helpers.compare.runs import Trial, read_runs
-from helpers.config import OTHER_VARIABLES, PROJECT_ROOT, RunConfig
+from helpers.compare.runs import Trial, read_run, read_runs
+from helpers.config import OTHER_VARIABLES, PROJECT_ROOT
 from helpers.evaluate.intervals import MARGINS
 from helpers.files import write_json
 from helpers.place import runs_root
@@ -139,7 +139,7 @@ def pods(old: str, **choices: list) -> list[str]:
 
     `old` must lie there after 03. Try one with `sky launch --dryrun` first.
     """
-    config, lines = _config(RunDir(runs_root() / old)), []
+    config, lines = RunDir(runs_root() / old).stored_config(), []
     for changes in combinations(**choices):
         replace(config, **changes)  # raises ValueError for a bad value, before anything is rented
         name = fork_name(old, changes)
@@ -163,8 +163,8 @@ def _fork_once(old: str, changes: dict) -> str:
     source.require(source.train_jsonl, source.data_report, produced_by="03_data_preview.ipynb")
     if not run.config_json.exists():
         fork(old, name, chosen=False, **changes)
-    wanted, found = replace(_config(run), **changes), _config(run)
-    if changed := found.differences(wanted):
+    found = run.stored_config()
+    if changed := found.differences(replace(found, **changes)):
         raise ValueError(f"The run {name} has other settings ({', '.join(changed)}): delete {run.path}.")
     return name
 
@@ -175,7 +175,7 @@ def _train_until(name: str, share: float) -> bool:
     if _reached(run, share):
         return True
     if not running(run):
-        start(run, _config(run))
+        start(run, run.stored_config())
     while running(run):
         time.sleep(1)
         if share < 1 and _reached(run, share) and running(run):
@@ -186,13 +186,7 @@ def _train_until(name: str, share: float) -> bool:
 def _reached(run: RunDir, share: float) -> bool:
     if share == 1:
         return run.trained.exists() and not running(run)
-    trial = next(trial for trial in read_runs() if trial.name == run.path.name)
-    return run.trained.exists() or loss_at(trial, share) is not None
-
-
-def _config(run: RunDir) -> RunConfig:
-    run.require(run.config_json, produced_by="03_data_preview.ipynb")
-    return RunConfig.from_json(run.config_json.read_text(encoding="utf-8"))
+    return run.trained.exists() or loss_at(read_run(run), share) is not None
 
 
 def _folder(old: str) -> Path:

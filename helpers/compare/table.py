@@ -43,17 +43,30 @@ def best_first(trials: list[Trial]) -> list[Trial]:
 
 def paired(best: Trial, other: Trial, verdicts: int = 1) -> dict:
     """`other` - `best` on the rows that both held out, as `paired_difference`, with a `verdict`; else {"refused": sentence}."""
-    if not other.rows:
-        what = "06 measured it, without single rows" if other.nll is not None else "not measured yet"
-        return {"refused": f"no test: {what} (04's training cell writes held_out.json)"}
-    both = [row for row in best.rows if row in other.rows]
-    if len(both) < FEWEST or any(best.rows[row][1] != other.rows[row][1] for row in both):
-        changed = [name for name in SHAPES_THE_DATA if getattr(best.config, name) != getattr(other.config, name)]
-        told = f"no test: {len(both)} of {len(other.rows)} rows held out by both"
-        return {"refused": f"{told}{', since these differ: ' if changed else ''}{', '.join(changed)}"}
+    if told := untested(best, other):
+        return {"refused": told}
+    both = _in_both(best, other)
     sums = [[trial.rows[row][0] for row in both] for trial in (best, other)]
     gap = paired_difference(*sums, [best.rows[row][1] for row in both], verdicts)
     return {**gap, "verdict": judge(gap)}
+
+
+def untested(best: Trial, other: Trial) -> str:
+    """Why there is no test of `other` against `best`, in a sentence; "" where there is one."""
+    if not other.rows:
+        what = "06 measured it, without single rows" if other.nll is not None else "not measured yet"
+        return f"no test: {what} (04's training cell writes held_out.json)"
+    both = _in_both(best, other)
+    if len(both) < FEWEST or any(best.rows[row][1] != other.rows[row][1] for row in both):
+        changed = [name for name in SHAPES_THE_DATA if getattr(best.config, name) != getattr(other.config, name)]
+        told = f"no test: {len(both)} of {len(other.rows)} rows held out by both"
+        return f"{told}{', since these differ: ' if changed else ''}{', '.join(changed)}"
+    return ""
+
+
+def _in_both(best: Trial, other: Trial) -> list[str]:
+    """The rows that both held out."""
+    return [row for row in best.rows if row in other.rows]
 
 
 def against_best(trials: list[Trial]) -> dict[str, dict]:
@@ -62,7 +75,7 @@ def against_best(trials: list[Trial]) -> dict[str, dict]:
     if not ranked or not ranked[0].rows:
         return {}
     best, others = ranked[0], ranked[1:]
-    tests = sum("refused" not in paired(best, other) for other in others)
+    tests = sum(not untested(best, other) for other in others)
     return {other.name: paired(best, other, max(tests, 1)) for other in others}
 
 
