@@ -121,14 +121,16 @@ def curve(rows: list[dict], width: int = 700, height: int = 220) -> str:
         return round(45 + step / most * (width - 60), 1), round(y, 1)
 
     path = " ".join(f"{x},{y}" for x, y in (at(*point) for point in lines["loss"]))
-    dots = "".join(f'<circle cx="{x}" cy="{y}" r="4" fill="#bc4c00"/>' for x, y in (at(*p) for p in lines["eval_loss"]))
+    dots = "".join(
+        f'<circle cx="{x}" cy="{y}" r="4" fill="{ORANGE}"/>' for x, y in (at(*p) for p in lines["eval_loss"])
+    )
     marks = "".join(
         f'<text x="0" y="{at(0, value)[1] + 5}" font-size="13" fill="currentColor">{value:.2f}</text>'
         for value in (low, high)
     )
-    told = f"Loss over {most} steps, from {high:.2f} down to {low:.2f}: line training, dots held out"
-    foot = f'<text x="45" y="{height - 4}" font-size="13" fill="currentColor">{told}</text>'
+    said = f"Loss over {most} steps, from {high:.2f} down to {low:.2f}: line training, dots held out"
+    foot = f'<text x="45" y="{height - 4}" font-size="13" fill="currentColor">{said}</text>'
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{told}">'
-        f'<polyline points="{path}" fill="none" stroke="#0969da" stroke-width="2"/>{dots}{marks}{foot}</svg>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{said}">'
+        f'<polyline points="{path}" fill="none" stroke="{BLUE}" stroke-width="2"/>{dots}{marks}{foot}</svg>'
     )

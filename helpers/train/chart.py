@@ -16,7 +16,6 @@ from helpers.runs import RunDir
 
 def training_chart(rows: list[dict], title: str = ""):
     """Train loss, held-out loss and learning rate over the optimizer steps, as an `IPython.display.Image`."""
-    from IPython.display import Image
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.2), dpi=150, layout="constrained")
@@ -35,9 +34,16 @@ def training_chart(rows: list[dict], title: str = ""):
     loss.legend(frameon=False)
     for axes in (loss, rate):
         axes.spines[["top", "right"]].set_visible(False)
+    return picture(figure, width=800)
+
+
+def picture(figure, width: int):
+    """A matplotlib figure as an `IPython.display.Image`, `width` pixels wide on the page."""
+    from IPython.display import Image
+
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    return Image(buffer.getvalue(), width=800)
+    return Image(buffer.getvalue(), width=width)
 
 
 class LiveChart(TrainerCallback):

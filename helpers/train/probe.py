@@ -106,12 +106,10 @@ def suggestion(rows: list[dict], config: RunConfig, hidden_size: int) -> str:
 
 def probe_chart(rows: list[dict]):
     """Loss over the learning rate, with the suggestion, as an `IPython.display.Image`."""
-    import io
-
-    from IPython.display import Image
     from matplotlib.figure import Figure
 
     from helpers.report import BLUE, GREY, ORANGE
+    from helpers.train.chart import picture
 
     figure = Figure(figsize=(6, 3), dpi=150, layout="constrained")
     axes = figure.subplots()
@@ -123,9 +121,7 @@ def probe_chart(rows: list[dict]):
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss (nats per token)")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return Image(buffer.getvalue(), width=600)
+    return picture(figure, width=600)
 
 
 def _batches(trainer):
