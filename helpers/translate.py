@@ -152,7 +152,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("build", "check", "todo"))
     parser.add_argument("language", nargs="?", default="ko")
-    command, language = vars(parser.parse_args()).values()
+    asked = parser.parse_args()
+    command, language = asked.command, asked.language
     if command == "build":
         print(f"{len(build(language))} notebooks written to notebooks/{language}")
         return 0

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from helpers.config import RunConfig
 from helpers.files import read_jsonl, sha256, write_atomic
+from helpers.place import runs_root
 from helpers.report import curve
-from helpers.runs import RunDir, runs_root
+from helpers.runs import RunDir
 from helpers.workshop import progress
 
 STYLE = """
@@ -44,7 +45,7 @@ def files_of(run: RunDir) -> list[Path]:
         run.votes,
     ]
     weights = run.adapter / "adapter_model.safetensors"
-    return [path for path in (*named, weights, *sorted((run.path / "labs").glob("*.json"))) if path.exists()]
+    return [path for path in (*named, weights, *sorted(run.labs.glob("*.json"))) if path.exists()]
 
 
 def certificate(run: RunDir, name: str, day: str) -> str:

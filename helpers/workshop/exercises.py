@@ -24,10 +24,15 @@ def check(exercise: str, run: RunDir, answer=None) -> Answer:
 
     Raises ValueError only for an exercise that does not exist; an unsolved one is an `Answer` that says what is missing.
     """
-    if exercise not in EXERCISES:
-        raise ValueError(f"There is no exercise {exercise!r}: use {', '.join(EXERCISES)}.")
+    return answered(EXERCISES, "exercise", exercise, run, answer)
+
+
+def answered(tasks: dict, kind: str, name: str, run: RunDir, answer, **seen) -> Answer:
+    """What the task `name` of `tasks` says to `answer`. Raises ValueError that lists the known ones for another name."""
+    if name not in tasks:
+        raise ValueError(f"There is no {kind} {name!r}: use {', '.join(tasks)}.")
     try:
-        return Answer(True, EXERCISES[exercise](run, answer))
+        return Answer(True, tasks[name](run, answer, **seen))
     except Missing as still:
         return Answer(False, str(still))
 

@@ -6,13 +6,17 @@ A check is a function of a run and what the participant has repaired. It returns
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
+from helpers.config import RunConfig
 from helpers.files import write_json
+from helpers.place import runs_root
 from helpers.report import Answer
 from helpers.runs import RunDir
-from helpers.workshop.exercises import Missing
+from helpers.series import chosen, run_notebooks
+from helpers.workshop.exercises import Missing, answered
 
 
 def lab_run() -> RunDir:
@@ -20,23 +24,17 @@ def lab_run() -> RunDir:
 
     The small one is 03 and 04 of preset tiny with 8 steps: under a minute, on the first lab alone.
     """
-    from helpers.config import RunConfig
-    from helpers.runs import runs_root
-    from helpers.series import run_notebooks, series
-
     run = RunDir(runs_root() / RunConfig.load().run_name)
     if run.trained.exists():
         return run
     run = RunDir(runs_root() / "labs")
     if not run.trained.exists():
-        import os
-
         print(f"No finished training in {runs_root()}: a small one is made for the labs (under a minute).")
         settings = {"QLORA_RUN_NAME": "labs", "QLORA_MAX_STEPS": "8", "QLORA_SAVE_STEPS": "4"}
         before = {name: os.environ.get(name) for name in ("QLORA_PRESET", *settings)}
         os.environ.update(settings)
         try:
-            run_notebooks([path for path in series() if path.stem[:2] in ("03", "04")], "tiny")
+            run_notebooks(chosen(["03", "04"]), "tiny")
         finally:
             for name, value in before.items():
                 os.environ.pop(name, None) if value is None else os.environ.update({name: value})
@@ -48,18 +46,13 @@ def check(lab: str, run: RunDir, answer=..., **seen) -> Answer:
 
     Raises ValueError only for a lab that does not exist; an unsolved one is an `Answer` that says what is still wrong.
     """
-    if lab not in LABS:
-        raise ValueError(f"There is no lab {lab!r}: use {', '.join(LABS)}.")
-    if answer is ...:
+    if answer is ... and lab in LABS:
         return Answer(False, "The repair is still to be written: put it in the place of the three dots (...).")
-    try:
-        sentence = LABS[lab](run, answer, **seen)
-    except Missing as still:
-        return Answer(False, str(still))
-    folder = run.path / "labs"
-    folder.mkdir(exist_ok=True)
-    write_json(folder / f"{lab}.json", {"solved": True, "sentence": sentence, "at": time.time()})
-    return Answer(True, sentence)
+    found = answered(LABS, "lab", lab, run, answer, **seen)
+    if found.solved:
+        run.labs.mkdir(exist_ok=True)
+        write_json(run.labs / f"{lab}.json", {"solved": True, "sentence": found.sentence, "at": time.time()})
+    return found
 
 
 def labels(run: RunDir, answer, *, rows: list[dict], padded: list[dict], tokenizer, config) -> str:

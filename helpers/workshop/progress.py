@@ -8,12 +8,12 @@ from pathlib import Path
 
 from helpers.runs import RunDir
 
-# What a notebook leaves behind when it ends, in order
+# What a notebook leaves behind when it ends, in order: properties of RunDir
 LEFT_BY = (
-    ("03", "data_report.json"),
-    ("04", "trained.json"),
-    ("05", "merge_report.json"),
-    ("06", "evaluation.json"),
+    ("03", "data_report"),
+    ("04", "trained"),
+    ("05", "merge_report"),
+    ("06", "evaluation"),
     ("07", "gguf"),
 )
 
@@ -41,8 +41,9 @@ class Progress:
 
 def of(run: RunDir, name: str) -> Progress:
     """The progress of `run`, shown under `name`."""
-    files = [run.config_json, *(run.path / file for _, file in LEFT_BY), run.metrics, run.comparisons, run.votes]
-    labs = sorted((run.path / "labs").glob("*.json"))
+    left = {number: getattr(run, name) for number, name in LEFT_BY}
+    files = [run.config_json, *left.values(), run.metrics, run.comparisons, run.votes]
+    labs = sorted(run.labs.glob("*.json"))
     written = [path.stat().st_mtime for path in (*files, *labs) if path.exists()]
     rows = _tail(run.metrics)
     report = _json(run.data_report).get("verdicts")
@@ -50,7 +51,7 @@ def of(run: RunDir, name: str) -> Progress:
     return Progress(
         name=name,
         run=run.path.name,
-        done=next((number for number, file in reversed(LEFT_BY) if (run.path / file).exists()), "00"),
+        done=next((number for number, path in reversed(left.items()) if path.exists()), "00"),
         red_labels=None if report is None else sum(not verdict["ok"] for verdict in report),
         step=last.get("step"),
         steps=last.get("max_steps"),

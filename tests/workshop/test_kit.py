@@ -1,25 +1,15 @@
 """The kit tells the truth: its sentences are the code's, its cells and files exist, its times add up."""
 
-import ast
 import re
 
 import nbformat
 import pytest
 
 from tests.conftest import ROOT
+from tests.test_language import sentences
 
 KIT = ROOT / "docs" / "workshop"
 SHEET = (KIT / "README.md").read_text(encoding="utf-8")
-
-
-def said() -> str:
-    """All texts of the helpers, those of f-strings too."""
-    found = []
-    for path in ROOT.glob("helpers/**/*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.append(node.value)
-    return "\n".join(found)
 
 
 def test_every_sentence_of_a_failure_is_one_of_the_code():
@@ -27,7 +17,7 @@ def test_every_sentence_of_a_failure_is_one_of_the_code():
     rows = [line.split("|")[2] for line in drills.splitlines() if line.startswith("| ")][1:]
     quoted = [text for row in rows for text in re.findall(r"`([^`]{8,})`", row) if "OVERRIDES" not in text]
     assert len(rows) == 8 and len(quoted) >= 5
-    texts = said()
+    texts = "\n".join(sentences())
     assert [text for text in quoted if text not in texts] == []
 
 
