@@ -51,10 +51,10 @@ def test_a_table_speaks_the_language_and_its_rows_keep_their_keys(monkeypatch):
     assert table.rows[0] == {"check": True}
 
 
-def sentences() -> set[str]:
-    """Every string of the code, what is filled in as {0}, {1} ..."""
+def sentences(*patterns: str) -> set[str]:
+    """Every string of the code in the files of `patterns`, what is filled in as {0}, {1} ..."""
     found = set()
-    for path in [*PROJECT_ROOT.glob("helpers/**/*.py"), *PROJECT_ROOT.glob("notebooks/**/*.ipynb")]:
+    for path in (path for pattern in patterns for path in PROJECT_ROOT.glob(pattern)):
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".ipynb":
             import nbformat
@@ -79,7 +79,7 @@ def sentences() -> set[str]:
 def test_every_key_of_the_catalogues_is_said_by_the_code():
     from babel.messages.pofile import read_po
 
-    said = sentences()
+    said = sentences("helpers/**/*.py", "notebooks/**/*.ipynb")
     for path in language.FOLDER.glob("*.po"):
         with path.open("rb") as file:
             entries = [message for message in read_po(file) if message.id]
