@@ -92,11 +92,12 @@ SIGNATURES = {
 class LlamaCpp:
     """The model of a GGUF file, on the CPU; `with LlamaCpp(file, tokens) as model:` gives its memory back.
 
-    `tokens`: the longest text, reply included; 0 reads the vocabulary only. `lora`: an adapter's GGUF file, put on top.
+    `tokens`: the longest text, reply included; 0 reads the vocabulary only. `texts`: how many are written at once.
+    `lora`: an adapter's GGUF file, put on top.
     Raises ValueError with llama.cpp's own words for a file that it cannot load.
     """
 
-    def __init__(self, file: Path, tokens: int = 0, lora: Path | None = None):
+    def __init__(self, file: Path, tokens: int = 0, lora: Path | None = None, texts: int = 1):
         self.llama, self.said = _library()
         self.model = self.context = self.batch = None
         settings = self.llama.llama_model_default_params()
@@ -106,21 +107,22 @@ class LlamaCpp:
         self.vocab = self.llama.llama_model_get_vocab(self.model)
         self.vocabulary = self.llama.llama_vocab_n_tokens(self.vocab)
         if tokens:
-            self._begin(tokens, file)
+            self._begin(tokens, texts, file)
         if lora:
             adapter = self._there(self.llama.llama_adapter_lora_init(self.model, str(lora).encode()), lora)
             if self.llama.llama_set_adapters_lora(self.context, byref(c_void_p(adapter)), 1, byref(c_float(1.0))):
                 raise ValueError(f"llama.cpp does not put {lora.name} on {file.name}.")
 
-    def _begin(self, tokens: int, file: Path) -> None:
+    def _begin(self, tokens: int, texts: int, file: Path) -> None:
         import torch
 
         settings = self.llama.llama_context_default_params()
-        settings.n_ctx = settings.n_batch = settings.n_ubatch = tokens = -(-tokens // 256) * 256
+        self.tokens, self.texts = -(-tokens // 256) * 256, texts
+        settings.n_ctx = settings.n_batch = self.tokens * texts
+        settings.n_ubatch, settings.n_seq_max = self.tokens, texts
         settings.n_threads = settings.n_threads_batch = torch.get_num_threads()
         self.context = self._there(self.llama.llama_init_from_model(self.model, settings), file)
-        self.batch = self.llama.llama_batch_init(tokens, 0, 1)
-        self.room = tokens
+        self.batch = self.llama.llama_batch_init(self.tokens * texts, 0, texts)
 
     def _there(self, pointer, file: Path):
         if pointer:
@@ -134,39 +136,58 @@ class LlamaCpp:
         ids = (c_int32 * (len(raw) + 8))()
         return ids[: self.llama.llama_tokenize(self.vocab, raw, len(raw), ids, len(ids), False, True)]
 
-    def logits(self, ids: list[int], wanted: list[int], start: int = 0):
+    def logits(self, ids: list[int], wanted: list[int]):
         """Float32 array (len(wanted), vocabulary): the logits behind those positions of `ids`.
 
-        `start` > 0 continues a text of which `start` tokens were given before. Raises ValueError for a text that is too
-        long, RuntimeError when llama.cpp stops.
+        Raises ValueError for a text that is too long, RuntimeError when llama.cpp stops.
         """
+        self._clear()
+        return self._decode([(0, 0, ids, set(wanted))])
+
+    def replies(self, prompts: list[list[int]], max_new_tokens: int, stops: list[int]) -> list[list[int]]:
+        """The greedy replies to `prompts`, each with the stop token that ended it as its last, if one did."""
+        if len(prompts) > self.texts:
+            first = self.replies(prompts[: self.texts], max_new_tokens, stops)
+            return first + self.replies(prompts[self.texts :], max_new_tokens, stops)
+        self._clear()
+        new = [[] for _ in prompts]
+        step = [(which, 0, ids, {len(ids) - 1}) for which, ids in enumerate(prompts)]
+        while step and max_new_tokens:
+            best = self._decode(step).argmax(-1).tolist()
+            for (which, *_), token in zip(step, best, strict=True):
+                new[which].append(token)
+            step = [
+                (which, start + len(ids), [token], {0})
+                for (which, start, ids, _), token in zip(step, best, strict=True)
+                if token not in stops and len(new[which]) < max_new_tokens
+            ]
+        return new
+
+    def _clear(self) -> None:
+        self.llama.llama_memory_clear(self.llama.llama_get_memory(self.context), True)
+
+    def _decode(self, pieces: list[tuple[int, int, list[int], set[int]]]):
+        """Logits (places asked for, vocabulary) of pieces of texts: which text, the place its piece starts, ids, places."""
         import numpy
 
-        if start + len(ids) > self.room:
-            raise ValueError(
-                f"A text of {start + len(ids)} tokens does not fit in the {self.room} that were asked for."
-            )
-        if not start:
-            self.llama.llama_memory_clear(self.llama.llama_get_memory(self.context), True)
-        batch, places = self.batch, set(wanted)
-        batch.n_tokens = len(ids)
-        for i, token in enumerate(ids):
-            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = token, start + i, 1, 0
-            batch.logits[i] = i in places
+        for which, start, ids, _ in pieces:
+            if start + len(ids) > self.tokens or which >= self.texts:
+                raise ValueError(
+                    f"Text {which + 1} of {start + len(ids)} tokens does not fit: {self.texts} of {self.tokens} were asked for."
+                )
+        batch, wanted = self.batch, []
+        batch.n_tokens = 0
+        for which, start, ids, places in pieces:
+            for place, token in enumerate(ids):
+                i = batch.n_tokens
+                batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = token, start + place, 1, which
+                batch.logits[i] = place in places
+                wanted += [i] * (place in places)
+                batch.n_tokens += 1
         if code := self.llama.llama_decode(self.context, batch):
             raise RuntimeError(f"llama.cpp stopped with code {code}: {' '.join(self.said)}")
         rows = [self.llama.llama_get_logits_ith(self.context, i) for i in wanted]
         return numpy.stack([numpy.ctypeslib.as_array(row, (self.vocabulary,)).copy() for row in rows])
-
-    def reply(self, prompt: list[int], max_new_tokens: int, stops: list[int]) -> list[int]:
-        """The greedy reply to `prompt`, with the stop token that ended it as its last, if one did."""
-        new, ids, start = [], prompt, 0
-        while len(new) < max_new_tokens and not (new and new[-1] in stops):
-            logits = self.logits(ids, [len(ids) - 1], start)
-            new.append(int(logits[0].argmax()))
-            start += len(ids)
-            ids = new[-1:]
-        return new
 
     def close(self) -> None:
         if self.batch is not None:

@@ -10,6 +10,8 @@ from helpers.evaluate.held_out import Scores
 from helpers.model.room import file_bytes
 from helpers.report import Table, human_bytes
 
+TEXTS = 8  # replies that llama.cpp writes at once: the weights are read once for all, and each needs a cache of its own
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -76,7 +78,7 @@ def measure_gguf(
         max([len(ids) for ids in rows["input_ids"]] + [len(ids) + max_new_tokens for ids in asked]),
     )
     nll, tokens, agree = [], [], []
-    with LlamaCpp(file, longest) as model:
+    with LlamaCpp(file, longest, texts=TEXTS) as model:
         for row, first in zip(tqdm(rows, desc=file.stem, delay=5), merged.firsts, strict=True):
             places = [i for i in range(1, len(row["labels"])) if row["labels"][i] != -100]
             logits = model.logits(list(row["input_ids"]), [i - 1 for i in places])
@@ -90,7 +92,7 @@ def measure_gguf(
                 )
             tokens.append(len(right))
             agree.append(int((logits.argmax(-1) == numpy.array(first)).sum()))
-        new = [model.reply(ids, max_new_tokens, stops) for ids in tqdm(asked, desc="replies", delay=5)]
+        new = model.replies(asked, max_new_tokens, stops)
     stopped = sum(bool(ids) and ids[-1] in stops for ids in new)
     cut = [tuple(ids[:-1] if ids and ids[-1] in stops else ids) for ids in new]
     same = sum(ids == reply.token_ids for ids, reply in zip(cut, replies, strict=True))
