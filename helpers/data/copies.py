@@ -35,10 +35,18 @@ def pieces(messages: list[dict]):
     text = "".join(message["content"] for message in messages if message["role"] != "system")
     text = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold()) or text
     codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
-    codes = np.concatenate([codes, np.zeros(max(0, PIECE - len(codes)), np.uint64)])
-    packed = sum(codes[i : len(codes) - PIECE + 1 + i] << np.uint64(21 * i) for i in range(PIECE))
+    if len(codes) < PIECE:
+        codes = np.concatenate([codes, np.zeros(PIECE - len(codes), np.uint64)])
+    packed = codes[:-2] | codes[1:-1] << np.uint64(21) | codes[2:] << np.uint64(42)
     packed = (packed ^ (packed >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)  # spreads neighbours apart
-    return np.unique(packed ^ (packed >> np.uint64(29)))
+    packed ^= packed >> np.uint64(29)
+    packed.sort()
+    return packed[np.append(True, packed[1:] != packed[:-1])]
+
+
+def _in(some, known):
+    """For each of `some`, whether it is in `known`; both sorted (numpy's own isin sorts both again)."""
+    return known.take(known.searchsorted(some), mode="clip") == some
 
 
 class CopyIndex:
@@ -63,10 +71,8 @@ class CopyIndex:
 
     def _own(self, messages: list[dict]):
         """The pieces of `messages` less the shared ones; all of them when nothing else is left."""
-        import numpy as np
-
         whole = pieces(messages)
-        own = np.setdiff1d(whole, self.shared, assume_unique=True) if len(self.shared) else whole
+        own = whole[~_in(whole, self.shared)] if len(self.shared) else whole
         return own if len(own) else whole
 
     def copies_of(self, messages: list[dict]) -> list[int]:
@@ -75,7 +81,7 @@ class CopyIndex:
 
         mine = self._own(messages)
         candidates = {number for value in mine[:SKETCH].tolist() for number in self.by_hash.get(value, ())}
-        shared = {n: len(np.intersect1d(mine, self.pieces[n], assume_unique=True)) for n in candidates}
+        shared = {n: np.count_nonzero(_in(mine, self.pieces[n])) for n in candidates}
         return [n for n, both in shared.items() if both >= NEAR * (len(mine) + len(self.pieces[n]) - both)]
 
 
