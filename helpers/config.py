@@ -19,6 +19,7 @@ from helpers.place import PROJECT_ROOT, chosen_run, runs_root
 SAMPLE_DATA = "notebooks/data/sample_ko_instructions.jsonl"
 PAD_TO = 8  # tokens: batches are padded to a multiple of it, so that they come in few lengths
 LOSS_ROWS = 16  # tokens: the trainer computes the loss of so many at once, and the plan counts them
+GGUF_FORMATS = ("f16", "q8_0", "q4_k_m")  # files for llama.cpp, the largest first
 # QLORA_ variables that are not fields of RunConfig
 OTHER_VARIABLES = ("QLORA_PRESET", "QLORA_RUNS_DIR", "QLORA_CACHE_DIR", "QLORA_LANG")
 
@@ -135,6 +136,11 @@ class RunConfig:
         if not self.model_id or not self.dataset_id:
             name = "model_id" if not self.model_id else "dataset_id"
             raise ValueError(f"{name}='' names nothing: give a hub id or a local path.")
+        formats = [name.strip() for name in self.gguf_formats.split(",") if name.strip()]
+        if not formats or set(formats) - set(GGUF_FORMATS):
+            raise ValueError(
+                f"gguf_formats={self.gguf_formats!r} is not known: use some of {', '.join(GGUF_FORMATS)}, with commas."
+            )
         if not self.run_name:
             object.__setattr__(self, "run_name", _default_run_name(self))
         if not re.fullmatch(r"[\w.-]+", self.run_name) or self.run_name.strip(".") == "":
