@@ -74,6 +74,7 @@ class RunDir:
     )  # the adapter, row by row, and what the curve says; 04
     adapter = property(lambda self: self.path / "adapter")
     merged = property(lambda self: self.path / "merged")
+    measured = property(lambda self: self.path / "measured.json")  # of three models, row by row, and replies; 05
     evaluation = property(lambda self: self.path / "evaluation.json")
     comparisons = property(lambda self: self.path / "comparisons.jsonl")
     votes = property(lambda self: self.path / "votes.jsonl")
