@@ -27,10 +27,51 @@ RSLORA = """class RsLora(LoraLinear):
         super().__init__(base, r, alpha, dropout)
         self.scale = alpha / r**0.5
 check("A4.3", run, answer=RsLora)"""
+PRESET = 'PRESET = os.environ.get("QLORA_PRESET", "demo")'
+THREE_ROWS = {
+    "range(0, 32, 2)": "range(0, 32, 4)",
+    'first, second = rows[i]["input_ids"], rows[i + 1]["input_ids"]': (
+        'first, second = sum((rows[i + k]["input_ids"] for k in range(3)), []), rows[i + 3]["input_ids"]'
+    ),
+    'rows[i + 1]["labels"]': 'rows[i + 3]["labels"]',
+}
+FOREIGN = {
+    "text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)": (
+        'text = "User: 저녁에 뭘 먹으면 좋을까요?\\nAssistant:"'
+    )
+}
+
+
+DEMO, LLAMA_7B = {PRESET: 'PRESET = "demo"'}, {PRESET: 'PRESET = "llama2-7b"'}
+# Exercises that look at what a page says, or change a line of it: notebook, overrides, edits, what is asked of it then
+LOOKS = {
+    "01.1": (
+        "01",
+        {"model_id": "meta-llama/Llama-2-7b-hf"},
+        DEMO,
+        'next(c.detail for c in checks if c.name == "disk")',
+    ),
+    "01.2": ("01", {}, LLAMA_7B, "[c.fix for c in checks if c.fix]"),
+    "01.3": ("01", {}, {"size, rows = 1024, []": "size, rows = 256, []"}, "rows"),
+    "02.1": ("02", {"report_to": "wandb"}, {}, "tracking_status(config)"),
+    "02.2": ("02", {"push": "adapter"}, {}, "config.push"),
+    "A1.1": ("A1", {}, LLAMA_7B, "sorted([(part.bytes, part.name) for part in parts], reverse=True)[:3]"),
+    "A1.2": (
+        "A1",
+        {},
+        LLAMA_7B,
+        "[total(adapter_parts(replace(config, lora_r=r), shape)) for r in (config.lora_r, 512)]",
+    ),
+    "A3.1": ("A3", {}, {}, "[round(padding(sorted_once, size), 3) for size in (8, 2)]"),
+    "A3.2": ("A3", {}, THREE_ROWS, "{name: round(total / counted, 2) for name, total in sums.items()}"),
+    "07.2": ("07", {"serve_rows": 0}, {}, "cost_table(merged, measured)"),
+    "07.3": ("07", {}, FOREIGN, "tokenizer.decode(output[0, inputs.input_ids.shape[1] :])"),
+}
 
 
 def page(number: str, overrides: dict | None = None, edits: dict | None = None, ask: str = "", stop=None) -> str:
-    """Run a notebook with `overrides`, and `edits` (old text -> new); then the cell `ask`: what that shows.
+    """Run a notebook with `overrides`, and `edits` (old text -> new); then the cell `ask`: what that shows. A page that stops
+    at a cell says so, and is asked all the same.
 
     `stop`: a file; as soon as it is there, the training cell is interrupted, and run again.
     """
@@ -55,8 +96,13 @@ def page(number: str, overrides: dict | None = None, edits: dict | None = None, 
                     print("  stopped with", error.ename or "an interrupt")
                 client.execute_cell(cell, index)
                 print(" ", next(o.text for o in cell.outputs if "text" in o).splitlines()[0])
-            else:
+                continue
+            try:
                 client.execute_cell(cell, index)
+            except CellExecutionError as error:
+                print("  the page stops:", str(error).strip().splitlines()[-1][:110])
+                client.execute_cell(book.cells[-1], len(book.cells) - 1)
+                break
     return " ".join(o.data["text/plain"] for o in book.cells[-1].outputs if "data" in o)
 
 
@@ -67,10 +113,12 @@ def interrupt_when(file: Path, process: int) -> None:
 
 
 def main(wanted: list[str]) -> None:
-    os.environ.update(QLORA_PRESET="tiny", QLORA_RUNS_DIR=tempfile.mkdtemp(prefix="exercises-"), HF_HUB_OFFLINE="1")
+    own = "QLORA_RUNS_DIR" in os.environ
+    os.environ.setdefault("QLORA_RUNS_DIR", tempfile.mkdtemp(prefix="exercises-"))
+    os.environ.update(QLORA_PRESET=os.environ.get("QLORA_PRESET", "tiny"), HF_HUB_OFFLINE="1")
     from helpers.files import read_jsonl
     from helpers.runs import RunDir, choose, fork
-    from helpers.workshop.exercises import check, held_out_loss
+    from helpers.workshop.exercises import EXERCISES, check, held_out_loss
 
     runs = Path(os.environ["QLORA_RUNS_DIR"])
 
@@ -80,17 +128,18 @@ def main(wanted: list[str]) -> None:
     def asked(exercise):
         return not wanted or exercise in wanted
 
-    page("03")
-    if any(map(asked, ("04.1", "04.2", "04.3"))):
-        page("04")
+    looks = [name for name in LOOKS if asked(name)]
+    for number, needed_by in (("03", ""), ("04", "04 A3 07"), ("05", "07")):
+        if not own and any(name[:2] in needed_by or not needed_by for name in wanted or [*EXERCISES, *LOOKS]):
+            page(number)
+    for name in looks:
+        number, overrides, edits, ask = LOOKS[name]
+        print(name, page(number, overrides, edits, ask), flush=True)
     if asked("03.1"):
         page("03", {"run_name": "try-1", "answer_only_loss": False})
         told("03.1", 1.0)
     if asked("03.2"):
-        try:
-            page("03", {"run_name": "try-2", "max_length": 64})
-        except CellExecutionError as error:
-            print("  the page stops:", str(error).strip().splitlines()[-1][:90])
+        page("03", {"run_name": "try-2", "max_length": 64})
         told("03.2", 2)
     if asked("03.3"):
         rows = [
