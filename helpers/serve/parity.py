@@ -35,13 +35,13 @@ def take(rows, count: int):
 def measure_merged(model, tokenizer, rows, prompts: list[list[dict]], max_new_tokens: int, folder: Path):
     """The merged model as transformers runs it: (`Measured`, its replies). `rows` as `encode_rows` gives them."""
     import torch
-    from tqdm import tqdm
 
     from helpers.evaluate.generation import generate_replies
     from helpers.evaluate.held_out import answer_logits, finite
+    from helpers.progress import Progress
 
     nll, tokens, firsts = [], [], []
-    for i in tqdm(range(len(rows)), desc="merged", delay=5):  # one at a time: logits of a large vocabulary are not kept
+    for i in Progress(range(len(rows)), desc="merged"):  # one at a time: logits of a large vocabulary are not kept
         logits = answer_logits(model, rows.select([i]))[0].float()
         right = torch.tensor([token for token in rows[i]["labels"][1:] if token != -100])
         loss = torch.nn.functional.cross_entropy(logits, right, reduction="sum")
@@ -64,9 +64,9 @@ def measure_gguf(
     Raises ValueError when llama.cpp cuts a prompt into other token ids, or gives a number that is not finite.
     """
     import numpy
-    from tqdm import tqdm
 
     from helpers.model.chat import prompt_ids, render, stop_ids
+    from helpers.progress import Progress
     from helpers.serve.gguf import check_token_ids
     from helpers.serve.llama_cpp import LlamaCpp
 
@@ -79,7 +79,7 @@ def measure_gguf(
     )
     nll, tokens, agree = [], [], []
     with LlamaCpp(file, longest, texts=TEXTS) as model:
-        for row, first in zip(tqdm(rows, desc=file.stem, delay=5), merged.firsts, strict=True):
+        for row, first in zip(Progress(rows, desc=file.stem), merged.firsts, strict=True):
             places = [i for i in range(1, len(row["labels"])) if row["labels"][i] != -100]
             logits = model.logits(list(row["input_ids"]), [i - 1 for i in places])
             right = [row["labels"][i] for i in places]

@@ -30,7 +30,8 @@ def range_test(trainer, steps: int = STEPS, low: float = LOW, high: float = HIGH
     down. Raises ValueError for a range that is none.
     """
     import torch
-    from tqdm import tqdm
+
+    from helpers.progress import Progress
 
     if not (0 < low < high and steps >= 2):
         raise ValueError(
@@ -45,7 +46,7 @@ def range_test(trainer, steps: int = STEPS, low: float = LOW, high: float = HIGH
     with torch.random.fork_rng():
         torch.manual_seed(args.seed)
         model.train()
-        for step in tqdm(range(steps), desc="range test", delay=5):
+        for step in Progress(range(steps), desc="range test"):
             rate = low * (high / low) ** (step / (steps - 1))
             loss = 0.0
             for _ in range(args.gradient_accumulation_steps):
