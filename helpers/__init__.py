@@ -7,7 +7,7 @@ merge · serve      05 · 07
 train              04
 evaluate · data    06 · 03
 model              the base model, its quantisation, its template, its files
-config · files · place · progress · runs · report · series · translate · language     the ground
+config · files · place · progress · picture · page · runs · report · series · translate · language     the ground
 """
 
 import logging

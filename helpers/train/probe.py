@@ -106,13 +106,13 @@ def suggestion(rows: list[dict], config: RunConfig, hidden_size: int) -> str:
 
 
 def probe_chart(rows: list[dict]):
-    """Loss over the learning rate, with the suggestion, as an `IPython.display.Image`."""
+    """Loss over the learning rate, with the suggestion, as a `Picture`."""
     from matplotlib.figure import Figure
 
+    from helpers.picture import Picture
     from helpers.report import BLUE, GREY, ORANGE
-    from helpers.train.chart import picture
 
-    figure = Figure(figsize=(6, 3), dpi=150, layout="constrained")
+    figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
     rates = [row["learning_rate"] for row in rows]
     axes.plot(rates, [row["loss"] for row in rows], color=GREY, alpha=0.5, label="each step")
@@ -122,7 +122,9 @@ def probe_chart(rows: list[dict]):
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss (nats per token)")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return picture(figure, width=600)
+    lowest = min(rows, key=lambda row: row["smooth"])
+    told = f"Range test from {rates[0]:.0e} to {rates[-1]:.0e}: the running mean of the loss is lowest, {lowest['smooth']:.2f}, at {lowest['learning_rate']:.0e}"
+    return Picture(figure, told)
 
 
 def _batches(trainer):
