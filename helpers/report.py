@@ -16,7 +16,7 @@ GREEN, RED, GREY, BLUE, ORANGE = "#1a7f37", "#cf222e", "#6e7781", "#0969da", "#b
 class Table:
     """Rows (dicts with the same keys) as an HTML table in a notebook and as aligned text elsewhere.
 
-    A cell that is True or False is shown as a green "ok" or a red "no"; a float with 4 significant digits.
+    A cell that is True or False is shown as "ok" with a green mark or "no" with a red one; a float with 4 significant digits.
     """
 
     rows: list[dict]
@@ -38,7 +38,7 @@ class Table:
             for row in self.rows
         )
         # not a <caption>: that is never wider than its table, so a long one stood in a column of single words
-        caption = f'<div style="padding:4px 12px;color:{GREY}">{html.escape(told(self.caption))}</div>'
+        caption = f'<div style="padding:4px 12px">{html.escape(told(self.caption))}</div>'
         return f"{caption if self.caption else ''}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def _widths(self) -> dict[str, str]:
@@ -73,9 +73,7 @@ class Answer:
     def _repr_html_(self) -> str:
         colour, word = (GREEN, "Solved.") if self.solved else (ORANGE, "Not yet.")
         style = f"border-left:4px solid {colour};padding:4px 12px;margin:4px 0"
-        return (
-            f'<div style="{style}"><b style="color:{colour}">{told(word)}</b> {html.escape(told(self.sentence))}</div>'
-        )
+        return f'<div style="{style}"><b>{told(word)}</b> {html.escape(told(self.sentence))}</div>'
 
     def __repr__(self) -> str:
         return f"{told('Solved.' if self.solved else 'Not yet.')} {told(self.sentence)}"
@@ -95,7 +93,9 @@ def _html_cell(value) -> str:
     # a long run without a blank (a model that repeats one sign) may be broken, or it pushes the other columns off the page
     text = html.escape(re.sub(r"(\S{30})", "\\1\0", _text(value))).replace("\0", "<wbr>")
     if value is True or value is False:
-        return f'<b style="color:{GREEN if value else RED};white-space:nowrap">{text}</b>'
+        # the word in the page's own ink, which can be read in every theme, beside a mark of colour
+        style = f"border-left:5px solid {GREEN if value else RED};padding-left:6px;white-space:nowrap"
+        return f'<b style="{style}">{text}</b>'
     return text
 
 
@@ -122,31 +122,3 @@ def is_interactive() -> bool:
     kernel = getattr(get_ipython(), "kernel", None)
     # JupyterLab says with each cell that it can ask the user for input; papermill says that it cannot
     return bool(kernel) and bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
-
-
-def curve(rows: list[dict], width: int = 700, height: int = 220) -> str:
-    """Training loss (line) and held-out loss (dots) over the steps, as SVG with a text for those who cannot see it."""
-    lines = {name: [(row["step"], row[name]) for row in rows if name in row] for name in ("loss", "eval_loss")}
-    points = [point for line in lines.values() for point in line]
-    if not points:
-        return ""
-    most, low, high = max(s for s, _ in points), min(v for _, v in points), max(v for _, v in points)
-
-    def at(step: float, value: float) -> tuple[float, float]:
-        y = 10 + (high - value) / ((high - low) or 1) * (height - 40)
-        return round(45 + step / most * (width - 60), 1), round(y, 1)
-
-    path = " ".join(f"{x},{y}" for x, y in (at(*point) for point in lines["loss"]))
-    dots = "".join(
-        f'<circle cx="{x}" cy="{y}" r="4" fill="{ORANGE}"/>' for x, y in (at(*p) for p in lines["eval_loss"])
-    )
-    marks = "".join(
-        f'<text x="0" y="{at(0, value)[1] + 5}" font-size="13" fill="currentColor">{value:.2f}</text>'
-        for value in (low, high)
-    )
-    said = f"Loss over {most} steps, from {high:.2f} down to {low:.2f}: line training, dots held out"
-    foot = f'<text x="45" y="{height - 4}" font-size="13" fill="currentColor">{said}</text>'
-    return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{said}">'
-        f'<polyline points="{path}" fill="none" stroke="{BLUE}" stroke-width="2"/>{dots}{marks}{foot}</svg>'
-    )

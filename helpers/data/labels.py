@@ -52,9 +52,9 @@ def encoded(
     rows: list[dict], tokenizer, answer_only: bool = True, learn_thinking: str = "auto"
 ) -> Iterator[dict | None]:
     """Each of `rows` as {"input_ids", "labels"} in full length; None where the chat template refuses or changes its text."""
-    from tqdm import tqdm
+    from helpers.progress import Progress
 
-    with tqdm(total=len(rows), desc="tokenising", unit=" rows", delay=5) as progress:
+    with Progress(total=len(rows), desc="tokenising", unit=" rows") as progress:
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
             yield from _encode_batch(tokenizer, batch, answer_only, learn_thinking)

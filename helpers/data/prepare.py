@@ -175,10 +175,10 @@ def _conversations(
     source: Source, name: str, config: RunConfig, tokenizer, seen: set, read, drops, repairs
 ) -> Iterator:
     """(key, line of JSON) of every usable conversation of one data set, each once; counts as it goes."""
-    from tqdm import tqdm
+    from helpers.progress import Progress
 
     columns, of_turns, listed = Counter(), Counter(), source.form.columns[0]
-    for row in tqdm(source.rows, desc="reading", unit=" rows", delay=5):
+    for row in Progress(source.rows, desc="reading", unit=" rows"):
         told = name or _source(row, source.name)
         read[told] += 1
         if isinstance(row, dict):
@@ -214,7 +214,7 @@ def _write_parts(
     everything: Path, train: Path, held_out: Path, keys: array, limit: int, drops, kept, weights
 ) -> dict[str, int]:
     """Split the lines of `everything` by their keys; a held-out one that is nearly a training one is dropped."""
-    from tqdm import tqdm
+    from helpers.progress import Progress
 
     with everything.open(encoding="utf-8") as lines:
         drawn, step, sample = [], max(1, len(keys) // SAMPLE), []
@@ -229,7 +229,7 @@ def _write_parts(
     index, copied, counts = CopyIndex([row["messages"] for row in held], sample), set(), {"train": 0, "eval": 0}
     weighted, repeated = any(weight != 1 for weight in weights.values()), 0
     with everything.open(encoding="utf-8") as lines, train.open("w", encoding="utf-8") as file:
-        for key, line in tqdm(zip(keys, lines, strict=True), desc="splitting", unit=" rows", total=len(keys), delay=5):
+        for key, line in Progress(zip(keys, lines, strict=True), desc="splitting", unit=" rows", total=len(keys)):
             if key <= limit:
                 continue
             row = json.loads(line)

@@ -15,7 +15,7 @@ STYLES = {
     "thought, learned": "background:rgba(130,80,223,.25);border-bottom:2px solid rgb(130,80,223)",
     "thought, only read": "background:rgba(130,80,223,.12)",
     "context": "background:rgba(128,128,128,.10)",
-    "padding": "color:rgb(128,128,128);border:1px dashed rgba(128,128,128,.6)",
+    "padding": "border:1px dashed rgba(128,128,128,.6)",
 }
 CHIP = "font-size:85%;font-weight:600;border-radius:3px;padding:0 3px"
 ROW = (
@@ -106,7 +106,7 @@ def _html(piece: Piece) -> str:
     numbers = ", ".join(map(str, piece.ids[:8])) + (" ..." if len(piece.ids) > 8 else "")
     labels = ", ".join(dict.fromkeys(map(str, piece.labels[:8])))
     hover = html.escape(f"id {numbers} · label {labels} · {piece.kind}", quote=True)
-    text = html.escape(piece.text).replace("\n", '<span style="opacity:.55">↵</span>\n')
+    text = html.escape(piece.text).replace("\n", '<span style="opacity:.7">↵</span>\n')
     style = f"{STYLES[piece.kind]};margin-right:1px" + (f";{CHIP}" if piece.special else "")
     return f'<span title="{hover}" style="{style}">{text}</span>'
 

@@ -108,7 +108,7 @@ def one_by_one(rows: list[dict]):
 
 def _folded(thought: str) -> str:
     """A thought, to be opened by a click."""
-    style = "white-space:pre-wrap;margin:4px 0 4px 16px;color:#8250df"
+    style = "white-space:pre-wrap;margin:4px 0 4px 16px;padding-left:8px;border-left:3px solid #8250df"
     body = f'<div style="{style}">{html.escape(thought)}</div>'
     return f'<details style="margin-left:16px"><summary>its thought</summary>{body}</details>' if thought else ""
 

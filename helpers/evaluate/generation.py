@@ -63,7 +63,8 @@ def generate_replies(
     made for; raises ValueError for a prompt that fills it.
     """
     import torch
-    from tqdm import tqdm
+
+    from helpers.progress import Progress
 
     ids = [prompt_ids(tokenizer, messages) for messages in prompts]
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
@@ -72,7 +73,7 @@ def generate_replies(
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     settings = generation_settings(tokenizer, max_new_tokens, sampling)
     replies: dict[int, Reply] = {}
-    for number, batch in enumerate(tqdm(batches, desc=progress, delay=5, disable=not progress)):
+    for number, batch in enumerate(Progress(batches, desc=progress, disable=not progress)):
         rows = [ids[i] for i in batch]
         width = max(map(len, rows))
         settings["max_new_tokens"] = min(max_new_tokens, room_for_reply(model, width))

@@ -94,9 +94,9 @@ def _answer_batches(model, dataset, batch_size: int, progress: str):
     Logits are computed at the answers' columns only: with a large vocabulary they cost more than the layers.
     """
     import torch
-    from tqdm import tqdm
 
     from helpers.model.room import scoring_rows
+    from helpers.progress import Progress
 
     if not len(dataset):
         raise ValueError("The held-out part has no row: run 03_data_preview.ipynb with a larger eval_fraction.")
@@ -104,7 +104,7 @@ def _answer_batches(model, dataset, batch_size: int, progress: str):
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     batch_size = scoring_rows(model, len(ids[order[0]]), at_most=batch_size)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    for batch in tqdm(batches, desc=progress, delay=5, disable=not progress):
+    for batch in Progress(batches, desc=progress, disable=not progress):
         # rows flush left: each token keeps its position, and in a causal model padding behind it changes nothing
         width = max(len(ids[i]) for i in batch)
         pad = [width - len(ids[i]) for i in batch]

@@ -12,7 +12,8 @@ from helpers.evaluate.forgetting import forgetting_table, won_and_lost
 from helpers.evaluate.measured import measured_table
 from helpers.evaluate.skills import skill_table
 from helpers.files import read_jsonl, write_atomic
-from helpers.report import Table, curve
+from helpers.picture import curve
+from helpers.report import Table
 from helpers.runs import RunDir
 
 STYLE = """

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from helpers.evaluate.comparison import conversation
 from helpers.files import read_jsonl, write_atomic
+from helpers.picture import Playable
 from helpers.report import Table, is_interactive
 from helpers.runs import RunDir
 
@@ -118,12 +119,11 @@ def vote_table(run: RunDir, first: str = "base", second: str = "adapter") -> Tab
     return Table([{"model": name, "votes": found[name]} for name in (first, second, "same")], caption=told)
 
 
-def voting_page(run: RunDir, pairs: list[dict]):
+def voting_page(run: RunDir, pairs: list[dict]) -> Table | Playable:
     """A page of buttons where a person is looking (ipywidgets), else the pairs as a table to read on paper."""
-    if not is_interactive() or not pairs:
-        asked = [{"no": i, "asked": conversation(pair["messages"])} for i, pair in enumerate(pairs)]
-        return Table([{**row, "A": pair["A"], "B": pair["B"]} for row, pair in zip(asked, pairs, strict=True)])
-    return voting_widget(run, pairs)
+    asked = [{"no": i, "asked": conversation(pair["messages"])} for i, pair in enumerate(pairs)]
+    paper = Table([{**row, "A": pair["A"], "B": pair["B"]} for row, pair in zip(asked, pairs, strict=True)])
+    return Playable(voting_widget(run, pairs), paper) if is_interactive() and pairs else paper
 
 
 def voting_widget(run: RunDir, pairs: list[dict]):

@@ -10,6 +10,7 @@ from helpers.evaluate.held_out import Scores
 from helpers.evaluate.intervals import BETTER, FEWEST, MARGINS, WORSE, judge, paired_difference, told_interval
 from helpers.evaluate.measured import VERDICTS
 from helpers.files import sha256
+from helpers.picture import Picture
 from helpers.report import GREEN, GREY, ORANGE, RED
 
 MARGIN = MARGINS["NLL per token"]
@@ -85,13 +86,14 @@ def make_report(config, rows: dict, chosen: str, why: str, merged: Path, counts:
     }
 
 
-def report_chart(report: dict):
-    """A figure: NLL with interval per model; the chosen merge in the colour of the verdict."""
-    import matplotlib.pyplot as plt
+def report_chart(report: dict) -> Picture:
+    """NLL with interval per model; the chosen merge in the colour of the verdict."""
+    from matplotlib.figure import Figure
 
     names = list(report["measured"])
     rows = [report["measured"][name] for name in names]
-    figure, axes = plt.subplots(figsize=(8, 0.5 * len(names) + 1), layout="constrained")
+    figure = Figure(figsize=(8, 0.5 * len(names) + 1), layout="constrained")
+    axes = figure.subplots()
     for y, (name, row) in enumerate(zip(names, rows, strict=True)):
         colour = COLOURS[report["verdict"]] if name == report["chosen"] else GREY
         if row["nll_low"] is not None:  # None: a single row has no interval
@@ -103,5 +105,5 @@ def report_chart(report: dict):
     axes.set_xlabel("held-out NLL, nats per answer token (lower is better), with 95 % interval")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.grid(axis="x", alpha=0.3)
-    plt.close(figure)
-    return figure
+    told = ", ".join(f"{name} {row['nll']:.3f}" for name, row in report["measured"].items())
+    return Picture(figure, f"Held-out NLL: {told}. Chosen: {report['chosen']}, {report['verdict']}")

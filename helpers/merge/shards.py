@@ -68,10 +68,11 @@ def plan_shards(sizes: dict[str, int], limit: int):
 
 def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, requantise: RunConfig | None) -> None:
     from safetensors.torch import save_file
-    from tqdm import tqdm
+
+    from helpers.progress import Progress
 
     base, device = WeightFiles(skeleton.files), merging_device()
-    with tqdm(total=len(plan.tensor_to_filename), desc="merge", unit="weight", delay=2, mininterval=1) as bar:
+    with Progress(total=len(plan.tensor_to_filename), desc="merge", unit="weight", mininterval=1) as bar:
         for file_name, shard in plan.filename_to_tensors.items():
             if not (part / file_name).exists():  # else: done before the merge was cut off
                 tensors = {}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
 from helpers.config import RunConfig
+from helpers.picture import Picture, Playable
 from helpers.plan.memory import Part, step_parts
 from helpers.plan.need import needed_by_sum
 from helpers.plan.shape import Shape
@@ -32,13 +32,14 @@ COLOURS = {
 }
 
 
-def stacked_bars(bars: dict[str, dict[str, float]], room: float = 0.0, title: str = ""):
-    """One horizontal bar per entry (label -> component -> bytes); a red line at `room` bytes. Returns the figure."""
-    import matplotlib.pyplot as plt
+def stacked_bars(bars: dict[str, dict[str, float]], room: float = 0.0, title: str = "") -> Picture:
+    """One horizontal bar per entry (label -> component -> bytes); a red line at `room` bytes."""
+    from matplotlib.figure import Figure
 
     largest = max(sum(parts.values()) for parts in bars.values())
     scale, unit = (1e9, "GB") if largest > 1e9 else (1e6, "MB")
-    figure, axes = plt.subplots(figsize=(9, 1.4 + 0.55 * len(bars)))
+    figure = Figure(figsize=(9, 1.4 + 0.55 * len(bars)))
+    axes = figure.subplots()
     shown, order = set(), {name: place for place, name in enumerate(COLOURS)}
     for row, parts in enumerate(bars.values()):
         left = 0.0
@@ -57,8 +58,14 @@ def stacked_bars(bars: dict[str, dict[str, float]], room: float = 0.0, title: st
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
     figure.tight_layout()
-    plt.close(figure)  # the cell shows it once, as its value
-    return figure
+    told = "; ".join(f"{label} {human_bytes(sum(parts.values()))}: {_told(parts)}" for label, parts in bars.items())
+    return Picture(figure, f"{title or 'Memory'}. {told}" + (f". The card has {human_bytes(room)}" if room else ""))
+
+
+def _told(parts: dict[str, float]) -> str:
+    """The components in words, the largest first."""
+    order = sorted(parts.items(), key=lambda part: -part[1])
+    return ", ".join(f"{name} {human_bytes(size)}" for name, size in order if size)
 
 
 def as_bar(parts: list[Part]) -> dict[str, float]:
@@ -66,18 +73,21 @@ def as_bar(parts: list[Part]) -> dict[str, float]:
     return {part.name: part.bytes for part in parts}
 
 
-def length_chart(config: RunConfig, shape: Shape, room: float = 0.0):
-    """Memory by tokens per row for 1 to 8 rows, with checkpointing (full lines) and without (dotted). Returns the figure."""
-    import matplotlib.pyplot as plt
+def length_chart(config: RunConfig, shape: Shape, room: float = 0.0) -> Picture:
+    """Memory by tokens per row for 1 to 8 rows, with checkpointing (full lines) and without (dotted)."""
+    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
-    figure, axes = plt.subplots(figsize=(9, 4))
+    figure, said = Figure(figsize=(9, 4)), []
+    axes = figure.subplots()
     lengths = [2**i for i in range(6, 14)]
     for rows, colour in ((1, "#54aeff"), (2, "#0969da"), (4, "#8250df"), (8, "#bc4c00")):
         for checkpointing, line in ((True, "-"), (False, ":")):
             changed = replace(config, activation_checkpointing=checkpointing, per_device_train_batch_size=rows)
             sizes = [needed_by_sum(changed, shape, length=length) / 1e9 for length in lengths]
             axes.plot(lengths, sizes, line, color=colour, label=f"rows per step: {rows}" if checkpointing else None)
+            kind = "with checkpointing" if checkpointing else "without"
+            said.append(f"{rows} rows {kind} {sizes[0]:.3g} to {sizes[-1]:.3g} GB")
     if room:
         axes.axhline(room / 1e9, color=RED, linestyle="--")
         axes.text(lengths[0], room / 1e9, f"{room / 1e9:,.0f} GB card", color=RED, va="bottom")
@@ -95,12 +105,11 @@ def length_chart(config: RunConfig, shape: Shape, room: float = 0.0):
     axes.yaxis.set_minor_formatter("")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    plt.close(figure)
-    return figure
+    return Picture(figure, f"Memory at {lengths[0]} to {lengths[-1]} tokens per row: {', '.join(said)}")
 
 
-def sliders(config: RunConfig, shape: Shape, room: float = 0.0):
-    """Length, batch, rank and checkpointing to play with; the bar below follows. Needs a live kernel."""
+def sliders(config: RunConfig, shape: Shape, room: float = 0.0) -> Playable:
+    """Length, batch, rank and checkpointing to play with; the bar below follows. Without a live kernel, the bar alone."""
     import ipywidgets as widgets
 
     style = {"style": {"description_width": "120px"}, "continuous_update": False}
@@ -122,19 +131,18 @@ def sliders(config: RunConfig, shape: Shape, room: float = 0.0):
         "load_in_4bit": widgets.Checkbox(config.load_in_4bit, description="4-bit base"),
     }
 
-    picture, told = widgets.Image(format="png"), widgets.Label()
+    def bar(changed: RunConfig) -> Picture:
+        whole = f"with driver and gaps {human_bytes(needed_by_sum(changed, shape))}"
+        return stacked_bars({"chosen": as_bar(step_parts(changed, shape))}, room, whole)
 
-    # drawn into a picture: nothing has to capture the output of a callback
+    shown = widgets.HTML()
+
+    # drawn into the page of the widget: nothing has to capture the output of a callback
     def draw(change=None):
-        changed = replace(config, **{name: control.value for name, control in controls.items()})
-        png = io.BytesIO()
-        stacked_bars({"chosen": as_bar(step_parts(changed, shape))}, room).savefig(
-            png, format="png", dpi=80, bbox_inches="tight"
-        )
-        picture.value = png.getvalue()
-        told.value = f"With driver and gaps: {human_bytes(needed_by_sum(changed, shape))}"
+        chosen = {name: control.value for name, control in controls.items()}
+        shown.value = bar(replace(config, **chosen))._repr_html_()
 
     for control in controls.values():
         control.observe(draw, "value")
     draw()
-    return widgets.VBox([*controls.values(), picture, told])
+    return Playable(widgets.VBox([*controls.values(), shown]), bar(config))

@@ -34,13 +34,12 @@ def take(rows, count: int):
 
 def measure_merged(model, tokenizer, rows, prompts: list[list[dict]], max_new_tokens: int, folder: Path):
     """The merged model as transformers runs it: (`Measured`, its replies). `rows` as `encode_rows` gives them."""
-    from tqdm import tqdm
-
     from helpers.evaluate.generation import generate_replies
     from helpers.evaluate.held_out import held_out_nll
+    from helpers.progress import Progress
 
     nll, tokens, firsts = [], [], []
-    for i in tqdm(range(len(rows)), desc="merged", delay=5):  # one at a time: logits of a large vocabulary are not kept
+    for i in Progress(range(len(rows)), desc="merged"):  # one at a time: logits of a large vocabulary are not kept
         one = held_out_nll(model, rows.select([i]), keep=1)
         nll += one.nll
         tokens += one.tokens
@@ -61,9 +60,9 @@ def measure_gguf(
     Raises ValueError when llama.cpp cuts a prompt into other token ids, or gives a number that is not finite.
     """
     import numpy
-    from tqdm import tqdm
 
     from helpers.model.chat import prompt_ids, render, stop_ids
+    from helpers.progress import Progress
     from helpers.serve.gguf import check_token_ids
     from helpers.serve.llama_cpp import LlamaCpp
 
@@ -76,7 +75,7 @@ def measure_gguf(
     )
     nll, tokens, agree = [], [], []
     with LlamaCpp(file, longest, texts=TEXTS) as model:
-        for row, first in zip(tqdm(rows, desc=file.stem, delay=5), merged.firsts, strict=True):
+        for row, first in zip(Progress(rows, desc=file.stem), merged.firsts, strict=True):
             places = [i for i in range(1, len(row["labels"])) if row["labels"][i] != -100]
             logits = model.logits(list(row["input_ids"]), [i - 1 for i in places])
             right = [row["labels"][i] for i in places]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from pathlib import Path
 
@@ -10,15 +9,16 @@ from transformers import TrainerCallback
 
 from helpers.config import RunConfig
 from helpers.files import read_jsonl
+from helpers.picture import Picture
 from helpers.report import BLUE, GREY, ORANGE, human_time
 from helpers.runs import RunDir
 
 
-def training_chart(rows: list[dict], title: str = ""):
-    """Train loss, held-out loss and learning rate over the optimizer steps, as an `IPython.display.Image`."""
+def training_chart(rows: list[dict], title: str = "") -> Picture:
+    """Train loss, held-out loss and learning rate over the optimizer steps."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3.2), dpi=150, layout="constrained")
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
     loss, rate = figure.subplots(1, 2, width_ratios=(3, 1))
     for name, label, style in (
         ("loss", "training", {"color": BLUE, "linewidth": 1.5}),
@@ -34,16 +34,17 @@ def training_chart(rows: list[dict], title: str = ""):
     loss.legend(frameon=False)
     for axes in (loss, rate):
         axes.spines[["top", "right"]].set_visible(False)
-    return picture(figure, width=800)
+    return Picture(figure, _told(rows, title))
 
 
-def picture(figure, width: int):
-    """A matplotlib figure as an `IPython.display.Image`, `width` pixels wide on the page."""
-    from IPython.display import Image
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return Image(buffer.getvalue(), width=width)
+def _told(rows: list[dict], title: str) -> str:
+    """The chart in words: where each curve begins and ends."""
+    said = [title] if title else []
+    for name, label in (("loss", "training loss"), ("eval_loss", "held-out loss")):
+        if points := [(row["step"], row[name]) for row in rows if name in row]:
+            (first, begin), (last, end) = points[0], points[-1]
+            said.append(f"{label} {begin:.2f} at step {first}, {end:.2f} at step {last}")
+    return "; ".join(said) or "no loss yet"
 
 
 class LiveChart(TrainerCallback):
@@ -62,11 +63,11 @@ class LiveChart(TrainerCallback):
 
         if get_ipython() is None or not state.is_world_process_zero or ("loss" not in logs and "eval_loss" not in logs):
             return
-        picture = training_chart(read_jsonl(self.metrics), self._title(state))
+        chart = training_chart(read_jsonl(self.metrics), self._title(state))
         if self.display is None:
-            self.display = display(picture, display_id=True)
+            self.display = display(chart, display_id=True)
         else:
-            self.display.update(picture)
+            self.display.update(chart)
 
     def _title(self, state) -> str:
         done = max(state.global_step - self.first_step, 1)

@@ -30,7 +30,8 @@ def range_test(trainer, steps: int = STEPS, low: float = LOW, high: float = HIGH
     down. Raises ValueError for a range that is none.
     """
     import torch
-    from tqdm import tqdm
+
+    from helpers.progress import Progress
 
     if not (0 < low < high and steps >= 2):
         raise ValueError(
@@ -45,7 +46,7 @@ def range_test(trainer, steps: int = STEPS, low: float = LOW, high: float = HIGH
     with torch.random.fork_rng():
         torch.manual_seed(args.seed)
         model.train()
-        for step in tqdm(range(steps), desc="range test", delay=5):
+        for step in Progress(range(steps), desc="range test"):
             rate = low * (high / low) ** (step / (steps - 1))
             loss = 0.0
             for _ in range(args.gradient_accumulation_steps):
@@ -105,13 +106,13 @@ def suggestion(rows: list[dict], config: RunConfig, hidden_size: int) -> str:
 
 
 def probe_chart(rows: list[dict]):
-    """Loss over the learning rate, with the suggestion, as an `IPython.display.Image`."""
+    """Loss over the learning rate, with the suggestion, as a `Picture`."""
     from matplotlib.figure import Figure
 
+    from helpers.picture import Picture
     from helpers.report import BLUE, GREY, ORANGE
-    from helpers.train.chart import picture
 
-    figure = Figure(figsize=(6, 3), dpi=150, layout="constrained")
+    figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
     rates = [row["learning_rate"] for row in rows]
     axes.plot(rates, [row["loss"] for row in rows], color=GREY, alpha=0.5, label="each step")
@@ -121,7 +122,9 @@ def probe_chart(rows: list[dict]):
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss (nats per token)")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return picture(figure, width=600)
+    lowest = min(rows, key=lambda row: row["smooth"])
+    told = f"Range test from {rates[0]:.0e} to {rates[-1]:.0e}: the running mean of the loss is lowest, {lowest['smooth']:.2f}, at {lowest['learning_rate']:.0e}"
+    return Picture(figure, told)
 
 
 def _batches(trainer):

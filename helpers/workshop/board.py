@@ -17,18 +17,15 @@ from collections import Counter
 from pathlib import Path
 
 from helpers.files import write_atomic
+from helpers.page import document
 from helpers.report import human_time
 from helpers.workshop.progress import Progress, everybody
 
 QUIET = 600  # seconds without a sign of life after which a participant may need somebody
 EVERY = 5  # seconds from one picture of the class to the next
 STYLE = """
-:root { color-scheme: light dark; --line: #d1d9e0; --head: #f6f8fa; --ink: #1f2328; --paper: #fff; --good: #1a7f37; --bad: #cf222e; --wait: #9a3c00; --bar: #0969da }
-@media (prefers-color-scheme: dark) { :root { --line: #3d444d; --head: #212830; --ink: #f0f6fc; --paper: #0d1117; --good: #3fb950; --bad: #ff7b72; --wait: #f0883e; --bar: #4493f8 } }
-body { font: 18px/1.5 system-ui, "Noto Sans KR", sans-serif; margin: 1.5rem auto; padding: 0 1rem; max-width: 1300px; color: var(--ink); background: var(--paper) }
-table { border-collapse: collapse; width: 100% } th, td { text-align: left; padding: 6px 12px; border-bottom: 1px solid var(--line); white-space: nowrap } th { background: var(--head) }
-.good { color: var(--good) } .bad { color: var(--bad) } .wait { color: var(--wait) } .wide { overflow-x: auto }
-progress { width: 7rem; accent-color: var(--bar); vertical-align: middle } p { margin: .3rem 0 1rem }
+body { font-size: 18px; max-width: 1300px } table { width: 100% } th, td { padding: 6px 12px; white-space: nowrap }
+progress { width: 7rem; accent-color: var(--mark); vertical-align: middle } p { margin: .3rem 0 1rem }
 """
 
 
@@ -43,14 +40,12 @@ def page(folder: Path, now: float | None = None) -> str:
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in _cells(person, now)) + "</tr>" for person in people)
     told = f"{len(people)} {'participant' if len(people) == 1 else 'participants'}. Last finished notebook: {stages or 'none yet'}."
     told += f' <b class="wait">{quiet} quiet for {human_time(QUIET)}.</b>' if quiet else ""
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="{EVERY}">'
     table = (
         f"<table><thead><tr>{''.join(f'<th>{name}</th>' for name in heads)}</tr></thead><tbody>{body}</tbody></table>"
     )
-    return (
-        f'<!doctype html><html lang="en"><head>{head}<title>Class board</title><style>{STYLE}</style></head><body>'
-        f'<h1>Class board</h1><p>{told} {time.strftime("%H:%M:%S", time.localtime(now))}</p><div class="wide">{table}</div></body></html>\n'
-    )
+    clock = time.strftime("%H:%M:%S", time.localtime(now))
+    shown = f'<main><h1>Class board</h1><p>{told} {clock}</p><div class="wide" tabindex="0">{table}</div></main>'
+    return document("Class board", shown, STYLE, f'<meta http-equiv="refresh" content="{EVERY}">')
 
 
 def _cells(person: Progress, now: float) -> list[str]:
@@ -60,7 +55,7 @@ def _cells(person: Progress, now: float) -> list[str]:
     )
     step = "–"
     if person.step is not None and person.steps:
-        step = f'<progress max="{person.steps}" value="{person.step}"></progress> {person.step} / {person.steps}'
+        step = f'<progress aria-label="steps" max="{person.steps}" value="{person.step}"></progress> {person.step} / {person.steps}'
     losses = " · ".join("–" if loss is None else f"{loss:.2f}" for loss in (person.loss, person.held_out))
     merge = {"green": ("good", "✓"), "red": ("bad", "✗"), None: ("", "–")}.get(person.merge, ("wait", "?"))
     solved = " ".join(f"{html.escape(name)}{'✓' if done else '…'}" for name, done in person.labs.items())

@@ -19,17 +19,16 @@ from pathlib import Path
 
 from helpers.config import RunConfig
 from helpers.files import read_jsonl, sha256, write_atomic
+from helpers.page import document
+from helpers.picture import curve
 from helpers.place import runs_root
-from helpers.report import curve
 from helpers.runs import RunDir
 from helpers.workshop import progress
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1f2328; --paper: #fff; --soft: #59636e; --line: #d1d9e0; --good: #1a7f37 }
-@media (prefers-color-scheme: dark) { :root { --ink: #f0f6fc; --paper: #0d1117; --soft: #9198a1; --line: #3d444d; --good: #3fb950 } }
-body { font: 17px/1.6 system-ui, "Noto Sans KR", sans-serif; max-width: 760px; margin: 2rem auto; padding: 0 1rem; color: var(--ink); background: var(--paper) }
-main { border: 2px solid var(--line); border-radius: 12px; padding: 1.5rem 2rem } h1 { margin: 0; font-size: 2.2rem } .soft { color: var(--soft) } .good { color: var(--good) }
-dt { font-weight: 600; margin-top: .8rem } dd { margin: 0; white-space: pre-wrap } code { font-size: 11px; word-break: break-all } svg { width: 100%; height: auto }
+body { font-size: 17px; max-width: 760px } main { border: 2px solid var(--line); border-radius: 12px; padding: 1.5rem 2rem }
+h1 { margin: 0; font-size: 2.2rem } dt { font-weight: 600; margin-top: .8rem } dd { margin: 0; white-space: pre-wrap }
+code { font-size: 11px; word-break: break-all }
 """
 
 
@@ -71,13 +70,12 @@ def certificate(run: RunDir, name: str, day: str) -> str:
     about = json.dumps({"name": name, "day": day, "run": run.path.name, "files": hashes}, ensure_ascii=True, indent=1)
     items = "".join(f"<dt>{key}</dt><dd>{html.escape(value)}</dd>" for key, value in facts)
     listed = "".join(f"<li>{html.escape(path)}<br><code>{value}</code></li>" for path, value in hashes.items())
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Certificate · {html.escape(name)}</title><style>{STYLE}</style></head><body><main>"
-        f'<p class="soft">A fine-tune, made and checked by</p><h1>{html.escape(name)}</h1><p class="soft">{html.escape(day)} · run {html.escape(run.path.name)}</p>'
+    shown = (
+        f'<main><p class="soft">A fine-tune, made and checked by</p><h1>{html.escape(name)}</h1><p class="soft">{html.escape(day)} · run {html.escape(run.path.name)}</p>'
         f"{curve(rows)}<dl>{items}</dl><details><summary>Files and their SHA-256</summary><ul>{listed}</ul></details>"
-        f'</main><script type="application/json" id="about">{about.replace("<", chr(92) + "u003c")}</script></body></html>\n'
+        f'</main><script type="application/json" id="about">{about.replace("<", chr(92) + "u003c")}</script>'
     )
+    return document(f"Certificate · {name}", shown, STYLE)
 
 
 def _trained(run: RunDir, rows: list[dict]) -> str:

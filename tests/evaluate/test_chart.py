@@ -20,14 +20,14 @@ def compared(number, difference, low, high, verdict, model="adapter"):
 
 
 def test_a_panel_for_each_number_with_its_own_margin():
-    figure = paired_chart(
+    shown = paired_chart(
         [
             compared(NLL, -1.4, -1.5, -1.3, BETTER),
             compared(CHRF, 0.2, -0.1, 0.4, SAME),
             compared(NLL, 0.5, 0.4, 0.6, WORSE),
         ]
     )
-    nll, chrf = figure.axes
+    nll, chrf = shown.figure.axes
     for axes, number in ((nll, NLL), (chrf, CHRF)):
         band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
         assert abs(band.width - 2 * MARGINS[number]) < 1e-9 and number in axes.get_xlabel()
@@ -35,8 +35,9 @@ def test_a_panel_for_each_number_with_its_own_margin():
     assert [text.get_text() for text in nll.texts] == ["-1.400 better", "+0.500 worse"]
     dots = [line.get_color() for axes in (nll, chrf) for line in axes.lines if line.get_marker() == "o"]
     assert dots == [GREEN, RED, GREY]
+    assert f"{NLL}, adapter minus base: -1.400 better" in shown.alt and "+0.500 worse" in shown.alt
 
 
 def test_a_difference_without_an_interval_is_a_dot():
-    (axes,) = paired_chart([compared(NLL, -0.3, None, None, TOO_FEW)]).axes
+    (axes,) = paired_chart([compared(NLL, -0.3, None, None, TOO_FEW)]).figure.axes
     assert [list(line.get_xdata()) for line in axes.lines] == [[0, 0], [-0.3]]

@@ -1,0 +1,54 @@
+"""The bar of a loop: in a notebook it is replaced in place and leaves nothing, elsewhere it is a line on stdout."""
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from helpers import progress
+from helpers.progress import Progress
+
+SLOW = """
+from helpers import progress
+progress.DELAY = 0
+from tqdm.auto import tqdm
+from {module} import {name} as bar
+for i in bar(range(3), desc="<b>rows", mininterval=0):
+    pass
+"""
+
+
+def test_elsewhere_it_is_one_line_on_stdout_and_is_cleared(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "DELAY", 0)
+    assert list(Progress(range(3), desc="rows", mininterval=0)) == [0, 1, 2]
+    out, err = capsys.readouterr()
+    assert (
+        "rows: 100%" in out and out.endswith("\r") and not out.split("\r")[-2].strip() and err == "" and "\n" not in out
+    )
+
+
+def test_what_is_soon_done_shows_nothing(capsys):
+    assert list(Progress(range(3), desc="rows", mininterval=0)) == [0, 1, 2]
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "module, name",
+    [
+        ("helpers.progress", "Progress"),
+        ("tqdm.auto", "tqdm"),  # transformers
+        ("huggingface_hub.utils", "tqdm"),
+        ("datasets.utils", "tqdm"),
+    ],
+)
+def test_in_a_notebook_no_bar_is_a_widget_and_none_is_left(kernel, module, name):
+    cell, seen = nbformat.v4.new_code_cell(SLOW.format(module=module, name=name)), []
+    page = NotebookClient(nbformat.v4.new_notebook(cells=[cell]), km=kernel[0], timeout=60)
+    page.kc = kernel[1]
+    page.execute_cell(cell, 0)  # the libraries are imported
+    original = page.process_message
+    page.process_message = lambda message, *args: (seen.append(message), original(message, *args))[1]
+    page.execute_cell(cell, 0)
+    shown = [message["content"]["data"]["text/html"] for message in seen if "data" in message["content"]]
+    assert any("&lt;b&gt;rows: 2 of 3" in line and "<progress" in line for line in shown), shown
+    [left] = cell.outputs
+    assert left.output_type == "display_data" and left.data == {"text/html": "", "text/plain": ""}
