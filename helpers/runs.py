@@ -137,6 +137,16 @@ class RunDir:
         write_atomic(self.config_json, config.to_json())
 
     def _refuse_other_training(self, stored: RunConfig, config: RunConfig) -> None:
+        for name, source in RECORDED.items():
+            old, new, what = getattr(stored, name), getattr(config, name), getattr(config, source)
+            known = all(
+                re.fullmatch(r"sha256:\w+|[0-9a-f]{40}", revision) for revision in (old, new)
+            )  # main says nothing
+            if known and old != new and getattr(stored, source) == what:
+                raise ValueError(
+                    f"{self.path.name} already holds a training, and {what} has changed since ({name} was {old}, is {new}): "
+                    f"set QLORA_RUN_NAME to start a run of another name on it, or delete {self.path}."
+                )
         changed = {k: v for k, v in stored.differences(config).items() if k in SHAPES_THE_TRAINING}
         if changed:
             told = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())

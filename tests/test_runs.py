@@ -99,6 +99,22 @@ def test_trained_run_is_not_overwritten_with_other_settings(run):
         run.save_config(RunConfig.load("tiny", lora_r=64))
 
 
+@pytest.mark.parametrize("name, source", [("dataset_revision", "dataset_id"), ("model_revision", "model_id")])
+def test_a_trained_run_does_not_get_other_data_or_another_base_under_the_same_name(run, name, source):
+    """A file that was edited, a hub branch that moved: the new split may hold out what the adapter was trained on."""
+    fresh, old, new = RunConfig.load("tiny"), "sha256:" + "a" * 64, "b" * 40
+    run.save_config(replace(fresh, **{name: old}))
+    run.save_config(replace(fresh, **{name: new}))  # nothing is trained yet
+    run.adapter.mkdir()
+    run.save_config(replace(fresh, **{name: new}))  # the same
+    run.save_config(replace(fresh, **{name: "main"}))  # 00 does not know what it is
+    run.save_config(replace(fresh, **{name: new}))
+    before = run.config_json.read_text()
+    with pytest.raises(ValueError, match=f"{getattr(fresh, source)} has changed since .{name} was {new}, is {old}"):
+        run.save_config(replace(fresh, **{name: old}))
+    assert run.config_json.read_text() == before
+
+
 def test_03_starts_from_what_00_wrote_and_says_each_difference(run, capsys):
     fresh = RunConfig.load("tiny")
     assert run.start_config(fresh) is fresh
