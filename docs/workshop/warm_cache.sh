@@ -31,11 +31,12 @@ import sys
 from helpers.config import RunConfig
 from helpers.machine.accounts import model_access
 from helpers.model.hub import needs_hub
-from helpers.model.source import DEMO_MODEL, resolve_model
+from helpers.model.source import DEMO_MODEL, TINY_MODEL, resolve_model
 
 try:
     config = RunConfig.load(sys.argv[1])
-    resolve_model(DEMO_MODEL)
+    for model in (DEMO_MODEL, TINY_MODEL):  # the labs make a small run with the second
+        resolve_model(model)
     if "model" in needs_hub(config):
         from huggingface_hub import snapshot_download
 
