@@ -45,6 +45,7 @@ FOREIGN = {
 DEMO, LLAMA_7B = {PRESET: 'PRESET = "demo"'}, {PRESET: 'PRESET = "llama2-7b"'}
 # Exercises that look at what a page says, or change a line of it: notebook, overrides, edits, what is asked of it then
 LOOKS = {
+    "00.2": ("00_first", {"learning_rate": 1e-5}, DEMO, "[reply.text for reply in after]"),
     "01.1": (
         "01",
         {"model_id": "meta-llama/Llama-2-7b-hf"},
@@ -53,7 +54,7 @@ LOOKS = {
     ),
     "01.2": ("01", {}, LLAMA_7B, "[c.fix for c in checks if c.fix]"),
     "01.3": ("01", {}, {"size, rows = 1024, []": "size, rows = 256, []"}, "rows"),
-    "02.1": ("02", {"report_to": "wandb"}, {}, "tracking_status(config)"),
+    "02.1": ("02", {"report_to": "wandb"}, {}, "os.environ.pop('WANDB_MODE', None) and tracking_status(config)"),
     "02.2": ("02", {"push": "adapter"}, {}, "config.push"),
     "A1.1": ("A1", {}, LLAMA_7B, "sorted([(part.bytes, part.name) for part in parts], reverse=True)[:3]"),
     "A1.2": (
@@ -116,6 +117,8 @@ def main(wanted: list[str]) -> None:
     own = "QLORA_RUNS_DIR" in os.environ
     os.environ.setdefault("QLORA_RUNS_DIR", tempfile.mkdtemp(prefix="exercises-"))
     os.environ.update(QLORA_PRESET=os.environ.get("QLORA_PRESET", "tiny"), HF_HUB_OFFLINE="1")
+    os.environ.pop("WANDB_MODE", None)  # the tests' own
+    from helpers.compare.sweep import standing
     from helpers.files import read_jsonl
     from helpers.runs import RunDir, choose, fork
     from helpers.workshop.exercises import EXERCISES, check, held_out_loss
@@ -129,7 +132,7 @@ def main(wanted: list[str]) -> None:
         return not wanted or exercise in wanted
 
     looks = [name for name in LOOKS if asked(name)]
-    for number, needed_by in (("03", ""), ("04", "04 A3 07"), ("05", "07")):
+    for number, needed_by in (("03", ""), ("04", "04 A3 07 08"), ("05", "07")):
         if not own and any(name[:2] in needed_by or not needed_by for name in wanted or [*EXERCISES, *LOOKS]):
             page(number)
     for name in looks:
@@ -170,7 +173,18 @@ def main(wanted: list[str]) -> None:
         page("04")
         print("  losses", [round(row["loss"], 2) for row in read_jsonl(hot.metrics) if "loss" in row])
         told("04.3")
+    for exercise, changes in (("08.1", {"lora_r": 2, "lora_alpha": 4}), ("08.2", {"learning_rate": 0.01})):
+        if asked(exercise):
+            choose("")
+            page("08", edits={"CHANGES = {}": f"CHANGES = {changes}"})
+            page("04")
+            print(exercise, page("08", ask="proven(trials), [(t.name, t.step, t.told) for t in trials]"), flush=True)
     choose("")
+    if asked("08.3"):
+        page("08", edits={"CHOICES = {}": 'CHOICES = {"lora_r": [1, 4, 16, 64]}'})
+        while any(row["state"].startswith(("step", "not trained")) for row in standing("tiny")):
+            time.sleep(10)
+        print("08.3", *standing("tiny"), sep="\n  ", flush=True)
     if asked("A4.1"):
         edit = {"torch.randn(64, 4) @ torch.randn(4, 64)": "torch.randn(64, 2) @ torch.randn(2, 64)"}
         told("A4.1", page("A4", edits=edit, ask="next(r for r in ranks if curves[r][-1] < 0.01)"))
