@@ -13,10 +13,10 @@ FAINT = """
   const light = c => c.slice(0, 3).map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0)
   const found = []
-  const walker = document.createTreeWalker(document.querySelector(root) ?? document.body, NodeFilter.SHOW_TEXT)
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
   while (walker.nextNode()) {
     const node = walker.currentNode, box = node.parentElement
-    if (!node.textContent.trim() || !box.checkVisibility() || box.closest('svg, script, style')) continue
+    if (!node.textContent.trim() || !box.checkVisibility() || !box.closest(root) || box.closest('svg, script, style')) continue
     let paper = [255, 255, 255, 1], opacity = 1
     const chain = []
     for (let up = box; up; up = up.parentElement) chain.unshift(getComputedStyle(up))
@@ -31,23 +31,25 @@ FAINT = """
 """
 WIDE = """
 (root) => {
-  const frame = document.querySelector(root), right = frame ? frame.getBoundingClientRect().right : innerWidth
-  const scrolls = box => { for (let up = box; up && up !== frame; up = up.parentElement)
+  const scrolls = (box, frame) => { for (let up = box; up && up !== frame; up = up.parentElement)
       if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(up).overflowX)) return true }
-  return [...(frame ?? document.body).querySelectorAll('*')]
-    .filter(box => box.getBoundingClientRect().right > right + 1 && box.checkVisibility() && !scrolls(box))
-    .map(box => `${box.textContent.trim().slice(0, 40) || box.tagName}: ${Math.round(box.getBoundingClientRect().right)} of ${Math.round(right)} px`)
+  return [...document.querySelectorAll(root)].flatMap(frame => {
+    const right = Math.min(frame.getBoundingClientRect().right, innerWidth)
+    return [...frame.querySelectorAll('*')]
+      .filter(box => box.getBoundingClientRect().right > right + 1 && box.checkVisibility() && !scrolls(box, frame))
+      .map(box => `${box.textContent.trim().slice(0, 40) || box.tagName}: ${Math.round(box.getBoundingClientRect().right)} of ${Math.round(right)} px`)
+  })
 }
 """
 
 
 def faint_words(tab, root: str = "body") -> list[str]:
-    """Texts below `root` whose contrast to what lies behind them is under 4.5 : 1."""
+    """Texts in the elements `root` (a CSS selector) whose contrast to what lies behind them is under 4.5 : 1."""
     return tab.evaluate(FAINT, root)
 
 
 def too_wide(tab, root: str = "html") -> list[str]:
-    """Elements that leave `root` to the right, outside of a box that scrolls."""
+    """What leaves the elements `root`, or the window, to the right, and lies in no box of theirs that scrolls."""
     return tab.evaluate(WIDE, root)
 
 
