@@ -24,7 +24,7 @@ from pathlib import Path
 
 from filelock import SoftFileLock, Timeout
 
-from helpers.config import RunConfig, check_names
+from helpers.config import RunConfig, check_names, passes_win
 from helpers.files import write_atomic, write_json
 from helpers.place import runs_of_other_pods, runs_root, write_chosen
 
@@ -254,7 +254,7 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     check_names(changes)
     if fixed := changes.keys() & {"run_name", "preset"}:
         raise ValueError(f"{fixed.pop()} cannot be changed in a fork: its name is the second argument, {new!r} here.")
-    after = replace(before, **changes, run_name=new)
+    after = replace(before, **passes_win(changes), run_name=new)
     stale = [name for name, where in RECORDED.items() if getattr(before, where) != getattr(after, where)]
     after = replace(after, **{name: "" for name in stale if name not in changes})
     changed = before.differences(after).keys() - {"run_name"}
