@@ -8,6 +8,7 @@ import io
 import sys
 from dataclasses import dataclass
 
+from helpers.language import tell_figure, told
 from helpers.report import BLUE, ORANGE
 
 SHARP = 150  # dots per inch, shown as 100: letters are clear on a screen of high resolution, too
@@ -26,11 +27,12 @@ class Picture:
 
     def _repr_html_(self) -> str:
         # not as image/png: JupyterLab shows those without an alternative text
+        tell_figure(self.figure)
         file = io.BytesIO()
         self.figure.savefig(file, format="png", dpi=SHARP, bbox_inches="tight")
         width = int.from_bytes(file.getvalue()[16:20]) * 100 // SHARP  # of a PNG, these bytes are its width
         source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-        return f'<img alt="{html.escape(self.alt)}" width="{width}" style="max-width:100%;height:auto" src="{source}">'
+        return f'<img alt="{html.escape(told(self.alt))}" width="{width}" style="max-width:100%;height:auto" src="{source}">'
 
     def __repr__(self) -> str:
         return self.alt
