@@ -148,7 +148,11 @@ case "${1:-}" in
     "$VENV_DIR/bin/ruff" check .
     "$VENV_DIR/bin/ruff" format --check .
     "$VENV_DIR/bin/lint-imports" --no-logo
-    run_tests "${@:2}"
+    passed=0
+    run_tests "${@:2}" || passed=$?
+    command -v chromium >/dev/null ||
+      say "No Chromium on this machine: the tests in tests/browser were left out (apt-get install chromium, then again)."
+    exit $passed
     ;;
   --korean)
     set_up run ""

@@ -50,6 +50,20 @@ def told(text: str) -> str:
     return "".join(map(told, text.splitlines(keepends=True))) if "\n" in text.strip() else text
 
 
+def tell_figure(figure) -> None:
+    """Let the words of a matplotlib figure follow QLORA_LANG: titles, labels, legends, notes, names along an axis."""
+    if not os.environ.get("QLORA_LANG"):
+        return
+    from matplotlib.ticker import FixedLocator
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(axis.get_major_locator(), FixedLocator):  # names that a chart gave; numbers have another
+                axis.set_ticklabels([told(name.get_text()) for name in axis.get_ticklabels()])
+    for words in figure.findobj(lambda part: hasattr(part, "set_text")):
+        words.set_text(told(words.get_text()))
+
+
 def speak() -> None:
     """Let this kernel's printed lines and errors, and the letters of its charts, follow QLORA_LANG. Once per kernel."""
     from IPython import get_ipython

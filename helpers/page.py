@@ -11,7 +11,7 @@ STYLE = """
 body { font: 16px/1.6 system-ui, "Noto Sans KR", sans-serif; max-width: 1100px; margin: 1.5rem auto; padding: 0 1rem; color: var(--ink); background: var(--paper); overflow-wrap: break-word }
 table { border-collapse: collapse } th, td { text-align: left; border-bottom: 1px solid var(--line) } th { background: var(--head) }
 .wide { overflow-x: auto } .soft { color: var(--soft) } .good { color: var(--good) } .bad { color: var(--bad) } .wait { color: var(--wait) }
-svg { width: 100%; max-width: 760px; height: auto } .mark { color: var(--mark) }
+svg { width: 100%; max-width: 660px; height: auto }
 """
 
 

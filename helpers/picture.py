@@ -8,6 +8,7 @@ import io
 import sys
 from dataclasses import dataclass
 
+from helpers.language import tell_figure, told
 from helpers.report import BLUE, ORANGE
 
 SHARP = 150  # dots per inch, shown as 100: letters are clear on a screen of high resolution, too
@@ -26,11 +27,12 @@ class Picture:
 
     def _repr_html_(self) -> str:
         # not as image/png: JupyterLab shows those without an alternative text
+        tell_figure(self.figure)
         file = io.BytesIO()
         self.figure.savefig(file, format="png", dpi=SHARP, bbox_inches="tight")
         width = int.from_bytes(file.getvalue()[16:20]) * 100 // SHARP  # of a PNG, these bytes are its width
         source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-        return f'<img alt="{html.escape(self.alt)}" width="{width}" style="max-width:100%;height:auto" src="{source}">'
+        return f'<img alt="{html.escape(told(self.alt))}" width="{width}" style="max-width:100%;height:auto" src="{source}">'
 
     def __repr__(self) -> str:
         return self.alt
@@ -51,7 +53,7 @@ class Playable:
         }
 
 
-def curve(rows: list[dict], width: int = 700, height: int = 220) -> str:
+def curve(rows: list[dict], width: int = 520, height: int = 170) -> str:
     """Training loss (line) and held-out loss (dots) over the steps, as SVG with a text for those who cannot see it."""
     lines = {name: [(row["step"], row[name]) for row in rows if name in row] for name in ("loss", "eval_loss")}
     points = [point for line in lines.values() for point in line]
@@ -60,7 +62,7 @@ def curve(rows: list[dict], width: int = 700, height: int = 220) -> str:
     most, low, high = max(s for s, _ in points), min(v for _, v in points), max(v for _, v in points)
 
     def at(step: float, value: float) -> tuple[float, float]:
-        y = 10 + (high - value) / ((high - low) or 1) * (height - 40)
+        y = 10 + (high - value) / ((high - low) or 1) * (height - 20)
         return round(45 + step / most * (width - 60), 1), round(y, 1)
 
     path = " ".join(f"{x},{y}" for x, y in (at(*point) for point in lines["loss"]))
@@ -68,12 +70,13 @@ def curve(rows: list[dict], width: int = 700, height: int = 220) -> str:
         f'<circle cx="{x}" cy="{y}" r="4" fill="{ORANGE}"/>' for x, y in (at(*p) for p in lines["eval_loss"])
     )
     marks = "".join(
-        f'<text x="0" y="{at(0, value)[1] + 5}" font-size="13" fill="currentColor">{value:.2f}</text>'
+        f'<text x="0" y="{at(0, value)[1] + 5}" font-size="14" fill="currentColor">{value:.2f}</text>'
         for value in (low, high)
     )
     said = f"Loss over {most} steps, from {high:.2f} down to {low:.2f}: line training, dots held out"
-    foot = f'<text x="45" y="{height - 4}" font-size="13" fill="currentColor">{said}</text>'
+    # the sentence stands below and not within, where it would shrink with the picture
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{said}">'
-        f'<polyline points="{path}" fill="none" stroke="{BLUE}" stroke-width="2"/>{dots}{marks}{foot}</svg>'
+        f'<figure style="margin:0"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{said}">'
+        f'<polyline points="{path}" fill="none" stroke="{BLUE}" stroke-width="2"/>{dots}{marks}</svg>'
+        f"<figcaption>{said}</figcaption></figure>"
     )

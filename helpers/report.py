@@ -60,7 +60,7 @@ class Table:
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
         ]
-        return "\n".join([self.caption, *lines] if self.caption else lines)
+        return "\n".join([told(self.caption), *lines] if self.caption else lines)
 
 
 @dataclass(frozen=True)

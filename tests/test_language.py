@@ -51,6 +51,27 @@ def test_a_table_speaks_the_language_and_its_rows_keep_their_keys(monkeypatch):
     assert table.rows[0] == {"check": True}
 
 
+def test_the_words_of_a_chart_follow_the_language_and_its_numbers_stay(catalogue, monkeypatch):
+    from matplotlib.figure import Figure
+
+    def words() -> list[str]:
+        figure = Figure()
+        axes = figure.subplots()
+        axes.barh([0, 1], [3, 4], label="loss")
+        axes.set_yticks([0, 1], ["base", "of the user"])
+        axes.set(title="loss", xlabel="{0} of step 3")
+        axes.legend()
+        language.tell_figure(figure)
+        figure.canvas.draw()
+        legend = axes.get_legend().get_texts()
+        return [text.get_text() for text in (axes.title, axes.xaxis.label, *legend, *axes.get_yticklabels())]
+
+    catalogue('msgid "loss"\nmsgstr "손실"\n\nmsgid "base"\nmsgstr "베이스"\n')
+    assert words() == ["손실", "{0} of step 3", "손실", "베이스", "of the user"]
+    monkeypatch.setenv("QLORA_LANG", "")
+    assert words() == ["loss", "{0} of step 3", "loss", "base", "of the user"]
+
+
 def sentences(*patterns: str) -> set[str]:
     """Every string of the code in the files of `patterns`, what is filled in as {0}, {1} ..."""
     found = set()

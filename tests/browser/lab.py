@@ -124,6 +124,19 @@ class Page:
         )
         return self.tab.locator(f".jp-Cell[data-windowed-list-index='{index}']")
 
+    def theme(self, name: str) -> None:
+        """light or dark."""
+        self.tab.evaluate(
+            f"() => jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {name.title()}'}})"
+        )
+        self.tab.wait_for_selector(f"body[data-jp-theme-light='{json.dumps(name == 'light')}']", state="attached")
+
+    def restart_kernel(self) -> None:
+        """Kernel > Restart Kernel, with the question that it asks."""
+        self.command("notebook:restart-kernel", wait=False)
+        self.tab.locator(".jp-Dialog .jp-mod-accept").click()
+        self.ready()
+
     def kernel(self) -> str:
         return self.tab.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.name")
 
