@@ -33,6 +33,7 @@ from helpers.series import NOTEBOOKS, series
 
 FOLDER = PROJECT_ROOT / "docs" / "gallery"
 MANIFEST = "gallery.json"
+EMBEDDED = r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+"
 LARGEST = 600_000  # bytes of one page
 PRIVATE = r"hf_[A-Za-z0-9]{16,}|(?<![\w.~/-])/(?:root|home|tmp|work|Users|mnt|opt|var)/[^\s<'\"]*"
 MATH = r"(?s)```.*?```|`[^`]*`|(\${1,2})([^$\n]+)\1"  # code first: a dollar sign in it is none of ours
@@ -89,12 +90,16 @@ def shorten(output) -> bool:
     if output.output_type == "stream":
         output.text = told_shorter(output.text)
         return output.name == "stderr" and "%|" in output.text  # progress bars
+    if any("widget" in kind for kind in output.data):  # needs a kernel; the page beside it does not
+        output.data = {kind: page for kind, page in output.data.items() if kind == "text/html"}
     data = output.data
-    if any("widget" in kind for kind in data):  # needs a kernel
+    if not data or data.get("text/html") == "":  # a bar that is gone
         return True
     for kind in ("text/html", "text/plain", "image/svg+xml"):
         if kind in data:
             data[kind] = told_shorter(data[kind])
+    if "text/html" in data:
+        data["text/html"] = re.sub(EMBEDDED, lambda found: smaller(found[0]), data["text/html"])
     if "image/png" in data:
         data["image/png"] = smaller(data["image/png"])
     return False
