@@ -32,6 +32,7 @@ from helpers.runs import runs_root
 from helpers.series import NOTEBOOKS, series
 
 FOLDER = PROJECT_ROOT / "docs" / "gallery"
+PICTURES = PROJECT_ROOT / "docs" / "pictures"
 MANIFEST = "gallery.json"
 EMBEDDED = r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+"
 LARGEST = 600_000  # bytes of one page
@@ -163,7 +164,7 @@ def index(books: dict, run: str, day: str, result: Drawing) -> str:
         title, goal = re.search(r"# (.+)", head)[1], re.search(r"\*\*Goal:\*\* (.+)", head)[1]
         rows.append(f'<li><a href="{name}.html">{html.escape(title)}</a><br>{html.escape(goal)}</li>')
     told = f"The notebooks with their outputs: run <code>{run}</code> of {day}."
-    images = [f"<p>{shown(sheet)}</p>" for sheet in (result, series_map.draw())]
+    images = [f"<p>{shown(sheet)}</p>" for sheet in (result, series_map.draw())] + screenshots()
     words = '<p><a href="../glossary.md">Glossary · 용어집</a></p>'
     list_of_them = f"<ul class='books'>{''.join(rows)}</ul>"
     return wrapped(f"<h1>A fine-tune you can read</h1><p>{told}</p>{list_of_them}{''.join(images)}{words}", "index")
@@ -172,6 +173,16 @@ def index(books: dict, run: str, day: str, result: Drawing) -> str:
 def shown(sheet: Drawing) -> str:
     picture = base64.b64encode(sheet.svg().encode()).decode()
     return f'<img alt="{html.escape(sheet.alt)}" src="data:image/svg+xml;base64,{picture}">'
+
+
+def screenshots() -> list[str]:
+    """What tests/proof_browser.py photographed."""
+    made = json.loads((PICTURES / "made.json").read_text(encoding="utf-8"))
+    pages = {name: base64.b64encode((PICTURES / f"{name}.png").read_bytes()).decode() for name in made}
+    return [
+        f'<p><img alt="{html.escape(told["alt"])}" src="data:image/png;base64,{pages[name]}"></p>'
+        for name, told in made.items()
+    ]
 
 
 def make(notebooks: Path, folder: Path, run: str) -> dict[Path, int]:

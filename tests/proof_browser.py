@@ -29,11 +29,20 @@ from tests.conftest import ROOT
 PICTURES = ROOT / "docs" / "pictures"
 BOXES = ".jp-OutputArea-output"
 COLOURS = 128  # of a picture's file
-# picture -> notebook, cells to run, cell that is photographed, words for those who cannot see it
+# picture -> notebook, cells to run (the last one is photographed), words for those who cannot see it
 SHOTS = {
-    "xray": ("03_data_preview.ipynb", ["nb03-01", "nb03-03", "nb03-25"], "nb03-25"),
-    "training": ("04_qlora_training.ipynb", ["nb04-01", "nb04-03", "nb04-38"], "nb04-38"),
+    "xray": (
+        "03_data_preview.ipynb",
+        ["nb03-01", "nb03-03", "nb03-25"],
+        "Three conversations, token by token: only the answers and their ends are green and underlined, which means learned.",
+    ),
+    "training": (
+        "04_qlora_training.ipynb",
+        ["nb04-01", "nb04-03", "nb04-38"],
+        "The chart of a training: training and held-out loss fall together; a table of steps, time, speed and memory.",
+    ),
 }
+REPORT = "The beginning of report.html: the loss, one row of data with its labels, and a table of base, adapter and merged model."
 
 
 def chromium(playwright):
@@ -95,24 +104,21 @@ def pictures(run: Path) -> None:
     settings = {"QLORA_PRESET": "demo"}
     with jupyter_lab(folder, folder / "runs", **settings) as address, sync_playwright() as playwright:
         browser = chromium(playwright)
-        for name, (notebook, cells, shown) in SHOTS.items():
+        for name, (notebook, cells, alt) in SHOTS.items():
             page = Page(browser.new_page(viewport={"width": 1000, "height": 2400}), address)
             page.open(notebook)
             for cell in cells:
                 page.run_cell(cell)
             time.sleep(1)  # the last output is being drawn
-            box = page.cell(shown).locator(".jp-Cell-outputArea")
+            box = page.cell(cells[-1]).locator(".jp-Cell-outputArea")
             _keep(box.screenshot(), PICTURES / f"{name}.png")
-            said[name] = {
-                "notebook": notebook,
-                "cell": shown,
-                "code": next(c["source"] for c in page.cells() if c["id"] == shown),
-            }
+            code = next(cell["source"] for cell in page.cells() if cell["id"] == cells[-1])
+            said[name] = {"alt": alt, "notebook": notebook, "cell": cells[-1], "code": code}
             page.end()
         tab = browser.new_page(viewport={"width": 1000, "height": 1500})
         tab.goto((run / "report.html").as_uri())
         _keep(tab.screenshot(), PICTURES / "report.png")
-        said["report"] = {"headings": tab.locator("h2").all_inner_texts()}
+        said["report"] = {"alt": REPORT, "headings": tab.locator("h2").all_inner_texts()}
         browser.close()
     (PICTURES / "made.json").write_text(json.dumps(said, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(folder)

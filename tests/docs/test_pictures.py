@@ -60,7 +60,7 @@ def test_no_screenshot_is_older_than_what_it_shows(whole_run):
     made = json.loads((PICTURES / "made.json").read_text(encoding="utf-8"))
     assert {path.stem for path in PICTURES.glob("*.png")} == set(made)
     for name, told in made.items():
-        assert (PICTURES / f"{name}.png").stat().st_size < 150_000, name
+        assert (PICTURES / f"{name}.png").stat().st_size < 150_000 and told["alt"], name
         if "cell" in told:
             cells = nbformat.read(ROOT / "notebooks" / told["notebook"], as_version=4).cells
             assert told["code"] == next(cell.source for cell in cells if cell.id == told["cell"]), f"{name}: {AGAIN}"
