@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from helpers.language import told
 
+LONG = 30  # characters of a line: a column with a longer one is text
 GREEN, RED, GREY, BLUE, ORANGE = "#1a7f37", "#cf222e", "#6e7781", "#0969da", "#bc4c00"
 
 
@@ -28,7 +29,10 @@ class Table:
     def _repr_html_(self) -> str:
         names = self._names()
         style = "text-align:left;vertical-align:top;padding:4px 12px;white-space:pre-wrap;overflow-wrap:break-word;min-width:1.5em"
-        head = "".join(f'<th style="{style};overflow-wrap:normal">{html.escape(told(name))}</th>' for name in names)
+        widths = self._widths()
+        head = "".join(
+            f'<th style="{style};overflow-wrap:normal;{widths[name]}">{html.escape(told(name))}</th>' for name in names
+        )
         body = "".join(
             "<tr>" + "".join(f'<td style="{style}">{_html_cell(row.get(name, ""))}</td>' for name in names) + "</tr>"
             for row in self.rows
@@ -37,6 +41,18 @@ class Table:
         caption = f'<div style="padding:4px 12px">{html.escape(told(self.caption))}</div>'
         return f"{caption if self.caption else ''}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
+    def _widths(self) -> dict[str, str]:
+        """Columns of texts share the width evenly, so that one that runs on does not squeeze the others; short ones keep theirs."""
+        lines = {
+            name: max((len(line) for row in self.rows for line in _text(row.get(name, "")).split("\n")), default=0)
+            for name in self._names()
+        }
+        texts = [name for name, longest in lines.items() if longest > LONG]
+        if not texts:
+            return dict.fromkeys(lines, "")
+        short = {name: f"min-width:{0.6 * min(longest, 16):.1f}em" for name, longest in lines.items()}
+        return short | (dict.fromkeys(texts, f"width:{100 / len(texts):.0f}%") if len(texts) > 1 else {})
+
     def __repr__(self) -> str:
         names = self._names()
         cells = [[*map(told, names)], *([_text(row.get(name, "")) for name in names] for row in self.rows)]
@@ -44,7 +60,7 @@ class Table:
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
         ]
-        return "\n".join([self.caption, *lines] if self.caption else lines)
+        return "\n".join([told(self.caption), *lines] if self.caption else lines)
 
 
 @dataclass(frozen=True)

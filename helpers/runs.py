@@ -24,7 +24,7 @@ from pathlib import Path
 
 from filelock import SoftFileLock, Timeout
 
-from helpers.config import RunConfig, check_names
+from helpers.config import RunConfig, check_names, passes_win
 from helpers.files import write_atomic, write_json
 from helpers.place import runs_of_other_pods, runs_root, write_chosen
 
@@ -74,6 +74,7 @@ class RunDir:
     )  # the adapter, row by row, and what the curve says; 04
     adapter = property(lambda self: self.path / "adapter")
     merged = property(lambda self: self.path / "merged")
+    measured = property(lambda self: self.path / "measured.json")  # of three models, row by row, and replies; 05
     evaluation = property(lambda self: self.path / "evaluation.json")
     comparisons = property(lambda self: self.path / "comparisons.jsonl")
     votes = property(lambda self: self.path / "votes.jsonl")
@@ -82,6 +83,7 @@ class RunDir:
     labs = property(lambda self: self.path / "labs")  # what a participant solved
     notebooks = property(lambda self: self.path / "notebooks")
     trained = property(lambda self: self.path / "trained.json")  # 04 writes it when the adapter is saved
+    preference = property(lambda self: self.path / "preference.json")  # A2 made this run's adapter, from these pairs
     stop_request = property(lambda self: self.path / "trainer" / "stop.request")  # holds the process that is to stop
     stopped = property(lambda self: self.path / "trainer" / "stopped")  # it did, with a checkpoint
     lock_file = property(lambda self: self.path / "run.lock")
@@ -125,8 +127,13 @@ class RunDir:
     def save_config(self, config: RunConfig) -> None:
         """Write config.json. Recorded revisions stay when `config` has the same model or data set and names none.
 
-        Raises ValueError when a training with other settings already lies here, or is under way.
+        Raises ValueError when a training with other settings already lies here, or is under way, or one on preferences.
         """
+        if self.preference.exists():
+            raise ValueError(
+                f"The adapter of {self.path.name} was trained on preferences by A2, and 03 or 04 would replace it: go on with "
+                "05, or choose another run with QLORA_RUN_NAME."
+            )
         if self.config_json.exists():
             stored = self.stored_config()
             if self.adapter.exists() or any(self.trainer.glob("checkpoint-*")) or self.lock_owner():
@@ -247,14 +254,14 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     check_names(changes)
     if fixed := changes.keys() & {"run_name", "preset"}:
         raise ValueError(f"{fixed.pop()} cannot be changed in a fork: its name is the second argument, {new!r} here.")
-    after = replace(before, **changes, run_name=new)
+    after = replace(before, **passes_win(changes), run_name=new)
     stale = [name for name, where in RECORDED.items() if getattr(before, where) != getattr(after, where)]
     after = replace(after, **{name: "" for name in stale if name not in changes})
     changed = before.differences(after).keys() - {"run_name"}
     begin, shared = _first_to_run_again(source, changed)
     run.path.mkdir(parents=True, exist_ok=True)
     for path in filter(Path.exists, shared):
-        _share(path, run.path / path.relative_to(source.path))
+        share(path, run.path / path.relative_to(source.path))
     write_atomic(run.config_json, after.to_json())
     told = ", ".join(f"{name}={getattr(after, name)!r}" for name in sorted(changed)) or "nothing changed"
     print(f"{new} is {old} with {told}. {begin}")
@@ -273,7 +280,7 @@ def _first_to_run_again(source: RunDir, changed: set[str]) -> tuple[str, list[Pa
     done = source.trained.exists() and source.adapter.exists() and not source.lock_owner()
     if changed - {*AFTER_TRAINING, *AFTER_MERGING} or not changed or not done:
         return "It has the same data and verdicts. Run 04 first.", data
-    training = [source.adapter, source.trained, source.metrics, source.held_out, source.trainer]
+    training = [source.adapter, source.preference, source.trained, source.metrics, source.held_out, source.trainer]
     if changed & set(AFTER_TRAINING) or not source.merged.exists() or not source.merge_report.exists():
         return "It has the same data and adapter. Run 05 first.", data + training
     return "It has the same data, adapter and merged model. Run 06 first.", [
@@ -284,10 +291,10 @@ def _first_to_run_again(source: RunDir, changed: set[str]) -> tuple[str, list[Pa
     ]
 
 
-def _share(path: Path, copy: Path) -> None:
+def share(path: Path, copy: Path) -> None:
     """A file or folder as hard links; a copy where the disk cannot, and of files that 04 appends to."""
     if path.is_dir():
-        shutil.copytree(path, copy, copy_function=lambda a, b: _share(Path(a), Path(b)), dirs_exist_ok=True)
+        shutil.copytree(path, copy, copy_function=lambda a, b: share(Path(a), Path(b)), dirs_exist_ok=True)
         return
     copy.parent.mkdir(parents=True, exist_ok=True)
     copy.unlink(missing_ok=True)

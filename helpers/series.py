@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from helpers.config import PROJECT_ROOT, RunConfig
+from helpers.files import write_atomic
 from helpers.report import human_time
 from helpers.runs import RunDir
 
@@ -75,8 +76,20 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
         except DeadKernelError:
             told = f"{notebook.name}: the kernel died, most likely for lack of memory"
             raise RuntimeError(f"{told}.\nThe last cell with an output is in {copy}") from None
+        finally:
+            _join_streams(copy)
         print(f"{notebook.stem} done in {human_time(time.perf_counter() - start)}", flush=True)
     return run
+
+
+def _join_streams(copy: Path) -> None:
+    """What a cell printed piece by piece (a reply word by word, a progress bar) as one text, as JupyterLab shows it."""
+    import nbformat
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+    if copy.exists():
+        book, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(copy, as_version=4), {})
+        write_atomic(copy, nbformat.writes(book))
 
 
 def main() -> int:

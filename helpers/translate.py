@@ -40,7 +40,7 @@ def english(source: Path, content: str) -> dict[str, str]:
         cells = json.loads(content)["cells"]
         return {cell["id"]: "".join(cell["source"]).strip() for cell in cells if cell["cell_type"] == "markdown"}
     fenced, sections = False, [[]]
-    for line in content.splitlines():
+    for line in re.sub(r"\A---\n.*?\n---\s+", "", content, flags=re.S).splitlines():  # without the settings of slides
         fenced ^= line.startswith("```")
         if re.match("#{1,3} ", line) and not fenced and sections[-1]:
             sections.append([])
@@ -60,6 +60,7 @@ def pairs(language: str, root: Path = PROJECT_ROOT) -> list[tuple[Path, Path]]:
     folder = root / "notebooks"
     notebooks = [*sorted(folder.glob("*.ipynb")), *sorted(folder.glob("labs/*.ipynb"))]
     pages = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+    pages = [page for page in pages if page.name != "glossary.md"]  # it speaks all languages
     return [(path, (folder / language / path.relative_to(folder)).with_suffix(".md")) for path in notebooks] + [
         (page, page.with_suffix(f".{language}.md")) for page in pages if not re.search(r"\.[a-z]{2}$", page.stem)
     ]

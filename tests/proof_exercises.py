@@ -27,10 +27,52 @@ RSLORA = """class RsLora(LoraLinear):
         super().__init__(base, r, alpha, dropout)
         self.scale = alpha / r**0.5
 check("A4.3", run, answer=RsLora)"""
+PRESET = 'PRESET = os.environ.get("QLORA_PRESET", "demo")'
+THREE_ROWS = {
+    "range(0, 32, 2)": "range(0, 32, 4)",
+    'first, second = rows[i]["input_ids"], rows[i + 1]["input_ids"]': (
+        'first, second = sum((rows[i + k]["input_ids"] for k in range(3)), []), rows[i + 3]["input_ids"]'
+    ),
+    'rows[i + 1]["labels"]': 'rows[i + 3]["labels"]',
+}
+FOREIGN = {
+    "text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)": (
+        'text = "User: 저녁에 뭘 먹으면 좋을까요?\\nAssistant:"'
+    )
+}
+
+
+DEMO, LLAMA_7B = {PRESET: 'PRESET = "demo"'}, {PRESET: 'PRESET = "llama2-7b"'}
+# Exercises that look at what a page says, or change a line of it: notebook, overrides, edits, what is asked of it then
+LOOKS = {
+    "00.2": ("00_first", {"learning_rate": 1e-5}, DEMO, "[reply.text for reply in after]"),
+    "01.1": (
+        "01",
+        {"model_id": "meta-llama/Llama-2-7b-hf"},
+        DEMO,
+        'next(c.detail for c in checks if c.name == "disk")',
+    ),
+    "01.2": ("01", {}, LLAMA_7B, "[c.fix for c in checks if c.fix]"),
+    "01.3": ("01", {}, {"size, rows = 1024, []": "size, rows = 256, []"}, "rows"),
+    "02.1": ("02", {"report_to": "wandb"}, {}, "os.environ.pop('WANDB_MODE', None) and tracking_status(config)"),
+    "02.2": ("02", {"push": "adapter"}, {}, "config.push"),
+    "A1.1": ("A1", {}, LLAMA_7B, "sorted([(part.bytes, part.name) for part in parts], reverse=True)[:3]"),
+    "A1.2": (
+        "A1",
+        {},
+        LLAMA_7B,
+        "[total(adapter_parts(replace(config, lora_r=r), shape)) for r in (config.lora_r, 512)]",
+    ),
+    "A3.1": ("A3", {}, {}, "[round(padding(sorted_once, size), 3) for size in (8, 2)]"),
+    "A3.2": ("A3", {}, THREE_ROWS, "{name: round(total / counted, 2) for name, total in sums.items()}"),
+    "07.2": ("07", {"serve_rows": 0}, {}, "cost_table(merged, measured)"),
+    "07.3": ("07", {}, FOREIGN, "tokenizer.decode(output[0, inputs.input_ids.shape[1] :])"),
+}
 
 
 def page(number: str, overrides: dict | None = None, edits: dict | None = None, ask: str = "", stop=None) -> str:
-    """Run a notebook with `overrides`, and `edits` (old text -> new); then the cell `ask`: what that shows.
+    """Run a notebook with `overrides`, and `edits` (old text -> new); then the cell `ask`: what that shows. A page that stops
+    at a cell says so, and is asked all the same.
 
     `stop`: a file; as soon as it is there, the training cell is interrupted, and run again.
     """
@@ -55,8 +97,13 @@ def page(number: str, overrides: dict | None = None, edits: dict | None = None, 
                     print("  stopped with", error.ename or "an interrupt")
                 client.execute_cell(cell, index)
                 print(" ", next(o.text for o in cell.outputs if "text" in o).splitlines()[0])
-            else:
+                continue
+            try:
                 client.execute_cell(cell, index)
+            except CellExecutionError as error:
+                print("  the page stops:", str(error).strip().splitlines()[-1][:110])
+                client.execute_cell(book.cells[-1], len(book.cells) - 1)
+                break
     return " ".join(o.data["text/plain"] for o in book.cells[-1].outputs if "data" in o)
 
 
@@ -67,10 +114,14 @@ def interrupt_when(file: Path, process: int) -> None:
 
 
 def main(wanted: list[str]) -> None:
-    os.environ.update(QLORA_PRESET="tiny", QLORA_RUNS_DIR=tempfile.mkdtemp(prefix="exercises-"), HF_HUB_OFFLINE="1")
+    own = "QLORA_RUNS_DIR" in os.environ
+    os.environ.setdefault("QLORA_RUNS_DIR", tempfile.mkdtemp(prefix="exercises-"))
+    os.environ.update(QLORA_PRESET=os.environ.get("QLORA_PRESET", "tiny"), HF_HUB_OFFLINE="1")
+    os.environ.pop("WANDB_MODE", None)  # the tests' own
+    from helpers.compare.sweep import standing
     from helpers.files import read_jsonl
     from helpers.runs import RunDir, choose, fork
-    from helpers.workshop.exercises import check, held_out_loss
+    from helpers.workshop.exercises import EXERCISES, check, held_out_loss
 
     runs = Path(os.environ["QLORA_RUNS_DIR"])
 
@@ -80,17 +131,18 @@ def main(wanted: list[str]) -> None:
     def asked(exercise):
         return not wanted or exercise in wanted
 
-    page("03")
-    if any(map(asked, ("04.1", "04.2", "04.3"))):
-        page("04")
+    looks = [name for name in LOOKS if asked(name)]
+    for number, needed_by in (("03", ""), ("04", "04 A3 07 08"), ("05", "07")):
+        if not own and any(name[:2] in needed_by or not needed_by for name in wanted or [*EXERCISES, *LOOKS]):
+            page(number)
+    for name in looks:
+        number, overrides, edits, ask = LOOKS[name]
+        print(name, page(number, overrides, edits, ask), flush=True)
     if asked("03.1"):
         page("03", {"run_name": "try-1", "answer_only_loss": False})
         told("03.1", 1.0)
     if asked("03.2"):
-        try:
-            page("03", {"run_name": "try-2", "max_length": 64})
-        except CellExecutionError as error:
-            print("  the page stops:", str(error).strip().splitlines()[-1][:90])
+        page("03", {"run_name": "try-2", "max_length": 64})
         told("03.2", 2)
     if asked("03.3"):
         rows = [
@@ -121,7 +173,18 @@ def main(wanted: list[str]) -> None:
         page("04")
         print("  losses", [round(row["loss"], 2) for row in read_jsonl(hot.metrics) if "loss" in row])
         told("04.3")
+    for exercise, changes in (("08.1", {"lora_r": 2, "lora_alpha": 4}), ("08.2", {"learning_rate": 0.01})):
+        if asked(exercise):
+            choose("")
+            page("08", edits={"CHANGES = {}": f"CHANGES = {changes}"})
+            page("04")
+            print(exercise, page("08", ask="proven(trials), [(t.name, t.step, t.told) for t in trials]"), flush=True)
     choose("")
+    if asked("08.3"):
+        page("08", edits={"CHOICES = {}": 'CHOICES = {"lora_r": [1, 4, 16, 64]}'})
+        while any(row["state"].startswith(("step", "not trained")) for row in standing("tiny")):
+            time.sleep(10)
+        print("08.3", *standing("tiny"), sep="\n  ", flush=True)
     if asked("A4.1"):
         edit = {"torch.randn(64, 4) @ torch.randn(4, 64)": "torch.randn(64, 2) @ torch.randn(2, 64)"}
         told("A4.1", page("A4", edits=edit, ask="next(r for r in ranks if curves[r][-1] < 0.01)"))

@@ -62,6 +62,15 @@ def test_bad_environment_is_refused(environment):
         RunConfig.load("demo")
 
 
+def test_passes_that_are_asked_for_win_over_the_presets_steps(environment, monkeypatch):
+    assert RunConfig.load("demo").max_steps > 0
+    assert RunConfig.load("demo", num_train_epochs=2).max_steps == -1
+    assert RunConfig.load("demo", num_train_epochs=2, max_steps=7).max_steps == 7
+    assert RunConfig.load("demo").with_overrides(num_train_epochs=1).max_steps == -1
+    monkeypatch.setenv("QLORA_MAX_STEPS", "9")
+    assert RunConfig.load("demo", num_train_epochs=2).max_steps == 9
+
+
 def test_unknown_preset_lists_the_known(environment):
     with pytest.raises(ValueError, match="preset='big'.*tiny, demo, qwen, llama2-7b"):
         RunConfig.load("big")

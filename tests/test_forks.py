@@ -113,6 +113,12 @@ def test_a_fork_shares_what_stays_and_says_what_is_to_be_done_again(run, capsys,
     assert stored["model_revision"] == "sha256:a"
 
 
+def test_a_fork_with_more_passes_is_not_held_back_by_the_presets_steps(run):
+    assert run.stored_config().max_steps > 0
+    assert fork("tiny", "long", num_train_epochs=2).stored_config().max_steps == -1
+    assert fork("tiny", "both", num_train_epochs=2, max_steps=5).stored_config().max_steps == 5
+
+
 def test_another_model_has_no_recorded_revision(run):
     stored = json.loads(fork("tiny", "other", model_id="some/model").config_json.read_text())
     assert (stored["model_revision"], stored["dataset_revision"]) == ("", "sha256:b")

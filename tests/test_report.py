@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from helpers.report import Table, human_bytes, human_time
@@ -13,6 +15,14 @@ def test_a_long_run_may_be_broken_and_a_short_one_may_not():
     page = Table([{"reply": "<" * 70 + " 짧은 답"}])._repr_html_()
     assert "&lt;" * 30 + "<wbr>" + "&lt;" * 30 + "<wbr>" + "&lt;" * 10 + " 짧은 답" in page
     assert "<wbr>" not in Table([{"model": "dequantised-base"}])._repr_html_()
+
+
+def test_columns_of_texts_are_equally_wide_whatever_is_in_them():
+    rows = [{"no": 1, "base": "가 " * 200, "adapter": "짧은 답이지만 글이에요. " * 2 + "네네네", "reference": "x" * 30}]
+    heads = re.findall(r"<th style=\"(.+?)\">", Table(rows)._repr_html_())
+    assert [re.findall(r"(?<!-)width:(\d+)%", head) for head in heads] == [[], ["50"], ["50"], []]
+    one = Table([{"check": "a", "fix": "x" * 31}])._repr_html_()
+    assert "%" not in one, "a single column of text takes what is left"
 
 
 def test_table_as_text_is_aligned():

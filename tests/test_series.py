@@ -74,6 +74,28 @@ def test_executed_copy_lands_in_the_run(tmp_path, monkeypatch, capfd):
     assert "09_fine done in" in out and "encryption" not in err
 
 
+def test_what_was_printed_in_pieces_is_one_text_in_the_copy(tmp_path, monkeypatch):
+    """Also in the copy of a page that stopped; what is shown in between keeps its place."""
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
+    piecewise = """import time
+for piece in ("a ", "b", "\\n", "1 of 2", "\\r2 of 2"):
+    print(piece, end="", flush=True)
+    time.sleep(0.3)
+display("shown")
+print("c")
+stop"""
+    with pytest.raises(RuntimeError, match="cell 0: NameError"):
+        run_notebooks([notebook(tmp_path / "09_slow.ipynb", piecewise)], "tiny")
+    copy = nbformat.read(tmp_path / "runs/tiny/notebooks/09_slow.ipynb", as_version=4)
+    cell = next(cell for cell in copy.cells if cell.source == piecewise)
+    assert [output.get("text", output.output_type) for output in cell.outputs] == [
+        "a b\n2 of 2",
+        "display_data",
+        "c\n",
+        "error",
+    ]
+
+
 def test_failing_cell_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
     bad = notebook(tmp_path / "09_bad.ipynb", "x = 1", "raise ValueError('no such thing')")

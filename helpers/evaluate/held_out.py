@@ -17,6 +17,7 @@ class Scores:
     tokens: list[int]
     kl: list[float] = field(default_factory=list)  # nats, KL(reference || this model)
     agree: list[int] = field(default_factory=list)  # tokens where both models' first choice is the same
+    logits: list = field(default_factory=list, repr=False, compare=False)  # see `held_out_nll`, keep
 
     @property
     def nll_per_token(self) -> float:
@@ -37,19 +38,24 @@ class Scores:
         return sum(self.agree) / sum(self.tokens[: len(self.agree)])
 
 
-def held_out_nll(model, dataset, batch_size: int = 8, reference: list | None = None, progress: str = "") -> Scores:
+def held_out_nll(
+    model, dataset, batch_size: int = 8, reference: list | None = None, progress: str = "", keep: int = 0
+) -> Scores:
     """NLL of every row of `dataset` (columns input_ids, labels; -100 = context) under `model`.
 
-    `reference`: the other model's `answer_logits` for the same rows, or the first of them; there KL and agreement are
-    measured as well. Raises ValueError for a data set without a row, a row without a labelled token, or a number that is
+    `keep`: of how many leading rows the logits at the answer tokens, (tokens, vocabulary) each, are kept on the CPU, in the
+    result's `logits`; `rows_that_fit` says how many fit. `reference`: the logits that another model gave on the same rows,
+    or the first of them; there KL and agreement are measured as well. Raises ValueError for a data set without a row, a row without a labelled token, or a number that is
     not finite.
     """
     import torch
     from torch.nn.functional import cross_entropy
 
     size, compared = len(dataset), len(reference or [])
-    scores = Scores([0.0] * size, [0] * size, [0.0] * compared, [0] * compared)
+    scores = Scores([0.0] * size, [0] * size, [0.0] * compared, [0] * compared, [None] * keep)
     for row, logits, targets in _answer_batches(model, dataset, batch_size, progress):
+        if row < keep:
+            scores.logits[row] = logits.cpu()
         logits = logits.float()
         scores.nll[row] = finite("NLL", row, cross_entropy(logits, targets, reduction="sum").item())
         scores.tokens[row] = len(targets)
@@ -70,17 +76,6 @@ def finite(what: str, row: int, value: float) -> float:
             "compute_dtype to bfloat16 or float32; if the adapter diverged, train again with a lower learning_rate."
         )
     return value
-
-
-def answer_logits(model, dataset, batch_size: int = 8, progress: str = "") -> list:
-    """The logits of `model` at each row's answer tokens, kept on the CPU: one tensor (tokens, vocabulary) per row.
-
-    See `rows_that_fit` for their size.
-    """
-    kept = [None] * len(dataset)
-    for row, logits, _ in _answer_batches(model, dataset, batch_size, progress):
-        kept[row] = logits.cpu()
-    return kept
 
 
 def rows_that_fit(dataset, vocabulary: int, budget: float = 1e9, at_most: int = 200) -> int:

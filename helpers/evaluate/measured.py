@@ -1,12 +1,22 @@
-"""One measured model in a line: how the merge report keeps it, and how a page shows it."""
+"""Measured models: a line of each for the merge report, and all of it on the disk, so that 06 need not measure again."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
+from helpers.evaluate.generation import Reply
 from helpers.evaluate.held_out import Scores
 from helpers.evaluate.intervals import paired_difference, ratio_interval, share, told_interval
+from helpers.files import sha256, write_json
 from helpers.report import Table
 
 VERDICTS = 2  # of 05: which merge, and did it lose quality
+# What the numbers of one adapter on one held-out file depend on
+SETTINGS = (
+    "model_id model_revision chat_template max_length answer_only_loss learn_thinking load_in_4bit quant_type double_quant "
+    "compute_dtype max_new_tokens"
+).split()
 
 
 def measured_row(scores: Scores, adapter: Scores, replies: list | None = None) -> dict:
@@ -39,3 +49,39 @@ def measured_table(report: dict) -> Table:
     told = f"{counts['rows']} held-out conversations, {counts['tokens']} answer tokens"
     fewer = counts.get("compared_rows", counts["rows"])  # old reports measured all of it on the same rows
     return Table(rows, caption=told if fewer == counts["rows"] else f"{told}; KL and first choice on {fewer} of them")
+
+
+def write_measured(run, config, scores: dict[str, Scores], replies: dict[str, list[Reply]]) -> None:
+    """Scores and greedy replies by model, and what they were measured on, as measured.json."""
+    kept = {
+        name: {"nll": scores[name].nll, "tokens": scores[name].tokens, "replies": list(map(asdict, given))}
+        for name, given in replies.items()
+    }
+    write_json(run.measured, {"of": _measured_on(run, config), "models": kept})
+
+
+def read_measured(run, config) -> dict[str, tuple[Scores, list[Reply]]]:
+    """What `write_measured` kept, by model; {} where adapter, merged model, held-out rows or settings are others now.
+
+    {} as well where replies are drawn (temperature above 0): those that were kept are greedy.
+    """
+    if config.temperature or not run.measured.exists():
+        return {}
+    kept = json.loads(run.measured.read_text(encoding="utf-8"))
+    if kept["of"] != _measured_on(run, config):
+        return {}
+    return {
+        name: (Scores(row["nll"], row["tokens"]), [Reply.from_json(reply) for reply in row["replies"]])
+        for name, row in kept["models"].items()
+    }
+
+
+def _measured_on(run, config) -> dict:
+    """Hashes of what is small; of the merged weights, which may be large, size and time of the last write."""
+    stats = {path.name: path.stat() for path in sorted(run.merged.glob("*.safetensors"))}
+    return {
+        "held-out rows": sha256(run.eval_jsonl),
+        "adapter": {path.name: sha256(path) for path in sorted(run.adapter.iterdir()) if path.is_file()},
+        "merged": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()},
+        "settings": {name: getattr(config, name) for name in SETTINGS},
+    }

@@ -149,6 +149,12 @@ def _made(run: RunDir, config: RunConfig) -> str:
         "training time": human_time(seconds) if seconds else "not recorded",
         "cost": "not recorded: price_per_hour was not set",
     }
+    if run.preference.exists():  # A2: the rest is about the training before it
+        made = json.loads(run.preference.read_text(encoding="utf-8"))
+        facts["then"] = (
+            f"DPO on {made['pairs']} preference pairs ({public_name(made['data'])}), beta {made['beta']:g}, learning rate "
+            f"{made['learning_rate']:g}, {made['epochs']:g} epochs, from the adapter of the run {made['from']}"
+        )
     if seconds and config.price_per_hour:
         facts["cost"] = f"{seconds / 3600 * config.price_per_hour:.2f} (at {config.price_per_hour:g} per hour)"
     return "\n".join(f"- {name}: {escape(value)}" for name, value in facts.items())

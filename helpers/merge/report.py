@@ -55,11 +55,10 @@ def _gap(gap: dict) -> str:
     return f"{gap['difference']:+.4f} nats per token, {100 * gap['level']:.4g} % interval {told}"
 
 
-def example_replies(prompts: list[list[dict]], replies: dict[str, list], chosen: str) -> list[dict]:
-    """What base, adapter and the chosen merge answered to the same prompts, for the model card."""
-    names = {"base": "base", "adapter": "adapter", "merged": chosen}
+def example_replies(prompts: list[list[dict]], replies: dict[str, list]) -> list[dict]:
+    """What every model of `replies` (base, adapter, merged) answered to the same prompts, for the model card."""
     return [
-        {"prompt": messages[-1]["content"], **{name: replies[key][i].text for name, key in names.items()}}
+        {"prompt": messages[-1]["content"], **{name: given[i].text for name, given in replies.items()}}
         for i, messages in enumerate(prompts)
     ]
 

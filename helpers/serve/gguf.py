@@ -19,6 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from helpers.config import GGUF_FORMATS
 from helpers.files import free_bytes, is_full
 from helpers.model.room import file_bytes
 from helpers.report import human_bytes
@@ -30,12 +31,9 @@ SHARE = {"f16": 1.0, "q8_0": 0.55, "q4_k_m": 0.45}
 
 
 def formats(setting: str) -> list[str]:
-    """The setting `gguf_formats` as a list, f16 first, since the others are made from it. Raises ValueError for an unknown one."""
-    asked = [name.strip() for name in setting.split(",") if name.strip()]
-    unknown = [name for name in asked if name not in SHARE]
-    if unknown or not asked:
-        raise ValueError(f"gguf_formats={setting!r} is not known: use some of {', '.join(SHARE)}, with commas.")
-    return [name for name in SHARE if name in asked or name == "f16"]
+    """The setting `gguf_formats` as a list, f16 first and always, since the others are made from it."""
+    asked = [name.strip() for name in setting.split(",")]
+    return [name for name in GGUF_FORMATS if name in asked or name == "f16"]
 
 
 def converter_folder() -> Path:

@@ -34,20 +34,16 @@ def take(rows, count: int):
 
 def measure_merged(model, tokenizer, rows, prompts: list[list[dict]], max_new_tokens: int, folder: Path):
     """The merged model as transformers runs it: (`Measured`, its replies). `rows` as `encode_rows` gives them."""
-    import torch
-
     from helpers.evaluate.generation import generate_replies
-    from helpers.evaluate.held_out import answer_logits, finite
+    from helpers.evaluate.held_out import held_out_nll
     from helpers.progress import Progress
 
     nll, tokens, firsts = [], [], []
     for i in Progress(range(len(rows)), desc="merged"):  # one at a time: logits of a large vocabulary are not kept
-        logits = answer_logits(model, rows.select([i]))[0].float()
-        right = torch.tensor([token for token in rows[i]["labels"][1:] if token != -100])
-        loss = torch.nn.functional.cross_entropy(logits, right, reduction="sum")
-        nll.append(finite("NLL", i, loss.item()))
-        tokens.append(len(right))
-        firsts.append(logits.argmax(-1).tolist())
+        one = held_out_nll(model, rows.select([i]), keep=1)
+        nll += one.nll
+        tokens += one.tokens
+        firsts.append(one.logits[0].argmax(-1).tolist())
     scores = Scores(nll, tokens)
     replies = generate_replies(model, tokenizer, prompts, max_new_tokens, progress="replies")
     size = file_bytes(folder)

@@ -7,6 +7,7 @@ trainer      `SFTTrainer` with a lean loss and an exact resume
 guards       what stops a training before it does harm
 checkpoints  which checkpoint is complete
 probe        which learning rate?
+preferences  A2: pairs, the run that they make, and what may judge it
 best         which checkpoint is used, and is the model overfitting?
 metrics      metrics.jsonl
 chart        the live chart, and replies while training

@@ -26,11 +26,16 @@ class LossGuard(TrainerCallback):
     """Stops when the loss or its gradient is not a number, or the loss is exactly 0, before such weights are saved.
 
     Under fp16 a gradient that overflows is no fault: its step is skipped and the loss scale halved. `SKIPPED` such steps in
-    a row are one, because nothing is learned any more.
+    a row are one, because nothing is learned any more. A warm-up that is longer than the training is told.
     """
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.skipped = 0
+        self.skipped, rising = 0, args.get_warmup_steps(state.max_steps)
+        if rising >= state.max_steps > 1:
+            print(
+                f"The learning rate rises for {rising} steps (warmup_steps={args.warmup_steps:g}) and the training has "
+                f"{state.max_steps}: it ends before it reaches learning_rate={args.learning_rate:g}. Lower warmup_steps."
+            )
 
     def on_step_end(self, args, state, control, optimizer=None, **kwargs):
         if control.should_save:

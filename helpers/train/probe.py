@@ -1,6 +1,6 @@
 """Which learning rate? A range test on a throw-away adapter, and a rule of thumb.
 
-rows = range_test(trainer)          # in 04, after the cell that makes the trainer: it is left as it was
+rows = range_test(throwaway_trainer(run, config))     # or the trainer of 04: it is left as it was
 display(probe_chart(rows)); print(suggestion(rows, config, hidden_size=...))
 
 Source of the test: Smith, Cyclical Learning Rates for Training Neural Networks (2017), section 3.3: the rate grows at every
@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 import random
 
-from helpers.config import RunConfig
+from helpers.config import PAD_TO, RunConfig
+from helpers.runs import RunDir
 
 STEPS = 60
 LOW, HIGH = 1e-6, 0.3  # learning rates
@@ -21,6 +22,52 @@ SMOOTH = 0.8  # of the running mean of the loss
 BROKEN = 1.5  # times the lowest smoothed loss: the test ends
 BELOW = 10  # the suggestion is so much below the rate of the lowest loss
 EXPONENTS = {"llama": 0.781, "qwen": 0.0775}
+
+
+def throwaway_trainer(run: RunDir, config: RunConfig):
+    """The trainer of 04 on the rows of `run`, with a fresh adapter; it measures and saves nothing."""
+    import tempfile
+
+    import torch
+    from transformers import set_seed
+    from trl import SFTConfig
+
+    from helpers.data.labels import encode_rows
+    from helpers.files import read_jsonl
+    from helpers.model.chat import load_tokenizer
+    from helpers.model.lora import lora_config
+    from helpers.model.quantization import compute_dtype, load_base_model
+    from helpers.train.packing import one_row_a_pass
+    from helpers.train.trainer import LeanTrainer
+
+    run.require(run.train_jsonl, produced_by="03_data_preview.ipynb")
+    tokenizer, passes = load_tokenizer(config), one_row_a_pass(config)
+    same = (
+        "num_train_epochs max_steps learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm optim seed "
+        "max_length packing activation_checkpointing"
+    ).split()
+    args = SFTConfig(
+        output_dir=tempfile.gettempdir(),
+        save_strategy="no",
+        report_to="none",
+        logging_steps=config.logging_steps,
+        per_device_train_batch_size=passes.per_device_train_batch_size,
+        gradient_accumulation_steps=passes.gradient_accumulation_steps,
+        pad_to_multiple_of=PAD_TO,
+        train_sampling_strategy="group_by_length" if config.sort_by_length and not config.packing else "random",
+        bf16=compute_dtype(config) == torch.bfloat16,
+        fp16=compute_dtype(config) == torch.float16,
+        use_cpu=not torch.cuda.is_available(),
+        **{name: getattr(config, name) for name in same},
+    )
+    set_seed(config.seed)
+    return LeanTrainer(
+        model=load_base_model(config),
+        args=args,
+        train_dataset=encode_rows(read_jsonl(run.train_jsonl), tokenizer, config),
+        processing_class=tokenizer,
+        peft_config=lora_config(config),
+    )
 
 
 def range_test(trainer, steps: int = STEPS, low: float = LOW, high: float = HIGH) -> list[dict]:

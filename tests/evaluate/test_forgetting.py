@@ -10,13 +10,13 @@ from helpers.data.formats import convert, recognise
 from helpers.evaluate.forgetting import (
     FEW,
     LONGEST,
-    base_logits,
     forgetting_table,
     forgotten,
     general_questions,
     general_replies,
     general_rows,
     general_texts,
+    score_base,
     won_and_lost,
 )
 from helpers.evaluate.generation import generate_replies
@@ -62,8 +62,9 @@ def test_base_against_itself_has_forgotten_nothing_and_another_model_has(model_a
         said = text.get("answer") or text["text"]
         assert said.startswith(tokenizer.decode(learned).strip()[:20]) and len(learned) <= LONGEST
         assert "question" not in text or text["question"] in tokenizer.decode(row["input_ids"])
-    reference = base_logits(model, rows)
-    scores = {"base": held_out_nll(model, rows), "adapter": held_out_nll(model, rows, reference=reference)}
+    scores = {"base": score_base(model, rows)}
+    reference = scores["base"].logits
+    scores["adapter"] = held_out_nll(model, rows, reference=reference)
     found = forgotten(scores)["adapter"]
     assert found["difference"] == 0 and found["kl"] == pytest.approx(0, abs=1e-5) and found["agreement"] == 1
     assert {part["verdict"] for part in found["languages"].values()} == {"no difference that matters"}

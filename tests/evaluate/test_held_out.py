@@ -3,7 +3,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from helpers.evaluate.held_out import Scores, answer_logits, held_out_nll, rows_that_fit
+from helpers.evaluate.held_out import Scores, held_out_nll, rows_that_fit
 from helpers.evaluate.intervals import FEWEST
 from helpers.evaluate.measured import measured_row
 from helpers.merge.report import choose_merge, verdict
@@ -50,14 +50,14 @@ def test_batches_change_nothing(model):
 def test_a_model_agrees_with_itself_and_not_with_another(model):
     import copy
 
-    reference = answer_logits(model, ROWS)
+    reference = held_out_nll(model, ROWS, keep=len(ROWS)).logits
     same = held_out_nll(model, ROWS, reference=reference)
     assert same.kl_per_token == pytest.approx(0, abs=1e-6) and same.agreement == 1
     other = copy.deepcopy(model)
     torch.nn.init.normal_(other.lm_head.weight)
     far = held_out_nll(other, ROWS, reference=reference)
     wanted = reference[0].log_softmax(-1)
-    mine = answer_logits(other, ROWS)[0].log_softmax(-1)
+    mine = held_out_nll(other, ROWS, keep=len(ROWS)).logits[0].log_softmax(-1)
     assert far.kl[0] == pytest.approx((wanted.exp() * (wanted - mine)).sum().item(), rel=1e-4)
     assert far.kl_per_token > 0.1 and far.agreement < 1
 
@@ -82,7 +82,7 @@ def test_a_number_that_is_not_finite_is_an_error(model, spoiled, value):
     """Comparisons with nan are False: such a merge was "green", and chosen."""
     import copy
 
-    reference, broken = answer_logits(model, ROWS), copy.deepcopy(model)
+    reference, broken = held_out_nll(model, ROWS, keep=len(ROWS)).logits, copy.deepcopy(model)
     broken.get_parameter(spoiled).data[3] = value
     with pytest.raises(ValueError, match="NLL of held-out row . is (nan|inf): .* compute_dtype to bfloat16"):
         held_out_nll(broken, ROWS, reference=reference)
@@ -92,7 +92,7 @@ def test_a_number_that_is_not_finite_is_an_error(model, spoiled, value):
 
 
 def test_a_reference_of_the_first_rows_is_enough(model):
-    reference = answer_logits(model, ROWS.select(range(2)))
+    reference = held_out_nll(model, ROWS, keep=2).logits
     found = held_out_nll(model, ROWS, reference=reference)
     assert len(found.tokens) == 3 and len(found.kl) == len(found.agree) == 2
     assert found.kl_per_token == pytest.approx(0, abs=1e-6) and found.agreement == 1

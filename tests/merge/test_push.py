@@ -329,6 +329,27 @@ def test_nothing_to_push_touches_no_network(hub, run):
     assert hub.requests == []
 
 
+def test_the_card_says_that_preferences_were_trained(run):
+    from helpers.config import RunConfig
+    from helpers.merge.card import write_card
+    from helpers.merge.push import Push
+    from helpers.runs import RunDir
+
+    config, push = RunConfig.load("tiny"), Push("adapter", run / "adapter", "alice/tiny", "message")
+    assert "DPO" not in write_card(RunDir(run), config, push).text
+    made = {
+        "from": "tiny",
+        "data": "/home/me/pairs*.jsonl",
+        "beta": 0.1,
+        "learning_rate": 5e-4,
+        "epochs": 2.0,
+        "pairs": 18,
+    }
+    (run / "preference.json").write_text(json.dumps(made))
+    card = write_card(RunDir(run), config, push).text
+    assert "- then: DPO on 18 preference pairs \\(pairs\\*.jsonl\\), beta 0.1" in card and "home" not in card
+
+
 def test_the_card_is_escaped_and_complete(run):
     from huggingface_hub import ModelCard
 

@@ -7,7 +7,6 @@ import pytest
 from helpers.evaluate.generation import Reply
 from helpers.evaluate.measured import measured_table
 from helpers.files import sha256
-from helpers.merge.folder import METHODS
 from helpers.merge.report import example_replies
 
 
@@ -45,6 +44,6 @@ def test_the_table_marks_the_chosen_one(report):
 def test_the_report_keeps_replies_for_the_model_card(report):
     assert len(report["examples"]) == report["counts"]["prompts"] >= 3
     prompts = [[{"role": "user", "content": "빵?"}]]
-    replies = {name: [Reply(f"{name} says", (1,), True, 3)] for name in ("base", "adapter", *METHODS)}
-    told = {"prompt": "빵?", "base": "base says", "adapter": "adapter says", "merged": "16bit-base says"}
-    assert example_replies(prompts, replies, "16bit-base") == [told]
+    replies = {name: [Reply(f"{name} says", (1,), True, 3)] for name in ("base", "adapter", "merged")}
+    told = {"prompt": "빵?", "base": "base says", "adapter": "adapter says", "merged": "merged says"}
+    assert example_replies(prompts, replies) == [told]

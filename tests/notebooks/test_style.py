@@ -118,8 +118,8 @@ def test_neighbours_are_linked(notebook):
 
 ROOMS = dict(
     zip(
-        "00 01 02 03 04 05 06 07 08 A1 A3 A4".split(),
-        "plan machine machine data train merge evaluate serve compare plan train train".split(),
+        "00 01 02 03 04 05 06 07 08 A1 A2 A3 A4".split(),
+        "plan machine machine data train merge evaluate serve compare plan train train train".split(),
         strict=True,
     )
 )

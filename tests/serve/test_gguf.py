@@ -259,6 +259,7 @@ def test_a_missing_package_names_the_command(monkeypatch, tmp_path):
 
 def test_the_setting_of_formats():
     assert formats("q4_k_m, q8_0") == ["f16", "q8_0", "q4_k_m"] and formats("f16") == ["f16"]
+    assert RunConfig(gguf_formats="q8_0").gguf_formats == "q8_0"
     for bad in ("q5_1", "f16;q8_0", " "):
         with pytest.raises(ValueError, match="gguf_formats=.* is not known"):
-            formats(bad)
+            RunConfig(gguf_formats=bad)

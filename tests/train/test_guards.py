@@ -73,6 +73,18 @@ def test_steps_that_are_all_skipped_are_a_fault(run):
         guard.on_step_end(args, state, control, optimizer=Skips())
 
 
+@pytest.mark.parametrize(
+    "warmup, steps, told", [(9, 10, ""), (10, 10, "rises for 10 steps"), (0.9, 10, ""), (100, 2, "the training has 2")]
+)
+def test_a_warm_up_that_outlasts_the_training_is_told(run, capsys, warmup, steps, told):
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    args = TrainingArguments(output_dir=str(run.path), use_cpu=True, warmup_steps=warmup)
+    guards.LossGuard().on_train_begin(args, TrainerState(max_steps=steps), TrainerControl())
+    said = capsys.readouterr().out
+    assert told in said and bool(said) is bool(told)
+
+
 def test_several_cards_and_no_launcher_train_on_the_first(run, monkeypatch):
     from trl import SFTConfig
 

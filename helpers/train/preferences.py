@@ -1,0 +1,185 @@
+"""A2: preference pairs for TRL's DPOTrainer, the run that their training writes, and what may judge it.
+
+pairs = ready(preference_pairs(run) or read_pairs(OWN, config), tokenizer, config)      # votes of 06, or a data set
+made = preference_run(run, config, "demo-dpo", settings, rows, pairs)                   # nothing of `run` is changed
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+
+from helpers.config import RunConfig
+from helpers.data.formats import convert
+from helpers.data.labels import encode
+from helpers.data.sources import open_sources
+from helpers.files import write_atomic, write_json
+from helpers.model.chat import fold_system, stop_ids
+from helpers.place import runs_root
+from helpers.runs import RunDir, share
+
+OWN = "notebooks/data/preferences_ko.jsonl"  # written for this project
+FEWEST = 8  # pairs: a quarter is held out
+
+
+def read_pairs(dataset_id: str, config: RunConfig) -> list[dict]:
+    """The pairs of a data set with the columns chosen and rejected: `prompt`, `chosen`, `rejected` (lists of messages).
+
+    What is left out is printed with its reason. Raises ValueError when the data set has no such columns.
+    """
+    plain = {"dataset_config": "", "dataset_split": "train", "dataset_revision": "", "dataset_format": "preference"}
+    pairs, lost = [], Counter()
+    for source in open_sources(replace(config, dataset_id=dataset_id, run_name=config.run_name, **plain)):
+        *asked, chosen, rejected = source.form.columns
+        swapped = source.form._replace(columns=(*asked, rejected, chosen))
+        for row in source.rows:
+            better, worse = convert(row, source.form), convert(row, swapped)
+            if reason := better.dropped or worse.dropped or _no_pair(better, worse):
+                lost[reason] += 1
+                continue
+            *prompt, answer = better.messages
+            pairs.append({"prompt": prompt, "chosen": [answer], "rejected": worse.messages[-1:]})
+    _tell(lost)
+    return pairs
+
+
+def ready(pairs: list[dict], tokenizer, config: RunConfig):
+    """The pairs that a training can use, as a `datasets.Dataset`; what is left out is printed with its reason.
+
+    Raises ValueError when fewer than `FEWEST` are left.
+    """
+    from datasets import Dataset
+
+    kept, lost = [], Counter()
+    for pair in pairs:
+        pair = {**pair, "prompt": fold_system(tokenizer, pair["prompt"])}
+        try:
+            texts = [_text(pair, name, tokenizer, config) for name in ("chosen", "rejected")]
+        except ValueError as error:  # the chat template refuses it
+            lost[str(error)] += 1
+            continue
+        if max(map(len, texts)) > config.max_length:  # cut, it would teach not to stop
+            lost[f"longer than max_length={config.max_length} tokens"] += 1
+        else:
+            kept.append(pair)
+    _tell(lost)
+    if len(kept) < FEWEST:
+        raise ValueError(
+            f"{len(kept)} usable preference pairs are too few to learn from and to hold some out: use at least {FEWEST}, "
+            f"by more votes in 06, another data set, or PAIRS = {OWN!r}."
+        )
+    return Dataset.from_list(kept)
+
+
+def unvoted(rows: list[dict], pairs) -> list[dict]:
+    """The held-out `rows` that no pair is about: a prompt that was trained on cannot judge.
+
+    A pair is about a row when one of the two conversations begins as the other; case, spaces and system turns do not count.
+    """
+    asked = [_turns(prompt) for prompt in pairs["prompt"]]
+
+    def free(row: dict) -> bool:
+        mine = _turns(row["messages"])
+        return not any(mine[: len(prompt)] == prompt[: len(mine)] for prompt in asked)
+
+    return [row for row in rows if free(row)]
+
+
+def preference_run(
+    run: RunDir, config: RunConfig, name: str, settings: dict, rows: list[dict], pairs: int
+) -> tuple[RunDir, RunConfig]:
+    """The run `name` for a training of `run`'s adapter on so many `pairs`, which `rows` are to judge, and its settings.
+
+    `settings`: data, beta and the like, kept in preference.json, so that model card and notebooks know. Raises ValueError
+    when no row is left, or when a run of that name is another one.
+    """
+    if not rows:
+        raise ValueError(
+            "Every held-out conversation was voted on, so none is left to judge: hold out more (eval_fraction in 03), or "
+            f"use PAIRS = {OWN!r}."
+        )
+    made, kept = RunDir(runs_root() / name), {"from": run.path.name, **settings, "pairs": pairs}
+    found = json.loads(made.preference.read_text(encoding="utf-8")) if made.preference.exists() else None
+    if found != kept and made.path.exists():
+        raise ValueError(
+            f"A run {name!r} with other settings is already there: take another NAME, or delete {made.path}."
+        )
+    config = replace(config, run_name=name)
+    made.path.mkdir(exist_ok=True)
+    write_json(made.preference, kept)
+    for file in (run.train_jsonl, run.data_report):
+        share(file, made.path / file.relative_to(run.path))
+    write_atomic(made.eval_jsonl, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_atomic(made.config_json, config.to_json())
+    return made, config
+
+
+def same_as_04(config: RunConfig) -> dict:
+    """The arguments of a `DPOConfig` that 04 has, too."""
+    import torch
+
+    from helpers.model.quantization import compute_dtype
+
+    names = (
+        "gradient_accumulation_steps max_length activation_checkpointing max_grad_norm weight_decay optim seed".split()
+    )
+    kind = compute_dtype(config)
+    formats = {"bf16": kind == torch.bfloat16, "fp16": kind == torch.float16, "use_cpu": not torch.cuda.is_available()}
+    return {**{name: getattr(config, name) for name in names}, **formats, "report_to": "none"}
+
+
+def start_from_reference(trainer) -> None:
+    """Make the adapter that is trained equal to its reference, to the last bit.
+
+    TRL rounds the former to bfloat16, not the latter. Unless the training computes in bfloat16, it goes back to float32, as
+    in `LeanTrainer`.
+    """
+    model = trainer.model
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            reference = model.get_parameter(name.replace(".default.", ".ref."))
+            kind = weight.dtype if trainer.args.bf16 else reference.dtype
+            reference.data = reference.data.to(kind)
+            weight.data = reference.data.clone()
+
+
+def require_same_text(trainer, pairs, tokenizer, config: RunConfig) -> None:
+    """Raises ValueError unless TRL tokenised every pair of the trainer as 04 and 06 do, with the end of the turn to learn."""
+    stops = set(stop_ids(tokenizer))
+    for row, pair in zip(trainer.train_dataset, pairs, strict=True):
+        for name in ("chosen", "rejected"):
+            theirs, ours = row["prompt_ids"] + row[f"{name}_ids"], _text(pair, name, tokenizer, config)
+            if theirs != ours:
+                raise ValueError(
+                    f"TRL writes a pair as {tokenizer.decode(theirs)!r}, but 04 trained on {tokenizer.decode(ours)!r}: set "
+                    "chat_template in 03 to a template without thoughts."
+                )
+            if not stops & set(row[f"{name}_ids"]):
+                raise ValueError(f"The {name} answer {pair[name][-1]['content'][:60]!r} has no end of turn to learn.")
+
+
+def _text(pair: dict, name: str, tokenizer, config: RunConfig) -> list[int]:
+    """Token ids of the conversation with the answer `name`, in full length."""
+    return encode(tokenizer, [*pair["prompt"], *pair[name]], 10**9, learn_thinking=config.learn_thinking)["input_ids"]
+
+
+def _no_pair(better, worse) -> str:
+    """Why two conversations are no pair; "" when they are."""
+    if better.tools:
+        return "with tools, which this page does not train"
+    if better.messages[:-1] != worse.messages[:-1] or len(better.messages) < 2:
+        return "the two answers are not to the same conversation"
+    return "both answers are the same" if better.messages[-1] == worse.messages[-1] else ""
+
+
+def _turns(messages: list[dict]) -> list[tuple[str, str]]:
+    """Roles and texts, without system turns, case and spaces."""
+    said = [turn for turn in messages if turn["role"] != "system"]
+    return [(turn["role"], re.sub(r"\s+", "", str(turn.get("content") or "")).casefold()) for turn in said]
+
+
+def _tell(lost: Counter) -> None:
+    for reason, count in lost.items():
+        print(f"Left out: {count} pair{'s' if count > 1 else ''}, {reason}.")

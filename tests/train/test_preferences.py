@@ -1,0 +1,200 @@
+"""A2: which pairs are trained on, who may judge, and that the reference is the adapter as it was."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from helpers.config import PROJECT_ROOT, RunConfig
+from helpers.data.copies import overlap
+from helpers.data.formats import convert, recognise
+from helpers.files import read_jsonl, write_json
+from helpers.model.chat import load_tokenizer
+from helpers.runs import RunDir, fork
+from helpers.train.preferences import (
+    OWN,
+    preference_run,
+    read_pairs,
+    ready,
+    require_same_text,
+    start_from_reference,
+    unvoted,
+)
+from tests.small_training import CONFIG
+
+
+def said(text, role="assistant"):
+    return {"role": role, "content": text}
+
+
+def pair(question, chosen="좋아요.", rejected="글쎄요.", *before):
+    return {"prompt": [*before, said(question, "user")], "chosen": [said(chosen)], "rejected": [said(rejected)]}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model):
+    return load_tokenizer(CONFIG)
+
+
+def test_the_projects_own_pairs(tokenizer):
+    pairs = read_pairs(OWN, CONFIG)
+    assert len(ready(pairs, tokenizer, RunConfig.load("tiny"))) == len(pairs) == 24
+    assert all(len(p["chosen"][0]["content"]) < len(p["rejected"][0]["content"]) / 2 for p in pairs)
+    asked = [[*p["prompt"], *p["chosen"]] for p in pairs]
+    for name in ("sample_ko_instructions", "general", "rehearsal"):
+        rows = [
+            row
+            for row in read_jsonl(PROJECT_ROOT / f"notebooks/data/{name}.jsonl")
+            if "ask" not in row and "language" not in row
+        ]
+        other = [convert(row, recognise(rows)).messages for row in rows]
+        assert not other or overlap(other, asked) == (0, 0)
+
+
+def test_only_pairs_are_pairs(tmp_path, capsys):
+    turns = [said("1", "user"), said("2"), said("3", "user")]
+    rows = [
+        {"prompt": "가", "chosen": "네.", "rejected": "아니요."},
+        {"prompt": "같아요", "chosen": "네.", "rejected": "네."},
+        {"prompt": "없어요", "chosen": "네.", "rejected": None},
+        {"prompt": turns, "chosen": [said("좋은 답")], "rejected": [said("나쁜 답")]},
+        {"chosen": [said("q", "user"), said("a")], "rejected": [said("p", "user"), said("b")]},
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:4]))
+    found = read_pairs(str(tmp_path / "p.jsonl"), CONFIG)
+    assert [p["prompt"] for p in found] == [[said("가", "user")], turns]
+    assert found[1]["chosen"] == [said("좋은 답")] and found[1]["rejected"] == [said("나쁜 답")]
+    told = capsys.readouterr().out
+    assert "1 pair, both answers are the same" in told and told.count("Left out") == 2
+    (tmp_path / "q.jsonl").write_text(json.dumps(rows[4]) + "\n")
+    assert read_pairs(str(tmp_path / "q.jsonl"), CONFIG) == []
+    assert "not to the same conversation" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="No known format 'preference'"):
+        read_pairs("notebooks/data/rehearsal.jsonl", CONFIG)
+
+
+def test_eight_are_enough_and_one_that_would_be_cut_is_left_out(tokenizer, capsys):
+    eight = [pair(f"질문 {i}") for i in range(8)]
+    assert len(ready(eight, tokenizer, CONFIG)) == 8
+    with pytest.raises(ValueError, match="7 usable preference pairs are too few"):
+        ready([*eight[:7], pair("길어요", rejected="가" * 500)], tokenizer, CONFIG)
+    assert "1 pair, longer than max_length=96 tokens" in capsys.readouterr().out
+
+
+def test_who_was_asked_does_not_judge():
+    row = {"messages": [said("네?", "user"), said("예."), said("왜요?", "user"), said("그냥요.")]}
+    other = {"messages": [said("왜요?", "user"), said("몰라요.")]}
+    for asked, left in (
+        (pair("네?"), [other]),  # the first question alone
+        (pair("왜요?", "a", "b", said("네?", "user"), said("예.")), [other]),  # the whole prompt
+        (pair(" 네 ?", "a", "b", said("짧게.", "system")), [other]),
+        (pair("왜요?"), [row]),  # the last question, in another conversation
+        (pair("왜요?", "a", "b", said("네?", "user"), said("아니요.")), [row, other]),
+    ):
+        assert unvoted([row, other], {"prompt": [asked["prompt"]]}) == left
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
+    config = RunConfig.load("tiny")
+    run = RunDir.open(config)
+    run.save_config(config)
+    for path in (run.train_jsonl, run.eval_jsonl):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text('{"messages": []}\n')
+    write_json(run.data_report, {})
+    return run
+
+
+def test_it_writes_a_run_of_its_own(run):
+    config, how, rows = run.stored_config(), {"beta": 0.1}, [{"messages": [said("q", "user")]}]
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    made, settings = preference_run(run, config, "tiny-dpo", how, rows, 9)
+    assert settings.run_name == made.stored_config().run_name == "tiny-dpo" and read_jsonl(made.eval_jsonl) == rows
+    assert preference_run(run, config, "tiny-dpo", how, rows, 9)[0] == made  # the same once more
+    with pytest.raises(ValueError, match="'tiny-dpo' with other settings"):
+        preference_run(run, config, "tiny-dpo", {"beta": 0.2}, rows, 9)
+    with pytest.raises(ValueError, match="'tiny' with other settings"):
+        preference_run(run, config, "tiny", how, rows, 9)
+    with pytest.raises(ValueError, match="none is left to judge"):
+        preference_run(run, config, "other", how, [], 9)
+    with pytest.raises(ValueError, match="cannot be a folder"):
+        preference_run(run, config, "a/b", how, rows, 9)
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+    with pytest.raises(ValueError, match="was trained on preferences by A2, and 03 or 04 would replace it"):
+        made.save_config(settings)
+    run.save_config(config)
+    for path in (made.adapter / "a", made.merged / "c"):
+        path.parent.mkdir()
+        path.write_text("{}")
+    write_json(made.trained, {})
+    write_json(made.merge_report, {})
+    assert fork("tiny-dpo", "shorter", chosen=False, max_new_tokens=8).preference.exists()  # the same adapter
+    assert not fork("tiny-dpo", "rank", chosen=False, lora_r=2).preference.exists()  # one that 04 is to train
+
+
+@pytest.fixture(scope="module")
+def dpo(tmp_path_factory, tokenizer):
+    """DPO of one step on an adapter whose B is not zero: (trainer, pairs)."""
+    from peft import PeftModel, get_peft_model
+    from trl import DPOConfig, DPOTrainer
+
+    from helpers.model.lora import lora_config
+    from helpers.model.quantization import load_base_model
+
+    folder = tmp_path_factory.mktemp("dpo")
+    model = get_peft_model(load_base_model(CONFIG), lora_config(CONFIG))
+    torch.manual_seed(0)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.02)
+    model.save_pretrained(folder / "adapter")
+    pairs = ready([pair(f"{i}번 친구는 뭐 해요?") for i in range(8)], tokenizer, CONFIG)
+    args = DPOConfig(
+        output_dir=str(folder), use_cpu=True, bf16=False, max_steps=2, learning_rate=1e-2, report_to="none", save_strategy="no",
+        per_device_train_batch_size=4, max_length=CONFIG.max_length, disable_tqdm=True,
+    )  # fmt: skip
+    policy = PeftModel.from_pretrained(load_base_model(CONFIG), str(folder / "adapter"), is_trainable=True)
+    return DPOTrainer(
+        model=policy, args=args, train_dataset=pairs, eval_dataset=pairs, processing_class=tokenizer
+    ), pairs
+
+
+def test_the_reference_is_the_adapter_as_it_was(dpo, tmp_path, tokenizer):
+    from peft import get_peft_model_state_dict
+
+    from helpers.model.lora import check_adapter
+
+    trainer, pairs = dpo
+    weights = dict(trainer.model.named_parameters())
+    both = {name: name.replace(".default.", ".ref.") for name in weights if ".default." in name}
+    assert any(not torch.equal(weights[a].float(), weights[b].float()) for a, b in both.items())  # TRL rounded one
+    start_from_reference(trainer)
+    assert all(torch.equal(weights[a], weights[b]) and weights[a].dtype == torch.float32 for a, b in both.items())
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(math.log(2), abs=1e-6)
+    was = {name: weights[name].clone() for name in both.values()}
+    trainer.train()
+    assert trainer.evaluate()["eval_loss"] < math.log(2) - 0.01
+    assert all(torch.equal(weights[name], old) for name, old in was.items())
+    assert any(not torch.equal(weights[a], weights[b]) for a, b in both.items())
+    trainer.model.save_pretrained(tmp_path, selected_adapters=["default"])
+    trained = get_peft_model_state_dict(trainer.model, adapter_name="default")
+    assert check_adapter(tmp_path, trained) == len(both) and not (tmp_path / "ref").exists()
+
+
+def test_a_text_that_is_not_04s_is_refused(dpo, tokenizer):
+    trainer, pairs = dpo
+    require_same_text(trainer, pairs, tokenizer, CONFIG)
+    for changed, told in (
+        ({"chosen_ids": lambda ids: ids[1:]}, "but 04 trained on"),
+        ({"prompt_ids": lambda ids: [*ids, 5]}, "but 04 trained on"),
+    ):
+        rows, data = trainer.train_dataset.to_list(), trainer.train_dataset
+        for name, change in changed.items():
+            rows[3][name] = change(rows[3][name])
+        trainer.train_dataset = data.from_list(rows)
+        with pytest.raises(ValueError, match=told):
+            require_same_text(trainer, pairs, tokenizer, CONFIG)
+        trainer.train_dataset = data
