@@ -121,7 +121,7 @@ def _counted(text: str, target_modules: str) -> Anatomy:
     except FAILURES as error:
         kind = model_config.get("model_type", "?")
         raise NotImplementedError(
-            f"transformers cannot build the architecture {kind!r} ({first_line(error)})."
+            f"transformers cannot build the architecture {kind!r} ({one_line(error)})."
         ) from error
     branches, refused = _branches(model, target_modules)
     maps = Counter(
@@ -187,7 +187,7 @@ def _branches(model, target_modules: str) -> tuple[dict[str, int], str]:
             lora = LoraConfig(task_type="CAUSAL_LM", r=1, lora_alpha=1, target_modules=chosen)
             adapted = get_peft_model(model, lora, low_cpu_mem_usage=True)
     except FAILURES as error:
-        return {}, first_line(error)
+        return {}, one_line(error)
     found = Counter()
     for path, parameter in adapted.named_parameters():
         if "lora_" in path:
@@ -195,6 +195,6 @@ def _branches(model, target_modules: str) -> tuple[dict[str, int], str]:
     return found, ""
 
 
-def first_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """What an error says, in one line."""
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__
+    return " ".join(str(error).split())[:240] or type(error).__name__
