@@ -51,7 +51,7 @@ def test_the_board_shows_thirty_participants_and_no_content(tmp_path):
     shown = page(tmp_path)
     assert "31 participants" in shown and shown.count("✗ 2 red") == 2 and shown.count("✓ green</span></td><td>–") == 3
     assert len(re.findall(r"<td><b>학생\d\d</b></td>", shown)) == 30 and "8 / 40" in shown and "99" not in shown
-    assert "lab1✓ lab2…" in shown and "&lt;b&gt;bold" in shown and "<b>bold" not in shown
+    assert "<td>1✓ 2…</td>" in shown and "&lt;b&gt;bold" in shown and "<b>bold" not in shown
     assert SECRET not in shown
 
 
