@@ -114,8 +114,8 @@ def interrupt_when(file: Path, process: int) -> None:
 
 
 def main(wanted: list[str]) -> None:
-    own = "QLORA_RUNS_DIR" in os.environ
-    os.environ.setdefault("QLORA_RUNS_DIR", tempfile.mkdtemp(prefix="exercises-"))
+    own = "qlora-test-runs-" not in os.environ["QLORA_RUNS_DIR"]  # which the tests set: then it is nobody's
+    os.environ.update({} if own else {"QLORA_RUNS_DIR": tempfile.mkdtemp(prefix="exercises-")})
     os.environ.update(QLORA_PRESET=os.environ.get("QLORA_PRESET", "tiny"), HF_HUB_OFFLINE="1")
     os.environ.pop("WANDB_MODE", None)  # the tests' own
     from helpers.compare.sweep import standing

@@ -58,7 +58,9 @@ def _cells(person: Progress, now: float) -> list[str]:
         step = f'<progress aria-label="steps" max="{person.steps}" value="{person.step}"></progress> {person.step} / {person.steps}'
     losses = " · ".join("–" if loss is None else f"{loss:.2f}" for loss in (person.loss, person.held_out))
     merge = {"green": ("good", "✓"), "red": ("bad", "✗"), None: ("", "–")}.get(person.merge, ("wait", "?"))
-    solved = " ".join(f"{html.escape(name)}{'✓' if done else '…'}" for name, done in person.labs.items())
+    solved = " ".join(
+        f"{html.escape(name.removeprefix('lab'))}{'✓' if done else '…'}" for name, done in person.labs.items()
+    )
     quiet = now - person.seen
     life = f'<span class="{"wait" if quiet > QUIET else ""}">{human_time(max(quiet, 0))} ago</span>'
     return [

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import html
 import json
+import os
 import re
 import sys
 from datetime import date
@@ -44,7 +45,7 @@ def files_of(run: RunDir) -> list[Path]:
         run.votes,
     ]
     weights = run.adapter / "adapter_model.safetensors"
-    return [path for path in (*named, weights, *sorted(run.labs.glob("*.json"))) if path.exists()]
+    return [path for path in (*named, weights, *progress.labs_of(run)) if path.exists()]
 
 
 def certificate(run: RunDir, name: str, day: str) -> str:
@@ -66,7 +67,7 @@ def certificate(run: RunDir, name: str, day: str) -> str:
     facts.append(("Labs solved", f"{len(solved)}: {', '.join(solved)}" if solved else "none yet"))
     if run.votes.exists():
         facts.append(("Votes", f"{len(read_jsonl(run.votes))} blind votes"))
-    hashes = {path.relative_to(run.path).as_posix(): sha256(path) for path in files_of(run)}
+    hashes = _hashes(run)
     about = json.dumps({"name": name, "day": day, "run": run.path.name, "files": hashes}, ensure_ascii=True, indent=1)
     items = "".join(f"<dt>{key}</dt><dd>{html.escape(value)}</dd>" for key, value in facts)
     listed = "".join(f"<li>{html.escape(path)}<br><code>{value}</code></li>" for path, value in hashes.items())
@@ -76,6 +77,11 @@ def certificate(run: RunDir, name: str, day: str) -> str:
         f'</main><script type="application/json" id="about">{about.replace("<", chr(92) + "u003c")}</script>'
     )
     return document(f"Certificate · {name}", shown, STYLE)
+
+
+def _hashes(run: RunDir) -> dict[str, str]:
+    """Path from the run -> SHA-256; a lab that was solved on another run begins with ../"""
+    return {Path(os.path.relpath(path, run.path)).as_posix(): sha256(path) for path in files_of(run)}
 
 
 def _trained(run: RunDir, rows: list[dict]) -> str:
@@ -110,7 +116,7 @@ def verify(page: Path, run: RunDir) -> list[str]:
     if not found:
         return [f"{page.name} is not a certificate of this project: it has no list of files."]
     about = json.loads(found[1])
-    here = {path.relative_to(run.path).as_posix(): sha256(path) for path in files_of(run)}
+    here = _hashes(run)
     wrong = [f"{path} is missing in {run.path.name}" for path in about["files"] if path not in here]
     wrong += [f"{path} was changed since" for path, value in about["files"].items() if here.get(path, value) != value]
     wrong += [f"{path} came later" for path in here if path not in about["files"]]

@@ -17,6 +17,7 @@ from helpers.report import Answer
 from helpers.runs import RunDir
 from helpers.series import chosen, run_notebooks
 from helpers.workshop.exercises import Missing, answered
+from helpers.workshop.progress import LAB_RUN
 
 
 def lab_run() -> RunDir:
@@ -27,10 +28,10 @@ def lab_run() -> RunDir:
     run = RunDir(runs_root() / RunConfig.load().run_name)
     if run.trained.exists():
         return run
-    run = RunDir(runs_root() / "labs")
+    run = RunDir(runs_root() / LAB_RUN)
     if not run.trained.exists():
         print(f"No finished training in {runs_root()}: a small one is made for the labs (under a minute).")
-        settings = {"QLORA_RUN_NAME": "labs", "QLORA_MAX_STEPS": "8", "QLORA_SAVE_STEPS": "4"}
+        settings = {"QLORA_RUN_NAME": LAB_RUN, "QLORA_MAX_STEPS": "8", "QLORA_SAVE_STEPS": "4"}
         before = {name: os.environ.get(name) for name in ("QLORA_PRESET", *settings)}
         os.environ.update(settings)
         try:

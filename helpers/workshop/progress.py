@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from helpers.runs import RunDir
@@ -18,9 +18,12 @@ LEFT_BY = (
 )
 
 
+LAB_RUN = "labs"  # the small run that the labs make where 04 has not finished: nobody's own
+
+
 @dataclass(frozen=True)
 class Progress:
-    """One participant: the newest run of a folder. `None` is "not there yet", and a file that is being written counts so.
+    """One participant: the newest run of a folder, "" while there is none. `None` is "not there yet", and a file that is being written counts so.
 
     labels: number of red verdicts of 03; step, steps: of the training; loss, held_out: nats per token; merge: verdict of
     the merge report; labs: name -> solved; seen: last sign of life, Unix seconds.
@@ -43,8 +46,7 @@ def of(run: RunDir, name: str) -> Progress:
     """The progress of `run`, shown under `name`."""
     left = {number: getattr(run, name) for number, name in LEFT_BY}
     files = [run.config_json, *left.values(), run.metrics, run.comparisons, run.votes]
-    labs = sorted(run.labs.glob("*.json"))
-    written = [path.stat().st_mtime for path in (*files, *labs) if path.exists()]
+    written = [path.stat().st_mtime for path in (*files, *run.labs.glob("*.json")) if path.exists()]
     rows = _tail(run.metrics)
     report = _json(run.data_report).get("verdicts")
     last = {key: row[key] for row in rows for key in ("step", "max_steps", "loss", "eval_loss") if key in row}
@@ -58,19 +60,28 @@ def of(run: RunDir, name: str) -> Progress:
         loss=last.get("loss"),
         held_out=last.get("eval_loss"),
         merge=_json(run.merge_report).get("verdict"),
-        labs={path.stem: bool(_json(path).get("solved")) for path in labs},
+        labs={path.stem: bool(_json(path).get("solved")) for path in labs_of(run)},
         seen=max(written, default=0.0),
     )
 
 
+def labs_of(run: RunDir) -> list[Path]:
+    """What the participant solved, in whichever run: before 04 has finished, the labs work on a run of their own."""
+    return sorted(run.path.parent.glob("*/labs/*.json"), key=lambda path: (path.stem, path))
+
+
 def everybody(folder: Path) -> list[Progress]:
-    """The newest run of every participant under `folder` (folder/PARTICIPANT/RUN/config.json), by name."""
-    newest: dict[str, Progress] = {}
-    for path in folder.glob("*/*/config.json"):
-        found = of(RunDir(path.parent), path.parent.parent.name)
-        if found.name not in newest or found.seen > newest[found.name].seen:
-            newest[found.name] = found
-    return [newest[name] for name in sorted(newest)]
+    """Every participant under `folder` (folder/PARTICIPANT/RUN/config.json) with the newest run, by name.
+
+    One without a run is there too: pod.sh has made the folder.
+    """
+    people = []
+    for path in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        runs = [of(RunDir(config.parent), path.name) for config in path.glob("*/config.json")]
+        nothing = Progress(path.name, "", "–", *[None] * 6, labs={}, seen=path.stat().st_mtime)
+        newest = max([run for run in runs if run.run != LAB_RUN] or runs, key=lambda run: run.seen, default=nothing)
+        people.append(replace(newest, seen=max(run.seen for run in (*runs, newest))))
+    return people
 
 
 def _json(path: Path) -> dict:

@@ -51,7 +51,7 @@ def test_the_board_shows_thirty_participants_and_no_content(tmp_path):
     shown = page(tmp_path)
     assert "31 participants" in shown and shown.count("✗ 2 red") == 2 and shown.count("✓ green</span></td><td>–") == 3
     assert len(re.findall(r"<td><b>학생\d\d</b></td>", shown)) == 30 and "8 / 40" in shown and "99" not in shown
-    assert "lab1✓ lab2…" in shown and "&lt;b&gt;bold" in shown and "<b>bold" not in shown
+    assert "<td>1✓ 2…</td>" in shown and "&lt;b&gt;bold" in shown and "<b>bold" not in shown
     assert SECRET not in shown
 
 
@@ -63,6 +63,22 @@ def test_of_several_runs_the_newest_is_shown_and_a_silent_one_is_marked(tmp_path
     assert (found.run, found.step) == ("second", 9) and new.path.exists()
     assert "quiet for" not in page(tmp_path, now=found.seen + 600)
     assert "1 quiet for" in page(tmp_path, now=found.seen + 601)
+
+
+def test_labs_are_solved_by_a_participant_not_by_a_run(tmp_path):
+    """Before 04 has finished, the labs work on a small run of their own; that one is nobody's progress."""
+    participant(tmp_path, "kim", 40, run=progress.LAB_RUN, labs={"lab1": True, "lab2": True})
+    [found] = progress.everybody(tmp_path)
+    assert (found.run, found.step) == ("labs", 40)  # nothing else is there
+    own = participant(tmp_path, "kim", 3, labs={"lab4": True})
+    for path in own.path.rglob("*"):
+        os.utime(path, (1000, 1000))
+    [found] = progress.everybody(tmp_path)
+    assert (found.run, found.step, list(found.labs)) == ("demo", 3, ["lab1", "lab2", "lab4"]) and found.seen > 2000
+    (tmp_path / "lee").mkdir()  # pod.sh was there, nothing is run yet
+    (tmp_path / ".trash").mkdir()
+    assert [person.name for person in progress.everybody(tmp_path)] == ["kim", "lee"]
+    assert "2 participants. Last finished notebook: 03: 1 · –: 1" in page(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "\x00", '{"verdict": null}'])
