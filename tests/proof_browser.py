@@ -115,7 +115,7 @@ def pictures(run: Path) -> None:
             code = next(cell["source"] for cell in page.cells() if cell["id"] == cells[-1])
             said[name] = {"alt": alt, "notebook": notebook, "cell": cells[-1], "code": code}
             page.end()
-        tab = browser.new_page(viewport={"width": 1000, "height": 1500})
+        tab = browser.new_page(viewport={"width": 1000, "height": 1060})
         tab.goto((run / "report.html").as_uri())
         _keep(tab.screenshot(), PICTURES / "report.png")
         said["report"] = {"alt": REPORT, "headings": tab.locator("h2").all_inner_texts()}
