@@ -6,7 +6,7 @@ import importlib.util
 import tempfile
 
 from helpers.config import RANGES, RunConfig
-from helpers.model.anatomy import one_line
+from helpers.model.anatomy import one_line, unanswerable, unreachable
 
 
 def require_possible(config: RunConfig) -> None:
@@ -90,6 +90,8 @@ def _branches(config: RunConfig) -> None:
         raise ValueError(
             f"attn_implementation={config.attn_implementation!r} cannot be used here: {one_line(error)}"
         ) from None
+    if reason := unreachable(model):
+        raise ValueError(f"model_id={config.model_id!r} cannot be trained here: {reason}. Choose another base model.")
     try:
         with torch.device("meta"):
             adapted = get_peft_model(model, lora_config(config))
@@ -99,6 +101,10 @@ def _branches(config: RunConfig) -> None:
         raise ValueError(
             f"{told} {'Use lora_dropout=0.' if name == 'lora_dropout' else 'Use all-linear, or names of linear layers.'}"
         ) from None
+    if reason := unanswerable(adapted):
+        raise ValueError(
+            f"lora_target_modules={config.lora_target_modules!r} cannot be used on {config.model_id}: {reason}."
+        )
     if hasattr(adapted.get_output_embeddings(), "lora_A"):
         raise ValueError(
             f"lora_target_modules={config.lora_target_modules!r} adapts the output layer, which the trainer's loss reads "

@@ -17,7 +17,7 @@ from helpers.plan.cards import GPUS, gpu, prices
 from helpers.plan.fit import advice, all_overrides, changes, fewer_evaluated, fits, fitted
 from helpers.plan.memory import adapter_parameters, full_logits_bytes, loss_part, step_parts, total, weight_parts
 from helpers.plan.moments import disk_parts, merge, moments
-from helpers.plan.need import Device, bytes_of_each, device, evaluating, needed, needed_on_cpu, obstacles
+from helpers.plan.need import Device, bytes_of_each, device, evaluating, needed, needed_on_cpu, obstacles, step
 from helpers.plan.shape import Shape
 from helpers.plan.speeds import SPEEDS, used_share
 from helpers.plan.time import conversation_lengths, measured, said, speed, training_tokens
@@ -272,6 +272,11 @@ def test_rows_at_once_follow_the_free_memory():
 def test_an_architecture_that_cannot_be_simulated_says_so(recipe):
     from helpers.plan.simulation import simulate
 
+    shape = Shape.of({**SMALL, "model_type": "llama4_text", "intermediate_size_mlp": 704, "num_local_experts": 4})
+    told = str(step(replace(recipe, packing=False), shape))
+    assert "The sum is used." in told and "TRL's loss does not find the layers inside Llama4ForCausalLM" in told
+    assert "router answers with a tuple" in obstacles(recipe, shape)[0]
+    assert "down_proj,gate_proj,k_proj,o_proj,q_proj,up_proj,v_proj" in obstacles(recipe, shape)[0]
     with pytest.raises(NotImplementedError, match="'unheard-of' cannot be simulated"):
         simulate(recipe, {**SMALL, "model_type": "unheard-of"}, 1, 16)
 
