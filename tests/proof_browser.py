@@ -5,6 +5,12 @@ python -m tests.proof_browser --pictures RUN     docs/pictures, from a finished 
 
 PYTHON is another environment's, whose JupyterLab and ipywidgets are older, as on a pod; the kernel is this environment's:
     python3 -m venv old && old/bin/pip install jupyterlab==4.2.5 ipywidgets==8.1.2
+
+2026-11-25, 2-core AMD EPYC CPU beside other work, Chromium 156, JupyterLab 4.6.6 with ipywidgets 8.1.9, and JupyterLab 4.2.5
+with ipywidgets 8.1.2 and jupyterlab_widgets 3.0.10: all 21 notebooks open with the kernel qlora. 00 to 08, A1 and A4 run
+without a fault in both; 01 had a table that was wider than 700 pixels, mended between the two. A3 had a FutureWarning in a box
+of stderr, mended afterwards. A2 has one left: the Trainer's own table of DPO has more columns than 1,100 pixels hold, so its
+output scrolls.
 """
 
 from __future__ import annotations
