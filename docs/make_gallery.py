@@ -32,7 +32,9 @@ from helpers.runs import runs_root
 from helpers.series import NOTEBOOKS, series
 
 FOLDER = PROJECT_ROOT / "docs" / "gallery"
+PICTURES = PROJECT_ROOT / "docs" / "pictures"
 MANIFEST = "gallery.json"
+EMBEDDED = r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+"
 LARGEST = 600_000  # bytes of one page
 PRIVATE = r"hf_[A-Za-z0-9]{16,}|(?<![\w.~/-])/(?:root|home|tmp|work|Users|mnt|opt|var)/[^\s<'\"]*"
 MATH = r"(?s)```.*?```|`[^`]*`|(\${1,2})([^$\n]+)\1"  # code first: a dollar sign in it is none of ours
@@ -89,12 +91,16 @@ def shorten(output) -> bool:
     if output.output_type == "stream":
         output.text = told_shorter(output.text)
         return output.name == "stderr" and "%|" in output.text  # progress bars
+    if any("widget" in kind for kind in output.data):  # needs a kernel; the page beside it does not
+        output.data = {kind: page for kind, page in output.data.items() if kind == "text/html"}
     data = output.data
-    if any("widget" in kind for kind in data):  # needs a kernel
+    if not data or data.get("text/html") == "":  # a bar that is gone
         return True
     for kind in ("text/html", "text/plain", "image/svg+xml"):
         if kind in data:
             data[kind] = told_shorter(data[kind])
+    if "text/html" in data:
+        data["text/html"] = re.sub(EMBEDDED, lambda found: smaller(found[0]), data["text/html"])
     if "image/png" in data:
         data["image/png"] = smaller(data["image/png"])
     return False
@@ -158,7 +164,7 @@ def index(books: dict, run: str, day: str, result: Drawing) -> str:
         title, goal = re.search(r"# (.+)", head)[1], re.search(r"\*\*Goal:\*\* (.+)", head)[1]
         rows.append(f'<li><a href="{name}.html">{html.escape(title)}</a><br>{html.escape(goal)}</li>')
     told = f"The notebooks with their outputs: run <code>{run}</code> of {day}."
-    images = [f"<p>{shown(sheet)}</p>" for sheet in (result, series_map.draw())]
+    images = [f"<p>{shown(sheet)}</p>" for sheet in (result, series_map.draw())] + screenshots()
     words = '<p><a href="../glossary.md">Glossary · 용어집</a></p>'
     list_of_them = f"<ul class='books'>{''.join(rows)}</ul>"
     return wrapped(f"<h1>A fine-tune you can read</h1><p>{told}</p>{list_of_them}{''.join(images)}{words}", "index")
@@ -167,6 +173,16 @@ def index(books: dict, run: str, day: str, result: Drawing) -> str:
 def shown(sheet: Drawing) -> str:
     picture = base64.b64encode(sheet.svg().encode()).decode()
     return f'<img alt="{html.escape(sheet.alt)}" src="data:image/svg+xml;base64,{picture}">'
+
+
+def screenshots() -> list[str]:
+    """What tests/proof_browser.py photographed."""
+    made = json.loads((PICTURES / "made.json").read_text(encoding="utf-8"))
+    pages = {name: base64.b64encode((PICTURES / f"{name}.png").read_bytes()).decode() for name in made}
+    return [
+        f'<p><img alt="{html.escape(told["alt"])}" src="data:image/png;base64,{pages[name]}"></p>'
+        for name, told in made.items()
+    ]
 
 
 def make(notebooks: Path, folder: Path, run: str) -> dict[Path, int]:

@@ -20,7 +20,7 @@ import warnings
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", message=r"`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
-if "ipykernel" in sys.modules:
+if "ipykernel" in sys.modules:  # a script is spared the import
     from helpers.progress import bars_without_widgets
 
     bars_without_widgets()

@@ -12,7 +12,7 @@ import sys
 
 from tqdm import std
 
-from helpers.report import human_time
+from helpers.report import human_bytes, human_time
 
 DELAY = 5  # seconds: what is done sooner needs no bar
 
@@ -24,6 +24,8 @@ class Progress(std.tqdm):
 
     def __init__(self, *args, **settings):
         self.on_page, self.shown = in_notebook(), None
+        if self.on_page and settings.get("disable") is None:  # the hub's way to say: unless the output is a file
+            settings["disable"] = False
         settings |= {"delay": DELAY, "leave": False, "file": io.StringIO() if self.on_page else sys.stdout}
         super().__init__(*args, **settings)
 
@@ -40,14 +42,15 @@ class Progress(std.tqdm):
             self.shown.update(line, raw=True)
 
     def _line(self) -> str:
-        name, unit = self.desc.removesuffix(": ") or "progress", "" if self.unit == "it" else f" {self.unit.strip()}"
+        name, unit = html.escape(self.desc.removesuffix(": ") or "progress"), self.unit.strip()
+        told = human_bytes if unit == "B" else "{:,}".format
+        unit = "" if unit in ("it", "B") else f" {html.escape(unit)}"
         if not self.total:
-            return f"{html.escape(name)}: {self.n:,}{unit}"
-        spent = self.format_dict["elapsed"]
-        left = f", {human_time(spent / self.n * (self.total - self.n))} left" if self.n else ""
-        said = f"{html.escape(name)}: {self.n:,} of {self.total:,}{unit}{left}"
-        bar = f'<progress max="{self.total}" value="{self.n}" aria-label="{html.escape(name)}"></progress>'
-        return f"<div>{bar} {said}</div>"
+            return f"<div>{name}: {told(self.n)}{unit}</div>"
+        done, spent = self.n - self.initial, self.format_dict["elapsed"]
+        left = f", {human_time(spent / done * (self.total - self.n))} left" if done > 0 else ""
+        bar = f'<progress max="{self.total}" value="{self.n}" aria-label="{name}"></progress>'
+        return f"<div>{bar} {name}: {told(self.n)} of {told(self.total)}{unit}{left}</div>"
 
 
 def in_notebook() -> bool:
@@ -60,11 +63,12 @@ def in_notebook() -> bool:
 
 
 def bars_without_widgets() -> None:
-    """From here on, tqdm gives a library in this kernel the bar above, where it would have taken a widget.
+    """From here on, tqdm gives a library in this kernel, if it is one, the bar above, where it would have taken a widget.
 
     A widget needs the same release in the server and in the kernel, and says "Error displaying widget" after a reload.
     A library that was imported before keeps its own.
     """
-    from tqdm import notebook
+    if in_notebook():
+        from tqdm import notebook
 
-    notebook.tqdm = Progress
+        notebook.tqdm = Progress

@@ -39,7 +39,9 @@ class Table:
         )
         # not a <caption>: that is never wider than its table, so a long one stood in a column of single words
         caption = f'<div style="padding:4px 12px">{html.escape(told(self.caption))}</div>'
-        return f"{caption if self.caption else ''}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        # a table that is wider than the page scrolls by itself
+        return f'{caption if self.caption else ""}<div style="overflow-x:auto">{table}</div>'
 
     def _widths(self) -> dict[str, str]:
         """Columns of texts share the width evenly, so that one that runs on does not squeeze the others; short ones keep theirs."""

@@ -13,12 +13,17 @@ Each number comes from a process of its own; memory is the peak above what the i
     prepare   200,000 rows (57 MB)   19.5 s   10,232 rows/s     22 MB
     inspect   195,005 rows (57 MB)   75.7 s    2,576 rows/s    388 MB
 
-2026-11-25, the same CPU beside six other processes, CPU seconds of the task alone (inspect and 200,000 rows were not run):
+2026-11-25, another CPU (AVX2 only) beside other work, CPU seconds of the task alone. Rows say more about themselves than the day
+before (fields, weights, thoughts, tools), which costs the parsing most of its speed; the goal is 20,000 rows/s:
 
-    parse      20,000 rows (6 MB)     0.8 s   24,930 rows/s      6 MB
-    parse      50,000 rows (14 MB)    1.9 s   25,669 rows/s      6 MB
-    prepare    20,000 rows (6 MB)     4.9 s    4,074 rows/s      6 MB
-    prepare    50,000 rows (14 MB)   11.6 s    4,296 rows/s      8 MB
+    parse      50,000 rows (14 MB)    1.7 s   29,185 rows/s      6 MB
+    prepare    50,000 rows (14 MB)    7.5 s    6,680 rows/s      8 MB
+    inspect    48,724 rows (14 MB)   25.5 s    1,907 rows/s    109 MB
+    parse     200,000 rows (57 MB)    6.8 s   29,451 rows/s      6 MB
+    prepare   200,000 rows (57 MB)   29.9 s    6,694 rows/s     23 MB
+    inspect   195,005 rows (57 MB)  105.8 s    1,844 rows/s    393 MB
+
+20,000 rows with a source each take as long as with one source (4.2 s of CPU, `prepare`, twice each).
 
 Time grows with the rows. `prepare` keeps a hash of every conversation, about 0.1 kB a row, whatever its length;
 `inspect` and the training hold the prepared rows themselves, about 2 kB a row here.

@@ -45,8 +45,8 @@ each kind, of the simulation of all layers, and of the sum. Median of the simula
 
 mamba, falcon_mamba and jamba in 4 bits are not simulated: their own code multiplies a weight that bitsandbytes has packed, and
 a real training of mamba stops in the same line; with load_in_4bit=False they are simulated (jamba, falcon_mamba: not held
-against a measurement). llama4_text is not: peft's branch cannot stand beside its router, and TRL 1.16's loss head does not find
-its backbone. There the sum is used, and the page says so.
+against a measurement). llama4_text and mllama are not: TRL 1.16's
+loss does not find their layers, so no training would run either. There the sum is used, and 00 and 03 say why.
 
 What is not shown here: a GPU. There the same step runs with other kernels, and driver and gaps come on top.
 """

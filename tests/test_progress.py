@@ -12,7 +12,7 @@ from helpers import progress
 progress.DELAY = 0
 from tqdm.auto import tqdm
 from {module} import {name} as bar
-for i in bar(range(3), desc="<b>rows", mininterval=0):
+for i in bar(range(3), desc="<b>rows", mininterval=0, disable=None):
     pass
 """
 
@@ -52,3 +52,13 @@ def test_in_a_notebook_no_bar_is_a_widget_and_none_is_left(kernel, module, name)
     assert any("&lt;b&gt;rows: 2 of 3" in line and "<progress" in line for line in shown), shown
     [left] = cell.outputs
     assert left.output_type == "display_data" and left.data == {"text/html": "", "text/plain": ""}
+
+
+def test_bytes_are_told_as_people_say_them(monkeypatch):
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    bar = Progress(total=13_500_000_000, initial=1_500_000_000, unit="B", unit_scale=True, desc="model")
+    bar.start_t -= 60
+    assert "left" not in bar._line()
+    bar.n = 4_500_000_000
+    assert "model: 4.5 GB of 13.5 GB, 3 min left" in bar._line()
+    assert Progress(unit=" rows", desc="reading")._line() == "<div>reading: 0 rows</div>"

@@ -10,6 +10,7 @@ exactly where it was. Nothing is remembered but what lies in runs/.sweeps/ and i
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -143,7 +144,9 @@ def pods(old: str, **choices: list) -> list[str]:
     for changes in combinations(**choices):
         replace(config, **changes)  # raises ValueError for a bad value, before anything is rented
         name = fork_name(old, changes)
-        cluster = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())[:40].strip("-")
+        cluster = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower()).strip("-")
+        if len(cluster) > 40:  # cut, two jobs might have one name, and the second would go to the first one's pod
+            cluster = f"{cluster[:31].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         fork_words = fork_command(old, changes).split("fork ", 1)[1]
         variables = {
             "QLORA_PRESET": config.preset,

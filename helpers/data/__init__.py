@@ -9,6 +9,7 @@ turns        turns as any data set spells them become a valid conversation
 formats      any row becomes messages
 copies       when is one conversation a copy of another?
 rehearsal    general conversations for the training part
+tally        rows that were dropped or mended, counted by reason and source
 prepare      rows -> data/train.jsonl, data/eval.jsonl and a report of what was dropped
 labels       messages -> token ids and labels; 04 trains on these
 verdicts     what is wrong with the labels, for the whole set

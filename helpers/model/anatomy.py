@@ -121,7 +121,7 @@ def _counted(text: str, target_modules: str) -> Anatomy:
     except FAILURES as error:
         kind = model_config.get("model_type", "?")
         raise NotImplementedError(
-            f"transformers cannot build the architecture {kind!r} ({first_line(error)})."
+            f"transformers cannot build the architecture {kind!r} ({one_line(error)})."
         ) from error
     branches, refused = _branches(model, target_modules)
     maps = Counter(
@@ -187,14 +187,38 @@ def _branches(model, target_modules: str) -> tuple[dict[str, int], str]:
             lora = LoraConfig(task_type="CAUSAL_LM", r=1, lora_alpha=1, target_modules=chosen)
             adapted = get_peft_model(model, lora, low_cpu_mem_usage=True)
     except FAILURES as error:
-        return {}, first_line(error)
+        return {}, one_line(error)
     found = Counter()
     for path, parameter in adapted.named_parameters():
         if "lora_" in path:
             found[path.removeprefix("base_model.model.").partition(".lora_")[0]] += parameter.numel()
-    return found, ""
+    return found, unanswerable(adapted)
 
 
-def first_line(error: Exception) -> str:
+def unanswerable(adapted) -> str:
+    """Why a branch cannot be added to what a layer of `adapted` answers; "" where all can. Llama 4's router answers a tuple."""
+    import torch
+
+    for path, module in adapted.named_modules():
+        layer = getattr(module, "base_layer", None)
+        if not isinstance(layer, torch.nn.Linear) or type(layer).forward is torch.nn.Linear.forward:
+            continue
+        try:
+            answer = layer(torch.empty(1, layer.in_features, dtype=layer.weight.dtype, device=layer.weight.device))
+        except FAILURES:  # it wants more than its input: nothing is known about its answer
+            continue
+        if not isinstance(answer, torch.Tensor):
+            return f"{path.rpartition('.')[2]} answers with a {type(answer).__name__}, to which no branch can be added"
+    return ""
+
+
+def unreachable(model) -> str:
+    """Why TRL's loss cannot train `model`; "" where it can. It looks for the layers under the model's `base_model_prefix`."""
+    if model.base_model is not model:
+        return ""
+    return f"TRL's loss does not find the layers inside {type(model).__name__}, so a training stops at its first step"
+
+
+def one_line(error: Exception) -> str:
     """What an error says, in one line."""
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__
+    return " ".join(str(error).split())[:240] or type(error).__name__

@@ -36,6 +36,14 @@ def count_parameters(model) -> dict[str, int]:
     return counts
 
 
+def trained_weights(model) -> dict:
+    """Name -> tensor of everything that is trained in `model`, whole; under FSDP every process has to call it."""
+    from torch.distributed.tensor import DTensor
+
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    return {name: weight.full_tensor() if isinstance(weight, DTensor) else weight for name, weight in trained.items()}
+
+
 def load_adapter(base_model, folder: Path):
     """`base_model` with the trained adapter of `folder`, ready to answer (a `PeftModel` in eval mode).
 

@@ -50,7 +50,23 @@ def quantization_config(config: RunConfig):
         bnb_4bit_quant_type=config.quant_type,
         bnb_4bit_use_double_quant=config.double_quant,
         bnb_4bit_compute_dtype=compute_dtype(config),
+        bnb_4bit_quant_storage=quant_storage(config),
     )
+
+
+def quant_storage(config: RunConfig):
+    """The dtype that the packed weights lie in: bytes; under FSDP that of the products, since it shards floats only.
+
+    Source: bitsandbytes' page FSDP-QLoRA. The bits are the same, two numbers a byte.
+    """
+    import torch
+
+    return compute_dtype(config) if sharded() else torch.uint8
+
+
+def sharded() -> bool:
+    """True in a process that `accelerate launch --use_fsdp` started: each one holds a part of every layer."""
+    return os.environ.get("ACCELERATE_USE_FSDP") == "true"
 
 
 def attention(config: RunConfig) -> str | None:
@@ -84,9 +100,12 @@ def device_map(config: RunConfig) -> dict | str:
     """Where the model goes: this process's own GPU under `accelerate launch`, else GPU 0, else the CPU.
 
     With `config.split_model` "auto": its layers over all GPUs that this one process sees, for a model larger than one.
+    Under FSDP the CPU: from there each process brings its own part of every layer to its GPU.
     """
     import torch
 
+    if sharded():
+        return {"": "cpu"}
     if config.split_model and torch.cuda.device_count() > 1:
         return "auto"
     return {"": int(os.environ.get("LOCAL_RANK", 0)) if torch.cuda.is_available() else "cpu"}

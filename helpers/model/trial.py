@@ -6,6 +6,7 @@ import importlib.util
 import tempfile
 
 from helpers.config import RANGES, RunConfig
+from helpers.model.anatomy import one_line, unanswerable, unreachable
 
 
 def require_possible(config: RunConfig) -> None:
@@ -50,7 +51,7 @@ def _arguments(config: RunConfig) -> None:
         get_scheduler(config.lr_scheduler_type, some, num_warmup_steps=1, num_training_steps=10)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"lr_scheduler_type={config.lr_scheduler_type!r} needs more than a name: {_first(error)} Use cosine, linear or "
+            f"lr_scheduler_type={config.lr_scheduler_type!r} needs more than a name: {one_line(error)} Use cosine, linear or "
             "constant_with_warmup."
         ) from None
     settings = {"optim": config.optim, "lr_scheduler_type": config.lr_scheduler_type, "eval_strategy": "steps"}
@@ -58,7 +59,7 @@ def _arguments(config: RunConfig) -> None:
         try:
             Trainer.get_optimizer_cls_and_kwargs(TrainingArguments(folder, report_to="none", **settings))
         except (ValueError, ImportError, RuntimeError) as error:
-            raise ValueError(f"optim={config.optim!r} cannot be used here: {_first(error)}") from None
+            raise ValueError(f"optim={config.optim!r} cannot be used here: {one_line(error)}") from None
 
 
 def _branches(config: RunConfig) -> None:
@@ -78,7 +79,7 @@ def _branches(config: RunConfig) -> None:
             trust_remote_code=config.trust_remote_code,
         )
     except OSError as error:
-        raise ValueError(f"model_id={config.model_id!r} cannot be loaded: {_first(error)}") from None
+        raise ValueError(f"model_id={config.model_id!r} cannot be loaded: {one_line(error)}") from None
     refuse_quantised(shapes.to_dict(), config.model_id)
     try:
         with torch.device("meta"):
@@ -87,24 +88,25 @@ def _branches(config: RunConfig) -> None:
             )
     except (ValueError, ImportError) as error:
         raise ValueError(
-            f"attn_implementation={config.attn_implementation!r} cannot be used here: {_first(error)}"
+            f"attn_implementation={config.attn_implementation!r} cannot be used here: {one_line(error)}"
         ) from None
+    if reason := unreachable(model):
+        raise ValueError(f"model_id={config.model_id!r} cannot be trained here: {reason}. Choose another base model.")
     try:
         with torch.device("meta"):
             adapted = get_peft_model(model, lora_config(config))
     except (ValueError, NotImplementedError, RuntimeError) as error:
         name = "lora_dropout" if "dropout" in str(error).lower() else "lora_target_modules"
-        told = f"{name}={getattr(config, name)!r} cannot be used on {config.model_id}: {_first(error)}"
+        told = f"{name}={getattr(config, name)!r} cannot be used on {config.model_id}: {one_line(error)}"
         raise ValueError(
             f"{told} {'Use lora_dropout=0.' if name == 'lora_dropout' else 'Use all-linear, or names of linear layers.'}"
         ) from None
+    if reason := unanswerable(adapted):
+        raise ValueError(
+            f"lora_target_modules={config.lora_target_modules!r} cannot be used on {config.model_id}: {reason}."
+        )
     if hasattr(adapted.get_output_embeddings(), "lora_A"):
         raise ValueError(
             f"lora_target_modules={config.lora_target_modules!r} adapts the output layer, which the trainer's loss reads "
             "without its adapter, so that it would learn nothing: leave lm_head out, or use all-linear."
         )
-
-
-def _first(error: Exception) -> str:
-    """The first sentence of a library's error."""
-    return " ".join(str(error).split())[:240]

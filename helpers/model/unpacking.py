@@ -7,6 +7,7 @@ from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from torch.nn.functional import linear
 
+from helpers.model.quantization import sharded
 from helpers.model.room import free_memory
 
 SHARE = 0.5  # of the free memory: above it the weights stay packed, as they are on a GPU
@@ -17,10 +18,11 @@ def unpack_once(model):
 
     bitsandbytes unpacks a layer in every product: for each token of a reply, and twice in a training step. What the layers
     compute stays the same bit for bit, and what is saved, counted and merged are still the 4 bits. The unpacked weights
-    take `unpacked_bytes`; where that is more than `SHARE` of the free memory nothing is changed.
+    take `unpacked_bytes`; where that is more than `SHARE` of the free memory nothing is changed, nor under FSDP, which
+    gives a layer its weight for each product anew.
     """
     layers = [layer for layer in model.modules() if type(layer) is Linear4bit and layer.weight.device.type == "cpu"]
-    if layers and sum(map(unpacked_bytes, layers)) <= SHARE * free_memory(layers[0].weight.device):
+    if layers and not sharded() and sum(map(unpacked_bytes, layers)) <= SHARE * free_memory(layers[0].weight.device):
         for layer in layers:
             layer.__class__ = Unpacked4bit
     return model

@@ -10,7 +10,6 @@ from helpers.plan.memory import (
     Part,
     adapter_parameters,
     adapter_parts,
-    loss_part,
     mask_parts,
     number_bytes,
     optimizer_bytes,
@@ -18,7 +17,16 @@ from helpers.plan.memory import (
     trained_bytes,
     weight_parts,
 )
-from helpers.plan.need import KEPT, LIBRARIES, Device, bytes_of_each, step, with_allowances
+from helpers.plan.need import (
+    KEPT,
+    KEPT_FORWARD,
+    LIBRARIES,
+    Device,
+    bytes_of_each,
+    evaluation,
+    step,
+    with_allowances,
+)
 from helpers.plan.shape import Shape
 
 REPLIES, MEASURED = 8, 8  # rows that 05 and 06 work on together where they fit
@@ -44,7 +52,7 @@ def moments(config: RunConfig, shape: Shape, device: Device) -> list[Moment]:
     wide = number_bytes(config, device.gpu)  # a model that is measured lies in memory as it computes
     share = device.cards if config.split_model else 1  # of several cards each has a part of the layers
     weights = total(weight_parts(config, shape, device.gpu)) / share
-    trained, _, state = adapter_parts(config, shape, device.gpu)
+    trained = adapter_parts(config, shape, device.gpu)[0]
     merged, tokens = float(wide * shape.parameters), config.max_length + config.max_new_tokens
     text = _text(shape)
     reply, score = reply_bytes(text, tokens) * wide / 2, scoring_bytes(text, config.max_length) * wide / 2
@@ -59,7 +67,7 @@ def moments(config: RunConfig, shape: Shape, device: Device) -> list[Moment]:
     found = [
         Moment("rehearsal", "00", training, 0, "the training step on the longest rows"),
         Moment("training", "04", training, 0, "the fullest moment of a step"),
-        Moment("evaluation in training", "04", base + state.bytes / share + _evaluation(config, shape, device.gpu), 0, _how(config)),
+        Moment("evaluation in training", "04", evaluation(config, shape, device), 0, _how(config)),
         Moment("reload and two replies", "04", base + 2 * reply, 0, "the trainer is let go before"),
         Moment("measuring base and adapter", "05, 06", base + replies * reply, 0,
                f"4-bit model, and keys and values of {replies} replies of {tokens:,} tokens ({cache_bytes(text, tokens) * wide / 2e6:,.0f} MB each)"),
@@ -77,20 +85,12 @@ def moments(config: RunConfig, shape: Shape, device: Device) -> list[Moment]:
 
 def _kept(moment: Moment) -> float:
     """What a CPU keeps beside the tensors was measured in training; other moments run one forward pass."""
-    return KEPT if moment.name in ("rehearsal", "training") else 1.2
+    return KEPT if moment.name in ("rehearsal", "training") else KEPT_FORWARD
 
 
 def _rows(device: Device, held: float, per_row: float, at_most: int) -> int:
     """As 05 and 06 choose them, with the same function."""
     return rows_at_once(device.room - (with_allowances(held) if device.gpu else held + LIBRARIES), per_row, at_most)
-
-
-def _evaluation(config: RunConfig, shape: Shape, gpu: bool) -> float:
-    """Bytes of an evaluation batch beside weights, adapter and optimizer: nothing is kept for a backward pass."""
-    rows, tokens = config.per_device_eval_batch_size, config.per_device_eval_batch_size * config.max_length
-    widest = number_bytes(config, gpu) * tokens * (3 * shape.intermediate + 4 * shape.hidden)
-    # with packing, TRL's collator lays the rows of an evaluation batch end to end as well
-    return widest + loss_part(config, shape, tokens, gpu).bytes + total(mask_parts(config, rows, config.max_length))
 
 
 def _how(config: RunConfig) -> str:

@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 from helpers.config import RunConfig
 from helpers.plan.cards import gpu
-from helpers.plan.memory import Part, number_bytes, step_parts, total
+from helpers.plan.memory import (
+    Part,
+    adapter_parts,
+    loss_part,
+    mask_parts,
+    number_bytes,
+    step_parts,
+    total,
+    weight_parts,
+)
 from helpers.plan.shape import Shape
 
 # Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
@@ -20,6 +29,7 @@ SLACK = 0.15
 # On a CPU, oneDNN keeps the kernels it compiles for every length, and the C library the gaps that tensors leave. Measured: the
 # demo's training (1.8 GB by the sum) held 4.2 GB at most (2026-11-24, 2-core AMD EPYC CPU, last row of its metrics.jsonl).
 KEPT = 2.1
+KEPT_FORWARD = 1.2  # where nothing is kept for a backward pass
 FAR = 0.1  # share from which sum and simulation are called different
 
 
@@ -152,6 +162,27 @@ class Device(NamedTuple):
         if self.cards > 1 and config.split_model:
             return with_allowances(bytes_of_each(config, shape, self.cards))
         return needed(config, shape) if self.gpu else needed_on_cpu(config, shape)
+
+
+def evaluation(config: RunConfig, shape: Shape, device: Device) -> float:
+    """Bytes of an evaluation while the training waits, without allowances: weights, adapter, optimizer, and one batch.
+
+    Nothing is kept for a backward pass. Of several cards (`split_model`) the fullest has the batch's loss and mask whole.
+    """
+    share = device.cards if config.split_model else 1
+    trained, _, state = adapter_parts(config, shape, device.gpu)
+    rows, tokens = config.per_device_eval_batch_size, config.per_device_eval_batch_size * config.max_length
+    widest = number_bytes(config, device.gpu) * tokens * (3 * shape.intermediate + 4 * shape.hidden)
+    # with packing, TRL's collator lays the rows of an evaluation batch end to end as well
+    batch = widest + loss_part(config, shape, tokens, device.gpu).bytes
+    batch += total(mask_parts(config, rows, config.max_length))
+    return (total(weight_parts(config, shape, device.gpu)) + trained.bytes + state.bytes) / share + batch
+
+
+def evaluating(config: RunConfig, shape: Shape, device: Device) -> float:
+    """As `evaluation`, with the allowances of `device`."""
+    size = evaluation(config, shape, device)
+    return with_allowances(size) if device.gpu else size * KEPT_FORWARD + LIBRARIES
 
 
 def device(config: RunConfig) -> Device:

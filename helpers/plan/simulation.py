@@ -18,7 +18,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from helpers.config import RunConfig
-from helpers.model.anatomy import FAILURES, first_line, kind_of, layer_list, on_meta
+from helpers.model.anatomy import FAILURES, kind_of, layer_list, on_meta, one_line
 from helpers.plan.life import StorageLife
 from helpers.plan.step import (
     fill,
@@ -107,7 +107,7 @@ def _simulated(config: RunConfig, text: str, rows: int, columns: int, gpu: bool,
                     raise
                 peaks, layers = run(), 0  # its layers are not alone: run them all
     except FAILURES as error:
-        return f"The architecture {model_config.get('model_type', '?')!r} cannot be simulated ({first_line(error)})."
+        return f"The architecture {model_config.get('model_type', '?')!r} cannot be simulated ({one_line(error)})."
     phase = max(peaks, key=lambda name: sum(peaks[name].values()))
     components = {name: size for name, size in peaks[phase].items() if size > 0}
     return Simulated(components, phase, time.perf_counter() - start, layers)

@@ -56,7 +56,8 @@ class FitTable:
             )
             body += f'<tr><td style="{cell}">{html.escape(card)}</td>{cells}</tr>'
         told = f'<div style="padding:4px 14px">{html.escape(self.caption)}</div>' if self.caption else ""
-        return f"{told}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f'{told}<div style="overflow-x:auto">{table}</div>'
 
     def __repr__(self) -> str:
         names, grid = self._grid()

@@ -109,8 +109,10 @@ def told(history: list[dict], scores: dict[int, Scores], best: int, config: RunC
         training = f"training loss went from {before:.2f} to {after:.2f}"
         verdict = judge(gap)
         if verdict == WORSE and after < before:
+            by = f"{gap['difference']:.2f} ({told_interval(gap['low'], gap['high'], '.2f')}, {gap['rows']} rows)"
             said = (
-                f"Overfitting since step {best}: held-out loss changed by {rose} up to step {last}, while {training}."
+                f"Overfitting since step {best}: held-out loss rose by {by} up to step {last}, while training loss fell from "
+                f"{before:.2f} to {after:.2f}."
             )
         elif verdict == WORSE:
             said = (

@@ -9,6 +9,7 @@ from transformers import TrainerCallback
 
 from helpers.config import RunConfig
 from helpers.files import read_jsonl
+from helpers.model.quantization import sharded
 from helpers.picture import Picture
 from helpers.report import BLUE, GREY, ORANGE, human_time
 from helpers.runs import RunDir
@@ -76,14 +77,17 @@ class LiveChart(TrainerCallback):
 
 
 class SampleReplies(TrainerCallback):
-    """Prints what the model answers to the first held-out questions, every `config.sample_steps` steps."""
+    """Prints what the model answers to the first held-out questions, every `config.sample_steps` steps; not under FSDP.
+
+    There a single process has no whole layer: a reply on one would wait for the others for ever.
+    """
 
     def __init__(self, run: RunDir, config: RunConfig):
         self.run, self.config = run, config
 
     def on_step_end(self, args, state, control, model=None, processing_class=None, **kwargs):
         every = self.config.sample_steps
-        if not every or state.global_step % every or not state.is_world_process_zero:
+        if not every or state.global_step % every or not state.is_world_process_zero or sharded():
             return
         from helpers.evaluate.generation import generate_replies, prompts_and_references
 

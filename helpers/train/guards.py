@@ -14,6 +14,7 @@ from accelerate.utils import broadcast
 from transformers import TrainerCallback
 
 from helpers.files import folder_bytes, free_bytes
+from helpers.model.quantization import sharded
 from helpers.report import human_bytes
 from helpers.runs import RunDir
 from helpers.train.best import best_step
@@ -184,6 +185,8 @@ def first_decides(decision: bool) -> bool:
 
 
 def checkpoint_bytes(model) -> int:
-    """About what one checkpoint takes: trained weights, two 32-bit optimizer states each, and 20 MB for the tokenizer."""
+    """About what one checkpoint takes: trained weights (FSDP writes them twice), two 32-bit states each, 20 MB of tokenizer."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return sum(parameter.numel() * (parameter.element_size() + 8) for parameter in trained) + 20_000_000
+    return (
+        sum(parameter.numel() * (parameter.element_size() * (1 + sharded()) + 8) for parameter in trained) + 20_000_000
+    )

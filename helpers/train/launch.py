@@ -22,17 +22,23 @@ from helpers.files import read_jsonl, write_atomic, write_json
 from helpers.report import human_time
 from helpers.runs import RunDir
 
+FSDP = (
+    "--use_fsdp --fsdp_version 2 --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP --fsdp_state_dict_type FULL_STATE_DICT"
+)
+FSDP = [*FSDP.split(), "--fsdp_cpu_ram_efficient_loading", "false"]  # it does nothing for 4-bit weights
 NOTEBOOK = PROJECT_ROOT / "notebooks" / "04_qlora_training.ipynb"
 
 
-def start(run: RunDir, config: RunConfig, processes: int = 1, then: str = "") -> int:
+def start(run: RunDir, config: RunConfig, processes: int = 1, then: str = "", sharded: bool = False) -> int:
     """Run notebook 04 on `run` in a session of its own and give its process id; the log is launch.log in the run directory.
 
     With `processes` > 1 its code runs as a script under `accelerate launch`, one process per GPU, each with the whole
-    model (DDP). `then` is a shell command, such as `runpodctl pod stop $RUNPOD_POD_ID`; it runs when the adapter has been
+    model (DDP); with `sharded` too, each with a part of every layer (FSDP2). `then` is a shell command, such as `runpodctl pod stop $RUNPOD_POD_ID`; it runs when the adapter has been
     saved, whatever the rest of the notebook does after that.
-    Raises RuntimeError when the run is already being trained.
+    Raises RuntimeError when the run is already being trained, ValueError for settings that cannot be sharded.
     """
+    if sharded:
+        require_shardable(config, processes)
     if owner := running(run) or run.lock_owner():
         raise RuntimeError(
             f"{run.path.name} is already being trained, by process {owner['pid']}: watch it, stop it, "
@@ -40,7 +46,7 @@ def start(run: RunDir, config: RunConfig, processes: int = 1, then: str = "") ->
         )
     run.require(run.config_json, produced_by="03_data_preview.ipynb")
     variables = {"QLORA_PRESET": config.preset, "QLORA_RUN_NAME": run.path.name, "QLORA_RUNS_DIR": str(run.path.parent)}
-    command = f"{shlex.join(_command(run, config, processes))}; echo $? > launch.exit"
+    command = f"{shlex.join(_command(run, config, processes, sharded))}; echo $? > launch.exit"
     if then:  # after the exit is written down: it may stop this very machine
         command += f"; if [ -e {run.trained.name} ]; then bash -c {shlex.quote(then)}; echo $? > launch.then; fi"
     for left in (
@@ -123,24 +129,41 @@ def running(run: RunDir) -> dict | None:
     return owner if here and born is not None and owner["born"] == born else None
 
 
-def notebook_script(notebook: Path) -> str:
-    """The code cells of a notebook as one Python script, cell by cell."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+def require_shardable(config: RunConfig, processes: int) -> None:
+    """Raises ValueError when a training by FSDP2 would fail on the cards, or would only be slower there."""
+    if processes < 2:
+        raise ValueError(
+            f"sharded=True with processes={processes}: there is nothing to share; give processes=, one per GPU."
+        )
+    if not config.optim.startswith(
+        "adamw_torch"
+    ):  # bitsandbytes' kernels: "does not have a sharding strategy registered"
+        raise ValueError(
+            f"optim={config.optim!r} cannot update a part of a weight: start a new run with optim='adamw_torch'. "
+            "Under FSDP its states are shared over the cards as well."
+        )
+
+
+def notebook_script(notebook: Path, sharded: bool = False) -> str:
+    """The code cells of a notebook as one Python script, cell by cell; with `sharded` those that need no whole model."""
+    cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    whole = "whole-model"  # the tag of a cell that loads the model once more, onto one card
+    code = ["".join(cell["source"]) for cell in cells if not (sharded and whole in cell["metadata"].get("tags", []))]
     return "\n\n\n".join(f"# %%\n{source}" for source in code) + "\n"
 
 
-def _command(run: RunDir, config: RunConfig, processes: int) -> list[str]:
+def _command(run: RunDir, config: RunConfig, processes: int, sharded: bool) -> list[str]:
     if processes == 1:
         return [sys.executable, "-m", "helpers.train.launch", config.preset]
     script = run.path / "04_qlora_training.py"
-    write_atomic(script, notebook_script(NOTEBOOK))
-    return [sys.executable, *launch_options(processes), str(script)]
+    write_atomic(script, notebook_script(NOTEBOOK, sharded))
+    return [sys.executable, *launch_options(processes, sharded), str(script)]
 
 
-def launch_options(processes: int) -> list[str]:
-    """The part of an `accelerate launch` command between Python and the script."""
-    how = "--multi_gpu --mixed_precision no --dynamo_backend no".split()
+def launch_options(processes: int, sharded: bool = False) -> list[str]:
+    """The part of an `accelerate launch` command between Python and the script: DDP, or FSDP2 with `sharded`."""
+    how = FSDP if sharded else ["--multi_gpu"]
+    how = [*how, *"--mixed_precision no --dynamo_backend no".split()]
     where = ["--num_machines", "1", "--num_processes", str(processes), "--main_process_port", "0"]
     return ["-m", "accelerate.commands.launch", *how, *where]
 

@@ -38,28 +38,24 @@ def throwaway_trainer(run: RunDir, config: RunConfig):
     from helpers.model.lora import lora_config
     from helpers.model.quantization import compute_dtype, load_base_model
     from helpers.train.packing import one_row_a_pass
+    from helpers.train.settings import ARGUMENTS, require_arguments
     from helpers.train.trainer import LeanTrainer
 
     run.require(run.train_jsonl, produced_by="03_data_preview.ipynb")
     tokenizer, passes = load_tokenizer(config), one_row_a_pass(config)
-    same = (
-        "num_train_epochs max_steps learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm optim seed "
-        "max_length packing activation_checkpointing"
-    ).split()
     args = SFTConfig(
         output_dir=tempfile.gettempdir(),
         save_strategy="no",
         report_to="none",
-        logging_steps=config.logging_steps,
-        per_device_train_batch_size=passes.per_device_train_batch_size,
-        gradient_accumulation_steps=passes.gradient_accumulation_steps,
+        activation_checkpointing=config.activation_checkpointing,
         pad_to_multiple_of=PAD_TO,
         train_sampling_strategy="group_by_length" if config.sort_by_length and not config.packing else "random",
         bf16=compute_dtype(config) == torch.bfloat16,
         fp16=compute_dtype(config) == torch.float16,
         use_cpu=not torch.cuda.is_available(),
-        **{name: getattr(config, name) for name in same},
+        **{name: getattr(passes, name) for name in ARGUMENTS},
     )
+    require_arguments(args, passes)
     set_seed(config.seed)
     return LeanTrainer(
         model=load_base_model(config),

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from helpers.config import RunConfig
 
+ARGUMENTS = (  # of an SFTConfig that have the names of settings
+    "num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps per_device_eval_batch_size "
+    "max_length packing eval_steps learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm optim seed "
+    "save_steps logging_steps run_name"
+).split()
 RENAMED = {"r": "lora_r", "target_modules": "lora_target_modules"}
 
 
@@ -28,13 +33,8 @@ def require_as_written(config: RunConfig, shown: dict, expected: dict) -> None:
 
 def require_arguments(args, config: RunConfig) -> None:
     """The same for the page's `SFTConfig`: raises ValueError for a value that config.json does not have."""
-    same = (
-        "num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps per_device_eval_batch_size "
-        "max_length packing eval_steps learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm optim seed "
-        "save_steps logging_steps run_name"
-    ).split()
     by_length = config.sort_by_length and not config.packing
-    expected = {name: getattr(config, name) for name in same} | {
+    expected = {name: getattr(config, name) for name in ARGUMENTS} | {
         "activation_checkpointing": config.activation_checkpointing,
         "train_sampling_strategy": "group_by_length" if by_length else "random",
     }

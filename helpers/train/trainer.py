@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.nn.functional import pad
 from torch.utils.data import Sampler
@@ -30,6 +32,8 @@ class LeanTrainer(SFTTrainer):
             for weight in self.model.parameters():
                 if weight.requires_grad:
                     weight.data = weight.data.float()
+        if self.is_fsdp_enabled:
+            keep_losses_whole(self.accelerator.state.fsdp_plugin)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Mean loss over labelled tokens (nats); the head works on the positions with a label only.
@@ -97,6 +101,12 @@ class LeanTrainer(SFTTrainer):
         lengths = [len(ids) for ids in rows["input_ids"]]
         per_process = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return ByLength(lengths, per_process * self.args.world_size, self)
+
+
+def keep_losses_whole(plugin) -> None:
+    """Let FSDP2 compute in the plugin's number format without rounding the loss to it: 2.3047 would be 2.3125 in bfloat16."""
+    if plugin.mixed_precision_policy is not None:
+        plugin.mixed_precision_policy = replace(plugin.mixed_precision_policy, output_dtype=None)
 
 
 class SumOfLosses(torch.autograd.Function):

@@ -137,6 +137,11 @@ class Page:
         self.tab.locator(".jp-Dialog .jp-mod-accept").click()
         self.ready()
 
+    def end(self) -> None:
+        """Shut the kernel down, which frees its memory, and close the tab."""
+        self.tab.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+        self.tab.close()
+
     def kernel(self) -> str:
         return self.tab.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.name")
 

@@ -39,11 +39,11 @@ def lab(runs, browser, tmp_path_factory):
     with jupyter_lab(folder, runs) as address:
         path = folder / "notebooks/04_qlora_training.ipynb"  # as a reader writes into the second cell
         path.write_text(path.read_text().replace("OVERRIDES = {}", f"OVERRIDES = {STOPPED}".replace('"', "'")))
-        tabs = []
+        pages = []
 
         def opened(name: str, *cells: str) -> Page:
-            tabs.append(browser.new_page(viewport={"width": 1100, "height": 900}))
-            page = Page(tabs[-1], address)
+            page = Page(browser.new_page(viewport={"width": 1100, "height": 900}), address)
+            pages.append(page)
             page.open(name)
             assert page.kernel() == "qlora"
             for cell in cells:
@@ -51,8 +51,8 @@ def lab(runs, browser, tmp_path_factory):
             return page
 
         yield opened
-        for tab in tabs:
-            tab.close()
+        for page in pages:
+            page.tab.close()
 
 
 def is_clean(page: Page) -> None:

@@ -173,3 +173,13 @@ def test_the_same_forks_as_pods(run):
     assert words[words.index("-c") + 1] == "tiny-lora-r-2-learning-rate-0-001" and len(lines) == 2
     with pytest.raises(ValueError, match="lora_r=0 is out of range"):
         pods("tiny", lora_r=[0])
+
+
+def test_no_two_pods_have_one_name(run):
+    """Cut to 40 characters, all four were one cluster."""
+    RunDir.open(RunConfig.load("tiny", run_name="나의-실험-of-a-long-name-that-goes-on-and-on")).save_config(
+        run.stored_config()
+    )
+    lines = pods("나의-실험-of-a-long-name-that-goes-on-and-on", learning_rate=[3e-4, 1e-3], lora_r=[4, 16])
+    names = [line.split("-c ")[1].split()[0] for line in lines]
+    assert len(set(names)) == 4 and all(len(name) <= 40 and name[0].isalnum() for name in names)

@@ -121,6 +121,11 @@ def test_pictures_shrink_and_widgets_and_bars_are_left_out():
     png = base64.b64encode(out.getvalue()).decode()
     assert len(smaller(png)) < len(png)
     assert shorten(new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "VBox()"}))
+    shown = new_output("display_data", {"text/html": f'<img alt="a" src="data:image/png;base64,{png}">'})
+    assert not shorten(shown) and len(shown.data["text/html"]) < len(png) and 'alt="a"' in shown.data["text/html"]
+    playable = new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/html": "<b>still</b>"})
+    assert not shorten(playable) and dict(playable.data) == {"text/html": "<b>still</b>"}
+    assert shorten(new_output("display_data", {"text/html": "", "text/plain": ""}))
     assert shorten(new_output("stream", name="stderr", text="base:  50%|#### | 1/2"))
     assert not shorten(new_output("stream", name="stderr", text="UserWarning: rounded again"))
 

@@ -77,6 +77,27 @@ def test_dropout_on_fused_experts(tmp_path, dropout, fits):
             require_possible(config)
 
 
+def test_what_the_libraries_cannot_train_is_refused(tmp_path, monkeypatch):
+    shape = {"hidden_size": 32, "intermediate_size": 16, "intermediate_size_mlp": 32, "num_hidden_layers": 1}
+    shape |= {
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "vocab_size": 64,
+        "num_local_experts": 2,
+    }
+    AutoConfig.for_model("llama4_text", **shape).save_pretrained(tmp_path)
+    config = RunConfig.load("tiny", model_id=str(tmp_path), lora_dropout=0.0)
+    with pytest.raises(
+        ValueError, match="TRL's loss does not find the layers inside Llama4ForCausalLM.* Choose another"
+    ):
+        require_possible(config)
+    monkeypatch.setattr("helpers.model.trial.unreachable", lambda model: "")  # as a TRL to come may do
+    with pytest.raises(ValueError, match="'all-linear' cannot be used on .*: router answers with a tuple"):
+        require_possible(config)
+    require_possible(RunConfig.load("tiny", model_id=str(tmp_path), lora_target_modules="q_proj,down_proj"))
+
+
 def test_a_quantised_base_is_refused_in_03_too(tmp_path):
     packed = {"quant_method": "gptq", "bits": 4}
     AutoConfig.for_model("llama", quantization_config=packed).save_pretrained(tmp_path)

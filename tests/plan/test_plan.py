@@ -14,10 +14,10 @@ import pytest
 from helpers.config import RunConfig
 from helpers.model.shapes import SHAPES, model_config
 from helpers.plan.cards import GPUS, gpu, prices
-from helpers.plan.fit import advice, all_overrides, changes, fits, fitted
+from helpers.plan.fit import advice, all_overrides, changes, fewer_evaluated, fits, fitted
 from helpers.plan.memory import adapter_parameters, full_logits_bytes, loss_part, step_parts, total, weight_parts
 from helpers.plan.moments import disk_parts, merge, moments
-from helpers.plan.need import Device, bytes_of_each, device, needed, needed_on_cpu, obstacles
+from helpers.plan.need import Device, bytes_of_each, device, evaluating, needed, needed_on_cpu, obstacles, step
 from helpers.plan.shape import Shape
 from helpers.plan.speeds import SPEEDS, used_share
 from helpers.plan.time import conversation_lengths, measured, said, speed, training_tokens
@@ -272,6 +272,11 @@ def test_rows_at_once_follow_the_free_memory():
 def test_an_architecture_that_cannot_be_simulated_says_so(recipe):
     from helpers.plan.simulation import simulate
 
+    shape = Shape.of({**SMALL, "model_type": "llama4_text", "intermediate_size_mlp": 704, "num_local_experts": 4})
+    told = str(step(replace(recipe, packing=False), shape))
+    assert "The sum is used." in told and "TRL's loss does not find the layers inside Llama4ForCausalLM" in told
+    assert "router answers with a tuple" in obstacles(recipe, shape)[0]
+    assert "down_proj,gate_proj,k_proj,o_proj,q_proj,up_proj,v_proj" in obstacles(recipe, shape)[0]
     with pytest.raises(NotImplementedError, match="'unheard-of' cannot be simulated"):
         simulate(recipe, {**SMALL, "model_type": "unheard-of"}, 1, 16)
 
@@ -354,6 +359,35 @@ def test_settings_are_changed_only_where_that_helps(recipe):
     assert fitted(padded, shape, device(padded)) == padded
     large = by_sum(SHAPES["meta-llama/Llama-2-70b-hf"])
     assert fitted(small, large, device(small)) == replace(small, **alone)  # nothing helps
+
+
+def test_fewer_rows_are_evaluated_at_once_where_that_is_the_fullest_moment(recipe):
+    shape, many = by_sum(LLAMA), replace(recipe, packing=False, per_device_eval_batch_size=64, max_length=4096)
+
+    def card(gigabytes, count=1):
+        return Device("a card", gigabytes * 1e9, cards=count)
+
+    def evaluation(config, place):
+        return {m.name: m for m in moments(config, shape, place)}["evaluation in training"].device
+
+    assert fitted(many, shape, card(80)) == many and evaluation(many, card(80)) > 20e9
+    chosen = fitted(many, shape, card(20))
+    rows = chosen.per_device_eval_batch_size
+    assert 1 < rows < 64 and evaluation(chosen, card(20)) == evaluating(chosen, shape, card(20)) <= 20e9
+    assert evaluation(replace(chosen, per_device_eval_batch_size=2 * rows), card(20)) > 20e9
+    exact = evaluation(many, card(20)) / 1e9  # both sides of the boundary
+    assert fewer_evaluated(many, shape, card(exact)) == {}
+    assert fewer_evaluated(many, shape, card(exact - 0.001)) == {"per_device_eval_batch_size": 32}
+    assert fewer_evaluated(many, shape, card(3)) == {}  # not even one row
+    told = advice(many, shape, card(20))
+    assert f"- per_device_eval_batch_size = {rows}: nothing: the same held-out rows" in told
+    assert f"'per_device_eval_batch_size': {rows}}}" in told.splitlines()[-1]
+    large = by_sum(
+        SHAPES["meta-llama/Llama-2-70b-hf"]
+    )  # split over four cards: each holds a batch's loss and mask whole
+    four = Device("a pod", 24e9, cards=4)
+    chosen = fitted(replace(many, activation_checkpointing=True), large, four)
+    assert chosen.split_model and evaluating(chosen, large, four) <= 24e9
 
 
 def test_the_cheapest_change_comes_first_and_the_last_one_fits(recipe):

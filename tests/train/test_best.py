@@ -104,9 +104,13 @@ HISTORY = [
 @pytest.mark.parametrize(
     ("rise", "history", "said"),
     [
-        (0.2, HISTORY, r"Overfitting since step 50: held-out loss changed by \+0.20 \(\+0.20 to \+0.20, 20 rows\) up to step 100, "
-                       r"while training loss went from 1.74 to 1.25"),
-        (0.03, HISTORY, "Overfitting since"),  # just beyond the margin of 0.02
+        (0.2, HISTORY, r"Overfitting since step 50: held-out loss rose by 0.20 \(0.20 to 0.20, 20 rows\) up to step 100, "
+                       r"while training loss fell from 1.74 to 1.25"),
+        (0.021, HISTORY, "Overfitting since"),  # the whole interval lies just beyond the margin of 0.02
+        (0.0202, HISTORY, "it changed by .*: unclear. That is no proof of overfitting"),  # the interval holds the margin
+        (0.019, HISTORY, "it changed by .*: no difference that matters. That is no proof of overfitting"),  # just within
+        (0.2, [r | {"loss": 1.7} if "loss" in r else r for r in HISTORY], "no overfitting, but a training that breaks down"),
+        (0.2, [r | {"loss": 1.7 - r["step"] / 1e4} if "loss" in r else r for r in HISTORY], "Overfitting since"),
         (0.01, HISTORY, "it changed by .*: no difference that matters. That is no proof of overfitting"),
         (0.2, [*HISTORY, *({"step": s, "loss": 9.0} for s in range(51, 101))], "no overfitting, but a training that breaks down"),
         (0.2, [{"step": 0, "eval_loss": 0.9}, *HISTORY[1:]], "no better than the base, whose held-out loss was 0.90"),

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from helpers.config import RunConfig
-from helpers.train.probe import probe_chart, range_test, rule_of_thumb, suggested_rate, suggestion
+from helpers.data.prepare import prepare
+from helpers.model.chat import load_tokenizer
+from helpers.train.probe import (
+    probe_chart,
+    range_test,
+    rule_of_thumb,
+    suggested_rate,
+    suggestion,
+    throwaway_trainer,
+)
 from tests.small_training import CONFIG, build
 from tests.train.test_training import new_run
 
@@ -31,6 +40,21 @@ def test_a_trainer_that_was_probed_trains_as_if_it_had_not_been(tmp_path):
     assert min(row["smooth"] for row in rows) < rows[0]["smooth"]
     found = suggested_rate(rows)
     assert 1e-5 < found <= 0.03 and f"{found:.0e}" in suggestion(rows, CONFIG, 64) and probe_chart(rows).data
+
+
+def test_the_throwaway_trainer_is_04s_and_writes_nothing(tmp_path):
+    config = RunConfig.load("tiny", learning_rate=3e-3, lora_r=4)
+    run = new_run(tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match="03_data_preview"):
+        throwaway_trainer(run, config)
+    prepare(config, run, load_tokenizer(config))
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    trainer = throwaway_trainer(run, config)
+    assert trainer.args.learning_rate == 3e-3 and trainer.model.peft_config["default"].r == 4
+    assert len(trainer.train_dataset) == len(before[run.train_jsonl].splitlines())
+    rows = range_test(trainer, steps=3)
+    assert len(rows) == 3
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
 
 
 def curve(*losses):
