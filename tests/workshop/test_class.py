@@ -166,7 +166,7 @@ def test_a_certificate_shows_the_run_and_is_genuine(certified):
     assert certificate.verify(path, run) == []
 
 
-@pytest.mark.parametrize("change", ["page", "name", "file", "lab", "gone"])
+@pytest.mark.parametrize("change", ["page", "name", "file", "lab", "lab elsewhere", "gone"])
 def test_every_change_is_found(certified, tmp_path, change):
     run, path = certified
     copy = RunDir(tmp_path / "tiny")
@@ -180,6 +180,10 @@ def test_every_change_is_found(certified, tmp_path, change):
         copy.metrics.write_text(copy.metrics.read_text().replace('"loss": ', '"loss": 0'))
     elif change == "lab":
         (copy.path / "labs" / "lab2.json").write_text('{"solved": true}')
+    elif change == "lab elsewhere":  # solved on the small run that the labs make
+        (tmp_path / "labs" / "labs").mkdir(parents=True)
+        (tmp_path / "labs" / "labs" / "lab2.json").write_text('{"solved": true}')
+        assert certificate.verify(path, copy) == ["../labs/labs/lab2.json came later"]
     elif change == "gone":
         copy.votes.unlink(missing_ok=True)
         copy.evaluation.unlink()
@@ -235,6 +239,19 @@ def test_a_pod_is_set_up_twice_with_one_green_line(pod, tmp_path):
     assert len(kernels) == 2
     for kernel in kernels:
         assert json.loads(kernel.read_text())["env"]["QLORA_RUNS_DIR"] == str(shared / "class" / "홍길동")
+
+
+@pytest.mark.parametrize("enough, tries", [(True, ["alone"]), (False, ["alone", "with the index"])])
+def test_packages_come_from_the_volume_alone_where_that_is_enough(pod, tmp_path, enough, tries):
+    """25 pods then load nothing and need no network."""
+    wheels = tmp_path / "volume" / "cache" / "wheels"
+    wheels.mkdir(parents=True)
+    told = 'case " $PIP_FIND_LINKS " in *"/volume/cache/wheels "*) ;; *) exit 2 ;; esac\n'
+    told += f'if [ -n "$PIP_NO_INDEX" ]; then echo alone >>{tmp_path}/tries; exit {0 if enough else 1}; fi\n'
+    (tmp_path / "project" / "setup_kernel.sh").write_text(told + f"echo with the index >>{tmp_path}/tries\n")
+    done = pod("kim", str(tmp_path / "volume"))
+    assert done.returncode == 0 and "kim is ready" in done.stdout, done.stderr
+    assert (tmp_path / "tries").read_text().splitlines() == tries
 
 
 def test_a_name_is_taken_once_and_a_bad_one_is_refused(pod, tmp_path):
