@@ -39,7 +39,8 @@ def test_a_trainer_that_was_probed_trains_as_if_it_had_not_been(tmp_path):
     assert rows[0]["learning_rate"] == pytest.approx(1e-6) and all(math.isfinite(row["loss"]) for row in rows)
     assert min(row["smooth"] for row in rows) < rows[0]["smooth"]
     found = suggested_rate(rows)
-    assert 1e-5 < found <= 0.03 and f"{found:.0e}" in suggestion(rows, CONFIG, 64) and probe_chart(rows).data
+    assert 1e-5 < found <= 0.03 and f"{found:.0e}" in suggestion(rows, CONFIG, 64)
+    assert "Range test from 1e-06 to" in probe_chart(rows).alt and "<img alt=" in probe_chart(rows)._repr_html_()
 
 
 def test_the_throwaway_trainer_is_04s_and_writes_nothing(tmp_path):
