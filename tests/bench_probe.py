@@ -15,7 +15,8 @@ Results of 2026-11-25, 2-core AMD EPYC CPU beside much other work (nats per toke
 A tenth of the rate of the *lowest* loss, which is what the test suggested before, gave 4e-4 on the demo with ChatbotData: too low,
 since 3e-4 is 9 % worse than 1e-3. The lowest point wanders with single batches (9.8e-3 on the sample data, 4.2e-3 on ChatbotData);
 the rate at which the loss breaks down does so less (1.9e-2 and 1.2e-2). So the rule was changed after these curves were seen: that
-it holds on others is not shown. Sample data with the demo: the range test suggests 2e-3. DEMO_SAMPLE
+it holds on others is not shown. Sample data with the demo: the range test suggests 2e-3, the preset's own
+rate; NO TRAINING WAS MADE THERE, the machine was too busy.
 """
 
 import argparse
