@@ -1,9 +1,22 @@
 """Does the range test suggest a good learning rate? Its suggestion against three fixed rates, by short trainings. By hand:
 
-    python -m tests.bench_probe [--csv ChatbotData.csv] [--steps 40] [--rates 3e-4 1e-3 3e-3] [--suggested RATE]
+    python -m tests.bench_probe [--preset demo] [--csv ChatbotData.csv] [--steps 40] [--rates 3e-4 1e-3 3e-3] [--suggested RATE]
 
 The demo's model and settings; its sample data, or 600 rows of the csv. Every rate trains `steps` steps with its own warm-up
 and cosine, and is judged on the same held-out rows.
+
+Results of 2026-11-25, 2-core AMD EPYC CPU beside much other work (nats per token on the held-out rows, 40 steps):
+
+    preset, data          suggested   1e-3     3e-3     1e-2     3e-2              against the best
+    tiny, sample data     3e-2        7.557    7.254    7.116    7.073             it is the best
+    tiny, ChatbotData     3e-2        7.194    6.627    6.569    6.635             +1.0 %
+    demo, ChatbotData     1e-3        1.432    (3e-4: 1.565)                       it is the better one; 3e-3 was not trained
+
+A tenth of the rate of the *lowest* loss, which is what the test suggested before, gave 4e-4 on the demo with ChatbotData: too low,
+since 3e-4 is 9 % worse than 1e-3. The lowest point wanders with single batches (9.8e-3 on the sample data, 4.2e-3 on ChatbotData);
+the rate at which the loss breaks down does so less (1.9e-2 and 1.2e-2). So the rule was changed after these curves were seen: that
+it holds on others is not shown. Sample data with the demo: the range test suggests 2e-3, the preset's own
+rate; NO TRAINING WAS MADE THERE, the machine was too busy.
 """
 
 import argparse
@@ -34,12 +47,13 @@ def trained(run: RunDir, config: RunConfig):
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--csv", default="")
+    parser.add_argument("--preset", default="demo")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3])
     parser.add_argument("--suggested", type=float, help="by an earlier range test, which is not made again")
     options = parser.parse_args()
     data = {"dataset_id": options.csv} if options.csv else {}
-    config = RunConfig.load("demo", run_name="bench", max_steps=options.steps, logging_steps=20, **data)
+    config = RunConfig.load(options.preset, run_name="bench", max_steps=options.steps, logging_steps=20, **data)
     with tempfile.TemporaryDirectory(prefix="bench-probe-") as folder:
         run = RunDir(Path(folder))
         counts = prepare(config, run, load_tokenizer(config))

@@ -1,8 +1,12 @@
 """What does `rehearsal_fraction` change? Two short trainings of the demo, one with general conversations mixed in. By hand:
 
-    python -m tests.bench_rehearsal [--steps 40] [--fraction 0.1]
+    python -m tests.bench_rehearsal [--preset demo] [--steps 40] [--fraction 0.1]
 
 Both trainings have the same seed, steps and held-out rows; what was forgotten is measured as 06 does, on 65 general texts.
+
+Result of 2026-11-25, 2-core AMD EPYC CPU beside much other work, `--preset tiny --fraction 0.2`, 40 steps: on general text the
+training with rehearsal is lower by 0.175 nats per token (0.146 to 0.205, 65 texts), on the held-out rows higher by 0.020 (0.009
+to 0.036, 20 rows). The tiny base knows no such text (12.6 nats), so nothing was forgotten in either. THE DEMO WAS NOT MEASURED.
 """
 
 import argparse
@@ -23,13 +27,14 @@ from tests.bench_probe import trained
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--preset", default="demo")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--fraction", type=float, default=0.1)
     options = parser.parse_args()
     general, own = {}, {}
     for name, fraction in {"without": 0.0, "with": options.fraction}.items():
         settings = {"max_steps": options.steps, "logging_steps": 20, "rehearsal_fraction": fraction}
-        config = RunConfig.load("demo", run_name="bench", **settings)
+        config = RunConfig.load(options.preset, run_name="bench", **settings)
         tokenizer = load_tokenizer(config)
         with tempfile.TemporaryDirectory(prefix="bench-rehearsal-") as folder:
             run = RunDir(Path(folder))

@@ -1,32 +1,72 @@
-"""lm-evaluation-harness, when it is installed: public benchmarks on a model folder."""
+"""lm-evaluation-harness, when it is installed: public benchmarks on the base and on the merged model, question by question."""
 
 from __future__ import annotations
 
+from helpers.config import RunConfig
+from helpers.evaluate.intervals import ratio_interval, told_interval
+from helpers.report import Table
+from helpers.runs import RunDir
 
-def run_harness(model: str, tasks: list, limit: int | None = None, task_folder: str | None = None):
-    """A `Table` of each task's numbers for the model (folder or hub id); `limit` questions per task.
 
-    `task_folder`: a folder with task files of your own. Raises ModuleNotFoundError when lm_eval is not installed.
+def run_harness(
+    run: RunDir, config: RunConfig, tasks: list, limit: int | None = None, task_folder: str | None = None
+) -> Table:
+    """Each task's numbers for base and merged model, both in 16 bits, asked in the chat template; `limit` questions a task.
+
+    The difference is taken on the same questions; its interval is one of 95 % each. `task_folder`: a folder with task files
+    of your own. Raises ModuleNotFoundError when lm_eval is not installed.
     """
+    from helpers.model.source import hub_revision, resolve_model
+
+    base = {"pretrained": resolve_model(config.model_id), "revision": hub_revision(config.model_revision)}
+    models = {"base": base, "merged": {"pretrained": str(run.merged)}}
+    found = {}
+    for name, model in models.items():  # one after the other: one model in memory at a time
+        # the merged folder's tokenizer for both: it has the template that was trained
+        found[name] = _evaluate({**model, "tokenizer": str(run.merged)}, tasks, limit, task_folder)
+    return harness_table(found)
+
+
+def harness_table(found: dict[str, dict]) -> Table:
+    """What `simple_evaluate` found for "base" and "merged", side by side."""
+    rows = []
+    for task, numbers in found["base"]["results"].items():
+        for name in (name for name, value in numbers.items() if isinstance(value, float) and "stderr" not in name):
+            row = {"task": task, "number": name}
+            row |= {model: results["results"][task][name] for model, results in found.items()}
+            row["difference"] = row["merged"] - row["base"]
+            asked = [_by_question(results.get("samples", {}).get(task, []), name) for results in found.values()]
+            if asked[0] and asked[0].keys() == asked[1].keys():
+                gaps = [asked[1][question] - value for question, value in asked[0].items()]
+                row["interval"] = told_interval(*ratio_interval(gaps, [1] * len(gaps)))
+            rows.append({**row, "questions": found["base"]["n-samples"].get(task, {}).get("effective")})
+    told = "Same questions to both, in the chat template. An interval that holds 0 proves neither gain nor loss."
+    return Table(rows, caption=told)
+
+
+def _evaluate(model: dict, tasks: list, limit: int | None, task_folder: str | None) -> dict:
+    import gc
+
     import torch
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    from helpers.report import Table
-
-    found = simple_evaluate(
+    gc.collect()
+    torch.cuda.empty_cache()
+    return simple_evaluate(
         model="hf",
-        model_args={"pretrained": model, "dtype": "auto"},
+        model_args={**model, "dtype": "auto"},
         device="cuda" if torch.cuda.is_available() else "cpu",
         tasks=tasks,
         limit=limit,
+        apply_chat_template=True,
+        log_samples=True,
         task_manager=TaskManager(include_path=task_folder),
     )
-    rows = []
-    for task, numbers in found["results"].items():
-        for name, value in numbers.items():
-            if isinstance(value, float) and "stderr" not in name:
-                error = numbers.get(name.replace(",", "_stderr,"))
-                asked = found["n-samples"][task]["effective"]
-                rows.append({"task": task, "number": name, "value": value, "standard error": error, "questions": asked})
-    return Table(rows)
+
+
+def _by_question(samples: list[dict], name: str) -> dict:
+    """Question -> its value of the number `name` ("acc,none"), where it has one of its own."""
+    metric, _, kind = name.partition(",")
+    own = (sample for sample in samples if sample.get("filter", "none") == (kind or "none"))
+    return {sample["doc_id"]: sample[metric] for sample in own if isinstance(sample.get(metric), (int, float))}

@@ -20,7 +20,8 @@ STEPS = 60
 LOW, HIGH = 1e-6, 0.3  # learning rates
 SMOOTH = 0.8  # of the running mean of the loss
 BROKEN = 1.5  # times the lowest smoothed loss: the test ends
-BELOW = 10  # the suggestion is so much below the rate of the lowest loss
+BREAKS = 1.25  # times the lowest smoothed loss: a step above it, and all after it, have broken down
+BELOW = 10  # the suggestion is so much below the rate at which the loss breaks down
 EXPONENTS = {"llama": 0.781, "qwen": 0.0775}
 
 
@@ -103,6 +104,7 @@ def range_test(trainer, steps: int = STEPS, low: float = LOW, high: float = HIGH
             optimizer.step()
             optimizer.zero_grad()
             if not math.isfinite(loss):
+                rows.append({"learning_rate": rate, "loss": math.inf, "smooth": math.inf if mean is None else mean})
                 break
             mean = loss if mean is None else SMOOTH * mean + (1 - SMOOTH) * loss
             rows.append({"learning_rate": rate, "loss": loss, "smooth": mean})
@@ -116,12 +118,25 @@ def range_test(trainer, steps: int = STEPS, low: float = LOW, high: float = HIGH
     return rows
 
 
+def breaking_rate(rows: list[dict]) -> float | None:
+    """The learning rate from which on every step's loss lay above `BREAKS` times the lowest mean; None if it never did so."""
+    limit, found = BREAKS * min((row["smooth"] for row in rows), default=0.0), None
+    for row in reversed(rows):
+        if row["loss"] <= limit:
+            break
+        found = row["learning_rate"]
+    return found
+
+
 def suggested_rate(rows: list[dict]) -> float | None:
-    """A tenth of the learning rate with the lowest smoothed loss; None when the loss never fell clearly (by 2 %)."""
+    """A tenth of the rate at which the loss breaks down, or of the highest one tried; None when it never fell clearly (2 %).
+
+    Not of the rate of the lowest loss: that wanders with the noise of single batches, see tests/bench_probe.py.
+    """
     lowest = min(rows, key=lambda row: row["smooth"], default=None)
     if lowest is None or lowest["smooth"] > 0.98 * rows[0]["smooth"]:
         return None
-    return float(f"{lowest['learning_rate'] / BELOW:.1g}")
+    return float(f"{(breaking_rate(rows) or rows[-1]['learning_rate']) / BELOW:.1g}")
 
 
 def rule_of_thumb(config: RunConfig, hidden_size: int) -> float:
@@ -141,11 +156,12 @@ def suggestion(rows: list[dict], config: RunConfig, hidden_size: int) -> str:
     told = f"Rule of thumb (LoRA Without Regret, 2025): {rule:.1e} for a width of {hidden_size:,}, whatever the rank."
     if found is None:
         return f"The loss did not fall clearly in {len(rows)} steps, so the test suggests nothing. {told}"
-    lowest = min(rows, key=lambda row: row["smooth"])
-    room = "leaves room before it breaks down"
-    if lowest is rows[-1]:
-        room = "is a careful guess, since the loss was still falling at the highest rate tried"
-    return f"Range test: the loss was lowest at {lowest['learning_rate']:.1e}; a tenth of that, {found:.0e}, {room}. {told} config.json has {config.learning_rate:g}. To try it: fork with learning_rate={found:.0e}."
+    breaks = breaking_rate(rows)
+    highest = rows[-1]["learning_rate"]
+    said = f"the loss did not break down up to {highest:.1e}; a tenth of that, {found:.0e}, is a careful guess"
+    if breaks is not None:
+        said = f"the loss broke down at {breaks:.1e}; a tenth of that, {found:.0e}, leaves room"
+    return f"Range test: {said}. {told} config.json has {config.learning_rate:g}. To try it: fork with learning_rate={found:.0e}."
 
 
 def probe_chart(rows: list[dict]):

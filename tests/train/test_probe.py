@@ -63,13 +63,17 @@ def curve(*losses):
     return [{"learning_rate": rate, "loss": loss, "smooth": loss} for rate, loss in zip(rates, losses, strict=True)]
 
 
-def test_a_tenth_of_the_lowest_and_nothing_without_a_fall():
-    assert suggested_rate(curve(3.0, 2.9, 2.5, 2.0, 1.5, 2.2)) == pytest.approx(1e-3)
+def test_a_tenth_of_where_it_breaks_and_nothing_without_a_fall():
+    assert suggested_rate(curve(3.0, 2.9, 2.5, 2.0, 1.6, 1.9, 4.0)) == pytest.approx(0.1)  # 1.9 is within 1.25 of 1.6
+    assert suggested_rate(curve(3.0, 2.9, 2.5, 2.0, 1.6, 2.01, 4.0)) == pytest.approx(0.01)  # 2.01 is not
+    assert suggested_rate(curve(3.0, 2.9, 1.6, 9.0, 1.7, 4.0)) == pytest.approx(1e-2)  # one odd batch is no breakdown
+    assert suggested_rate(curve(3.0, 2.9, 1.6, math.inf)) == pytest.approx(1e-4)
     assert suggested_rate(curve(3.0, 2.99, 2.98)) is None and suggested_rate([]) is None
     assert suggested_rate(curve(3.0, 2.9399)) == pytest.approx(1e-6) and suggested_rate(curve(3.0, 2.9401)) is None
-    assert "leaves room" in suggestion(curve(3.0, 2.0, 2.5), RunConfig.load("tiny"), 64)
-    assert "still falling at the highest" in suggestion(curve(3.0, 2.5, 2.0), RunConfig.load("tiny"), 64)
-    assert "suggests nothing" in suggestion(curve(3.0, 3.1), RunConfig.load("tiny"), 64)
+    tiny = RunConfig.load("tiny")
+    assert "broke down at 1.0e-04; a tenth of that, 1e-05, leaves room" in suggestion(curve(3.0, 2.0, 2.7), tiny, 64)
+    assert "did not break down up to 1.0e-04" in suggestion(curve(3.0, 2.5, 2.0), tiny, 64)
+    assert "suggests nothing" in suggestion(curve(3.0, 3.1), tiny, 64)
 
 
 def test_the_rule_does_not_depend_on_the_rank_at_its_own_scale():
