@@ -6,6 +6,7 @@ and which weights bitsandbytes can pack is a matter of the modules. transformers
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -93,17 +94,25 @@ def kind_of(layer, place: int, text_config) -> tuple:
     return type(layer).__name__, kinds[place] if kinds and place < len(kinds) else "", shapes
 
 
-def not_packed(model) -> list[str]:
-    """The modules of `model`, tied, that transformers keeps in 16 bits: it asks before the weights are tied.
+@contextlib.contextmanager
+def untied(model):
+    """Let transformers ask a tied `model` what it packs as `from_pretrained` does: before the weights are tied.
 
-    It keeps the last parameter of all. After tying that is no longer the output layer's, but the one before (Gemma 3n).
+    It keeps the last parameter of all in 16 bits. After tying that is not the output layer's, but the one before (Gemma 3n).
     """
     from unittest import mock
 
+    with mock.patch.object(
+        model, "named_parameters", functools.partial(model.named_parameters, remove_duplicate=False)
+    ):
+        yield
+
+
+def not_packed(model) -> list[str]:
+    """The modules of `model`, tied, that transformers keeps in 16 bits."""
     from transformers.quantizers.base import get_keys_to_not_convert
 
-    untied = functools.partial(model.named_parameters, remove_duplicate=False)
-    with mock.patch.object(model, "named_parameters", untied):
+    with untied(model):
         return get_keys_to_not_convert(model)
 
 
