@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.config import RunConfig
+from helpers.model.anatomy import untied
 from helpers.model.quantization import quantization_config, refuse_quantised, weight_dtype
 from helpers.model.source import hub_revision, resolve_model
 from helpers.model.weights import WeightFiles, weight_files
@@ -96,7 +97,8 @@ def read_skeleton(config: RunConfig) -> Skeleton:
     if config.load_in_4bit:
         # the same steps as from_pretrained(quantization_config=...), on the skeleton
         quantizer = AutoHfQuantizer.from_config(quantization_config(config), pre_quantized=False)
-        quantizer.preprocess_model(model=model, device_map={"": "cpu"})
+        with untied(model):
+            quantizer.preprocess_model(model=model, device_map={"": "cpu"})
         quantised = frozenset(name for name, module in model.named_modules() if isinstance(module, Linear4bit))
     files = weight_files(source, revision)
     return Skeleton(settings, files, names, kinds, quantised, tied, weight_dtype(config))

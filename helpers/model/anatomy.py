@@ -6,6 +6,7 @@ and which weights bitsandbytes can pack is a matter of the modules. transformers
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -93,6 +94,28 @@ def kind_of(layer, place: int, text_config) -> tuple:
     return type(layer).__name__, kinds[place] if kinds and place < len(kinds) else "", shapes
 
 
+@contextlib.contextmanager
+def untied(model):
+    """Let transformers ask a tied `model` what it packs as `from_pretrained` does: before the weights are tied.
+
+    It keeps the last parameter of all in 16 bits. After tying that is not the output layer's, but the one before (Gemma 3n).
+    """
+    from unittest import mock
+
+    with mock.patch.object(
+        model, "named_parameters", functools.partial(model.named_parameters, remove_duplicate=False)
+    ):
+        yield
+
+
+def not_packed(model) -> list[str]:
+    """The modules of `model`, tied, that transformers keeps in 16 bits."""
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    with untied(model):
+        return get_keys_to_not_convert(model)
+
+
 def anatomy(model_config: dict, target_modules: str = "all-linear") -> Anatomy:
     """Count a model. Raises NotImplementedError with the reason where the library cannot build it."""
     return _counted(json.dumps(model_config, sort_keys=True, default=str), target_modules)
@@ -103,13 +126,12 @@ def _counted(text: str, target_modules: str) -> Anatomy:
     import torch
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
     from transformers.pytorch_utils import Conv1D
-    from transformers.quantizers.base import get_keys_to_not_convert
     from transformers.quantizers.quantizers_utils import should_convert_module
 
     model_config = json.loads(text)
     try:
         model = on_meta(model_config, dtype=torch.bfloat16)
-        total, kept = sum(p.numel() for p in model.parameters()), get_keys_to_not_convert(model)
+        total, kept = sum(p.numel() for p in model.parameters()), not_packed(model)
         linear = {name: m for name, m in model.named_modules() if isinstance(m, (torch.nn.Linear, Conv1D))}
         sizes = {name: tuple(m.weight.shape[:: 1 if isinstance(m, Conv1D) else -1]) for name, m in linear.items()}
         # as transformers does: a class derived from Linear (Falcon's) stays in 16 bits

@@ -12,7 +12,7 @@ import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from helpers.config import RunConfig
-from helpers.model.anatomy import layer_list, name_experts, on_meta, unreachable
+from helpers.model.anatomy import layer_list, name_experts, not_packed, on_meta, unreachable
 from helpers.plan.life import StorageLife
 
 
@@ -23,7 +23,6 @@ def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()
     """
     from peft import get_peft_model
     from transformers.integrations.bitsandbytes import replace_with_bnb_linear
-    from transformers.quantizers.base import get_keys_to_not_convert
     from trl.trainer.utils import add_fused_lm_head
 
     from helpers.model.lora import lora_config
@@ -38,7 +37,7 @@ def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()
     if places:
         keep_layers(model, places)
     if config.load_in_4bit:
-        replace_with_bnb_linear(model, get_keys_to_not_convert(model), quantization_config(config))
+        replace_with_bnb_linear(model, not_packed(model), quantization_config(config))
         model.is_loaded_in_4bit = True
         keep_gradients(model)
     if config.activation_checkpointing:

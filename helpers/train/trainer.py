@@ -28,7 +28,7 @@ class LeanTrainer(SFTTrainer):
         settings = kwargs["args"]
         if settings.n_gpu > 1:  # several cards and no launcher: the Trainer would copy the model to each of them
             settings._n_gpu = 1  # as the Trainer itself does for a model that lies on several cards
-        name_experts(kwargs["model"])
+        name_experts(args[0] if args else kwargs["model"])
         super().__init__(*args, **kwargs)
         if not settings.bf16:
             for weight in self.model.parameters():

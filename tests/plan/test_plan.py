@@ -290,6 +290,31 @@ def test_experts_that_their_config_names_otherwise_are_simulated(recipe):
     assert simulate(config, numbers, 1, 16).peak > 0
 
 
+def test_what_is_packed_is_asked_before_the_weights_are_tied():
+    """The last parameter stays in 16 bits: lm_head's, and not the linear map before it, though lm_head shares its weight."""
+    from helpers.model.anatomy import anatomy, not_packed, on_meta
+
+    sizes = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "head_dim": 16,
+    }
+    sizes |= {"vocab_size": 256, "vocab_size_per_layer_input": 256, "hidden_size_per_layer_input": 16, "laurel_rank": 8}
+    sizes |= {"layer_types": ["sliding_attention", "full_attention"] * 2, "activation_sparsity_pattern": [0.0] * 4}
+    numbers = {
+        "model_type": "gemma3n_text",
+        "num_key_value_heads": 2,
+        "num_kv_shared_layers": 2,
+        "altup_num_inputs": 2,
+        **sizes,
+    }
+    kept = {"model.embed_tokens", "lm_head"}  # as `from_pretrained(quantization_config=...)` kept them on 2026-11-25
+    assert set(not_packed(on_meta(numbers))) == kept
+    assert anatomy(numbers).packed == 164_400  # counted on that model
+
+
 def test_a_model_without_checkpointing_is_planned_without(recipe):
     numbers = {
         "model_type": "jetmoe",
