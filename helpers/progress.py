@@ -66,9 +66,12 @@ def bars_without_widgets() -> None:
     """From here on, tqdm gives a library in this kernel, if it is one, the bar above, where it would have taken a widget.
 
     A widget needs the same release in the server and in the kernel, and says "Error displaying widget" after a reload.
-    A library that was imported before keeps its own.
+    A library that was imported before keeps its own, but for transformers, which asks tqdm.auto anew for each bar.
     """
     if in_notebook():
         from tqdm import notebook
 
         notebook.tqdm = Progress
+        from tqdm import auto  # takes what stands in `notebook`, unless somebody has imported it before
+
+        auto.tqdm = Progress

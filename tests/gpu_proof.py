@@ -14,8 +14,6 @@ the spot, layer by layer. Every part runs in a process of its own, so that its p
 `--small` runs the same parts with a tiny shape, on a CPU too (tests/test_gpu_proof.py), so that nothing here is broken when a
 card comes; the goals are judged on a GPU only. Missing on a bare machine with torch, transformers, peft and accelerate:
 `pip install trl bitsandbytes datasets` in the versions of requirements.txt, and this project on PYTHONPATH.
-
-Not run on a GPU yet.
 """
 
 from __future__ import annotations

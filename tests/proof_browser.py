@@ -28,6 +28,7 @@ from tests.conftest import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"
 BOXES = ".jp-OutputArea-output"
+NEEDS_A_PERSON = {"a1-17", "nb06-27"}  # sliders and votes: the only widgets
 COLOURS = 128  # of a picture's file
 # picture -> notebook, cells to run (the last one is photographed), words for those who cannot see it
 SHOTS = {
@@ -58,6 +59,8 @@ def faults(page: Page) -> list[str]:
             found.append(f"{cell}: {output['ename']}: {output['evalue'][:200]}")
         elif output.get("name") == "stderr":
             found.append(f"{cell}: stderr: {output['text'][:200]}")
+        elif "application/vnd.jupyter.widget-view+json" in output.get("data", {}) and cell not in NEEDS_A_PERSON:
+            found.append(f"{cell}: a widget: {output['data'].get('text/plain', '')[:200]}")
     if "Error displaying widget" in page.tab.inner_text("body"):
         found.append("Error displaying widget")
     drawn = "".join(page.tab.locator(BOXES).nth(i).inner_html() for i in range(page.tab.locator(BOXES).count()))

@@ -3,6 +3,7 @@
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from tqdm import std
 
 from helpers import progress
 from helpers.progress import Progress
@@ -62,3 +63,17 @@ def test_bytes_are_told_as_people_say_them(monkeypatch):
     bar.n = 4_500_000_000
     assert "model: 4.5 GB of 13.5 GB, 3 min left" in bar._line()
     assert Progress(unit=" rows", desc="reading")._line() == "<div>reading: 0 rows</div>"
+
+
+def test_a_library_that_was_imported_first_gets_no_widget_either(monkeypatch):
+    from tqdm import auto, notebook
+    from transformers.utils import logging
+
+    monkeypatch.setattr(notebook, "tqdm", notebook.tqdm)  # put back at the end
+    monkeypatch.setattr(auto, "tqdm", std.tqdm)
+    monkeypatch.setattr(progress, "in_notebook", lambda: False)
+    progress.bars_without_widgets()
+    assert auto.tqdm is std.tqdm
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    progress.bars_without_widgets()
+    assert isinstance(logging.tqdm(range(3)), Progress)

@@ -177,6 +177,12 @@ def _train_until(name: str, share: float) -> bool:
     run = RunDir(runs_root() / name)
     if _reached(run, share):
         return True
+    if not running(run) and (owner := run.lock_owner()):
+        # a notebook, or the kernel of a training that was killed: it lives a moment longer, and holds the run
+        print(f"{name} is in use by process {owner['pid']} on {owner['host']}: waiting for it.", flush=True)
+        while run.lock_owner():
+            time.sleep(1)
+        return _train_until(name, share)
     if not running(run):
         start(run, run.stored_config())
     while running(run):

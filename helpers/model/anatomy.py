@@ -48,6 +48,7 @@ class Anatomy:
     maps: tuple[Map, ...]
     text: dict  # the language model's own settings, with the defaults of its class
     refused: str = ""
+    checkpoints: bool = True  # its code can compute activations again (activation_checkpointing)
     merges_by_weight: bool = True  # False: its files name or turn weights otherwise, so peft merges it in memory
 
     @property
@@ -134,6 +135,7 @@ def _counted(text: str, target_modules: str) -> Anatomy:
         maps=tuple(Map(*one, count) for one, count in maps.items()),
         text=settings.to_dict() | {"num_hidden_layers": getattr(settings, "num_hidden_layers", None)},
         refused=refused,
+        checkpoints=model.supports_gradient_checkpointing,
         merges_by_weight=not renamed,
     )
 
@@ -217,6 +219,13 @@ def unreachable(model) -> str:
     if model.base_model is not model:
         return ""
     return f"TRL's loss does not find the layers inside {type(model).__name__}, so a training stops at its first step"
+
+
+def name_experts(model) -> None:
+    """Call the experts of `model` as TRL 1.16 does, which reads `num_experts` where some configs say `num_local_experts`."""
+    text = model.config.get_text_config()
+    if hasattr(text, "num_local_experts") and not hasattr(text, "num_experts"):
+        text.num_experts = text.num_local_experts
 
 
 def one_line(error: Exception) -> str:

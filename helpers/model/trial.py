@@ -92,6 +92,10 @@ def _branches(config: RunConfig) -> None:
         ) from None
     if reason := unreachable(model):
         raise ValueError(f"model_id={config.model_id!r} cannot be trained here: {reason}. Choose another base model.")
+    if config.activation_checkpointing and not model.supports_gradient_checkpointing:
+        raise ValueError(
+            f"activation_checkpointing=True cannot be used on {config.model_id}: its architecture has none. Set it to False."
+        )
     try:
         with torch.device("meta"):
             adapted = get_peft_model(model, lora_config(config))

@@ -43,12 +43,14 @@ def changes(config: RunConfig, shape: Shape, room: float, need: Callable = neede
         quick = scale * needed_by_sum(changed, shape)
         return quick if quick > NEAR * room else need(changed, shape)
 
-    for overrides, cost in candidates(config):
+    found = shape.counted()
+    checkpoints = found is None or found.checkpoints
+    for overrides, cost in candidates(config, checkpoints):
         after = after_change(replace(config, **overrides))
         if after <= room:
             return [Change(overrides, cost, after, True)]
     steps, current = [], config
-    while step := next(candidates(current), None):
+    while step := next(candidates(current, checkpoints), None):
         overrides, cost = step
         current = replace(current, **overrides)
         after = after_change(current)
@@ -105,13 +107,16 @@ def flash(config: RunConfig) -> bool:
     return importlib.util.find_spec("flash_attn") is not None
 
 
-def candidates(config: RunConfig) -> Iterator[tuple[dict, str]]:
-    """Changes that save memory, from the one that costs least; each can come again until it has nothing left to give."""
+def candidates(config: RunConfig, checkpoints: bool = True) -> Iterator[tuple[dict, str]]:
+    """Changes that save memory, from the one that costs least; each can come again until it has nothing left to give.
+
+    `checkpoints`: whether the model's code can compute activations again.
+    """
     batch, steps = config.per_device_train_batch_size, config.gradient_accumulation_steps
     if batch > 1:
         half = {"per_device_train_batch_size": batch // 2, "gradient_accumulation_steps": steps * 2}
         yield half, "nothing but a little time: the step still learns from as many rows"
-    if not config.activation_checkpointing:
+    if checkpoints and not config.activation_checkpointing:
         yield {"activation_checkpointing": True}, "about half more time"
     if "8bit" not in config.optim:
         yield {"optim": "paged_adamw_8bit"}, "a slightly rougher optimizer"

@@ -75,6 +75,9 @@ def step(config: RunConfig, shape: Shape, gpu: bool = True) -> Step:
 def settings_that_work(config: RunConfig, shape: Shape) -> dict:
     """The settings that peft demands for this model and `config` does not have; empty for most models."""
     found = shape.counted(config.lora_target_modules)
+    if found and config.activation_checkpointing and not found.checkpoints:
+        rest = settings_that_work(replace(config, activation_checkpointing=False), shape)
+        return {"activation_checkpointing": False, **rest}
     if found and found.adapts_experts and config.lora_dropout:
         return {"lora_dropout": 0.0}
     if found and found.refused:
@@ -90,6 +93,10 @@ def obstacles(config: RunConfig, shape: Shape) -> list[str]:
     """What stands between this plan and a training, in sentences; empty when nothing does."""
     told, changed = [shape.doubt] if shape.doubt else [], settings_that_work(config, shape)
     found = shape.counted(config.lora_target_modules)
+    if "activation_checkpointing" in changed:
+        told.append(
+            "The code of this architecture has no activation checkpointing: set activation_checkpointing = False."
+        )
     if "lora_dropout" in changed:
         told.append(f"lora_dropout={config.lora_dropout:g}: peft takes none on experts. Set lora_dropout = 0.0.")
     if found and found.refused:

@@ -12,7 +12,7 @@ import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from helpers.config import RunConfig
-from helpers.model.anatomy import layer_list, on_meta, unreachable
+from helpers.model.anatomy import layer_list, name_experts, on_meta, unreachable
 from helpers.plan.life import StorageLife
 
 
@@ -34,6 +34,7 @@ def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()
     model = on_meta(model_config, dtype=compute_dtype(config), attn_implementation=attention)
     if reason := unreachable(model):
         raise NotImplementedError(reason)
+    name_experts(model)
     if places:
         keep_layers(model, places)
     if config.load_in_4bit:

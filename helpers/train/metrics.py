@@ -20,7 +20,8 @@ class MetricsLog(TrainerCallback):
     """Appends one row per log to metrics.jsonl and flushes it; a resumed run drops the rows after its checkpoint.
 
     A row holds step, elapsed_s (over all sittings, evaluations and saves too), and loss, learning_rate, grad_norm and
-    tokens_per_second of the steps alone (question and answer, no padding), or eval_loss (nats per labelled token).
+    tokens_per_second of the steps alone (question and answer, no padding), or eval_loss (nats per
+    labelled token in each batch, then the mean of the batches: held_out.json has the loss of every row).
     `sitting` counts the starts: 2 in the rows after the first resume. The last row of a finished run holds the facts: tokens, peak_memory_bytes, device.
     """
 

@@ -12,6 +12,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTTrainer
 
 from helpers.config import LOSS_ROWS
+from helpers.model.anatomy import name_experts
 from helpers.train.checkpoints import rows_per_step
 
 
@@ -27,6 +28,7 @@ class LeanTrainer(SFTTrainer):
         settings = kwargs["args"]
         if settings.n_gpu > 1:  # several cards and no launcher: the Trainer would copy the model to each of them
             settings._n_gpu = 1  # as the Trainer itself does for a model that lies on several cards
+        name_experts(kwargs["model"])
         super().__init__(*args, **kwargs)
         if not settings.bf16:
             for weight in self.model.parameters():

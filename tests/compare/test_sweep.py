@@ -105,6 +105,19 @@ def test_a_killed_worker_leaves_a_training_that_the_next_one_takes_over(run, sta
         assert steps(name) == list(range(4, 41, 4))
 
 
+def test_a_run_that_another_process_holds_is_waited_for(run, stand_in, capsys):
+    """So it is after a kill of the training: its kernel lives on for a moment. The worker died of it, and the sweep with it."""
+    queued(8)
+    fork = RunDir(runs_root() / "tiny-lora_r-8")
+    hold = f"import time, pathlib; from helpers.runs import RunDir\nwith RunDir(pathlib.Path({str(fork.path)!r})).lock('x'): time.sleep(3)"
+    holder = subprocess.Popen([sys.executable, "-c", hold])
+    while not fork.lock_owner():
+        time.sleep(0.05)
+    work("tiny")
+    assert holder.wait() == 0 and steps("tiny-lora_r-8") == list(range(4, 41, 4))
+    assert f"tiny-lora_r-8 is in use by process {holder.pid}" in capsys.readouterr().out
+
+
 def test_sweep_makes_forks_and_a_process_of_its_own(run, capsys, monkeypatch):
     monkeypatch.setenv("QLORA_LORA_R", "99")  # of this notebook: not of the sweep
     run.data_report.unlink()

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from transformers import AutoConfig
 
 from helpers.config import RunConfig
 from helpers.machine.checks import check_disk
@@ -33,6 +34,17 @@ def test_auto_means_bfloat16_on_a_cpu_that_has_it_and_float32_on_others(monkeypa
     assert weight_dtype(RunConfig.load("tiny")) is torch.bfloat16  # a merge is written in 16 bits either way
     assert weight_dtype(RunConfig.load("tiny", compute_dtype="float32")) is torch.float32  # but as it was asked for
     assert compute_dtype(RunConfig.load("tiny", compute_dtype="float16")) is torch.float16
+
+
+@pytest.mark.parametrize(("kind", "knows"), [("llama", True), ("bloom", False)])
+def test_flash_attention_is_left_to_architectures_that_can_call_it(tmp_path, monkeypatch, kind, knows):
+    AutoConfig.for_model(kind).save_pretrained(tmp_path)
+    monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: (8, 0))
+    config = RunConfig.load("tiny", model_id=str(tmp_path))
+    assert attention(config) == ("flash_attention_2" if knows else None)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: (7, 5))
+    assert attention(config) is None
 
 
 def test_layers_are_really_4_bit(tiny_model):

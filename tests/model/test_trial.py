@@ -1,5 +1,7 @@
 """Settings that cannot work are refused in 03, in one sentence that names the setting; those that can are not."""
 
+from dataclasses import replace
+
 import pytest
 from transformers import AutoConfig
 
@@ -96,6 +98,23 @@ def test_what_the_libraries_cannot_train_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="'all-linear' cannot be used on .*: router answers with a tuple"):
         require_possible(config)
     require_possible(RunConfig.load("tiny", model_id=str(tmp_path), lora_target_modules="q_proj,down_proj"))
+
+
+def test_checkpointing_that_an_architecture_does_not_have(tmp_path):
+    shape = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_key_value_heads": 2,
+        "kv_channels": 16,
+    }
+    AutoConfig.for_model("jetmoe", **shape, vocab_size=64, num_local_experts=2).save_pretrained(tmp_path)
+    config = RunConfig.load("tiny", model_id=str(tmp_path), lora_dropout=0.0)
+    require_possible(config)
+    with pytest.raises(
+        ValueError, match="activation_checkpointing=True cannot be used on .*: its architecture has none"
+    ):
+        require_possible(replace(config, activation_checkpointing=True))
 
 
 def test_a_quantised_base_is_refused_in_03_too(tmp_path):

@@ -281,6 +281,35 @@ def test_an_architecture_that_cannot_be_simulated_says_so(recipe):
         simulate(recipe, {**SMALL, "model_type": "unheard-of"}, 1, 16)
 
 
+def test_experts_that_their_config_names_otherwise_are_simulated(recipe):
+    """TRL 1.16 reads num_experts; Phi-MoE and Granite's say num_local_experts."""
+    from helpers.plan.simulation import simulate
+
+    numbers = {**SMALL, "model_type": "granitemoe", "num_local_experts": 4, "num_experts_per_tok": 2}
+    config = replace(recipe, packing=False, lora_dropout=0.0, lora_target_modules="q_proj,v_proj")
+    assert simulate(config, numbers, 1, 16).peak > 0
+
+
+def test_a_model_without_checkpointing_is_planned_without(recipe):
+    numbers = {
+        "model_type": "jetmoe",
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_key_value_heads": 2,
+        "kv_channels": 16,
+    }
+    numbers |= {"intermediate_size": 128, "num_local_experts": 4, "vocab_size": 256, "num_attention_heads": 4}
+    shape, config = Shape.of(numbers), replace(recipe, packing=False, lora_dropout=0.0)
+    assert "set activation_checkpointing = False" in obstacles(config, shape)[0]
+    assert not fitted(config, shape, Device("a card", 24e9)).activation_checkpointing
+    plain = replace(config, activation_checkpointing=False)
+    tried = {name for step in changes(plain, shape, 1e6) for name in step.overrides}
+    assert "activation_checkpointing" not in tried and "lora_r" in tried
+    assert "activation_checkpointing" in {
+        name for step in changes(plain, by_sum(SMALL), 1e6) for name in step.overrides
+    }
+
+
 def test_absurdly_many_tokens_are_not_simulated(recipe):
     from helpers.plan.simulation import simulate
 

@@ -222,6 +222,20 @@ def recurrent_gemma(folder, tokenizer_from) -> str:
     return str(folder)
 
 
+def test_experts_by_another_name_are_trained(run, tiny_model):
+    """Without `name_experts`, TRL 1.16 stops at the first step: GraniteMoeConfig has no num_experts."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GraniteMoeConfig
+
+    tokenizer, folder = AutoTokenizer.from_pretrained(tiny_model), str(run.path / "model")
+    sizes = {"hidden_size": 64, "intermediate_size": 32, "num_hidden_layers": 1, "vocab_size": len(tokenizer)}
+    config = GraniteMoeConfig(**sizes, num_attention_heads=2, num_key_value_heads=2, num_local_experts=4)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    small = replace(CONFIG, model_id=folder, compute_dtype="float32", lora_dropout=0.0)
+    trainer = build(run, replace(small, lora_target_modules="q_proj,v_proj"), bf16=False, **QUIET)
+    assert trainer.aux_loss_enabled and require_same_loss(trainer, trainer.train_dataset) < 0.05
+
+
 def test_a_loss_that_is_not_the_models_own_is_refused(run, tiny_model, monkeypatch):
     from trl import SFTTrainer
 
