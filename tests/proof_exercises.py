@@ -8,12 +8,15 @@
     02.1  W&B writes an offline file        02.2  needs an account: the page stops
     03.1  all tokens are learned            03.2  two verdicts are red, the page stops     03.3  9 rows to train on, 1 held out
     04.1  "Resuming from checkpoint-10."    04.2  7.175, rank 8: 7.114                     04.3  7.271, rate 0.01: 7.114
+    05.1  the setting is the reason         05.2  demo, by hand: three files
+    06.1  all 12 stop, 1 of the greedy ones 06.2  the own question stands first            06.3  "too few rows"
     07.2  all files within 0.0005 nats      07.3  demo, by hand: it stops, the keyword is a sentence
-    08.1  rank 2 is proven to be worse      A1.1  4-bit weights, 3.2 GB                    A1.2  from 1.9 to 15.4 GB
+    08.1  rank 2 is proven to be worse      08.3  4, 16, 64 were stopped, 1 ended at 7.28
+    A1.1  4-bit weights, 3.2 GB             A1.2  from 1.9 to 15.4 GB
     A3.1  padding 15 % -> 7 %               A3.2  on tiny 12.61 alone, 12.88 behind three
     A4.1  rank 2                            A4.2  the loss falls by 0                      A4.3  equal to peft's layer
 
-Not here: 00 (the plan's own tests), 02.3 (needs an account of yours), 05 and 06 (tests/workshop/test_exercises.py).
+Not here: 00 (the plan's own tests), 02.3 (needs an account of yours), 05.3 (a merge of seconds is hard to stop).
 """
 
 import os
@@ -41,6 +44,13 @@ THREE_ROWS = {
         'first, second = sum((rows[i + k]["input_ids"] for k in range(3)), []), rows[i + 3]["input_ids"]'
     ),
     'rows[i + 1]["labels"]': 'rows[i + 3]["labels"]',
+}
+CHECK = 'from helpers.workshop.exercises import check\ncheck("{}", run, answer=3)'
+QUESTION = {
+    "prompts, fixed = fixed_prompts() + asked, len(FIXED_PROMPTS)": (
+        "prompts, fixed = fixed_prompts() + asked, len(FIXED_PROMPTS)\n"
+        'prompts[0] = [{"role": "user", "content": "김치는 왜 시어져요?"}]'
+    )
 }
 FOREIGN = {
     "text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)": (
@@ -72,6 +82,11 @@ LOOKS = {
     ),
     "A3.1": ("A3", {}, {}, "[round(padding(sorted_once, size), 3) for size in (8, 2)]"),
     "A3.2": ("A3", {}, THREE_ROWS, "{name: round(total / counted, 2) for name, total in sums.items()}"),
+    "05.1": ("05", {"merge_method": "dequantised-base"}, {}, CHECK.format("05.1")),
+    "05.2": ("05", {"merge_shard_gb": 0.1}, {}, CHECK.format("05.2")),
+    "06.1": ("06", {"temperature": 0.8, "top_p": 0.9}, {}, CHECK.format("06.1")),
+    "06.2": ("06", {}, QUESTION, CHECK.format("06.2")),
+    "06.3": ("06", {}, {"count=12": "count=4"}, CHECK.format("06.3")),
     "07.2": ("07", {"serve_rows": 0}, {}, "cost_table(merged, measured)"),
     "07.3": ("07", {}, FOREIGN, "tokenizer.decode(output[0, inputs.input_ids.shape[1] :])"),
 }
@@ -139,7 +154,7 @@ def main(wanted: list[str]) -> None:
         return not wanted or exercise in wanted
 
     looks = [name for name in LOOKS if asked(name)]
-    for number, needed_by in (("03", ""), ("04", "04 A3 07 08"), ("05", "07")):
+    for number, needed_by in (("03", ""), ("04", "04 05 06 07 08 A3"), ("05", "06 07")):
         if not own and any(name[:2] in needed_by or not needed_by for name in wanted or [*EXERCISES, *LOOKS]):
             page(number)
     for name in looks:

@@ -19,7 +19,7 @@ from helpers.evaluate.intervals import (
     share,
     told_interval,
 )
-from helpers.evaluate.prompts import FIXED_PROMPTS
+from helpers.evaluate.prompts import FIXED_PROMPTS, fixed_prompts
 from helpers.evaluate.replies import chrf_by_reply, reply_metrics
 from helpers.files import write_atomic
 from helpers.report import Table
@@ -46,7 +46,7 @@ def comparison_rows(prompts: list[list[dict]], references: list[str], replies: d
             "kind": "fixed" if fixed else "held-out",
             "prompt": messages[-1]["content"],
             "messages": messages,
-            "reference": FIXED_PROMPTS[i]["known"] if fixed else references[i - len(FIXED_PROMPTS)],
+            "reference": _known(i, messages) if fixed else references[i - len(FIXED_PROMPTS)],
         }
         row |= {name: replies[name][i].text for name in replies}
         row["stopped"] = {name: replies[name][i].stopped for name in replies}
@@ -57,6 +57,11 @@ def comparison_rows(prompts: list[list[dict]], references: list[str], replies: d
             row["tools"] = tools
         rows.append(row)
     return rows
+
+
+def _known(i: int, messages: list[dict]) -> str:
+    """The known answer of the fixed prompt `i`; none for a question that a reader has put in its place."""
+    return FIXED_PROMPTS[i]["known"] if messages == fixed_prompts()[i] else ""
 
 
 def write_comparisons(run: RunDir, rows: list[dict]) -> None:

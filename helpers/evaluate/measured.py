@@ -60,20 +60,23 @@ def write_measured(run, config, scores: dict[str, Scores], replies: dict[str, li
     write_json(run.measured, {"of": _measured_on(run, config), "models": kept})
 
 
-def read_measured(run, config) -> dict[str, tuple[Scores, list[Reply]]]:
+def read_measured(run, config, asked: list[list[dict]]) -> dict[str, tuple[Scores, list[Reply]]]:
     """What `write_measured` kept, by model; {} where adapter, merged model, held-out rows or settings are others now.
 
-    {} as well where replies are drawn (temperature above 0): those that were kept are greedy.
+    {} as well where replies are drawn (temperature above 0): those that were kept are greedy. No replies where `asked`,
+    the prompts in order, are not the ones that were answered: more or fewer, or others.
     """
     if config.temperature or not run.measured.exists():
         return {}
     kept = json.loads(run.measured.read_text(encoding="utf-8"))
     if kept["of"] != _measured_on(run, config):
         return {}
-    return {
-        name: (Scores(row["nll"], row["tokens"]), [Reply.from_json(reply) for reply in row["replies"]])
-        for name, row in kept["models"].items()
-    }
+    questions, found = [messages[-1]["content"] for messages in asked], {}
+    for name, row in kept["models"].items():
+        replies = [Reply.from_json(reply) for reply in row["replies"]]
+        same = [reply.question for reply in replies] == questions
+        found[name] = (Scores(row["nll"], row["tokens"]), replies if same else [])
+    return found
 
 
 def _measured_on(run, config) -> dict:

@@ -231,7 +231,7 @@ def own_question(run: RunDir, answer) -> str:
     if not run.comparisons.exists():
         raise Missing(f"{run.path.name} has no comparisons yet: write your question into prompts[0] and run 06.")
     first = read_jsonl(run.comparisons)[0]
-    if first["prompt"] in {row["prompt"] for row in FIXED_PROMPTS}:
+    if first["prompt"] in {row["question"] for row in FIXED_PROMPTS}:
         raise Missing(f"The first question is still {first['prompt']!r}: change it and run from there.")
     return f"Asked: {first['prompt']} The adapter says: {first.get('adapter') or '(nothing)'}"
 

@@ -44,6 +44,15 @@ def test_replies_to_other_questions_are_refused():
             comparison_rows(asked, references, {"base": given})
 
 
+def test_a_question_in_the_place_of_a_fixed_one_has_no_known_answer():
+    """06 asks the reader to write prompts[0] anew: beside it stood the answer to who wrote the Communist Manifesto."""
+    prompts = [*fixed_prompts(), [{"role": "user", "content": "질문"}]]
+    prompts[0] = [{"role": "user", "content": "김치는 왜 시어져요?"}]
+    rows = comparison_rows(prompts, ["답"], {"base": [reply("네")] * len(prompts)})
+    known = [row["known"] for row in FIXED_PROMPTS]
+    assert [row["reference"] for row in rows] == ["", *known[1:], "답"] and known[0]
+
+
 def test_chrf_is_sacrebleus():
     assert reply_metrics([reply("같은 말")], ["같은 말"])["chrf"] == pytest.approx(100)
     assert chrf_by_reply([reply("같은 말"), reply("zzz")], ["같은 말", "다른"]) == [pytest.approx(100), 0]

@@ -21,9 +21,9 @@ def test_what_05_kept_is_what_measuring_again_gives(merged_run):
     config = merged_run.load_config()
     tokenizer = load_tokenizer(config, source=str(merged_run.adapter))
     rows = read_jsonl(merged_run.eval_jsonl)
-    known = read_measured(merged_run, config)
-    assert list(known) == ["base", "adapter", "merged"]
     encoded, (prompts, _) = encode_rows(rows, tokenizer, config), prompts_and_references(rows, count=12)
+    known = read_measured(merged_run, config, prompts)
+    assert list(known) == ["base", "adapter", "merged"]
     model = load_adapter(load_base_model(config), merged_run.adapter)
     scores, replies = known["adapter"]
     assert scores.nll == pytest.approx(held_out_nll(model, encoded).nll, rel=1e-5)
@@ -40,12 +40,24 @@ def copied(merged_run, tmp_path):
 
 
 def test_a_copy_of_the_run_is_the_same_run(copied):
-    assert read_measured(copied, copied.load_config())
+    assert read_measured(copied, copied.load_config(), [])
+
+
+def test_replies_are_read_only_for_the_prompts_that_were_answered(copied):
+    """06 asks its reader to try count=4: twelve replies beside four questions stopped the page."""
+    config, rows = copied.load_config(), read_jsonl(copied.eval_jsonl)
+    for count, replies in ((12, 12), (11, 0), (13, 0), (0, 0)):
+        asked, _ = prompts_and_references(rows[:count])
+        known = read_measured(copied, config, asked)
+        assert {len(given) for _, given in known.values()} == {replies} and known["base"][0].nll
+    asked, _ = prompts_and_references(rows[:12])
+    asked[3] = [{"role": "user", "content": "다른 질문"}]
+    assert not any(given for _, given in read_measured(copied, config, asked).values())
 
 
 @pytest.mark.parametrize("setting", [{"max_new_tokens": 7}, {"temperature": 0.5}, {"quant_type": "fp4"}])
 def test_other_settings_are_measured_again(copied, setting):
-    assert read_measured(copied, replace(copied.load_config(), **setting)) == {}
+    assert read_measured(copied, replace(copied.load_config(), **setting), []) == {}
 
 
 @pytest.mark.parametrize("what", ["adapter", "held-out rows", "merged", "nothing"])
@@ -60,4 +72,4 @@ def test_other_files_are_measured_again(copied, what):
     elif what == "merged":
         shutil.copyfile(file := next(copied.merged.glob("*.safetensors")), file.with_suffix(".new"))
         file.with_suffix(".new").replace(file)
-    assert bool(read_measured(copied, config)) is (what == "nothing")
+    assert bool(read_measured(copied, config, [])) is (what == "nothing")

@@ -46,6 +46,37 @@ def test_nothing_done_yet_is_told_with_the_next_step(exercise, folder):
     assert any(word in told.sentence.lower() for word in ("overrides", "set ", "write ", "stop ", "asked for", "fork "))
 
 
+def test_a_question_of_ones_own_and_one_of_ours(folder):
+    run = folder("asked")
+    row = {"prompt": "대한민국의 수도는 어디인가요?", "adapter": "서울이에요."}
+    run.comparisons.write_text(json.dumps(row))
+    assert not check("06.2", run).solved and "is still '대한민국" in check("06.2", run).sentence
+    run.comparisons.write_text(json.dumps({**row, "prompt": "김치는 왜 시어져요?"}))
+    assert check("06.2", run).solved and "시어져요? The adapter says: 서울" in check("06.2", run).sentence
+
+
+def test_merges_and_replies_as_the_exercises_ask(folder):
+    run = folder("done")
+    write_json(run.merge_report, {"chosen": "16bit-base", "chosen_because": "the rule"})
+    assert not check("05.1", run).solved
+    write_json(
+        run.merge_report, {"chosen": "16bit-base", "chosen_because": "the setting merge_method='16bit-base' says so"}
+    )
+    assert check("05.1", run).solved
+    run.merged.mkdir()
+    for number in range(2):
+        assert not check("05.2", run, 1).solved
+        (run.merged / f"model-{number}.safetensors").write_bytes(b"")
+    assert check("05.2", run, 2).solved and not check("05.2", run, 3).solved
+    for temperature, rows, verdict in ((0, 12, "better"), (0.8, 7, "too few rows")):
+        models = {"base": {"stops": 0.5}}
+        paired = [{"number": "chrF, 0 to 100", "rows": rows, "verdict": verdict}]
+        write_json(
+            run.evaluation, {"temperature": temperature, "decoding": "greedy", "models": models, "paired": paired}
+        )
+        assert check("06.1", run).solved == check("06.3", run).solved == bool(temperature)
+
+
 def test_an_exercise_that_does_not_exist(folder):
     with pytest.raises(ValueError, match="no exercise '99.9': use 03.1"):
         check("99.9", folder("untouched"))
