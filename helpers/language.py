@@ -37,7 +37,7 @@ def _catalogue(language: str) -> tuple[dict[str, str], list[tuple[re.Pattern, st
 
 
 def told(text: str) -> str:
-    """`text` in the language of QLORA_LANG, line by line where the whole is not known; what is unknown stays."""
+    """`text` in the language of QLORA_LANG, by lines and sentences where the whole is not known; what is unknown stays."""
     plain, patterns = _catalogue(os.environ.get("QLORA_LANG", ""))
     if not plain and not patterns or not text.strip():
         return text
@@ -47,7 +47,10 @@ def told(text: str) -> str:
         if found := pattern.fullmatch(text.strip()):
             values = {int(name[1:]): told(value) for name, value in found.groupdict().items()}
             return text.replace(text.strip(), ours.format(*(values[i] for i in range(len(values)))))
-    return "".join(map(told, text.splitlines(keepends=True))) if "\n" in text.strip() else text
+    if "\n" in text.strip():
+        return "".join(map(told, text.splitlines(keepends=True)))
+    sentences = re.split(r"(?<=[.:!?]) (?=[A-Z])", text)
+    return " ".join(map(told, sentences)) if len(sentences) > 1 else text
 
 
 def tell_figure(figure) -> None:

@@ -33,6 +33,14 @@ def test_a_sentence_is_known_by_what_stands_around_its_values(catalogue):
     assert told("one\n3 of 40 rows were dropped\n") == "one\n40개 가운데 3개를 뺐습니다\n"
 
 
+def test_sentences_that_follow_each_other_are_looked_up_one_by_one(catalogue):
+    catalogue('msgid "All is well."\nmsgstr "다 좋습니다."\n\nmsgid "See step {0}."\nmsgstr "{0}번째 걸음을 보세요."\n')
+    assert (
+        told("Nobody knows this. All is well. See step 1.5.")
+        == "Nobody knows this. 다 좋습니다. 1.5번째 걸음을 보세요."
+    )
+
+
 def test_values_are_translated_where_they_are_sentences_too(catalogue):
     catalogue('msgid "labels are {0}"\nmsgstr "라벨: {0}"\n\nmsgid "green"\nmsgstr "초록"\n')
     assert told("labels are green") == "라벨: 초록"
@@ -100,11 +108,11 @@ def sentences(*patterns: str) -> set[str]:
 def test_every_key_of_the_catalogues_is_said_by_the_code():
     from babel.messages.pofile import read_po
 
-    said = sentences("helpers/**/*.py", "notebooks/**/*.ipynb")
+    said = {sentence.strip() for sentence in sentences("helpers/**/*.py", "notebooks/**/*.ipynb")}
     for path in language.FOLDER.glob("*.po"):
         with path.open("rb") as file:
             entries = [message for message in read_po(file) if message.id]
-        gone = [message.id for message in entries if message.id not in said]
+        gone = [message.id for message in entries if message.id.strip() not in said]
         assert not gone, f"{path.name}: the code does not say these any more: {gone[:5]}"
         for message in entries:
             placeholders = re.findall(r"\{\d\}", message.id)

@@ -614,6 +614,30 @@ def test_published_figures_do_not_depend_on_the_environment(monkeypatch):
     assert (comparison(), [used_share(figure) for figure in SPEEDS]) == before
 
 
+@pytest.mark.parametrize("packing", [False, True])
+def test_the_rehearsal_counts_the_tokens_that_pass_the_model(monkeypatch, tmp_path, packing):
+    """Not the tokens that fit: a packed row may be half empty."""
+    from itertools import count
+    from types import SimpleNamespace
+
+    from helpers.plan import rehearsal
+    from helpers.runs import RunDir
+    from helpers.train.trainer import LeanTrainer
+
+    seen, begin, seconds = [], LeanTrainer.training_step, count()
+
+    def watched(self, model, inputs, *rest):
+        seen.append(inputs["input_ids"].numel())
+        return begin(self, model, inputs, *rest)
+
+    monkeypatch.setattr(LeanTrainer, "training_step", watched)
+    monkeypatch.setattr(rehearsal, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))  # a second a step
+    config = RunConfig.load("tiny", packing=packing, per_device_train_batch_size=2, max_rows=24, max_length=256)
+    tokenizer, rows, held_out = rehearsal._data(config, RunDir(tmp_path))
+    speed = rehearsal._train(config, RunDir(tmp_path), tokenizer, rows, held_out)[1]
+    assert speed == sum(seen[1:]) / (rehearsal.STEPS - 1) < 2 * config.max_length
+
+
 def test_rehearsal_goes_through_the_whole_series():
     from helpers.plan.rehearsal import rehearse
 

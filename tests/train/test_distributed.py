@@ -57,6 +57,27 @@ whole = sum(not isinstance(layer.weight, DTensor) for layer in layers)
 print(f"process {os.environ['RANK']} holds {held} of {sum(layer.weight.numel() for layer in layers)}, {whole} whole layers")
 """
 
+# what a page that is left open still holds at its end, and how DDP was wrapped
+LEFT = """
+import gc
+
+from transformers import PreTrainedModel
+
+print("looks for unused weights:", looks_for_unused)
+gc.collect()
+print("models left:", sum(issubclass(type(one), PreTrainedModel) for one in gc.get_objects()))
+"""
+WRAPPED = 'looks_for_unused = getattr(trainer.model_wrapped, "find_unused_parameters", None)\n'
+TRAINED = "kept = use_kept("  # the line of 04 behind which the model is still wrapped
+
+
+@pytest.fixture(scope="module")
+def alone(trained_run, tmp_path_factory):
+    """The run of one process, with its metrics."""
+    folder = tmp_path_factory.mktemp("alone")
+    rows = train(trained_run, folder, 1)
+    return RunDir(folder / "on-1"), rows
+
 
 def train(trained_run, folder, processes: int, sharded: bool = False) -> list[dict]:
     run = RunDir(folder / (f"on-{processes}" + "-sharded" * sharded))
@@ -76,13 +97,16 @@ def launch(run, folder, processes: int, sharded: bool = False) -> str:
     """Notebook 04 as a script, on `processes`; what it printed."""
     script = run.path / "04.py"
     code = notebook_script(NOTEBOOK, sharded)
-    script.write_text(AS_ON_GPUS + code + HELD if sharded else code)
+    assert code.count(f"    {TRAINED}") == 1
+    watched = code.replace(f"    {TRAINED}", f"    {WRAPPED}    {TRAINED}") + LEFT
+    script.write_text(AS_ON_GPUS + code + HELD if sharded else watched)
     command = [sys.executable, *(launch_options(processes, sharded) if processes > 1 else []), str(script)]
     # accelerate starts several processes for GPUs only; told to use the CPU in them, they talk by gloo
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     environment |= {"QLORA_RUNS_DIR": str(folder), "QLORA_RUN_NAME": run.path.name}
     done = subprocess.run(command, cwd=run.path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+    (run.path / "said.txt").write_text(done.stdout)
     assert (run.adapter / "adapter_model.safetensors").exists() and not run.lock_file.exists()
     if processes > 1:
         names = {path.name for path in (run.trainer / "checkpoint-6").iterdir()}
@@ -90,12 +114,16 @@ def launch(run, folder, processes: int, sharded: bool = False) -> str:
     return done.stdout
 
 
-def test_two_processes_train_as_one(trained_run, tmp_path):
-    one, two = train(trained_run, tmp_path, 1), train(trained_run, tmp_path, 2)
+def test_two_processes_train_as_one(trained_run, alone, tmp_path):
+    one, two = alone[1], train(trained_run, tmp_path, 2)
     losses = [[row["loss"] for row in rows if "loss" in row] for rows in (one, two)]
     assert losses[0] == pytest.approx(losses[1], rel=5e-4) and len(losses[0]) == 6
     assert losses[0][-1] < losses[0][0]
     assert one[-1]["tokens"] == two[-1]["tokens"]
+    said = (tmp_path / "on-2" / "said.txt").read_text()
+    assert (
+        said.count("looks for unused weights: False") == said.count("models left: 0") == 2
+    )  # 05 may need all of the card
 
     # half of the run on two, the other half on one: no row is left out, no row comes twice
     run = RunDir(tmp_path / "on-2")
@@ -107,19 +135,21 @@ def test_two_processes_train_as_one(trained_run, tmp_path):
     assert resumed[-1]["tokens"] == two[-1]["tokens"]
 
 
-def test_two_processes_that_share_every_layer_train_as_one(trained_run, tmp_path):
+def test_two_processes_that_share_every_layer_train_as_one(trained_run, alone, tmp_path):
     # real 4-bit layers; by hand on 2026-11-25 losses differed by 1e-7 of themselves, the adapters by 3e-6 (2-core AMD EPYC)
-    one, two = train(trained_run, tmp_path, 1), train(trained_run, tmp_path, 2, sharded=True)
+    one, two = alone[1], train(trained_run, tmp_path, 2, sharded=True)
     for name in ("loss", "grad_norm"):
         values = [[row[name] for row in rows if name in row] for rows in (one, two)]
         assert values[0] == pytest.approx(values[1], rel=1e-5) and len(values[0]) == 6
     held_out = [[row["eval_loss"] for row in rows if "eval_loss" in row] for rows in (one, two)]
     assert held_out[0] == pytest.approx(held_out[1], rel=1e-3)  # a mean of batch means, and other batches
-    run, alone = (RunDir(tmp_path / name) for name in ("on-2-sharded", "on-1"))
-    found, wanted = ([json.loads(each.held_out.read_text())[name] for name in ("nll", "step")] for each in (run, alone))
+    run, single = RunDir(tmp_path / "on-2-sharded"), alone[0]
+    found, wanted = (
+        [json.loads(each.held_out.read_text())[name] for name in ("nll", "step")] for each in (run, single)
+    )
     assert found[0] == pytest.approx(wanted[0], rel=1e-5) and found[1] == wanted[1]
     trained = adapter(run)
-    assert same(trained, adapter(alone))
+    assert same(trained, adapter(single))
 
     # stopped after step 3, begun again: the same adapter, on both sides of the stop
     shutil.rmtree(run.trainer / "checkpoint-6")
