@@ -9,7 +9,11 @@ from helpers import progress
 from helpers.progress import Progress
 
 SLOW = """
+from datasets.utils.logging import enable_progress_bar
+from huggingface_hub.utils import enable_progress_bars
 from helpers import progress
+enable_progress_bar()  # the kernel is shared, and a page may have switched them off
+enable_progress_bars()
 progress.DELAY = 0
 from tqdm.auto import tqdm
 from {module} import {name} as bar

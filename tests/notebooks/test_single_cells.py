@@ -58,16 +58,18 @@ def test_every_section_that_the_page_promises_runs_alone(number, whole_run, tmp_
     parts, names = sections(page.nb), promised(page.nb)
     assert names and all(parts[name] for name in names)
 
-    def execute(cell):
-        page.execute_cell(cell, 0, store_history=False)
+    def execute(index: int) -> None:
+        page.execute_cell(page.nb.cells[index], index, store_history=False)
 
-    for index in (1, *parts["Start here after a restart"]):
-        execute(page.nb.cells[index])
-    execute(new_code_cell("_kept = list(globals())"))
+    page.nb.cells.append(between := new_code_cell("_kept = list(globals())"))
+    last = len(page.nb.cells) - 1
+    for index in (1, *parts["Start here after a restart"], last):
+        execute(index)
+    between.source = FORGET
     for name in names:
-        execute(new_code_cell(FORGET))
+        execute(last)
         for index in parts[name]:
-            execute(page.nb.cells[index])
+            execute(index)
 
 
 def test_the_long_pages_promise_it():

@@ -141,8 +141,6 @@ def test_two_processes_that_share_every_layer_train_as_one(trained_run, alone, t
     for name in ("loss", "grad_norm"):
         values = [[row[name] for row in rows if name in row] for rows in (one, two)]
         assert values[0] == pytest.approx(values[1], rel=1e-5) and len(values[0]) == 6
-    held_out = [[row["eval_loss"] for row in rows if "eval_loss" in row] for rows in (one, two)]
-    assert held_out[0] == pytest.approx(held_out[1], rel=1e-3)  # a mean of batch means, and other batches
     run, single = RunDir(tmp_path / "on-2-sharded"), alone[0]
     found, wanted = (
         [json.loads(each.held_out.read_text())[name] for name in ("nll", "step")] for each in (run, single)
