@@ -27,6 +27,7 @@ FILES = {
     "adapter/": ("04", "05 06 07"),
     "merged/": ("05", "06 07"),
     "merge_report.json": ("05", "06"),
+    "measured.json": ("05", "06"),
     "comparisons.jsonl": ("06", ""),
     "evaluation.json": ("06", "08"),
     "report.html": ("06", ""),
