@@ -125,7 +125,7 @@ def pictures(run: Path) -> None:
             said[name] = {"alt": alt, "notebook": notebook, "cell": cells[-1], "code": code}
             page.end()
         tab = browser.new_page(viewport={"width": 1000, "height": 1060})
-        tab.goto((run / "report.html").as_uri())
+        tab.goto((run / "report.html").resolve().as_uri())
         _keep(tab.screenshot(), PICTURES / "report.png")
         said["report"] = {"alt": REPORT, "headings": tab.locator("h2").all_inner_texts()}
         browser.close()
