@@ -31,7 +31,7 @@ def _catalogue(language: str) -> tuple[dict[str, str], list[tuple[re.Pattern, st
     # the longest first: a sentence before a part of it
     for english in sorted(entries.keys() - plain.keys(), key=len, reverse=True):
         parts = re.split(r"\{(\d)\}", english)
-        fixed = [f"(?P<v{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)]
+        fixed = [f"(?P<v{part}>.*?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)]
         patterns.append((re.compile("".join(fixed)), entries[english]))
     return plain, patterns
 

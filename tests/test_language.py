@@ -29,6 +29,7 @@ def test_a_sentence_is_known_by_what_stands_around_its_values(catalogue):
     )
     assert told("3 of 40 rows were dropped") == "40개 가운데 3개를 뺐습니다"
     assert told("3 of 40 rows were dropped!") == "3 of 40 rows were dropped!"
+    assert told("3 of  rows were dropped") == "개 가운데 3개를 뺐습니다"  # what is filled in may be empty
     assert told("rows") == "행" and told("rows and rows") == "rows and rows"
     assert told("one\n3 of 40 rows were dropped\n") == "one\n40개 가운데 3개를 뺐습니다\n"
 
