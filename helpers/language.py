@@ -49,8 +49,12 @@ def told(text: str) -> str:
             return text.replace(text.strip(), ours.format(*(values[i] for i in range(len(values)))))
     if "\n" in text.strip():
         return "".join(map(told, text.splitlines(keepends=True)))
+    if text.startswith("- "):
+        return "- " + told(text[2:])
     sentences = re.split(r"(?<=[.:!?]) (?=[A-Z])", text)
-    return " ".join(map(told, sentences)) if len(sentences) > 1 else text
+    if len(sentences) > 1:
+        return " ".join(map(told, sentences))
+    return told(text[:-1]) + "." if text.endswith(".") else text  # a part that a sentence was made of
 
 
 def tell_figure(figure) -> None:
