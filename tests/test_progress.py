@@ -9,9 +9,9 @@ from helpers import progress
 from helpers.progress import Progress
 
 SLOW = """
+from helpers import progress
 from datasets.utils.logging import enable_progress_bar
 from huggingface_hub.utils import enable_progress_bars
-from helpers import progress
 enable_progress_bar()  # the kernel is shared, and a page may have switched them off
 enable_progress_bars()
 progress.DELAY = 0
