@@ -5,11 +5,11 @@
 The cells run in one process on preset tiny, on 40 rows and 2 steps; settings of the training alone up to 04. A value goes
 through, or 03 (or RunConfig itself) refuses it in one sentence; anything else is a fault.
 
-2026-11-25, 2-core AMD EPYC CPU beside six other processes: NOT run whole, 35 of about 190 values. Through: run_name, seed at
-its ends, model_revision, attn_implementation, max_steps, max_rows=2, dataset_split, dataset_id with a weight,
-lora_target_modules=embed_tokens. Refused in a sentence: the others, but for these faults, mended since: three schedules
-that need more than a name, lm_head as a target, a model that cannot be loaded, dataset_config and dataset_split that
-say nothing about one file, a seed below 0 or over 2^32 - 1, a packed step of more than 4,096 rows.
+2026-11-25, 2-core AMD EPYC CPU beside other work: NOT run whole. 97 of about 190 values, those of the fields from run_name to max_steps,
+run without a fault: through, or refused in a sentence. Mended before that by an earlier run of 35 values: three schedules that
+need more than a name, lm_head as a target, a model that cannot be loaded, dataset_config and dataset_split that say nothing
+about one file, a seed below 0 or over 2^32 - 1, a packed step of more than 4,096 rows. The fields behind max_steps were tried
+in parts only.
 """
 
 import contextlib
