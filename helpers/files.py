@@ -42,6 +42,11 @@ def replace_folder(draft: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def write_jsonl(path: Path, rows: list[dict]) -> None:
+    """One row per line, written atomically."""
+    write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
 def read_jsonl(path: Path) -> list[dict]:
     """All rows of a JSON-lines file. A last line cut off by a kill is left out."""
     rows = []

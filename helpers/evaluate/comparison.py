@@ -21,7 +21,7 @@ from helpers.evaluate.intervals import (
 )
 from helpers.evaluate.prompts import FIXED_PROMPTS, fixed_prompts
 from helpers.evaluate.replies import chrf_by_reply, reply_metrics
-from helpers.files import write_atomic
+from helpers.files import write_jsonl
 from helpers.report import Table
 from helpers.runs import RunDir
 
@@ -65,7 +65,7 @@ def _known(i: int, messages: list[dict]) -> str:
 
 
 def write_comparisons(run: RunDir, rows: list[dict]) -> None:
-    write_atomic(run.comparisons, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_jsonl(run.comparisons, rows)
 
 
 def comparison_table(rows: list[dict]) -> Table:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 
 from helpers.evaluate.comparison import conversation
-from helpers.files import read_jsonl, write_atomic
+from helpers.files import read_jsonl, write_jsonl
 from helpers.picture import Playable
 from helpers.report import Table, is_interactive
 from helpers.runs import RunDir
@@ -58,8 +58,7 @@ def save_vote(run: RunDir, pair: dict, choice: str) -> None:
     if run.votes.exists() and not run.votes.read_bytes().endswith(
         b"\n"
     ):  # a vote that was cut off: behind it all were lost
-        whole = [json.dumps(row, ensure_ascii=False) + "\n" for row in read_jsonl(run.votes)]
-        write_atomic(run.votes, "".join(whole))
+        write_jsonl(run.votes, read_jsonl(run.votes))
     with run.votes.open("a", encoding="utf-8") as file:
         file.write(json.dumps({**line, "models": sorted(pair["models"]), "winner": winner}, ensure_ascii=False) + "\n")
 

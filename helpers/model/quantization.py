@@ -31,6 +31,14 @@ def compute_dtype(config: RunConfig):
     return torch.bfloat16 if has_avx512bf16() else torch.float32
 
 
+def number_formats(config: RunConfig) -> dict:
+    """The arguments of a training that follow from `compute_dtype` and the device: bf16, fp16, use_cpu."""
+    import torch
+
+    dtype, gpu = compute_dtype(config), torch.cuda.is_available()
+    return {"bf16": dtype == torch.bfloat16, "fp16": dtype == torch.float16, "use_cpu": not gpu}
+
+
 def weight_dtype(config: RunConfig):
     """The dtype that merged weights are written in: that of the products, but 16 bits where a CPU chose float32 by itself."""
     import torch

@@ -96,12 +96,11 @@ def _data(config: RunConfig, run: RunDir):
 
 
 def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
-    import torch
     from transformers import PrinterCallback, TrainerCallback, set_seed
     from trl import SFTConfig
 
     from helpers.model.lora import lora_config
-    from helpers.model.quantization import compute_dtype, load_base_model
+    from helpers.model.quantization import load_base_model, number_formats
     from helpers.train.metrics import peak_memory_bytes
     from helpers.train.trainer import LeanTrainer
 
@@ -119,7 +118,6 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
         model=load_base_model(config),
         args=SFTConfig(
             output_dir=str(run.trainer),
-            use_cpu=not torch.cuda.is_available(),
             max_steps=STEPS,
             per_device_train_batch_size=config.per_device_train_batch_size,
             per_device_eval_batch_size=config.per_device_eval_batch_size,
@@ -131,13 +129,12 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
             learning_rate=config.learning_rate,
             max_grad_norm=config.max_grad_norm,
             optim=config.optim,
-            bf16=compute_dtype(config) == torch.bfloat16,
-            fp16=compute_dtype(config) == torch.float16,
             seed=config.seed,
             save_strategy="no",
             logging_strategy="no",
             report_to="none",
             disable_tqdm=True,
+            **number_formats(config),
         ),
         train_dataset=batch,
         eval_dataset=_longest(held_out, evaluated, evaluated) if len(held_out) else None,

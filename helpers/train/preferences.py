@@ -15,7 +15,7 @@ from helpers.config import RunConfig
 from helpers.data.formats import convert
 from helpers.data.labels import encode
 from helpers.data.sources import open_sources
-from helpers.files import write_atomic, write_json
+from helpers.files import write_atomic, write_json, write_jsonl
 from helpers.model.chat import fold_system, stop_ids
 from helpers.place import runs_root
 from helpers.runs import RunDir, share
@@ -111,23 +111,19 @@ def preference_run(
     write_json(made.preference, kept)
     for file in (run.train_jsonl, run.data_report):
         share(file, made.path / file.relative_to(run.path))
-    write_atomic(made.eval_jsonl, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_jsonl(made.eval_jsonl, rows)
     write_atomic(made.config_json, config.to_json())
     return made, config
 
 
 def same_as_04(config: RunConfig) -> dict:
     """The arguments of a `DPOConfig` that 04 has, too."""
-    import torch
-
-    from helpers.model.quantization import compute_dtype
+    from helpers.model.quantization import number_formats
 
     names = (
         "gradient_accumulation_steps max_length activation_checkpointing max_grad_norm weight_decay optim seed".split()
     )
-    kind = compute_dtype(config)
-    formats = {"bf16": kind == torch.bfloat16, "fp16": kind == torch.float16, "use_cpu": not torch.cuda.is_available()}
-    return {**{name: getattr(config, name) for name in names}, **formats, "report_to": "none"}
+    return {**{name: getattr(config, name) for name in names}, **number_formats(config), "report_to": "none"}
 
 
 def start_from_reference(trainer) -> None:

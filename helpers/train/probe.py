@@ -29,7 +29,6 @@ def throwaway_trainer(run: RunDir, config: RunConfig):
     """The trainer of 04 on the rows of `run`, with a fresh adapter; it measures and saves nothing."""
     import tempfile
 
-    import torch
     from transformers import set_seed
     from trl import SFTConfig
 
@@ -37,7 +36,7 @@ def throwaway_trainer(run: RunDir, config: RunConfig):
     from helpers.files import read_jsonl
     from helpers.model.chat import load_tokenizer
     from helpers.model.lora import lora_config
-    from helpers.model.quantization import compute_dtype, load_base_model
+    from helpers.model.quantization import load_base_model, number_formats
     from helpers.train.packing import one_row_a_pass
     from helpers.train.settings import ARGUMENTS, require_arguments
     from helpers.train.trainer import LeanTrainer
@@ -51,9 +50,7 @@ def throwaway_trainer(run: RunDir, config: RunConfig):
         activation_checkpointing=config.activation_checkpointing,
         pad_to_multiple_of=PAD_TO,
         train_sampling_strategy="group_by_length" if config.sort_by_length and not config.packing else "random",
-        bf16=compute_dtype(config) == torch.bfloat16,
-        fp16=compute_dtype(config) == torch.float16,
-        use_cpu=not torch.cuda.is_available(),
+        **number_formats(config),
         **{name: getattr(passes, name) for name in ARGUMENTS},
     )
     require_arguments(args, passes)
