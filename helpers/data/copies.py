@@ -37,7 +37,10 @@ def pieces(messages: list[dict]):
     codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
     if len(codes) < PIECE:
         codes = np.concatenate([codes, np.zeros(PIECE - len(codes), np.uint64)])
-    packed = codes[:-2] | codes[1:-1] << np.uint64(21) | codes[2:] << np.uint64(42)
+    count = len(codes) - PIECE + 1
+    packed = codes[:count].copy()
+    for i in range(1, PIECE):
+        packed |= codes[i : count + i] << np.uint64(21 * i)
     packed = (packed ^ (packed >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)  # spreads neighbours apart
     packed ^= packed >> np.uint64(29)
     packed.sort()
