@@ -10,22 +10,28 @@ import ast
 import functools
 import json
 import math
+import re
 from typing import NamedTuple
 
 READ_AS = {
     "system turn": "system system_prompt system_message systemprompt sys_prompt",
-    "earlier turns": "history chat_history conversation_history",
-    "joined to the question": "input context contexts passage paragraph document article 지문 문맥",
+    "earlier turns": "history chat_history conversation_history dialog_history dialogue_history previous_turns "
+    "previous_messages past_messages",
+    "joined to the question": "input inputs context contexts passage passages paragraph document documents article "
+    "knowledge background 지문 문맥 본문 배경",
     "thought before the answer": "reasoning_content reasoning thinking thought thoughts complex_cot cot chain_of_thought",
     "tools": "tools functions",
     "is the answer good?": "label correct is_correct accepted approved good is_good preferred thumbs_up valid is_valid",
     "is the answer bad?": "rejected is_rejected deleted is_deleted bad is_bad wrong incorrect thumbs_down",
     "how good is the answer?": "rating score reward votes upvotes feedback thumbs vote verdict quality review 평가",
     "is it learned?": "weight sample_weight loss_weight train training loss",
-    "a part that is no text": "image images audio audios video videos choices options",
+    "a part that is no text": "image images audio audios video videos file files attachment attachments table tables "
+    "choices options",
     "name of the source": "source",
 }
 MEANING = {name: meaning for meaning, names in READ_AS.items() for name in names.split()}
+CHOICE = re.compile(r"(?:option|choice|opt|답지|보기)s?[ _-]?[a-e1-5]")  # one of several columns of a multiple choice
+LETTERS = set("abcd")
 BAD_WORDS = "bad wrong incorrect rejected reject negative poor dislike down thumbs_down thumbsdown 👎 나쁨 불량".split()
 FALSE, TRUE = ("false",), ("true",)  # as a CSV file writes them; yes and no may be the names of classes
 
@@ -56,6 +62,8 @@ def beside(row: dict, columns: tuple[str, ...], one_is_good: bool = False) -> Be
     `one_is_good`: a label of 0 or 1 is a judgement too, as in TRL's prompt, completion, label; elsewhere it is a class.
     """
     found = {}
+    if choices := _choices(tuple(row), columns):
+        return f"the choices {', '.join(choices)} belong to the row and cannot be read"
     for column, value in row.items():
         means = meaning(column)
         if not means or column in columns or missing(value):
@@ -76,6 +84,15 @@ def beside(row: dict, columns: tuple[str, ...], one_is_good: bool = False) -> Be
         return "the history is not a list of turns"
     texts = [found.get(name, "") for name in ("system turn", "joined to the question", "thought before the answer")]
     return Beside(texts[0], tuple(history), texts[1], texts[2], found.get("tools"))
+
+
+@functools.lru_cache(maxsize=4096)
+def _choices(names: tuple, columns: tuple[str, ...]) -> list[str]:
+    """The columns of a multiple choice, one per choice: A, B, C, D, or option_1, option_2 and so on."""
+    plain = {str(name): str(name).strip().lower() for name in names if name not in columns}
+    found = [column for column, name in plain.items() if CHOICE.fullmatch(name)]
+    letters = [column for column, name in plain.items() if name in LETTERS]
+    return letters if len(letters) == len(LETTERS) else found if len(found) > 1 else []
 
 
 def unfit(name: str, value: object, one_is_good: bool = False) -> str:

@@ -22,6 +22,8 @@ ROLES = {
     **dict.fromkeys(("function_call", "tool_call"), "assistant"),  # the text is the call, as JSON
 }
 ROLE_TOKEN = re.compile(r"<(usr|bot|sys)>")
+# Fields that belong to the whole conversation, or complete a turn by what cannot be read
+BELONGS = ("a part that is no text", "system turn", "earlier turns", "tools", "joined to the question")
 TEXT_KEYS = {"type", "text", "annotations", "citations", "cache_control", "index"}  # of a part of a content
 
 
@@ -80,7 +82,11 @@ def _turn(turn: dict) -> dict | str:
             if not isinstance(value, str):
                 return f"{key} is not text"
             thought = f"{thought}\n\n{value}" if thought else value
-        elif means == "a part that is no text" or key == "train_detail":
+        elif (
+            means == "joined to the question" and role == "user" and isinstance(value, str) and isinstance(content, str)
+        ):
+            content = content if value in content else f"{content}\n\n{value}"
+        elif means in BELONGS or key == "train_detail":
             return f"{key} of a turn cannot be read"
         elif role == "assistant" and (why := unfit(key, value)):
             if "other than 0 and 1" in why:

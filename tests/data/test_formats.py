@@ -302,6 +302,14 @@ def test_read(row, expected):
         ({**QA, "train": False}, "not to be learned (train: False)"),
         ({**QA, "weight": 0.5}, "a weight other than 0 and 1, which the loss does not know"),
         ({**QA, "choices": ["가", "나"]}, "choices belong to the row and cannot be read"),
+        ({**QA, **dict.fromkeys("ABCD", "가")}, "the choices A, B, C, D belong to the row and cannot be read"),
+        ({**QA, "option_1": "가", "option_2": "나"}, "the choices option_1, option_2 belong to the row and cannot be read"),
+        ({**QA, "보기1": "가", "보기2": "나"}, "the choices 보기1, 보기2 belong to the row and cannot be read"),
+        ({**QA, "table": [["가", 1]]}, "table belongs to the row and cannot be read"),
+        ({"messages": SAID, "documents": [{"title": "가게"}]}, "documents is not text"),
+        ({"messages": [{**SAID[0], "tools": [{"name": "f"}]}, SAID[1]]}, "tools of a turn cannot be read"),
+        ({"messages": [SAID[0], {**SAID[1], "context": "가게"}]}, "context of a turn cannot be read"),
+        ({"messages": [{**SAID[0], "history": [["가?", "나."]]}, SAID[1]]}, "history of a turn cannot be read"),
         ({**QA, "image": "a.png"}, "image belongs to the row and cannot be read"),
         ({**QA, "context": {"title": "가게"}}, "context is not text"),
         ({**QA, "history": [["안녕?"]]}, "the history is not made of questions and answers"),
@@ -322,6 +330,18 @@ def test_read(row, expected):
 )  # fmt: skip
 def test_dropped_since_the_meaning_would_change(row, reason):
     assert read(row)[:2] == ([], reason)
+
+
+def test_what_is_no_multiple_choice_is_read():
+    """Three letters, one option: columns like any other, which 03 lists as not read."""
+    for more in (dict.fromkeys("ABC", "가"), {"option": "빠르게"}, {"option_1": "가"}):
+        assert read({**QA, **more}).messages == read(QA).messages
+
+
+def test_what_a_turn_brings_along_is_joined_to_it():
+    done = read({"messages": [{**SAID[0], "context": "가게는 9시에 열어요."}, SAID[1]]})
+    assert done.messages[0]["content"] == f"{SAID[0]['value']}\n\n가게는 9시에 열어요."
+    assert read({"messages": [{**SAID[0], "context": None}, SAID[1]]}).messages == read({"messages": SAID}).messages
 
 
 def test_turns_that_are_not_to_be_learned_stay_as_context():
