@@ -145,10 +145,10 @@ def main(wanted: list[str]) -> None:
     from helpers.runs import RunDir, choose, fork
     from helpers.workshop.exercises import EXERCISES, check, held_out_loss
 
-    runs = Path(os.environ["QLORA_RUNS_DIR"])
+    runs, preset = Path(os.environ["QLORA_RUNS_DIR"]), os.environ["QLORA_PRESET"]
 
     def told(exercise, answer=None):
-        print(exercise, check(exercise, RunDir(runs / "tiny"), answer), flush=True)
+        print(exercise, check(exercise, RunDir(runs / preset), answer), flush=True)
 
     def asked(exercise):
         return not wanted or exercise in wanted
@@ -183,15 +183,15 @@ def main(wanted: list[str]) -> None:
         page("03", {"run_name": "mine", "dataset_id": str(runs / "my.csv")})
         told("03.3")
     if asked("04.1"):
-        run = fork("tiny", "stopped", max_steps=40, save_steps=10)
+        run = fork(preset, "stopped", max_steps=40, save_steps=10)
         page("04", stop=run.trainer / "checkpoint-10" / "complete.json")
         told("04.1")
     if asked("04.2"):
-        small = fork("tiny", "rank-2", lora_r=2, lora_alpha=4)
+        small = fork(preset, "rank-2", lora_r=2, lora_alpha=4)
         page("04")
-        told("04.2", round(held_out_loss(small) - held_out_loss(RunDir(runs / "tiny")), 3))
+        told("04.2", round(held_out_loss(small) - held_out_loss(RunDir(runs / preset)), 3))
     if asked("04.3"):
-        hot = fork("tiny", "hot", learning_rate=0.5)
+        hot = fork(preset, "hot", learning_rate=0.5)
         page("04")
         print("  losses", [round(row["loss"], 2) for row in read_jsonl(hot.metrics) if "loss" in row])
         told("04.3")
@@ -204,9 +204,9 @@ def main(wanted: list[str]) -> None:
     choose("")
     if asked("08.3"):
         page("08", edits={"CHOICES = {}": 'CHOICES = {"lora_r": [1, 4, 16, 64]}'})
-        while any(row["state"].startswith(("step", "not trained")) for row in standing("tiny")):
+        while any(row["state"].startswith(("step", "not trained")) for row in standing(preset)):
             time.sleep(10)
-        print("08.3", *standing("tiny"), sep="\n  ", flush=True)
+        print("08.3", *standing(preset), sep="\n  ", flush=True)
     if asked("A4.1"):
         edit = {"torch.randn(64, 4) @ torch.randn(4, 64)": "torch.randn(64, 2) @ torch.randn(2, 64)"}
         told("A4.1", page("A4", edits=edit, ask="next(r for r in ranks if curves[r][-1] < 0.01)"))

@@ -22,10 +22,9 @@ from helpers.plan.shape import Shape
 # Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
 LIBRARIES = 500_000_000
 # Allowances of a GPU: driver and libraries, and the gaps between tensors that an allocator holds. Together the least with which
-# none of the 62 rows of `published.py` is planned more than 5 % too low; the median is 12 % too high then. One row decides: Qwen-14B's
-# Q-LoRA at 256 tokens (18.7 GB, though 512 tokens took 18.4). Without it 10 % would do, and the median be 8 % too high; DeepSpeed's 32-bit
-# gradients, made in its step after its buffers are released, do not explain it. A card's GB are counted as 10^9 bytes: on the safe side.
-CONTEXT = 1_200_000_000
+# none of the 62 rows of `published.py` is planned more than 5 % too low; the median is 10 % too high then. One row decides: Qwen-14B's
+# Q-LoRA at 256 tokens (18.7 GB, though 512 tokens took 18.4). A card's GB are counted as 10^9 bytes: on the safe side.
+CONTEXT = 1_150_000_000
 SLACK = 0.15
 # On a CPU, oneDNN keeps the kernels it compiles for every length, and the C library the gaps that tensors leave. Measured: the
 # demo's training (1.8 GB by the sum) held 4.2 GB at most (2026-11-24, 2-core AMD EPYC CPU, last row of its metrics.jsonl).
