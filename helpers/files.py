@@ -47,6 +47,11 @@ def write_jsonl(path: Path, rows: list[dict]) -> None:
     write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
+def read_json(path: Path):
+    """What a JSON file holds. Raises FileNotFoundError, or json.JSONDecodeError (a ValueError) for a damaged one."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def read_jsonl(path: Path) -> list[dict]:
     """All rows of a JSON-lines file. A last line cut off by a kill is left out."""
     rows = []

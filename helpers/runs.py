@@ -11,7 +11,6 @@ python -m helpers.runs fork OLD NEW lora_r=2 ...         a new run like OLD but 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shlex
@@ -25,7 +24,7 @@ from pathlib import Path
 from filelock import SoftFileLock, Timeout
 
 from helpers.config import RunConfig, check_names, passes_win
-from helpers.files import write_atomic, write_json
+from helpers.files import read_json, write_atomic, write_json
 from helpers.place import runs_of_other_pods, runs_root, write_chosen
 
 # What a training run is made of: changing one of these under a trained adapter would mix two runs in one folder.
@@ -232,7 +231,7 @@ class RunDir:
             lock.acquire(blocking=False).lock.release()  # the lock of a dead process: taken over, and let go
             return None
         except Timeout:
-            note = json.loads(self.lock_note.read_text()) if self.lock_note.exists() else {}
+            note = read_json(self.lock_note) if self.lock_note.exists() else {}
             return note if note and note["pid"] == lock.pid else {**UNKNOWN_OWNER, "pid": lock.pid}
 
 

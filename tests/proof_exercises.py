@@ -16,7 +16,7 @@
     A3.1  padding 15 % -> 7 %               A3.2  on tiny 12.61 alone, 12.88 behind three
     A4.1  rank 2                            A4.2  the loss falls by 0                      A4.3  equal to peft's layer
 
-Not here: 00 (the plan's own tests), 02.3 (needs an account of yours), 05.3 (a merge of seconds is hard to stop).
+Not here: 00 (the plan's own tests), 02.3 (needs an account of yours).
 """
 
 import os
@@ -28,7 +28,7 @@ from threading import Thread
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from tests.conftest import ROOT
 
@@ -135,6 +135,39 @@ def interrupt_when(file: Path, process: int) -> None:
     os.kill(process, 2)
 
 
+def merge_killed(run: Path) -> str:
+    """05.3: the kernel is killed as soon as the merge cell has written a file; what that cell says in the next kernel."""
+    path = next((ROOT / "notebooks").glob("05_*.ipynb"))
+    told = ""
+    for killed in (True, False):
+        book = nbformat.read(path, as_version=4)
+        code = [(index, cell) for index, cell in enumerate(book.cells) if cell.cell_type == "code"]
+        code[0][1].source = code[0][1].source.replace("OVERRIDES = {}", 'OVERRIDES = {"merge_shard_gb": 0.1}')
+        merge = next(place for place, (_, cell) in enumerate(code) if "merge_shards(" in cell.source)
+        client = NotebookClient(book, kernel_name="qlora", timeout=600, resources={"metadata": {"path": path.parent}})
+        with client.setup_kernel():
+            for place in (0, 1, merge):
+                if killed and place == merge:
+                    Thread(target=kill_when_written, args=(run, client.km.provisioner.pid)).start()
+                try:
+                    client.execute_cell(code[place][1], code[place][0])
+                except DeadKernelError:
+                    told += f"killed with {len(unfinished(run))} file(s) written; "
+        told += "".join(o.text for o in code[merge][1].outputs if "unfinished" in o.get("text", "")).strip()
+    return told
+
+
+def unfinished(run: Path) -> list[Path]:
+    """The weight files of a merge that was cut off."""
+    return [file for note in run.rglob("fingerprint.json") for file in note.parent.glob("*.safetensors")]
+
+
+def kill_when_written(run: Path, process: int) -> None:
+    while not unfinished(run):
+        time.sleep(0.002)
+    os.kill(process, 9)
+
+
 def main(wanted: list[str]) -> None:
     own = "qlora-test-runs-" not in os.environ["QLORA_RUNS_DIR"]  # which the tests set: then it is nobody's
     os.environ.update({} if own else {"QLORA_RUNS_DIR": tempfile.mkdtemp(prefix="exercises-")})
@@ -195,6 +228,8 @@ def main(wanted: list[str]) -> None:
         page("04")
         print("  losses", [round(row["loss"], 2) for row in read_jsonl(hot.metrics) if "loss" in row])
         told("04.3")
+    if asked("05.3"):
+        print("05.3", merge_killed(runs / preset), flush=True)
     for exercise, changes in (("08.1", {"lora_r": 2, "lora_alpha": 4}), ("08.2", {"learning_rate": 0.01})):
         if asked(exercise):
             choose("")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from helpers.config import RunConfig
-from helpers.files import read_jsonl
+from helpers.files import read_json, read_jsonl
 from helpers.place import runs_root
 from helpers.runs import RunDir
 
@@ -93,4 +92,4 @@ def read_run(run: RunDir) -> Trial:
 
 
 def _json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return read_json(path) if path.exists() else {}

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import os
 import sys
 import time
@@ -24,7 +23,7 @@ from filelock import FileLock
 from helpers.compare.runs import Trial, read_run, read_runs
 from helpers.config import OTHER_VARIABLES, PROJECT_ROOT
 from helpers.evaluate.intervals import MARGINS
-from helpers.files import write_json
+from helpers.files import read_json, write_json
 from helpers.place import runs_root
 from helpers.runs import SHAPES_THE_DATA, RunDir, fork, fork_command, fork_name
 from helpers.train.launch import detach, running, start, stop
@@ -206,7 +205,7 @@ def _folder(old: str) -> Path:
 
 def _listed(old: str, name: str) -> list[str]:
     file = _folder(old) / f"{name}.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    return read_json(file) if file.exists() else []
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from helpers.config import RunConfig
 from helpers.data.readers import READERS, Notes, json_rows
+from helpers.files import read_json
 
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -128,7 +128,7 @@ def _saved_to_disk(folder: Path, part: str, notes: Notes) -> Iterator[dict]:
     from datasets import load_from_disk
 
     if (folder / "dataset_dict.json").exists():
-        parts = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+        parts = read_json(folder / "dataset_dict.json")["splits"]
         if part not in parts:
             raise ValueError(f"{folder.name} has no part {part!r}: set dataset_split to {' or '.join(parts)}.")
         if others := [name for name in parts if name != part]:

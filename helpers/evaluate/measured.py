@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 from helpers.evaluate.generation import Reply
 from helpers.evaluate.held_out import Scores
 from helpers.evaluate.intervals import paired_difference, ratio_interval, share, told_interval
-from helpers.files import sha256, write_json
+from helpers.files import read_json, sha256, write_json
 from helpers.report import Table
 
 VERDICTS = 2  # of 05: which merge, and did it lose quality
@@ -68,7 +67,7 @@ def read_measured(run, config, asked: list[list[dict]]) -> dict[str, tuple[Score
     """
     if config.temperature or not run.measured.exists():
         return {}
-    kept = json.loads(run.measured.read_text(encoding="utf-8"))
+    kept = read_json(run.measured)
     if kept["of"] != _measured_on(run, config):
         return {}
     questions, found = [messages[-1]["content"] for messages in asked], {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import zipfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from helpers.evaluate.comparison import better_table, comparison_table, numbers_
 from helpers.evaluate.forgetting import forgetting_table, won_and_lost
 from helpers.evaluate.measured import measured_table
 from helpers.evaluate.skills import skill_table
-from helpers.files import folder_bytes, read_jsonl, write_atomic
+from helpers.files import folder_bytes, read_json, read_jsonl, write_atomic
 from helpers.page import document
 from helpers.picture import curve
 from helpers.report import Table, human_bytes, human_time
@@ -69,9 +68,9 @@ def write_report(run: RunDir, xray=None) -> Path:
     """
     run.require(run.merge_report, produced_by="05_merge_and_push.ipynb")
     run.require(run.evaluation, run.comparisons, produced_by="06_evaluation.ipynb")
-    config = json.loads(run.config_json.read_text(encoding="utf-8"))
-    report = json.loads(run.merge_report.read_text(encoding="utf-8"))
-    evaluation = json.loads(run.evaluation.read_text(encoding="utf-8"))
+    config = read_json(run.config_json)
+    report = read_json(run.merge_report)
+    evaluation = read_json(run.evaluation)
     metrics = read_jsonl(run.metrics) if run.metrics.exists() else []
     kind, sign = SIGNS[report["verdict"]]
     compared, explained = comparison_table(read_jsonl(run.comparisons)), _Explained()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from helpers.config import RunConfig
 from helpers.evaluate.intervals import share, told_interval
-from helpers.files import read_jsonl, write_atomic, write_json
+from helpers.files import read_json, read_jsonl, write_atomic, write_json
 from helpers.merge.leftovers import MANIFEST, files_to_push
 from helpers.merge.licences import PERMISSIVE, licence, naming_rule, on_hub, public_name
 from helpers.merge.results import on_the_card, write_results
@@ -62,11 +61,11 @@ def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None =
     """
     from huggingface_hub import ModelCard
 
-    report = json.loads(run.merge_report.read_text(encoding="utf-8")) if run.merge_report.exists() else None
+    report = read_json(run.merge_report) if run.merge_report.exists() else None
     base, data = public_name(config.model_id), public_name(config.dataset_id)
     if push.what == "adapter":
         file = push.folder / "adapter_config.json"
-        write_json(file, {**json.loads(file.read_text(encoding="utf-8")), "base_model_name_or_path": base})
+        write_json(file, {**read_json(file), "base_model_name_or_path": base})
     write_results(push.folder, config, report, push.what)
     warnings = "".join(f"> **Pushed in spite of a refusal:** {escape(reason)}\n" for reason in refused or [])
     kind = "A LoRA adapter for" if push.what == "adapter" else "An adapter merged into"
@@ -150,7 +149,7 @@ def _made(run: RunDir, config: RunConfig) -> str:
         "cost": "not recorded: price_per_hour was not set",
     }
     if run.preference.exists():  # A2: the rest is about the training before it
-        made = json.loads(run.preference.read_text(encoding="utf-8"))
+        made = read_json(run.preference)
         facts["then"] = (
             f"DPO on {made['pairs']} preference pairs ({public_name(made['data'])}), beta {made['beta']:g}, learning rate "
             f"{made['learning_rate']:g}, {made['epochs']:g} epochs, from the adapter of the run {made['from']}"

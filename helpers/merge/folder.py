@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import shutil
 from pathlib import Path
 
 from helpers.config import RunConfig
-from helpers.files import free_bytes, replace_folder
+from helpers.files import free_bytes, read_json, replace_folder
 from helpers.model.source import hub_revision, resolve_model
 from helpers.report import human_bytes
 from helpers.runs import RunDir
@@ -36,7 +35,7 @@ def candidate(run: RunDir, method: str, done: bool = False) -> Path:
     folder = run.merged.with_name(f"merged.{method}")
     if not done or folder.exists():
         return folder
-    report = json.loads(run.merge_report.read_text(encoding="utf-8")) if run.merge_report.exists() else {}
+    report = read_json(run.merge_report) if run.merge_report.exists() else {}
     if report.get("chosen") == method and run.merged.exists():
         return run.merged
     raise FileNotFoundError(

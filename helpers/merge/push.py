@@ -7,13 +7,12 @@ the upload.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.config import RunConfig
-from helpers.files import sha256
+from helpers.files import read_json, sha256
 from helpers.merge.leftovers import MANIFEST, files_to_push, is_loaded, left_over
 from helpers.model.hub import hub_status
 from helpers.runs import RunDir
@@ -82,7 +81,7 @@ def refusals(run: RunDir, push: Push) -> list[str]:
         return []
     if not run.merge_report.exists():
         return ["The merge has no report: run 05_merge_and_push.ipynb from its top."]
-    return _faults_of_report(json.loads(run.merge_report.read_text(encoding="utf-8")), push.folder)
+    return _faults_of_report(read_json(run.merge_report), push.folder)
 
 
 def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
@@ -197,5 +196,5 @@ def _card(repo: str):
 
 
 def _has_template(folder: Path) -> bool:
-    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings = read_json(folder / "tokenizer_config.json")
     return bool(settings.get("chat_template")) or (folder / "chat_template.jinja").exists()

@@ -5,10 +5,10 @@ This module imports in milliseconds.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from helpers.config import RunConfig
+from helpers.files import read_json
 from helpers.model.quantization import refuse_quantised
 from helpers.model.source import DEMO_MODEL, hub_revision, resolve_model
 
@@ -60,7 +60,7 @@ def model_config(config: RunConfig) -> dict:
 
 def _read(path: Path) -> dict:
     try:
-        numbers = json.loads(path.read_text(encoding="utf-8"))
+        numbers = read_json(path)
     except ValueError as error:  # not JSON, or not even text
         raise ValueError(f"{path} cannot be read as JSON ({error}): download it again.") from None
     if not isinstance(numbers, dict):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from helpers.files import read_json
 
 
 def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
@@ -20,7 +21,7 @@ def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
 
         folder = Path(snapshot_download(source, revision=revision, allow_patterns=["*.json", "model*.safetensors"]))
     settings = folder / "config.json"
-    named = json.loads(settings.read_text(encoding="utf-8")).get("transformers_weights") if settings.exists() else None
+    named = read_json(settings).get("transformers_weights") if settings.exists() else None
     choice = [named] if named else ["model.safetensors", "model.safetensors.index.json"]
     found = next((folder / name for name in choice if (folder / name).exists()), None)
     if found is None:
@@ -28,7 +29,7 @@ def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
     if found.suffix == ".safetensors":
         with safe_open(str(found), framework="pt") as file:
             return dict.fromkeys(file.keys(), found)
-    places = {name: folder / file for name, file in json.loads(found.read_text(encoding="utf-8"))["weight_map"].items()}
+    places = {name: folder / file for name, file in read_json(found)["weight_map"].items()}
     if absent := sorted({path for path in places.values() if not path.exists()}):
         raise FileNotFoundError(
             f"{absent[0].name} is missing in {source}, {found.name} names it: download the model again."

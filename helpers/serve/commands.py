@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
+
+from helpers.files import read_json
 
 # vLLM's choices for --max-lora-rank: it keeps room for adapters up to that rank
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -29,7 +30,7 @@ def vllm_command(model: str, context: int, adapter: Path | None = None, name: st
     """
     words = ["vllm", "serve", str(model), "--dtype", "auto", "--max-model-len", str(context)]
     if adapter:
-        settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        settings = read_json(adapter / "adapter_config.json")
         for field, what in (("use_dora", "DoRA"), ("modules_to_save", "modules_to_save"), ("bias", "biases")):
             if settings.get(field) not in (None, False, [], "none"):
                 raise ValueError(f"This adapter has {what}, which vLLM does not serve: serve the merged model.")

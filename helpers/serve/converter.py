@@ -5,15 +5,16 @@ refused. Where tokenizer.json says that it splits text as GPT-2 does, that name 
 token ids of the finished file, so a wrong name could not pass.
 """
 
-import json
 import runpy
 import sys
 from pathlib import Path
 
+from helpers.files import read_json
+
 
 def splits_as_gpt2(folder: Path) -> bool:
     """True when tokenizer.json cuts with GPT-2's own pattern and nothing else."""
-    steps = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")).get("pre_tokenizer") or {}
+    steps = read_json(folder / "tokenizer.json").get("pre_tokenizer") or {}
     return steps.get("type") == "ByteLevel" and steps.get("use_regex", True) and not steps.get("add_prefix_space")
 
 

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 from helpers.config import GGUF_FORMATS
-from helpers.files import free_bytes, is_full
+from helpers.files import free_bytes, is_full, read_json
 from helpers.model.room import file_bytes
 from helpers.report import human_bytes
 
@@ -64,7 +64,7 @@ def convert_adapter(adapter: Path, base: Path, file: Path) -> Path:
     Such a file has one alpha, and llama.cpp scales by alpha / rank: rsLoRA's alpha is written so that this is its scale.
     Raises ValueError, in a sentence, for an adapter that the file cannot hold (DoRA, embeddings, an alpha for each module).
     """
-    settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    settings = read_json(adapter / "adapter_config.json")
     if settings.get("alpha_pattern") or settings.get("use_rslora") and settings.get("rank_pattern"):
         raise ValueError(
             "This adapter scales its modules differently, and a GGUF file has one alpha: use the merged model."
@@ -163,7 +163,7 @@ def _with_sentencepiece(merged: Path, tokenizer, base: str, revision: str):
         yield merged
         return
     with tempfile.TemporaryDirectory() as name:
-        links, settings = Path(name), json.loads((merged / "tokenizer_config.json").read_text(encoding="utf-8"))
+        links, settings = Path(name), read_json(merged / "tokenizer_config.json")
         for path in {path.name: path for path in [*merged.iterdir(), Path(found)]}.values():
             (links / path.name).symlink_to(path.resolve())
         (links / "tokenizer_config.json").unlink()

@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from helpers.config import RunConfig
 from helpers.evaluate.held_out import Scores, held_out_nll
 from helpers.evaluate.intervals import WORSE, judge, paired_difference, told_interval
-from helpers.files import write_json
+from helpers.files import read_json, write_json
 from helpers.runs import RunDir
 from helpers.train.checkpoints import checkpoints, fault, is_last, step_of
 
@@ -65,7 +65,7 @@ def use_kept(trainer, run: RunDir, config: RunConfig) -> dict:
     if not complete or not is_last(complete[max(complete)]):
         raise RuntimeError(f"No complete last checkpoint in {run.trainer}: run the training cell again.")
     last = max(complete)
-    history = json.loads((complete[last] / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    history = read_json(complete[last] / "trainer_state.json")["log_history"]
     losses = {
         step: loss for step, loss in held_out_losses(history).items() if step in complete
     }  # not the base's, step 0

@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from helpers.files import sha256, write_json
+from helpers.files import read_json, sha256, write_json
 
 MARKER = "complete.json"
 ROWS = "rows_per_step"  # the one name in it that is no file
@@ -32,7 +32,7 @@ def mark_complete(checkpoint: Path, rows_per_step: int | None = None) -> None:
 def fault(checkpoint: Path) -> str | None:
     """What is wrong with `checkpoint`, as the end of a sentence; None when it is complete."""
     try:
-        saved = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
+        saved = read_json(checkpoint / MARKER)
     except FileNotFoundError:
         return "its save did not finish"
     except json.JSONDecodeError:
@@ -51,7 +51,7 @@ def fault(checkpoint: Path) -> str | None:
 
 def rows_per_step(checkpoint: Path) -> int | None:
     """Rows that one optimizer step of `checkpoint` learned from, all processes together; None in an older checkpoint."""
-    return json.loads((Path(checkpoint) / MARKER).read_text(encoding="utf-8")).get(ROWS)
+    return read_json(Path(checkpoint) / MARKER).get(ROWS)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -66,7 +66,7 @@ def step_of(checkpoint: Path) -> int:
 
 def is_last(checkpoint: Path) -> bool:
     """True when nothing is left to train after `checkpoint`."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    state = read_json(checkpoint / "trainer_state.json")
     return state["global_step"] >= state["max_steps"]
 
 

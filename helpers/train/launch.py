@@ -7,7 +7,6 @@ stop(run)                         # asks for a checkpoint first
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -18,7 +17,7 @@ import time
 from pathlib import Path
 
 from helpers.config import PROJECT_ROOT, RunConfig
-from helpers.files import read_jsonl, write_atomic, write_json
+from helpers.files import read_json, read_jsonl, write_atomic, write_json
 from helpers.report import human_time
 from helpers.runs import RunDir
 
@@ -121,7 +120,7 @@ def stop(run: RunDir, patience: float = 600) -> str:
 def running(run: RunDir) -> dict | None:
     """The live detached process of `run` (pid, started in Unix seconds); None when there is none."""
     try:
-        owner = json.loads((run.path / "launch.json").read_text())
+        owner = read_json(run.path / "launch.json")
     except FileNotFoundError:
         return None
     here = owner.get("host") == socket.gethostname()  # a process id of another pod says nothing about this one
@@ -146,7 +145,7 @@ def require_shardable(config: RunConfig, processes: int) -> None:
 
 def notebook_script(notebook: Path, sharded: bool = False) -> str:
     """The code cells of a notebook as one Python script, cell by cell; with `sharded` those that need no whole model."""
-    cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    cells = [cell for cell in read_json(notebook)["cells"] if cell["cell_type"] == "code"]
     whole = "whole-model"  # the tag of a cell that loads the model once more, onto one card
     code = ["".join(cell["source"]) for cell in cells if not (sharded and whole in cell["metadata"].get("tags", []))]
     return "\n\n\n".join(f"# %%\n{source}" for source in code) + "\n"

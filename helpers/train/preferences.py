@@ -6,7 +6,6 @@ made = preference_run(run, config, "demo-dpo", settings, rows, pairs)           
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import replace
@@ -15,7 +14,7 @@ from helpers.config import RunConfig
 from helpers.data.formats import convert
 from helpers.data.labels import encode
 from helpers.data.sources import open_sources
-from helpers.files import write_atomic, write_json, write_jsonl
+from helpers.files import read_json, write_atomic, write_json, write_jsonl
 from helpers.model.chat import fold_system, stop_ids
 from helpers.place import runs_root
 from helpers.runs import RunDir, share
@@ -101,7 +100,7 @@ def preference_run(
             f"use PAIRS = {OWN!r}."
         )
     made, kept = RunDir(runs_root() / name), {"from": run.path.name, **settings, "pairs": pairs}
-    found = json.loads(made.preference.read_text(encoding="utf-8")) if made.preference.exists() else None
+    found = read_json(made.preference) if made.preference.exists() else None
     if found != kept and made.path.exists():
         raise ValueError(
             f"A run {name!r} with other settings is already there: take another NAME, or delete {made.path}."

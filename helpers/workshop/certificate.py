@@ -19,7 +19,7 @@ from datetime import date
 from pathlib import Path
 
 from helpers.config import RunConfig
-from helpers.files import read_jsonl, sha256, write_atomic
+from helpers.files import read_json, read_jsonl, sha256, write_atomic
 from helpers.page import document
 from helpers.picture import curve
 from helpers.place import runs_root
@@ -85,7 +85,7 @@ def _hashes(run: RunDir) -> dict[str, str]:
 
 
 def _trained(run: RunDir, rows: list[dict]) -> str:
-    config = json.loads(run.config_json.read_text(encoding="utf-8"))
+    config = read_json(run.config_json)
     losses = [row["eval_loss"] for row in rows if "eval_loss" in row]
     fell = (
         f"held-out loss {losses[0]:.2f} to {losses[-1]:.2f} nats per token" if losses else "no held-out loss measured"

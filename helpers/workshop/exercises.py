@@ -7,10 +7,9 @@ is still to be done. It looks at all runs in the folder of the given one, since 
 from __future__ import annotations
 
 import copy
-import json
 
 from helpers.config import PRESETS, SAMPLE_DATA, RunConfig
-from helpers.files import read_jsonl
+from helpers.files import read_json, read_jsonl
 from helpers.report import Answer
 from helpers.runs import RunDir
 
@@ -40,7 +39,7 @@ def answered(tasks: dict, kind: str, name: str, run: RunDir, answer, **seen) -> 
 def questions_learned_too(run: RunDir, answer) -> str:
     """03.1: a run that learns the whole text; the answer is the share of tokens that are green."""
     there = _run_with(run, "data_report.json", "03 from the top", answer_only_loss=False)
-    numbers = json.loads(there.data_report.read_text(encoding="utf-8")).get("numbers")
+    numbers = read_json(there.data_report).get("numbers")
     if not numbers:
         raise Missing(f"{there.path.name} has no verdicts yet: run 03 to its end.")
     share = numbers["tokens learned"] / max(numbers["tokens"], 1)
@@ -53,7 +52,7 @@ def questions_learned_too(run: RunDir, answer) -> str:
 def rows_cut(run: RunDir, answer) -> str:
     """03.2: a run with a max_length that is too small; the answer is how many verdicts are red."""
     there = _run_with(run, "data_report.json", "03 from the top", max_length=64)
-    report = json.loads(there.data_report.read_text(encoding="utf-8"))
+    report = read_json(there.data_report)
     red = [verdict for verdict in report.get("verdicts", []) if not verdict["ok"]]
     if not red:
         raise Missing(f"With max_length 64 no verdict is red in {there.path.name}: your rows are short. Try 32.")
@@ -75,7 +74,7 @@ def own_rows(run: RunDir, answer) -> str:
             "No run here has read a file of your own: write the CSV file, set dataset_id and a run_name in OVERRIDES, and run 03."
         )
     other, settings = found[-1]
-    rows = json.loads(other.data_report.read_text(encoding="utf-8"))["rows"]
+    rows = read_json(other.data_report)["rows"]
     if rows["read"] < 10:
         raise Missing(f"{settings['dataset_id']} has {rows['read']} rows; ten were asked for.")
     if rows["dropped"]:
@@ -101,7 +100,7 @@ def resumed(run: RunDir, answer) -> str:
 def smaller_rank(run: RunDir, answer) -> str:
     """04.2: a finished run of rank 2 beside one of a larger rank; the answer is the difference of their held-out losses."""
     small = _run_with(run, "trained.json", "04", lora_r=2)
-    settings = json.loads(small.config_json.read_text(encoding="utf-8"))
+    settings = read_json(small.config_json)
     same = ("model_id", "dataset_id", "seed", "num_train_epochs", "max_steps", "learning_rate")
     larger = [
         other for other, s in _runs(run)
@@ -120,7 +119,7 @@ def smaller_rank(run: RunDir, answer) -> str:
         )
     return (
         f"{small.path.name} (rank 2): {held_out_loss(small):.3f} nats per token; {larger[0].path.name} "
-        f"(rank {json.loads(larger[0].config_json.read_text(encoding='utf-8'))['lora_r']}): {held_out_loss(larger[0]):.3f}."
+        f"(rank {read_json(larger[0].config_json)['lora_r']}): {held_out_loss(larger[0]):.3f}."
     )
 
 
@@ -253,7 +252,7 @@ def _report(run: RunDir, path, number: str) -> dict:
         raise Missing(
             f"{run.path.name} has no {path.name} yet: set what the exercise asks for, and run {number} from the top."
         )
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)
 
 
 def held_out_loss(run: RunDir) -> float:
@@ -264,7 +263,7 @@ def held_out_loss(run: RunDir) -> float:
 def _runs(run: RunDir) -> list[tuple[RunDir, dict]]:
     """All runs in the folder of `run` with their settings, oldest first."""
     found = sorted(run.path.parent.glob("*/config.json"), key=lambda path: path.stat().st_mtime)
-    read = [(RunDir(path.parent), json.loads(path.read_text(encoding="utf-8"))) for path in found]
+    read = [(RunDir(path.parent), read_json(path)) for path in found]
     return [
         (run, settings) for run, settings in read if "run_name" in settings
     ]  # a model's folder has a config.json too

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from helpers.files import read_json
 from helpers.runs import RunDir
 
 # What a notebook leaves behind when it ends, in order: properties of RunDir
@@ -87,7 +88,7 @@ def everybody(folder: Path) -> list[Progress]:
 def _json(path: Path) -> dict:
     """A JSON object; empty while the file is not there, or not whole yet."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
     return found if isinstance(found, dict) else {}
