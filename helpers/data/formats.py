@@ -9,6 +9,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from helpers.data.fields import as_number, as_text, beside, from_json, meaning, missing
+from helpers.data.readers import Unread
 from helpers.data.role_tokens import parse_text
 from helpers.data.turns import ROLE_TOKEN, ROLES, Converted, listed_turns, message, tidy
 
@@ -65,6 +66,12 @@ def recognise(rows: list[dict], wanted: str = "auto") -> Format:
                 names = tuple(spelled[column] for column in columns)
                 if wanted != "auto" or name != "open-korean-instructions" or _has_role_tokens(rows, names[0]):
                     return Format(name, _once(names, found))
+    if rows and not found:
+        why = getattr(rows[0], "why", Unread.why)
+        raise ValueError(
+            f"None of the first rows can be read ({why}): write one object in each line, without a comma behind it, or one "
+            f"list of objects. The first row: {str(rows[0]).strip()[:60]!r}."
+        )
     known = "; ".join(f"{name}: {' or '.join('+'.join(c) for c in sets)}" for name, sets in FORMATS.items())
     raise ValueError(
         f"No known format{'' if wanted == 'auto' else f' {wanted!r}'} in the columns {', '.join(found) or '(none)'}. "
@@ -75,7 +82,7 @@ def recognise(rows: list[dict], wanted: str = "auto") -> Format:
 def convert(row: dict, form: Format) -> Converted:
     """One row as messages. Never raises: what cannot be used comes back with a reason."""
     if not isinstance(row, dict):
-        return Converted([], "not a JSON object, or not one value per column")
+        return Converted([], getattr(row, "why", Unread.why))
     lacking = [column for column in form.columns if column not in row]
     if lacking:
         return Converted([], f"without the column {lacking[0]}")

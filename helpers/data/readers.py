@@ -148,6 +148,16 @@ def _quotes_quote(path: Path, encoding: str) -> bool:
             return False
 
 
+def _object(pairs: list[tuple]) -> dict | Unread:
+    """A JSON object; one whose field stands twice is not read, since json.loads would keep the last of the two alone."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    names = [name for name, _ in pairs]
+    twice = next(name for name in names if names.count(name) > 1)
+    return Unread(str(pairs), f"the field {twice[:40]} stands twice in one object")
+
+
 def jsonl_rows(path: Path, notes: Notes) -> Iterator[dict | str]:
     with path.open(encoding=encoding_of(path, notes)) as file:
         if path.suffix.lower() == ".jsonl" and file.read(1) == "[":  # a list under the wrong name
@@ -160,7 +170,7 @@ def jsonl_rows(path: Path, notes: Notes) -> Iterator[dict | str]:
             if line.strip():
                 count += 1
                 try:
-                    yield json.loads(line)
+                    yield json.loads(line, object_pairs_hook=_object)
                 except (json.JSONDecodeError, RecursionError):
                     yield Unread(line)
     if not count:
@@ -177,7 +187,7 @@ def json_rows(path: Path, notes: Notes, part: str = "train") -> Iterator[dict | 
     encoding = encoding_of(path, notes)
     with path.open(encoding=encoding) as file:
         try:
-            whole = json.load(file)
+            whole = json.load(file, object_pairs_hook=_object)
         except json.JSONDecodeError as error:
             file.seek(0)
             if file.read(1) == "[":
@@ -187,6 +197,9 @@ def json_rows(path: Path, notes: Notes, part: str = "train") -> Iterator[dict | 
             whole = None
     if whole is None:
         yield from jsonl_rows(path, [] if encoding != "utf-8-sig" else notes)
+        return
+    if isinstance(whole, Unread):
+        yield whole
         return
     if isinstance(whole, list):
         if not whole:

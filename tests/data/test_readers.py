@@ -82,6 +82,18 @@ def test_a_folder_of_save_to_disk_is_read(tmp_path):
         ("a.jsonl", "", "has no row to read.*is empty"),
         ("a.csv", "Q,A\n", "has a header .Q, A. and no row"),
         ("a.csv", "Q,A,A\n1,2,3\n", "two columns of the name 'A'"),
+        (
+            "a.jsonl",
+            '{"Q": "a", "A": "b"},\n{"Q": "c", "A": "d"},\n',
+            "None of the first rows can be read .not a JSON object",
+        ),
+        (
+            "a.json",
+            '{"Q": "a",\n"A": "b"}\n{"Q": "c",\n"A": "d"}',
+            'write one object in each line, .*first row: \'{"Q": "a",\'',
+        ),
+        ("a.json", '[["a", "b"], ["c", "d"]]', "None of the first rows can be read"),
+        ("a.json", '[{"Q": "a", "A": "b", "A": "c"}]', "the field A stands twice in one object"),
         ("a.json", '{"messages": [{"role": "user", "content": "a"}]}', "one conversation|no row|no conversation"),
     ],
 )
@@ -122,3 +134,20 @@ def test_a_setting_that_says_nothing_about_one_file_is_told(tmp_path):
     assert not any("dataset_split" in note for note in quiet)
     with pytest.raises(ValueError, match="dataset_config='ko' names a subset .* but talks.csv is one file: leave it"):
         list(read_rows(RunConfig.load("tiny", dataset_id=str(file), dataset_config="ko")))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("a.csv", table(pairs=[*PAIRS[:12], ('"열린 따옴표', "끝이 없다")]) + table(pairs=PAIRS[12:18]) + '닫힌 따옴표",네\n', "a quotation mark that swallowed rows (a.csv, line 14: 7 rows)"),
+        ("a.csv", table(pairs=[*PAIRS, ("쉼표가, 있는 질문", "네")]), "not a JSON object, or not one value per column"),
+        ("a.jsonl", "".join(json.dumps({"Q": q, "A": a}) + "\n" for q, a in PAIRS) + '{"Q": "가?", "A": "나", "A": "다"}\n', "the field A stands twice in one object"),
+        ("a.json", json.dumps([{"Q": q, "A": a} for q, a in PAIRS])[:-1] + ', {"Q": "가?", "A": "나", "A": "다"}]', "the field A stands twice in one object"),
+        ("a.jsonl", "".join(json.dumps({"Q": q, "A": a}) + "\n" for q, a in PAIRS) + '{"Q": "가?", "A":\n', "not a JSON object, or not one value per column"),
+    ],
+)  # fmt: skip
+def test_a_row_that_cannot_be_read_is_dropped_with_its_own_reason(tmp_path, name, text, why):
+    (tmp_path / name).write_text(text)
+    run = RunDir(tmp_path / "run")
+    report = prepare(RunConfig.load("tiny", dataset_id=str(tmp_path / name), max_rows=0, max_length=512), run)
+    assert why in json.dumps(report, ensure_ascii=False) and report["rows"]["dropped"] == 1
