@@ -17,7 +17,7 @@ from pathlib import Path
 
 from helpers.config import RunConfig
 from helpers.data.copies import SAMPLE, CopyIndex, conversation_key
-from helpers.data.formats import Format, convert, fields_read
+from helpers.data.formats import convert, fields_read
 from helpers.data.rehearsal import SOURCE, append_rehearsal, rehearsal_config, rehearsal_rows
 from helpers.data.sources import Source, data_revision, open_sources
 from helpers.data.tally import AGAIN, COPY, LIGHT, Tally, rows_lost, shorter
@@ -108,12 +108,6 @@ def with_revisions(config: RunConfig, run: RunDir) -> RunConfig:
             if getattr(before, source) == getattr(config, source) and old and old != found[name]:
                 print(f"{name} is now {found[name]}, and was {old} when this run was prepared before.")
     return replace(config, **found)
-
-
-def open_rows(config: RunConfig) -> tuple[Iterator, Format]:
-    """All rows of the (first) data set, and the format that the first of them show."""
-    first = open_sources(config)[0]
-    return first.rows, first.form
 
 
 def _conversations(
