@@ -82,10 +82,10 @@ def against_best(trials: list[Trial]) -> dict[str, dict]:
 def runs_table(trials: list[Trial]) -> Table:
     """One row a run, best first; of the settings only those that differ."""
     names, gaps, rows = differing(trials), against_best(trials), []
+    asked = {trial.evaluation["decoding"] for trial in trials if "decoding" in trial.evaluation}
     for trial in best_first(trials):
         settings = asdict(trial.config)
         gap = gaps.get(trial.name, {})
-        adapter = trial.evaluation.get("models", {}).get("adapter", {})
         rows.append(
             {
                 "run": trial.name,
@@ -95,7 +95,7 @@ def runs_table(trials: list[Trial]) -> Table:
                 "95 % interval": told_interval(*_interval(trial), ".3f") if trial.nll is not None else None,
                 "against the best": _told(gap),
                 "verdict": gap.get("verdict", "" if "refused" in gap or not trial.rows else "the best"),
-                "stops": share(adapter["stops"] * adapter["replies"], adapter["replies"]) if adapter else None,
+                "stops": _stops(trial, alike=len(asked) < 2),
                 "forgotten": _forgotten(trial),
                 "time": None if trial.seconds is None else human_time(trial.seconds),
                 "memory": None if trial.memory is None else human_bytes(trial.memory),
@@ -166,6 +166,15 @@ def _told(gap: dict) -> str:
     if "difference" not in gap:
         return gap.get("refused", "")
     return f"{gap['difference']:+.3f} ({told_interval(gap['low'], gap['high'])}, {gap['rows']} rows)"
+
+
+def _stops(trial: Trial, alike: bool) -> str | None:
+    """Replies of the adapter that end by themselves; with the way they were asked for where that is not `alike` in all runs."""
+    adapter = trial.evaluation.get("models", {}).get("adapter")
+    if not adapter:
+        return None
+    told = share(adapter["stops"] * adapter["replies"], adapter["replies"])
+    return told if alike else f"{told}; {trial.evaluation.get('decoding', 'asked in an unknown way')}"
 
 
 def _forgotten(trial: Trial) -> str | None:

@@ -101,6 +101,18 @@ def test_what_06_measured_is_shown_and_what_cannot_be_read_is_said(capsys):
     assert "broken cannot be read, and is left out: lora_rank is no setting" in capsys.readouterr().out
 
 
+def test_stops_say_how_they_were_asked_for_where_that_differs():
+    decodings = {"a": "greedy, at most 48 new tokens", "b": "greedy, at most 48 new tokens", "c": "drawn"}
+    for name, decoding in decodings.items():
+        adapter = {"nll": 2.5, "nll_low": 2.4, "nll_high": 2.6, "stops": 0.5, "replies": 12}
+        write_json(make_run(name, BASE).evaluation, {"decoding": decoding, "models": {"adapter": adapter}})
+    found = {trial.name: trial for trial in read_runs()}
+    alike = runs_table([found["a"], found["b"]]).rows
+    assert {row["stops"] for row in alike} == {"6 of 12"}
+    apart = {row["run"]: row["stops"] for row in runs_table([found["a"], found["c"]]).rows}
+    assert apart == {"a": "6 of 12; greedy, at most 48 new tokens", "c": "6 of 12; drawn"}
+
+
 def test_nothing_there_is_no_error():
     assert runs_table(read_runs()).rows == [] and "nothing to compare" in proven(read_runs())[0]
     curves(read_runs(), Figure().subplots())
