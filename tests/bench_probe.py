@@ -5,18 +5,20 @@
 The demo's model and settings; its sample data, or 600 rows of the csv. Every rate trains `steps` steps with its own warm-up
 and cosine, and is judged on the same held-out rows.
 
-Results of 2026-11-25, 2-core AMD EPYC CPU beside much other work (nats per token on the held-out rows, 40 steps):
+Results, nats per token on the held-out rows after 40 steps:
 
-    preset, data          suggested   1e-3     3e-3     1e-2     3e-2              against the best
-    tiny, sample data     3e-2        7.557    7.254    7.116    7.073             it is the best
-    tiny, ChatbotData     3e-2        7.194    6.627    6.569    6.635             +1.0 %
-    demo, ChatbotData     1e-3        1.432    (3e-4: 1.565)                       it is the better one; 3e-3 was not trained
+    preset, data          suggested   1e-4     3e-4     1e-3     3e-3     1e-2     3e-2      suggested against the best
+    demo, sample data     2e-3 1.223           1.387    1.242    1.229                       -0.5 % (-0.018 to +0.007 nats)
+    demo, ChatbotData     1e-3        1.856    1.576    1.435    1.494                       it is the best
+    tiny, sample data     3e-2                          7.557    7.254    7.116    7.073     it is the best
+    tiny, ChatbotData     3e-2                          7.194    6.627    6.569    6.635     +1.0 %
 
-A tenth of the rate of the *lowest* loss, which is what the test suggested before, gave 4e-4 on the demo with ChatbotData: too low,
-since 3e-4 is 9 % worse than 1e-3. The lowest point wanders with single batches (9.8e-3 on the sample data, 4.2e-3 on ChatbotData);
-the rate at which the loss breaks down does so less (1.9e-2 and 1.2e-2). So the rule was changed after these curves were seen: that
-it holds on others is not shown. Sample data with the demo: the range test suggests 2e-3, the preset's own
-rate; NO TRAINING WAS MADE THERE, the machine was too busy.
+demo: 2026-11-28, 2-core AMD EPYC CPU with AVX512-BF16, range test included 320 s (547 s CPU) and 245 s (428 s CPU), the test itself
+84 s; tiny: 2026-11-25, one without, beside much other work.
+
+A tenth of the rate of the *lowest* loss, which is what the test suggested at first, gave 4e-4 on the demo with ChatbotData: too low.
+The lowest point wanders with single batches; the rate at which the loss breaks down does so less (1.5e-2 and 1.2e-2). The rule was
+changed when the curves of the last three rows were known; the first row was trained afterwards.
 """
 
 import argparse
