@@ -1,6 +1,6 @@
 """The exercises of the pages, each done as its page tells it, on preset tiny; then what the page or its `check` says.
 
-    python -m tests.proof_exercises [EXERCISE ...]     with QLORA_RUNS_DIR on a finished run of yours (QLORA_PRESET: its preset)
+    python -m tests.proof_exercises [--preset demo] [EXERCISE ...]     with QLORA_RUNS_DIR on a finished run of that preset, or without
 
 2026-11-25, 2-core AMD EPYC CPU; what the answers on the pages say is from this run, and each is solved as written:
 
@@ -19,8 +19,8 @@
 Not here: 00 (the plan's own tests), 02.3 (needs an account of yours).
 """
 
+import argparse
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -168,17 +168,22 @@ def kill_when_written(run: Path, process: int) -> None:
     os.kill(process, 9)
 
 
-def main(wanted: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("wanted", nargs="*")
+    options = parser.parse_args()
+    wanted, preset = options.wanted, options.preset
     own = "qlora-test-runs-" not in os.environ["QLORA_RUNS_DIR"]  # which the tests set: then it is nobody's
     os.environ.update({} if own else {"QLORA_RUNS_DIR": tempfile.mkdtemp(prefix="exercises-")})
-    os.environ.update(QLORA_PRESET=os.environ.get("QLORA_PRESET", "tiny"), HF_HUB_OFFLINE="1")
+    os.environ.update(QLORA_PRESET=preset, HF_HUB_OFFLINE="1")
     os.environ.pop("WANDB_MODE", None)  # the tests' own
     from helpers.compare.sweep import standing
     from helpers.files import read_jsonl
     from helpers.runs import RunDir, choose, fork
     from helpers.workshop.exercises import EXERCISES, check, held_out_loss
 
-    runs, preset = Path(os.environ["QLORA_RUNS_DIR"]), os.environ["QLORA_PRESET"]
+    runs = Path(os.environ["QLORA_RUNS_DIR"])
 
     def told(exercise, answer=None):
         print(exercise, check(exercise, RunDir(runs / preset), answer), flush=True)
@@ -256,4 +261,4 @@ def main(wanted: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
