@@ -18,15 +18,14 @@ READ_AS = {
     "earlier turns": "history chat_history conversation_history dialog_history dialogue_history previous_turns "
     "previous_messages past_messages",
     "joined to the question": "input inputs context contexts passage passages paragraph document documents article "
-    "knowledge background 지문 문맥 본문 배경",
+    "knowledge background table 지문 문맥 본문 배경",
     "thought before the answer": "reasoning_content reasoning thinking thought thoughts complex_cot cot chain_of_thought",
     "tools": "tools functions",
     "is the answer good?": "label correct is_correct accepted approved good is_good preferred thumbs_up valid is_valid",
     "is the answer bad?": "rejected is_rejected deleted is_deleted bad is_bad wrong incorrect thumbs_down",
     "how good is the answer?": "rating score reward votes upvotes feedback thumbs vote verdict quality review 평가",
     "is it learned?": "weight sample_weight loss_weight train training loss",
-    "a part that is no text": "image images audio audios video videos file files attachment attachments table tables "
-    "choices options",
+    "a part that is no text": "image images audio audios video videos attachment attachments choices options",
     "name of the source": "source",
 }
 MEANING = {name: meaning for meaning, names in READ_AS.items() for name in names.split()}

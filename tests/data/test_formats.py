@@ -305,7 +305,7 @@ def test_read(row, expected):
         ({**QA, **dict.fromkeys("ABCD", "가")}, "the choices A, B, C, D belong to the row and cannot be read"),
         ({**QA, "option_1": "가", "option_2": "나"}, "the choices option_1, option_2 belong to the row and cannot be read"),
         ({**QA, "보기1": "가", "보기2": "나"}, "the choices 보기1, 보기2 belong to the row and cannot be read"),
-        ({**QA, "table": [["가", 1]]}, "table belongs to the row and cannot be read"),
+        ({**QA, "table": [["가", 1]]}, "table is not text"),
         ({"messages": SAID, "documents": [{"title": "가게"}]}, "documents is not text"),
         ({"messages": [{**SAID[0], "tools": [{"name": "f"}]}, SAID[1]]}, "tools of a turn cannot be read"),
         ({"messages": [SAID[0], {**SAID[1], "context": "가게"}]}, "context of a turn cannot be read"),
