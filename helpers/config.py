@@ -132,7 +132,9 @@ class RunConfig:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known: use one of {', '.join(allowed)}.")
         for name, (low, high) in RANGES.items():
             if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name}={getattr(self, name)!r} is out of range: use {low:g} to {high:g}.")
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is out of range: use {_plain(low)} to {_plain(high)}."
+                )
         if not self.model_id or not self.dataset_id:
             name = "model_id" if not self.model_id else "dataset_id"
             raise ValueError(f"{name}='' names nothing: give a hub id or a local path.")
@@ -365,6 +367,11 @@ def check_names(values: dict) -> None:
     for name in values:
         if name not in known:
             raise ValueError(f"{name} is no setting{_closest(name, known)}")
+
+
+def _plain(number: float) -> str:
+    """A whole number with all its digits, any other as short as it goes."""
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
 
 
 def _closest(name: str, known: list[str]) -> str:
