@@ -371,7 +371,7 @@ def check_names(values: dict) -> None:
 
 def _plain(number: float) -> str:
     """A whole number with all its digits, any other as short as it goes."""
-    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def _closest(name: str, known: list[str]) -> str:
