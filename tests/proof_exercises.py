@@ -148,7 +148,7 @@ def merge_killed(run: Path) -> str:
         with client.setup_kernel():
             for place in (0, 1, merge):
                 if killed and place == merge:
-                    Thread(target=kill_when_written, args=(run, client.km.provisioner.pid)).start()
+                    Thread(target=kill_when_written, args=(run, client.km.provisioner.pid), daemon=True).start()
                 try:
                     client.execute_cell(code[place][1], code[place][0])
                 except DeadKernelError:
@@ -234,6 +234,7 @@ def main() -> None:
         print("  losses", [round(row["loss"], 2) for row in read_jsonl(hot.metrics) if "loss" in row])
         told("04.3")
     if asked("05.3"):
+        choose("")  # 04's forks are behind us
         print("05.3", merge_killed(runs / preset), flush=True)
     for exercise, changes in (("08.1", {"lora_r": 2, "lora_alpha": 4}), ("08.2", {"learning_rate": 0.01})):
         if asked(exercise):
