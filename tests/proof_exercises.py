@@ -17,7 +17,8 @@
     A4.1  rank 2                            A4.2  the loss falls by 0                      A4.3  equal to peft's layer
 
 2026-11-28, AMD EPYC with AVX512-BF16, on demo: 00.2 no line in any reply; 04.1 "Resuming from checkpoint-10."; 04.2 1.190, rank 16: 1.125;
-04.3 4.77, the base's is 2.48.
+04.3 4.77, the base's is 2.48; 05.3 "An unfinished merge resumes: 1 weight file(s) are there already."; 08.1 rank 2 is proven to be worse; 08.2 step 72,
+1.484: proven to be worse.
 
 Not here: 00 (the plan's own tests), 02.3 (needs an account of yours).
 """
