@@ -53,7 +53,10 @@ def test_in_a_notebook_no_bar_is_a_widget_and_none_is_left(kernel, module, name)
     original = page.process_message
     page.process_message = lambda message, *args: (seen.append(message), original(message, *args))[1]
     page.execute_cell(cell, 0)
-    shown = [message["content"]["data"]["text/html"] for message in seen if "data" in message["content"]]
+    assert not [message for message in seen if message["msg_type"] == "comm_open"]  # how a widget begins
+    shown = [
+        m["content"]["data"]["text/html"] for m in seen if m["msg_type"] in ("display_data", "update_display_data")
+    ]
     assert any("&lt;b&gt;rows: 2 of 3" in line and "<progress" in line for line in shown), shown
     [left] = cell.outputs
     assert left.output_type == "display_data" and left.data == {"text/html": "", "text/plain": ""}

@@ -38,13 +38,13 @@ class ScaleOnly(TrainerCallback):
 def test_an_fp16_card_trains_a_float32_adapter_and_survives_an_overflow(run, monkeypatch):
     """A real GradScaler whose first scales overflow, as they do on a GPU in a healthy run."""
     trainer = build(run, bf16=False, fp16=True, max_steps=8, **QUIET)
-    trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**126)
+    trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)  # the largest power of two in float32
     monkeypatch.setattr(trainer, "compute_loss_context_manager", contextlib.nullcontext)
     trainer.add_callback(ScaleOnly())
     ScaleOnly.trainer = trainer
     trainer.train()
     norms = [row["grad_norm"] for row in trainer.state.log_history if "grad_norm" in row]
-    assert trainer.accelerator.scaler.get_scale() < 2.0**126, norms
+    assert trainer.accelerator.scaler.get_scale() < 2.0**127, norms
     assert not norms[0] < float("inf") and norms[-1] < float("inf")  # the first steps were skipped, the last one taken
 
 
