@@ -25,6 +25,7 @@ Not here: 00 (the plan's own tests), 02.3 (needs an account of yours).
 
 import argparse
 import os
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -102,21 +103,14 @@ def page(number: str, overrides: dict | None = None, edits: dict | None = None, 
 
     `stop`: a file; as soon as it is there, the training cell is interrupted, and run again.
     """
-    path = next((ROOT / "notebooks").glob(f"{number}_*.ipynb"))
-    book = nbformat.read(path, as_version=4)
-    edits = {"OVERRIDES = {}": f"OVERRIDES = {overrides or {}}", **(edits or {})}
-    for old, new in edits.items():
-        assert any(old in cell.source for cell in book.cells), old
-        for cell in book.cells:
-            cell.source = cell.source.replace(old, new) if cell.cell_type == "code" else cell.source
+    book, client = opened(number, {"OVERRIDES = {}": f"OVERRIDES = {overrides or {}}", **(edits or {})})
     book.cells.append(nbformat.v4.new_code_cell(ask or "None"))
-    client = NotebookClient(book, kernel_name="qlora", timeout=600, resources={"metadata": {"path": path.parent}})
     with client.setup_kernel():
         for index, cell in enumerate(book.cells):
             if cell.cell_type != "code":
                 continue
             if stop and "trainer.train(" in cell.source:
-                Thread(target=interrupt_when, args=(stop, client.km.provisioner.pid)).start()
+                Thread(target=signal_when, args=(stop.exists, client.km.provisioner.pid, signal.SIGINT)).start()
                 try:
                     client.execute_cell(cell, index)
                 except CellExecutionError as error:
@@ -133,43 +127,47 @@ def page(number: str, overrides: dict | None = None, edits: dict | None = None, 
     return " ".join(o.data["text/plain"] for o in book.cells[-1].outputs if "data" in o)
 
 
-def interrupt_when(file: Path, process: int) -> None:
-    while not file.exists():
-        time.sleep(0.1)
-    os.kill(process, 2)
+def opened(number: str, edits: dict) -> tuple:
+    """The notebook with this number, its code edited (old text -> new), and who executes it."""
+    path = next((ROOT / "notebooks").glob(f"{number}_*.ipynb"))
+    book = nbformat.read(path, as_version=4)
+    for old, new in edits.items():
+        assert any(old in cell.source for cell in book.cells), old
+        for cell in book.cells:
+            cell.source = cell.source.replace(old, new) if cell.cell_type == "code" else cell.source
+    return book, NotebookClient(book, kernel_name="qlora", timeout=600, resources={"metadata": {"path": path.parent}})
+
+
+def signal_when(there, process: int, number: int) -> None:
+    """Send `process` a signal as soon as `there` says so."""
+    while not there():
+        time.sleep(0.002)
+    os.kill(process, number)
 
 
 def merge_killed(run: Path) -> str:
     """05.3: the kernel is killed as soon as the merge cell has written a file; what that cell says in the next kernel."""
-    path = next((ROOT / "notebooks").glob("05_*.ipynb"))
+
+    def unfinished() -> list[Path]:
+        return [file for note in run.rglob("fingerprint.json") for file in note.parent.glob("*.safetensors")]
+
     told = ""
     for killed in (True, False):
-        book = nbformat.read(path, as_version=4)
-        code = [(index, cell) for index, cell in enumerate(book.cells) if cell.cell_type == "code"]
-        code[0][1].source = code[0][1].source.replace("OVERRIDES = {}", 'OVERRIDES = {"merge_shard_gb": 0.1}')
-        merge = next(place for place, (_, cell) in enumerate(code) if "merge_shards(" in cell.source)
-        client = NotebookClient(book, kernel_name="qlora", timeout=600, resources={"metadata": {"path": path.parent}})
+        book, client = opened("05", {"OVERRIDES = {}": 'OVERRIDES = {"merge_shard_gb": 0.1}'})
+        code = [(cell, index) for index, cell in enumerate(book.cells) if cell.cell_type == "code"]
+        merge = next(pair for pair in code if "merge_shards(" in pair[0].source)
         with client.setup_kernel():
-            for place in (0, 1, merge):
-                if killed and place == merge:
-                    Thread(target=kill_when_written, args=(run, client.km.provisioner.pid), daemon=True).start()
-                try:
-                    client.execute_cell(code[place][1], code[place][0])
-                except DeadKernelError:
-                    told += f"killed with {len(unfinished(run))} file(s) written; "
-        told += "".join(o.text for o in code[merge][1].outputs if "unfinished" in o.get("text", "")).strip()
+            for pair in code[:2]:  # the settings and the cell after a restart
+                client.execute_cell(*pair)
+            if killed:
+                process = client.km.provisioner.pid
+                Thread(target=signal_when, args=(unfinished, process, signal.SIGKILL), daemon=True).start()
+            try:
+                client.execute_cell(*merge)
+            except DeadKernelError:
+                told += f"killed with {len(unfinished())} file(s) written; "
+        told += "".join(o.text for o in merge[0].outputs if "unfinished" in o.get("text", "")).strip()
     return told
-
-
-def unfinished(run: Path) -> list[Path]:
-    """The weight files of a merge that was cut off."""
-    return [file for note in run.rglob("fingerprint.json") for file in note.parent.glob("*.safetensors")]
-
-
-def kill_when_written(run: Path, process: int) -> None:
-    while not unfinished(run):
-        time.sleep(0.002)
-    os.kill(process, 9)
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ def ready(pairs: list[dict], tokenizer, config: RunConfig):
             kept.append(pair)
     _tell(lost)
     if len(kept) < FEWEST:
-        why = f" ({lost.most_common(1)[0][0]}: {lost.most_common(1)[0][1]} left out)" if lost else ""
+        why = "".join(f" ({reason}: {count} left out)" for reason, count in lost.most_common(1))
         raise ValueError(
             f"{len(kept)} usable preference pairs{why} are too few to learn from and to hold some out: use at least {FEWEST}, "
             f"by more votes in 06, another data set, or PAIRS = {OWN!r}."
