@@ -498,8 +498,7 @@ def test_advice_names_the_change_and_the_numbers(recipe):
     assert "By the plan it fits as it is." in advice(recipe, by_sum(LLAMA), card(24))
     assert "smaller model or a larger card" in advice(recipe, by_sum(LLAMA), card(2))
     failed = advice(recipe, by_sum(LLAMA), card(24), held=23.5e9, asked=1e9)
-    factor = 24.5e9 / card(24).need(recipe, by_sum(LLAMA))
-    assert f"held 23.5 GB and asked for 1 GB more, so the plan is scaled up by {factor:.2f}" in failed and factor > 1.5
+    assert "held 23.5 GB and asked for 1 GB more, so the plan is scaled up by 1.84" in failed
     assert "OVERRIDES = {'per_device_train_batch_size': 2" in failed
     crowded = advice(recipe, by_sum(LLAMA), card(24), held=5e9, asked=1e9)
     assert "used by something else" in crowded and "OVERRIDES" not in crowded
