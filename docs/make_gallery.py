@@ -24,12 +24,12 @@ import nbformat
 from docs.drawings import series_map
 from docs.drawings.paper import Drawing
 from docs.drawings.result import draw as draw_result
-from helpers.config import PROJECT_ROOT
 from helpers.files import write_atomic, write_json
 from helpers.model.source import cache_root
-from helpers.report import human_bytes
 from helpers.runs import runs_root
 from helpers.series import NOTEBOOKS, series
+from helpers.settings import PROJECT_ROOT
+from helpers.show.units import human_bytes
 
 FOLDER = PROJECT_ROOT / "docs" / "gallery"
 PICTURES = PROJECT_ROOT / "docs" / "pictures"
@@ -176,7 +176,7 @@ def shown(sheet: Drawing) -> str:
 
 
 def screenshots() -> list[str]:
-    """What tests/proof_browser.py photographed."""
+    """What proofs/proof_browser.py photographed."""
     made = json.loads((PICTURES / "made.json").read_text(encoding="utf-8"))
     pages = {name: base64.b64encode((PICTURES / f"{name}.png").read_bytes()).decode() for name in made}
     return [

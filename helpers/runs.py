@@ -23,9 +23,9 @@ from pathlib import Path
 
 from filelock import SoftFileLock, Timeout
 
-from helpers.config import RunConfig, check_names, passes_win
 from helpers.files import read_json, write_atomic, write_json
-from helpers.place import runs_of_other_pods, runs_root, write_chosen
+from helpers.paths import runs_of_other_pods, runs_root, write_chosen
+from helpers.settings import RunConfig, check_names, passes_win
 
 # What a training run is made of: changing one of these under a trained adapter would mix two runs in one folder.
 SHAPES_THE_TRAINING = (

@@ -12,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from helpers.config import PROJECT_ROOT, RunConfig
 from helpers.files import write_atomic
-from helpers.report import human_time
 from helpers.runs import RunDir
+from helpers.settings import PROJECT_ROOT, RunConfig
+from helpers.show.units import human_time
 
 NOTEBOOKS = PROJECT_ROOT / "notebooks"
 

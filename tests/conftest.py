@@ -57,9 +57,9 @@ def series_run(last: str):
     """The run of preset tiny after the notebooks up to number `last`, each executed once in the whole session."""
     from filelock import FileLock
 
-    from helpers.config import RunConfig
     from helpers.runs import RunDir
     from helpers.series import run_notebooks, series
+    from helpers.settings import RunConfig
 
     run = RunDir.open(RunConfig.load("tiny"))
     with FileLock(run.path.with_suffix(".series")):

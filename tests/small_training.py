@@ -6,8 +6,8 @@ import os
 import signal
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
 
 # three epochs, so that a resume meets the second and third data order; dropout, so that it meets random numbers
 CONFIG = RunConfig(
@@ -33,13 +33,13 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
     from transformers import set_seed
     from trl import SFTConfig
 
-    from helpers.config import PAD_TO, PROJECT_ROOT, SAMPLE_DATA
     from helpers.data.formats import convert, recognise
     from helpers.data.labels import encode_rows
     from helpers.files import read_jsonl
-    from helpers.model.chat import load_tokenizer
     from helpers.model.lora import lora_config
     from helpers.model.quantization import compute_dtype, load_base_model
+    from helpers.model.tokenizer import load_tokenizer
+    from helpers.settings import PAD_TO, PROJECT_ROOT, SAMPLE_DATA
     from helpers.train.callbacks import callbacks
     from helpers.train.trainer import LeanTrainer
 

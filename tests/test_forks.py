@@ -8,10 +8,9 @@ from dataclasses import fields, replace
 
 import pytest
 
-from helpers.config import RunConfig
 from helpers.data.labels import JUDGED
 from helpers.files import write_json
-from helpers.place import runs_root
+from helpers.paths import runs_root
 from helpers.runs import (
     AFTER_MERGING,
     AFTER_TRAINING,
@@ -22,6 +21,7 @@ from helpers.runs import (
     fork,
     fork_command,
 )
+from helpers.settings import RunConfig
 
 
 @pytest.fixture

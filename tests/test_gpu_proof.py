@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tests import gpu_proof
+from proofs import gpu_proof
 
 
 @pytest.mark.parametrize("part", ["memory", "speed", "fp16", "merge", "answers"])

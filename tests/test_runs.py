@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from helpers import place
-from helpers.config import RunConfig
+from helpers import paths as place
 from helpers.files import is_network, read_jsonl, write_atomic, write_json
-from helpers.place import runs_root
+from helpers.paths import runs_root
 from helpers.runs import OLD_MERGE_REPORT, RunDir
+from helpers.settings import RunConfig
 
 
 @pytest.fixture

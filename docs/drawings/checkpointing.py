@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from docs.drawings.paper import SIDE, WIDTH, Drawing
-from helpers.config import RunConfig
 from helpers.model.shapes import SHAPES
 from helpers.plan.memory import adapter_parameters, saved_by_layer
 from helpers.plan.shape import Shape
 from helpers.plan.speeds import operations_per_token
-from helpers.report import human_bytes
+from helpers.settings import RunConfig
+from helpers.show.units import human_bytes
 
 LAYERS, FULL = 5, 250  # layers that are drawn; width of all that a layer keeps
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from docs.drawings.paper import SIDE, WIDTH, Drawing
-from helpers.config import RunConfig
 from helpers.model.shapes import SHAPES
 from helpers.plan.memory import adapter_parameters
 from helpers.plan.shape import Shape
+from helpers.settings import RunConfig
 
 
 def sizes(preset: str, model: str) -> dict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from docs.drawings.paper import SIDE, WIDTH, Drawing
-from helpers.config import RunConfig
+from helpers.settings import RunConfig
 
 QUESTION, ANSWER = "물은 몇 도에서 끓나요?", "100"
 SHOWN = 12  # tokens at the end of the row
@@ -13,7 +13,7 @@ TOP, LABELS = 150, 318  # y of the two rows of tiles
 def end_of_row() -> list[tuple[str, int, int]]:
     """The last tokens of one conversation as the demo's tokenizer and our labels make them: text, id, label."""
     from helpers.data.labels import encode
-    from helpers.model.chat import load_tokenizer
+    from helpers.model.tokenizer import load_tokenizer
 
     config = RunConfig.load("demo")
     tokenizer = load_tokenizer(config)

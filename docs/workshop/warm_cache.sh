@@ -28,7 +28,7 @@ keep "what installs the helpers" "setuptools>=77"
 "$venv/bin/python" - "$preset" <<'PY' || exit 1
 import sys
 
-from helpers.config import RunConfig
+from helpers.settings import RunConfig
 from helpers.machine.accounts import model_access
 from helpers.model.hub import needs_hub
 from helpers.model.source import DEMO_MODEL, TINY_MODEL, resolve_model

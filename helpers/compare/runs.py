@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.files import read_json, read_jsonl
-from helpers.place import runs_root
+from helpers.paths import runs_root
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
 
 ALONE = "run_name preset model_revision dataset_revision gpu prices price_per_hour volume_gb hub_repo".split()
 

@@ -21,11 +21,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from helpers.compare.runs import Trial, read_run, read_runs
-from helpers.config import OTHER_VARIABLES, PROJECT_ROOT
 from helpers.evaluate.intervals import MARGINS
 from helpers.files import read_json, write_json
-from helpers.place import runs_root
+from helpers.paths import runs_root
 from helpers.runs import SHAPES_THE_DATA, RunDir, fork, fork_command, fork_name
+from helpers.settings import OTHER_VARIABLES, PROJECT_ROOT
 from helpers.train.launch import detach, running, start, stop
 
 ROUNDS = (0.25, 0.5, 1.0)  # shares of the steps, after which the worse half stops

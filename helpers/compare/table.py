@@ -20,8 +20,9 @@ from helpers.evaluate.intervals import (
     share,
     told_interval,
 )
-from helpers.report import BLUE, GREY, Table, human_bytes, human_time
 from helpers.runs import SHAPES_THE_DATA
+from helpers.show.tables import BLUE, GREY, Table
+from helpers.show.units import human_bytes, human_time
 
 LABELLED = 10  # curves with a colour and a name; the others are grey
 

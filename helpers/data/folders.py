@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.data.readers import READERS, Notes, json_rows
 from helpers.files import read_json
+from helpers.settings import RunConfig
 
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),

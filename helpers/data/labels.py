@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from itertools import islice
 
-from helpers.config import PAD_TO, RunConfig
-from helpers.model.chat import render
-from helpers.model.spans import answer_spans, thoughts
+from helpers.settings import PAD_TO, RunConfig
+from helpers.template.chat import render
+from helpers.template.spans import answer_spans, thoughts
 
 CONTEXT = -100  # the loss skips this label: text that the model reads and does not learn
 BATCH = 1000  # conversations tokenised at once
@@ -52,7 +52,7 @@ def encoded(
     rows: list[dict], tokenizer, answer_only: bool = True, learn_thinking: str = "auto"
 ) -> Iterator[dict | None]:
     """Each of `rows` as {"input_ids", "labels"} in full length; None where the chat template refuses or changes its text."""
-    from helpers.progress import Progress
+    from helpers.show.progress import Progress
 
     with Progress(total=len(rows), desc="tokenising", unit=" rows") as progress:
         for start in range(0, len(rows), BATCH):

@@ -15,15 +15,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.data.copies import SAMPLE, CopyIndex, conversation_key
 from helpers.data.formats import convert, fields_read
 from helpers.data.rehearsal import SOURCE, append_rehearsal, rehearsal_config, rehearsal_rows
 from helpers.data.sources import Source, data_revision, open_sources
 from helpers.data.tally import AGAIN, COPY, LIGHT, Tally, rows_lost, shorter
 from helpers.model.source import model_revision
-from helpers.model.spans import refusal
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
+from helpers.template.spans import refusal
 
 
 def prepare(config: RunConfig, run: RunDir, tokenizer=None) -> dict:
@@ -114,7 +114,7 @@ def _conversations(
     source: Source, name: str, config: RunConfig, tokenizer, seen: set, read, drops, repairs
 ) -> Iterator:
     """(key, line of JSON) of every usable conversation of one data set, each once; counts as it goes."""
-    from helpers.progress import Progress
+    from helpers.show.progress import Progress
 
     columns, of_turns, listed = Counter(), Counter(), source.form.columns[0]
     for row in Progress(source.rows, desc="reading", unit=" rows"):
@@ -153,7 +153,7 @@ def _write_parts(
     everything: Path, train: Path, held_out: Path, keys: array, limit: int, drops, kept, weights
 ) -> dict[str, int]:
     """Split the lines of `everything` by their keys; a held-out one that is nearly a training one is dropped."""
-    from helpers.progress import Progress
+    from helpers.show.progress import Progress
 
     with everything.open(encoding="utf-8") as lines:
         drawn, step, sample = [], max(1, len(keys) // SAMPLE), []

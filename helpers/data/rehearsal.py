@@ -10,7 +10,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from helpers.config import RunConfig
+from helpers.settings import RunConfig
 
 OWN = "notebooks/data/rehearsal.jsonl"
 SOURCE = "rehearsal"  # of its rows in train.jsonl

@@ -13,16 +13,16 @@ from collections.abc import Iterable
 from itertools import groupby, islice
 from typing import NamedTuple
 
-from helpers.config import RunConfig
 from helpers.data.copies import overlap
 from helpers.data.costs import numbers
 from helpers.data.formats import ROLE_TOKEN
 from helpers.data.labels import CONTEXT, collator, cut, encoded
-from helpers.model.chat import fold_system, render, stop_ids
-from helpers.model.shaping import apart
 from helpers.model.source import hub_revision, longest_text, resolve_model
-from helpers.model.spans import answer_spans, training_template
-from helpers.model.thoughts import opens_a_thought
+from helpers.settings import RunConfig
+from helpers.template.capabilities import apart
+from helpers.template.chat import fold_system, render, stop_ids
+from helpers.template.spans import answer_spans, training_template
+from helpers.template.thoughts import opens_a_thought
 
 ASKED = 500  # rows for the one check that renders a prompt again
 BATCH = 64  # rows collated at once

@@ -6,8 +6,8 @@ import html
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from helpers.config import RunConfig
 from helpers.data.labels import CONTEXT, collator, encode, thought_tokens
+from helpers.settings import RunConfig
 
 # Transparent colours over the page's own background: readable on white and on black. Learned text is underlined too.
 STYLES = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from helpers.evaluate.intervals import BETTER, MARGINS, WORSE
-from helpers.picture import Picture
-from helpers.report import GREEN, GREY, RED
+from helpers.show.pictures import Picture
+from helpers.show.tables import GREEN, GREY, RED
 
 COLOURS = {BETTER: GREEN, WORSE: RED}  # every other verdict is grey; the verdict stands beside each line in words
 

@@ -22,8 +22,8 @@ from helpers.evaluate.intervals import (
 from helpers.evaluate.prompts import FIXED_PROMPTS, fixed_prompts
 from helpers.evaluate.replies import chrf_by_reply, reply_metrics
 from helpers.files import write_jsonl
-from helpers.report import Table
 from helpers.runs import RunDir
+from helpers.show.tables import Table
 
 MODELS = ("base", "adapter", "merged")
 

@@ -6,11 +6,11 @@ languages are judged apart: a model that gains Korean may pay for it in English,
 
 from __future__ import annotations
 
-from helpers.config import PROJECT_ROOT
 from helpers.evaluate.held_out import Scores
 from helpers.evaluate.intervals import ALPHA, BETTER, SAME, WORSE, judge, paired_difference, told_interval
 from helpers.files import read_jsonl
-from helpers.report import Table
+from helpers.settings import PROJECT_ROOT
+from helpers.show.tables import Table
 
 GENERAL = PROJECT_ROOT / "notebooks" / "data" / "general.jsonl"
 LONGEST = 64  # tokens of a passage that are read
@@ -31,7 +31,7 @@ def general_rows(tokenizer):
     """
     from datasets import Dataset
 
-    from helpers.model.chat import prompt_ids
+    from helpers.template.chat import prompt_ids
 
     start, rows = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id], []
     for text in general_texts():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 
-from helpers.model.chat import Prompt, prompt_ids, render, stop_ids
 from helpers.model.room import reply_rows
-from helpers.model.shaping import apart
 from helpers.model.source import longest_text
-from helpers.model.spans import answer_spans
-from helpers.model.thoughts import apart_in
+from helpers.template.capabilities import apart
+from helpers.template.chat import Prompt, prompt_ids, render, stop_ids
+from helpers.template.spans import answer_spans
+from helpers.template.thoughts import apart_in
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def generate_replies(
     """
     import torch
 
-    from helpers.progress import Progress
+    from helpers.show.progress import Progress
 
     ids = [prompt_ids(tokenizer, messages) for messages in prompts]
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))

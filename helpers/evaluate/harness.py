@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from helpers.config import RunConfig
 from helpers.evaluate.intervals import ratio_interval, told_interval
-from helpers.report import Table
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
+from helpers.show.tables import Table
 
 
 def run_harness(

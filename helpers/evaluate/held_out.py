@@ -96,7 +96,7 @@ def _answer_batches(model, dataset, batch_size: int, progress: str):
     import torch
 
     from helpers.model.room import scoring_rows
-    from helpers.progress import Progress
+    from helpers.show.progress import Progress
 
     if not len(dataset):
         raise ValueError("The held-out part has no row: run 03_data_preview.ipynb with a larger eval_fraction.")

@@ -7,7 +7,7 @@ single tokens; long rows weigh more, so they count as fewer: (sum of tokens)^2 /
 Where the rows lean to one side, the t interval misses on the other. So each end is the farther one of the t interval and
 of Hall's, which takes the skewness into account (J. R. Stat. Soc. B 54, 1992, 221-228). A small sample shows too little of
 it: times 1 + 8.5 / rows (Hazen, Flood Flows, 1930).
-When a page gives several verdicts, each gets its share of the 5 % (Bonferroni). `tests/proof_statistics.py` measures
+When a page gives several verdicts, each gets its share of the 5 % (Bonferroni). `proofs/proof_statistics.py` measures
 false alarms and coverage.
 """
 

@@ -8,7 +8,7 @@ from helpers.evaluate.generation import Reply
 from helpers.evaluate.held_out import Scores
 from helpers.evaluate.intervals import paired_difference, ratio_interval, share, told_interval
 from helpers.files import read_json, sha256, write_json
-from helpers.report import Table
+from helpers.show.tables import Table
 
 VERDICTS = 2  # of 05: which merge, and did it lose quality
 # What the numbers of one adapter on one held-out file depend on

@@ -11,10 +11,11 @@ from helpers.evaluate.forgetting import forgetting_table, won_and_lost
 from helpers.evaluate.measured import measured_table
 from helpers.evaluate.skills import skill_table
 from helpers.files import folder_bytes, read_json, read_jsonl, write_atomic
-from helpers.page import document
-from helpers.picture import curve
-from helpers.report import Table, human_bytes, human_time
 from helpers.runs import RunDir
+from helpers.show.pages import document
+from helpers.show.pictures import curve
+from helpers.show.tables import Table
+from helpers.show.units import human_bytes, human_time
 
 STYLE = """
 table { margin: .5rem 0; font-size: 15px } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
@@ -54,7 +55,7 @@ COLUMNS = {
     "as the reference": "it is the reference answer, letter by letter.",
     "what": "what was spent or made.",
     "amount": "how much of it.",
-    "setting": "its name in helpers/config.py, where each is explained.",
+    "setting": "its name in helpers/settings.py, where each is explained.",
     "value": "what it was in this run.",
     "package": "a library that took part.",
     "version": "its release.",

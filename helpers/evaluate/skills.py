@@ -67,7 +67,7 @@ def count_skill(checks: Checks, prompts: list[list[dict]], replies: list[str], r
 
 def skill_table(skill: dict):
     """`skill` as evaluation.json holds it: replies, and per model the counts of `count_skill`."""
-    from helpers.report import Table
+    from helpers.show.tables import Table
 
     rows = [
         {"model": name, **{check: f"{n} of {skill['replies']}" for check, n in counts.items()}}

@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from helpers.evaluate.comparison import conversation
 from helpers.files import read_jsonl, write_jsonl
-from helpers.picture import Playable
-from helpers.report import Table, is_interactive
 from helpers.runs import RunDir
+from helpers.show.notebook import is_interactive
+from helpers.show.pictures import Playable
+from helpers.show.tables import Table
 
 CHOICES = ("A", "B", "same")
 ORDER = ("base", "adapter", "merged")  # the later one's share is told

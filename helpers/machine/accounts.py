@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from helpers.config import RunConfig
 from helpers.model.hub import needs_hub
+from helpers.settings import RunConfig
 
 
 @contextlib.contextmanager

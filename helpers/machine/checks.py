@@ -10,10 +10,11 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.files import folder_bytes, free_bytes
-from helpers.place import WORKSPACE, runs_of_other_pods, runs_root
-from helpers.report import Table, human_bytes
+from helpers.paths import WORKSPACE, runs_of_other_pods, runs_root
+from helpers.settings import RunConfig
+from helpers.show.tables import Table
+from helpers.show.units import human_bytes
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def check_kernel() -> Check:
 
 
 def _requirements() -> list[str]:
-    from helpers.config import PROJECT_ROOT
+    from helpers.settings import PROJECT_ROOT
 
     return (PROJECT_ROOT / "requirements.txt").read_text().splitlines()
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-from helpers.config import RunConfig
 from helpers.evaluate.intervals import share, told_interval
 from helpers.files import read_json, read_jsonl, write_atomic, write_json
 from helpers.merge.leftovers import MANIFEST, files_to_push
 from helpers.merge.licences import PERMISSIVE, licence, naming_rule, on_hub, public_name
 from helpers.merge.results import on_the_card, write_results
 from helpers.model.source import DEMO_MODEL
-from helpers.report import human_time
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
+from helpers.show.units import human_time
 
 TEMPLATE = """\
 ---

@@ -7,11 +7,11 @@ import errno
 import shutil
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.files import free_bytes, read_json, replace_folder
 from helpers.model.source import hub_revision, resolve_model
-from helpers.report import human_bytes
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
+from helpers.show.units import human_bytes
 
 FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota exceeded"}
 METHODS = {
@@ -64,7 +64,8 @@ def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path) -> No
     settings that stop; give `part` its name."""
     from transformers import GenerationConfig
 
-    from helpers.model.chat import load_tokenizer, stop_ids
+    from helpers.model.tokenizer import load_tokenizer
+    from helpers.template.chat import stop_ids
 
     tokenizer = load_tokenizer(config, source=str(adapter))
     tokenizer.save_pretrained(part)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.merge.folder import check_disk, finish_folder, merging_device, refuse_not_finite, starting_afresh
 from helpers.merge.skeleton import read_skeleton
 from helpers.model.lora import check_adapter
 from helpers.model.quantization import load_base_model, through_4bit, weight_dtype
+from helpers.settings import RunConfig
 
 MOVED = 0.2  # of the logits' spread: rounding to 16 bits moves them by some hundredths, a wrong merge by whole spreads
 

@@ -11,11 +11,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.files import read_json, sha256
 from helpers.merge.leftovers import MANIFEST, files_to_push, is_loaded, left_over
 from helpers.model.hub import hub_status
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from helpers.evaluate.held_out import Scores
 from helpers.evaluate.intervals import BETTER, FEWEST, MARGINS, WORSE, judge, paired_difference, told_interval
 from helpers.evaluate.measured import VERDICTS
 from helpers.files import sha256
-from helpers.picture import Picture
-from helpers.report import GREEN, GREY, ORANGE, RED
+from helpers.show.pictures import Picture
+from helpers.show.tables import GREEN, GREY, ORANGE, RED
 
 MARGIN = MARGINS["NLL per token"]
 RULE = (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.evaluate.intervals import told_interval
 from helpers.files import write_atomic
 from helpers.merge.licences import on_hub, public_name
+from helpers.settings import RunConfig
 
 # of the hub's results folder: https://huggingface.co/docs/hub/eval-results
 FILE, TASK = ".eval_results/held-out.yaml", "held_out_nll"

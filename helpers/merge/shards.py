@@ -13,7 +13,6 @@ from pathlib import Path
 
 from huggingface_hub import split_state_dict_into_shards_factory
 
-from helpers.config import RunConfig
 from helpers.merge.delta import AdapterDelta, not_understood
 from helpers.merge.folder import METHODS, check_disk, finish_folder, full_disk_told, merging_device, refuse_not_finite
 from helpers.merge.in_memory import merge_in_memory
@@ -22,6 +21,7 @@ from helpers.model.lora import check_adapter
 from helpers.model.quantization import through_4bit
 from helpers.model.source import folder_digest
 from helpers.model.weights import WeightFiles
+from helpers.settings import RunConfig
 
 
 def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Path:
@@ -69,7 +69,7 @@ def plan_shards(sizes: dict[str, int], limit: int):
 def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, requantise: RunConfig | None) -> None:
     from safetensors.torch import save_file
 
-    from helpers.progress import Progress
+    from helpers.show.progress import Progress
 
     base, device = WeightFiles(skeleton.files), merging_device()
     with Progress(total=len(plan.tensor_to_filename), desc="merge", unit="weight", mininterval=1) as bar:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.model.anatomy import untied
 from helpers.model.quantization import quantization_config, refuse_quantised, weight_dtype
 from helpers.model.source import hub_revision, resolve_model
 from helpers.model.weights import WeightFiles, weight_files
+from helpers.settings import RunConfig
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import gc
 import os
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.model.source import hub_revision, resolve_model
-from helpers.report import human_bytes
+from helpers.settings import RunConfig
+from helpers.show.units import human_bytes
 
 ROOM = 1.15  # of the weights: what an evaluation and a reply need beside them
 

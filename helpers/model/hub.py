@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from helpers.config import RunConfig, local_path
 from helpers.model.source import resolve_model
+from helpers.settings import RunConfig, local_path
 
 
 def needs_hub(config: RunConfig) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers.config import RunConfig
+from helpers.settings import RunConfig
 
 
 def lora_config(config: RunConfig):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 
-from helpers.config import RunConfig
 from helpers.model.room import file_bytes, placement
 from helpers.model.source import hub_revision, resolve_model
+from helpers.settings import RunConfig
 
 # what lies in the files beside packed weights: FP8, GPTQ, AWQ, MXFP4, compressed-tensors, bitsandbytes
 SCALES = re.compile(
@@ -19,7 +19,7 @@ def compute_dtype(config: RunConfig):
     """The dtype matrix products run in: config.compute_dtype, or for "auto" bfloat16 where the device has it.
 
     GPUs before Ampere (compute capability 8.0) have no bfloat16 units and get float16. A CPU without bfloat16
-    instructions gets float32: its products in bfloat16 take about nine times as long (`tests/bench_products.py`).
+    instructions gets float32: its products in bfloat16 take about nine times as long (`proofs/bench_products.py`).
     """
     import torch
     from bitsandbytes.functional import has_avx512bf16

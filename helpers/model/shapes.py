@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.files import read_json
 from helpers.model.quantization import refuse_quantised
 from helpers.model.source import DEMO_MODEL, hub_revision, resolve_model
+from helpers.settings import RunConfig
 
 
 def _llama(hidden, intermediate, layers, heads, kv_heads, vocabulary, **more) -> dict:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 
-from helpers.config import RANGES, RunConfig
 from helpers.model.anatomy import one_line, unanswerable, unreachable
+from helpers.settings import RANGES, RunConfig
 
 
 def require_possible(config: RunConfig) -> None:

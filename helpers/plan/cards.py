@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from helpers.config import RunConfig
+from helpers.settings import RunConfig
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from helpers.config import RunConfig
-from helpers.picture import Picture, Playable
 from helpers.plan.memory import Part, step_parts
 from helpers.plan.need import needed_by_sum
 from helpers.plan.shape import Shape
-from helpers.report import RED, human_bytes
+from helpers.settings import RunConfig
+from helpers.show.pictures import Picture, Playable
+from helpers.show.tables import RED
+from helpers.show.units import human_bytes
 
 COLOURS = {
     "4-bit weights": "#0969da",

@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from helpers.config import RunConfig
 from helpers.plan.need import Device, device, evaluating, named, needed, needed_by_sum, settings_that_work
 from helpers.plan.shape import Shape
-from helpers.report import human_bytes
+from helpers.settings import RunConfig
+from helpers.show.units import human_bytes
 
 NEAR = 1.2  # of the room: a change that the sum leaves farther from fitting is not simulated
 FILLED = 0.85  # of a device: a training that got so far was not short of memory because of others

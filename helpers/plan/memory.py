@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from helpers.config import LOSS_ROWS, RunConfig
 from helpers.plan.shape import Shape
+from helpers.settings import LOSS_ROWS, RunConfig
 
 TILE_TOKENS, TILE_WORDS = 4096, 32768  # TRL 1.16 computes its loss in tiles of at most this size
 QUANT_BLOCK, CONSTANTS_BLOCK = 64, 256  # bitsandbytes: weights per constant, constants per second-level constant

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from helpers.config import RunConfig
 from helpers.model.room import cache_bytes, reply_bytes, rows_at_once, scoring_bytes
 from helpers.plan.memory import (
     Part,
@@ -28,6 +27,7 @@ from helpers.plan.need import (
     with_allowances,
 )
 from helpers.plan.shape import Shape
+from helpers.settings import RunConfig
 
 REPLIES, MEASURED = 8, 8  # rows that 05 and 06 work on together where they fit
 

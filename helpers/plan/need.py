@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from helpers.config import RunConfig
 from helpers.plan.cards import gpu
 from helpers.plan.memory import (
     Part,
@@ -18,6 +17,7 @@ from helpers.plan.memory import (
     weight_parts,
 )
 from helpers.plan.shape import Shape
+from helpers.settings import RunConfig
 
 # Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
 LIBRARIES = 500_000_000

@@ -13,11 +13,11 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass, replace
 
-from helpers.config import PRESETS, RunConfig
 from helpers.model.shapes import SHAPES
 from helpers.plan.memory import adapter_parameters, step_parts, total
 from helpers.plan.need import CONTEXT, with_allowances
 from helpers.plan.shape import Shape
+from helpers.settings import PRESETS, RunConfig
 
 GIB = 2**30
 

@@ -11,12 +11,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.config import PAD_TO, RunConfig
 from helpers.files import folder_bytes, read_jsonl
-from helpers.place import runs_root
+from helpers.paths import runs_root
 from helpers.plan.time import training_tokens
-from helpers.report import human_bytes
 from helpers.runs import RunDir
+from helpers.settings import PAD_TO, RunConfig
+from helpers.show.units import human_bytes
 
 STEPS = 3  # the first one warms up and is not measured
 EVALUATED = 2  # batches
@@ -87,7 +87,7 @@ def rehearse(config: RunConfig) -> Rehearsal:
 def _data(config: RunConfig, run: RunDir):
     from helpers.data.labels import encode_rows
     from helpers.data.prepare import prepare
-    from helpers.model.chat import load_tokenizer
+    from helpers.model.tokenizer import load_tokenizer
 
     prepare(config, run)
     tokenizer = load_tokenizer(config)

@@ -2,7 +2,7 @@
 
 Under torch's FakeTensorMode every tensor has a shape and a dtype but no numbers. `StorageLife` follows the life of every
 storage, so the peak is counted, not guessed. Layers of one kind need the same: a few of each are run, and the step with
-one more tells what each of the others adds. `whole` runs all of them; tests/proof_planner.py holds the two together.
+one more tells what each of the others adds. `whole` runs all of them; proofs/proof_planner.py holds the two together.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from helpers.config import RunConfig
 from helpers.model.anatomy import FAILURES, kind_of, layer_list, on_meta, one_line
 from helpers.plan.life import StorageLife
 from helpers.plan.step import (
@@ -30,6 +29,7 @@ from helpers.plan.step import (
     skeleton,
     tiled_loss,
 )
+from helpers.settings import RunConfig
 
 MOST_TOKENS = 2**20  # in one step: beyond, the loss in tiles takes minutes and no card is large enough
 LAST, REST = "backward of the last layer", "backward of the other layers"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from helpers.config import PRESETS, RunConfig
 from helpers.plan.cards import gpu
 from helpers.plan.memory import adapter_parameters
 from helpers.plan.shape import Shape
+from helpers.settings import PRESETS, RunConfig
 
 
 @dataclass(frozen=True)

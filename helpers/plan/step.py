@@ -11,9 +11,9 @@ from unittest import mock
 import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from helpers.config import RunConfig
 from helpers.model.anatomy import layer_list, name_experts, not_packed, on_meta, unreachable
 from helpers.plan.life import StorageLife
+from helpers.settings import RunConfig
 
 
 def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()):

@@ -8,13 +8,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.config import PAD_TO, RunConfig, local_path
 from helpers.files import read_jsonl
 from helpers.plan.cards import Gpu
 from helpers.plan.memory import adapter_parameters
 from helpers.plan.shape import Shape
 from helpers.plan.speeds import SPEEDS, operations_per_token, used_share
 from helpers.runs import RunDir
+from helpers.settings import PAD_TO, RunConfig, local_path
 
 SPREAD = 0.2  # what another driver, cooling or data set changes; added on both sides of a published number
 SMALLEST = 10**9  # parameters: below this the published speeds say nothing
@@ -91,7 +91,7 @@ def conversation_lengths(config: RunConfig, run: RunDir, rows: int, tokens_per_r
 
 def _counted(config: RunConfig, run: RunDir) -> list[int]:
     from helpers.data.labels import encode_rows
-    from helpers.model.chat import load_tokenizer
+    from helpers.model.tokenizer import load_tokenizer
 
     rows = encode_rows(read_jsonl(run.train_jsonl), load_tokenizer(config), config)
     return [len(ids) for ids in rows["input_ids"]]

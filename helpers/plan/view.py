@@ -6,7 +6,6 @@ import html
 from collections import defaultdict
 from dataclasses import dataclass
 
-from helpers.config import RunConfig
 from helpers.files import read_jsonl
 from helpers.plan.cards import GPUS, prices
 from helpers.plan.fit import Fit
@@ -15,7 +14,9 @@ from helpers.plan.moments import Moment
 from helpers.plan.need import Device, step
 from helpers.plan.shape import Shape
 from helpers.plan.time import Speed, hours, said, speed, training_tokens
-from helpers.report import GREEN, RED, Table, human_bytes, human_time
+from helpers.settings import RunConfig
+from helpers.show.tables import GREEN, RED, Table
+from helpers.show.units import human_bytes, human_time
 
 
 def parts_table(parts: list[Part], caption: str = "") -> Table:

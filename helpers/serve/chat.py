@@ -9,7 +9,7 @@ def ask(model, tokenizer, messages: list[dict], max_new_tokens: int) -> str:
     from transformers import TextStreamer
 
     from helpers.evaluate.generation import cut_reply, generation_settings, left_padded, room_for_reply
-    from helpers.model.chat import prompt_ids, render
+    from helpers.template.chat import prompt_ids, render
 
     ids = prompt_ids(tokenizer, messages)
     settings = generation_settings(tokenizer, min(max_new_tokens, room_for_reply(model, len(ids))))

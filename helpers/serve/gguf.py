@@ -19,10 +19,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from helpers.config import GGUF_FORMATS
 from helpers.files import free_bytes, is_full, read_json
 from helpers.model.room import file_bytes
-from helpers.report import human_bytes
+from helpers.settings import GGUF_FORMATS
+from helpers.show.units import human_bytes
 
 CONVERTER = Path(__file__).with_name("converter.py")
 # the numbers that llama.h gives them, and about how large they are beside the f16 file

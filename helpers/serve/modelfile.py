@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from helpers.model.chat import adds_bos, fold_system, render, stop_ids, takes_system
+from helpers.template.chat import adds_bos, fold_system, render, stop_ids, takes_system
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from helpers.evaluate.held_out import Scores
 from helpers.model.room import file_bytes
-from helpers.report import Table, human_bytes
+from helpers.show.tables import Table
+from helpers.show.units import human_bytes
 
 TEXTS = 8  # replies that llama.cpp writes at once: the weights are read once for all, and each needs a cache of its own
 
@@ -36,7 +37,7 @@ def measure_merged(model, tokenizer, rows, prompts: list[list[dict]], max_new_to
     """The merged model as transformers runs it: (`Measured`, its replies). `rows` as `encode_rows` gives them."""
     from helpers.evaluate.generation import generate_replies
     from helpers.evaluate.held_out import held_out_nll
-    from helpers.progress import Progress
+    from helpers.show.progress import Progress
 
     nll, tokens, firsts = [], [], []
     for i in Progress(range(len(rows)), desc="merged"):  # one at a time: logits of a large vocabulary are not kept
@@ -61,10 +62,10 @@ def measure_gguf(
     """
     import numpy
 
-    from helpers.model.chat import prompt_ids, render, stop_ids
-    from helpers.progress import Progress
     from helpers.serve.gguf import check_token_ids
     from helpers.serve.llama_cpp import LlamaCpp
+    from helpers.show.progress import Progress
+    from helpers.template.chat import prompt_ids, render, stop_ids
 
     asked = [prompt_ids(tokenizer, messages) for messages in prompts]
     texts = [render(tokenizer, messages, add_generation_prompt=True) for messages in prompts]

@@ -10,11 +10,11 @@ import json
 
 from transformers import TrainerCallback
 
-from helpers.config import RunConfig
 from helpers.evaluate.held_out import Scores, held_out_nll
 from helpers.evaluate.intervals import WORSE, judge, paired_difference, told_interval
 from helpers.files import read_json, write_json
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
 from helpers.train.checkpoints import checkpoints, fault, is_last, step_of
 
 

@@ -9,8 +9,8 @@ import os
 
 from transformers import TrainerCallback
 
-from helpers.config import RunConfig
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
 from helpers.train.best import KeepBest
 from helpers.train.chart import LiveChart, SampleReplies
 from helpers.train.guards import CheckpointKeeper, DiskGuard, FreshStart, LossGuard, SaveByTime, StopOnRequest

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from helpers.config import RunConfig
 from helpers.files import read_jsonl
 from helpers.model.quantization import sharded
-from helpers.picture import Picture
-from helpers.report import BLUE, GREY, ORANGE, human_time
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
+from helpers.show.pictures import Picture
+from helpers.show.tables import BLUE, GREY, ORANGE
+from helpers.show.units import human_time
 
 
 def training_chart(rows: list[dict], title: str = "") -> Picture:

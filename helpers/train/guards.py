@@ -15,8 +15,8 @@ from transformers import TrainerCallback
 
 from helpers.files import folder_bytes, free_bytes
 from helpers.model.quantization import sharded
-from helpers.report import human_bytes
 from helpers.runs import RunDir
+from helpers.show.units import human_bytes
 from helpers.train.best import best_step
 from helpers.train.checkpoints import checkpoints, mark_complete, step_of
 

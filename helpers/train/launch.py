@@ -16,10 +16,10 @@ import sys
 import time
 from pathlib import Path
 
-from helpers.config import PROJECT_ROOT, RunConfig
 from helpers.files import read_json, read_jsonl, write_atomic, write_json
-from helpers.report import human_time
 from helpers.runs import RunDir
+from helpers.settings import PROJECT_ROOT, RunConfig
+from helpers.show.units import human_time
 
 FSDP = (
     "--use_fsdp --fsdp_version 2 --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP --fsdp_state_dict_type FULL_STATE_DICT"

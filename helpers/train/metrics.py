@@ -11,7 +11,7 @@ import torch
 from transformers import TrainerCallback
 
 from helpers.files import read_jsonl, write_atomic
-from helpers.report import human_bytes, human_time
+from helpers.show.units import human_bytes, human_time
 
 NOTED = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch")
 

@@ -10,14 +10,14 @@ import re
 from collections import Counter
 from dataclasses import replace
 
-from helpers.config import RunConfig
 from helpers.data.formats import convert
 from helpers.data.labels import encode
 from helpers.data.sources import open_sources
 from helpers.files import read_json, write_atomic, write_json, write_jsonl
-from helpers.model.chat import fold_system, stop_ids
-from helpers.place import runs_root
+from helpers.paths import runs_root
 from helpers.runs import RunDir, share
+from helpers.settings import RunConfig
+from helpers.template.chat import fold_system, stop_ids
 
 OWN = "notebooks/data/preferences_ko.jsonl"  # written for this project
 FEWEST = 8  # pairs: a quarter is held out

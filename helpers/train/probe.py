@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 import random
 
-from helpers.config import PAD_TO, RunConfig
 from helpers.runs import RunDir
+from helpers.settings import PAD_TO, RunConfig
 
 STEPS = 60
 LOW, HIGH = 1e-6, 0.3  # learning rates
@@ -34,9 +34,9 @@ def throwaway_trainer(run: RunDir, config: RunConfig):
 
     from helpers.data.labels import encode_rows
     from helpers.files import read_jsonl
-    from helpers.model.chat import load_tokenizer
     from helpers.model.lora import lora_config
     from helpers.model.quantization import load_base_model, number_formats
+    from helpers.model.tokenizer import load_tokenizer
     from helpers.train.packing import one_row_a_pass
     from helpers.train.settings import ARGUMENTS, require_arguments
     from helpers.train.trainer import LeanTrainer
@@ -72,7 +72,7 @@ def range_test(trainer, steps: int = STEPS, low: float = LOW, high: float = HIGH
     """
     import torch
 
-    from helpers.progress import Progress
+    from helpers.show.progress import Progress
 
     if not (0 < low < high and steps >= 2):
         raise ValueError(
@@ -128,7 +128,7 @@ def breaking_rate(rows: list[dict]) -> float | None:
 def suggested_rate(rows: list[dict]) -> float | None:
     """A tenth of the rate at which the loss breaks down, or of the highest one tried; None when it never fell clearly (2 %).
 
-    Not of the rate of the lowest loss: that wanders with the noise of single batches, see tests/bench_probe.py.
+    Not of the rate of the lowest loss: that wanders with the noise of single batches, see proofs/bench_probe.py.
     """
     lowest = min(rows, key=lambda row: row["smooth"], default=None)
     if lowest is None or lowest["smooth"] > 0.98 * rows[0]["smooth"]:
@@ -165,8 +165,8 @@ def probe_chart(rows: list[dict]):
     """Loss over the learning rate, with the suggestion, as a `Picture`."""
     from matplotlib.figure import Figure
 
-    from helpers.picture import Picture
-    from helpers.report import BLUE, GREY, ORANGE
+    from helpers.show.pictures import Picture
+    from helpers.show.tables import BLUE, GREY, ORANGE
 
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()

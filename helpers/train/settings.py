@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.config import RunConfig
+from helpers.settings import RunConfig
 
 ARGUMENTS = (  # of an SFTConfig that have the names of settings
     "num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps per_device_eval_batch_size "

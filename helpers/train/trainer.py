@@ -11,8 +11,8 @@ from transformers.modeling_outputs import CausalLMOutput
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTTrainer
 
-from helpers.config import LOSS_ROWS
 from helpers.model.anatomy import name_experts
+from helpers.settings import LOSS_ROWS
 from helpers.train.checkpoints import rows_per_step
 
 

@@ -17,8 +17,8 @@ from collections import Counter
 from pathlib import Path
 
 from helpers.files import write_atomic
-from helpers.page import document
-from helpers.report import human_time
+from helpers.show.pages import document
+from helpers.show.units import human_time
 from helpers.workshop.progress import Progress, everybody
 
 QUIET = 600  # seconds without a sign of life after which a participant may need somebody

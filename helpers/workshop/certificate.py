@@ -18,12 +18,12 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.files import read_json, read_jsonl, sha256, write_atomic
-from helpers.page import document
-from helpers.picture import curve
-from helpers.place import runs_root
+from helpers.paths import runs_root
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
+from helpers.show.pages import document
+from helpers.show.pictures import curve
 from helpers.workshop import progress
 
 STYLE = """

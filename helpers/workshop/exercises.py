@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 
-from helpers.config import PRESETS, SAMPLE_DATA, RunConfig
 from helpers.files import read_json, read_jsonl
-from helpers.report import Answer
 from helpers.runs import RunDir
+from helpers.settings import PRESETS, SAMPLE_DATA, RunConfig
+from helpers.show.tables import Answer
 
 
 class Missing(Exception):

@@ -10,12 +10,12 @@ import os
 import time
 from pathlib import Path
 
-from helpers.config import RunConfig
 from helpers.files import write_json
-from helpers.place import runs_root
-from helpers.report import Answer
+from helpers.paths import runs_root
 from helpers.runs import RunDir
 from helpers.series import chosen, run_notebooks
+from helpers.settings import RunConfig
+from helpers.show.tables import Answer
 from helpers.workshop.exercises import Missing, answered
 from helpers.workshop.progress import LAB_RUN
 
@@ -80,7 +80,7 @@ def labels(run: RunDir, answer, *, rows: list[dict], padded: list[dict], tokeniz
 def fits(run: RunDir, answer, *, config, shape, room: float) -> str:
     """lab2. `answer`: settings for the broken `config`, so that its training fits `room` bytes and stays the same training."""
     from helpers.plan.need import needed
-    from helpers.report import human_bytes
+    from helpers.show.units import human_bytes
 
     if not isinstance(answer, dict):
         raise Missing(f"mine is {type(answer).__name__}; write a dict of settings, such as {{'load_in_4bit': True}}.")
@@ -176,7 +176,7 @@ def whose(run: RunDir, answer, *, base, adapter) -> str:
 
 def asked(run: RunDir, answer, *, tokenizer, messages: list[dict], trained: list[int]) -> str:
     """lab7. `answer`: the token ids that ask for a reply to `messages`; `trained`: the row as it was learned."""
-    from helpers.model.chat import prompt_ids
+    from helpers.template.chat import prompt_ids
 
     ids = list(answer) if isinstance(answer, (list, tuple)) else None
     if ids is None or not all(isinstance(token, int) for token in ids):

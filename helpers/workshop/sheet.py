@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from helpers.config import PRESETS, RunConfig
-from helpers.report import Table, human_bytes
+from helpers.settings import PRESETS, RunConfig
+from helpers.show.tables import Table
+from helpers.show.units import human_bytes
 
 HOURS_OF_A_MONTH = 730
 PACKAGES = 2.2e9  # bytes that setup_kernel.sh downloads with a CPU build of torch; a pod's image brings its own torch

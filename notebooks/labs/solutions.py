@@ -33,7 +33,7 @@ resume = next(checkpoint for checkpoint in checkpoints(folder) if fault(checkpoi
 with model.disable_adapter():
     base = held_out_nll(model, rows)""",
     "lab7-06": """\
-from helpers.model.chat import prompt_ids
+from helpers.template.chat import prompt_ids
 
 ids = prompt_ids(tokenizer, messages)""",
 }

@@ -1,6 +1,6 @@
 """The notebooks as people meet them: in JupyterLab, with a mouse, with Stop, with a page that is loaded again.
 
-A few cells of a few notebooks; tests/proof_browser.py runs all of them, in an older JupyterLab, too.
+A few cells of a few notebooks; proofs/proof_browser.py runs all of them, in an older JupyterLab, too.
 """
 
 import json
@@ -10,9 +10,9 @@ import shutil
 import nbformat
 import pytest
 
-from helpers.config import RunConfig
 from helpers.evaluate.voting import blind_pairs
 from helpers.files import read_jsonl
+from helpers.settings import RunConfig
 from tests.browser.lab import Page, jupyter_lab, outputs
 from tests.browser.look import faint_words, nameless_pictures, too_wide
 from tests.conftest import ROOT

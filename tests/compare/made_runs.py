@@ -2,10 +2,10 @@
 
 import json
 
-from helpers.config import RunConfig
 from helpers.files import write_json
-from helpers.place import runs_root
+from helpers.paths import runs_root
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
 
 
 def make_run(name: str, nll: list[float] | None, rows: list[str] | None = None, tokens: int = 10, **settings) -> RunDir:

@@ -13,10 +13,10 @@ import pytest
 
 from helpers.compare.runs import Trial, read_runs
 from helpers.compare.sweep import combinations, loss_at, pods, standing, survivors, sweep, work
-from helpers.config import RunConfig
 from helpers.files import read_jsonl, write_json
-from helpers.place import chosen_run, runs_root
+from helpers.paths import chosen_run, runs_root
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
 from helpers.train import launch
 from tests.compare.made_runs import make_run
 

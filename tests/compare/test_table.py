@@ -9,7 +9,7 @@ from helpers.compare.runs import differing, read_runs
 from helpers.compare.table import against_best, best_first, curves, paired, proven, runs_table
 from helpers.evaluate.intervals import FEWEST
 from helpers.files import write_json
-from helpers.place import runs_root
+from helpers.paths import runs_root
 from tests.compare.made_runs import make_run
 
 BASE = [2.0 + 0.1 * (i % 7) for i in range(24)]

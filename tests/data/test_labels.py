@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.config import PAD_TO, RunConfig
 from helpers.data.labels import CONTEXT, collator, encode, encode_rows, judged_settings, require_green
-from helpers.model.chat import fold_system, load_tokenizer
-from helpers.model.spans import training_template
-from tests.model.test_chat import TALK
-from tests.model.tokenizer_kinds import KINDS, kind
+from helpers.model.tokenizer import load_tokenizer
+from helpers.settings import PAD_TO, RunConfig
+from helpers.template.chat import fold_system
+from helpers.template.spans import training_template
+from tests.template.test_chat import TALK
+from tests.template.tokenizer_kinds import KINDS, kind
 
 TINY = RunConfig.load("tiny")
 ENDS = {"inst": " </s>", "inst late system": "</s>", "no template": "</s>"}

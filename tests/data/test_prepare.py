@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from helpers.config import RunConfig, local_path
 from helpers.data import prepare
 from helpers.data.copies import CopyIndex, overlap
 from helpers.data.sources import data_size, read_rows
 from helpers.files import read_jsonl
 from helpers.runs import RunDir
+from helpers.settings import RunConfig, local_path
 from tests.conftest import ROOT
 from tests.hub_double import HubDouble
 
@@ -266,7 +266,7 @@ def test_revisions_are_recorded_and_a_change_is_said(tmp_path, capsys):
 HUB_READER = """
 import json, sys
 from dataclasses import replace
-from helpers.config import RunConfig
+from helpers.settings import RunConfig
 from helpers.data.sources import data_revision, data_size, read_rows
 asked = json.loads(sys.argv[1])
 config = RunConfig.load("tiny", **{"max_rows": 0, **asked})
@@ -347,7 +347,7 @@ PEAK = """
 import json, re, sys
 from pathlib import Path
 from helpers.data import prepare
-from helpers.config import RunConfig
+from helpers.settings import RunConfig
 from helpers.runs import RunDir
 import numpy
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])  # kB, of this process alone

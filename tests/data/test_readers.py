@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from helpers.config import RunConfig
 from helpers.data.prepare import prepare
 from helpers.data.sources import read_rows
 from helpers.files import read_jsonl
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
 
 PAIRS = [
     (f"{i}번 질문은 무엇인가요? {chr(0xAC00 + 97 * i)}", f"{i}번 답은 {chr(0xAC00 + 131 * i)}입니다.")

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from helpers.config import RunConfig
 from helpers.data.formats import Format, convert
 from helpers.data.labels import CONTEXT, encoded
 from helpers.data.verdicts import CHECKS, LEARNED_SHARE, OF_THE_WHOLE, inspect, judge
 from helpers.files import read_jsonl
+from helpers.settings import RunConfig
 from tests.conftest import ROOT
-from tests.model.tokenizer_kinds import KINDS, kind
+from tests.template.tokenizer_kinds import KINDS, kind
 
 CONFIG = RunConfig.load("tiny", max_length=600)
 SAMPLE = read_jsonl(ROOT / CONFIG.dataset_id)

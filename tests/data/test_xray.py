@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from helpers.config import RunConfig
 from helpers.data.labels import CONTEXT, collator, encode
 from helpers.data.xray import look_at, xray
-from tests.model.test_chat import TALK
-from tests.model.tokenizer_kinds import KINDS, kind
+from helpers.settings import RunConfig
+from tests.template.test_chat import TALK
+from tests.template.tokenizer_kinds import KINDS, kind
 
 CONFIG = RunConfig.load("tiny", max_length=600)
 SHORT = {"messages": [{"role": "user", "content": "<b>뷁</b>"}, {"role": "assistant", "content": '뙇🎉 & "끝"'}]}

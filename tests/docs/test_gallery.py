@@ -23,9 +23,9 @@ from docs.make_gallery import (
     smaller,
     told_shorter,
 )
-from helpers.config import PROJECT_ROOT
 from helpers.runs import runs_root
 from helpers.series import NOTEBOOKS, series
+from helpers.settings import PROJECT_ROOT
 
 COMMAND = "python -m helpers.series demo && python -m docs.make_gallery demo"
 

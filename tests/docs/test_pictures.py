@@ -11,7 +11,7 @@ from tests.browser.look import nameless_pictures
 from tests.conftest import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"
-AGAIN = "python -m tests.proof_browser --pictures RUN"
+AGAIN = "python -m proofs.proof_browser --pictures RUN"
 TEXTS = sorted(
     path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
 )
@@ -47,7 +47,7 @@ def test_a_clean_run_shows_no_box_of_stderr_no_widget_and_no_picture_without_wor
                 data = output.get("data", {})
                 assert "application/vnd.jupyter.widget-view+json" not in data, where
                 assert not any(kind.startswith("image/") for kind in data), (
-                    f"{where}: helpers.picture.Picture has words"
+                    f"{where}: helpers.show.pictures.Picture has words"
                 )
                 assert nameless_pictures(data.get("text/html", "")) == [], where
                 shown += "<img" in data.get("text/html", "")

@@ -2,7 +2,7 @@
 
 from helpers.evaluate.chart import paired_chart
 from helpers.evaluate.intervals import BETTER, MARGINS, SAME, TOO_FEW, WORSE
-from helpers.report import GREEN, GREY, RED
+from helpers.show.tables import GREEN, GREY, RED
 
 NLL, CHRF = MARGINS
 

@@ -21,10 +21,11 @@ from helpers.evaluate.prompts import FIXED_PROMPTS, fixed_prompts
 from helpers.evaluate.replies import chrf_by_reply, repetition, reply_metrics
 from helpers.evaluate.voting import blind_pairs
 from helpers.files import read_jsonl, write_json
-from helpers.model.chat import Prompt, load_tokenizer
 from helpers.model.quantization import load_base_model
+from helpers.model.tokenizer import load_tokenizer
 from helpers.runs import RunDir
 from helpers.series import NOTEBOOKS, run_notebooks
+from helpers.template.chat import Prompt
 
 EVIL = '<script>alert("x")</script>'
 

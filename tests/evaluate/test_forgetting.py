@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from helpers.config import PROJECT_ROOT, RunConfig
 from helpers.data.copies import overlap
 from helpers.data.formats import convert, recognise
 from helpers.evaluate.forgetting import (
@@ -23,6 +22,7 @@ from helpers.evaluate.generation import generate_replies
 from helpers.evaluate.held_out import Scores, held_out_nll
 from helpers.evaluate.prompts import FIXED_PROMPTS
 from helpers.files import read_jsonl
+from helpers.settings import PROJECT_ROOT, RunConfig
 
 
 def test_the_texts_are_enough_in_both_languages_and_none_is_in_the_training_data():
@@ -45,8 +45,8 @@ def test_the_texts_are_enough_in_both_languages_and_none_is_in_the_training_data
 
 @pytest.fixture(scope="module")
 def model_and_tokenizer(tiny_model):
-    from helpers.model.chat import load_tokenizer
     from helpers.model.quantization import load_base_model
+    from helpers.model.tokenizer import load_tokenizer
 
     config = RunConfig.load("tiny")
     return load_base_model(config), load_tokenizer(config)

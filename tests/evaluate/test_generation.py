@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from helpers.config import RunConfig
 from helpers.evaluate.generation import cut_reply, generate_replies, left_padded, prompts_and_references
-from helpers.model.chat import load_tokenizer, prompt_ids, render
+from helpers.model.tokenizer import load_tokenizer
+from helpers.settings import RunConfig
+from helpers.template.chat import prompt_ids, render
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,7 @@ def test_a_prompt_is_asked_with_its_tools(thinker):
 
 
 def test_references_are_answers_without_thoughts_and_calls_as_the_template_writes_them():
-    from tests.model.trl_templates import tokenizer_of
+    from tests.template.trl_templates import tokenizer_of
 
     think = {"role": "assistant", "content": "<think>\n생각\n</think>\n\n답"}
     field = {"role": "assistant", "content": "답", "reasoning_content": "생각"}

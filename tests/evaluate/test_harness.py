@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.model.chat import load_tokenizer
+from helpers.model.tokenizer import load_tokenizer
 
 TASK = """\
 task: local_places
@@ -25,9 +25,9 @@ metric_list:
 
 @pytest.mark.skipif(not importlib.util.find_spec("lm_eval"), reason="lm_eval is no requirement")
 def test_a_task_of_our_own_on_base_and_merged(tiny_model, tmp_path):
-    from helpers.config import RunConfig
     from helpers.evaluate import harness
     from helpers.runs import RunDir
+    from helpers.settings import RunConfig
 
     rows = [
         {"question": f"오늘 {place}에서 친구도 빵만", "choices": [" 기다려요.", " 요려다기."], "right": 0}

@@ -1,4 +1,4 @@
-"""Intervals and verdicts. tests/proof_statistics.py is the long form of the simulation."""
+"""Intervals and verdicts. proofs/proof_statistics.py is the long form of the simulation."""
 
 import math
 
@@ -22,7 +22,7 @@ from helpers.evaluate.intervals import (
 )
 from helpers.evaluate.measured import VERDICTS
 from helpers.merge.report import verdict
-from tests.proof_statistics import made, simulate
+from proofs.proof_statistics import made, simulate
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from helpers.evaluate.generation import generate_replies, prompts_and_references
 from helpers.evaluate.held_out import held_out_nll
 from helpers.evaluate.measured import read_measured
 from helpers.files import read_jsonl
-from helpers.model.chat import load_tokenizer
 from helpers.model.lora import load_adapter
 from helpers.model.quantization import load_base_model
+from helpers.model.tokenizer import load_tokenizer
 from helpers.runs import RunDir
 
 

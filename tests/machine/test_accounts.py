@@ -5,9 +5,9 @@ import sys
 import nbformat
 import pytest
 
-from helpers.config import RunConfig
 from helpers.machine.accounts import login_errors, model_access, tracking_status
 from helpers.model.hub import hub_status, needs_hub
+from helpers.settings import RunConfig
 from tests.conftest import ROOT
 from tests.hub_double import HubDouble
 
@@ -28,7 +28,7 @@ def test_interactive_only_where_a_person_can_answer(allow_stdin):
     told = []
     try:
         client.execute_interactive(
-            "from helpers.report import is_interactive; print(is_interactive())",
+            "from helpers.show.tables import is_interactive; print(is_interactive())",
             allow_stdin=allow_stdin,
             timeout=60,
             output_hook=lambda message: told.append(message["content"].get("text", "")),
@@ -90,7 +90,7 @@ def hub():
 
 def ask(question, hub, kind, tmp_path, **variables):
     """What `question` prints in a fresh process (or the last line of its error), and that no token is in it."""
-    code = f"from helpers.machine.accounts import *; from helpers.model.hub import *; from helpers.config import RunConfig; print({question}(RunConfig.load('tiny')))"
+    code = f"from helpers.machine.accounts import *; from helpers.model.hub import *; from helpers.settings import RunConfig; print({question}(RunConfig.load('tiny')))"
     environment = {**os.environ, **hub.environment(kind), "HF_HOME": str(tmp_path), **variables}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
     assert not any(token in done.stdout + done.stderr for token in hub.tokens.values())

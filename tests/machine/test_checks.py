@@ -1,8 +1,8 @@
 import pytest
 
-from helpers.config import RunConfig
 from helpers.machine import checks
 from helpers.machine.checks import Check, check_environment, require_green
+from helpers.settings import RunConfig
 
 
 def test_this_machine_is_ready_for_the_tiny_run():

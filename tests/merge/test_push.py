@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 from tests.hub_double import HubDouble
 
 PUSH = """
-from helpers.config import RunConfig
+from helpers.settings import RunConfig
 from helpers.merge.card import write_card
 from helpers.merge.push import hub_errors, plan_push, read_back, refusals, upload
 from helpers.runs import RunDir
@@ -319,7 +319,7 @@ print("I am", whoami()["name"])
 
 def test_a_gated_base_says_where_to_ask(hub, run):
     hub.add_repo("meta/gated", {"config.json": b"{}"}, gated=True)
-    code = "from helpers.machine.accounts import *; from helpers.config import RunConfig; model_access(RunConfig.load('tiny'))"
+    code = "from helpers.machine.accounts import *; from helpers.settings import RunConfig; model_access(RunConfig.load('tiny'))"
     told = last_line(python(code, hub, "write", run, model_id="meta/gated"))
     assert f"meta/gated is gated: log in, ask for access at {hub.url}/meta/gated" in told
 
@@ -330,10 +330,10 @@ def test_nothing_to_push_touches_no_network(hub, run):
 
 
 def test_the_card_says_that_preferences_were_trained(run):
-    from helpers.config import RunConfig
     from helpers.merge.card import write_card
     from helpers.merge.push import Push
     from helpers.runs import RunDir
+    from helpers.settings import RunConfig
 
     config, push = RunConfig.load("tiny"), Push("adapter", run / "adapter", "alice/tiny", "message")
     assert "DPO" not in write_card(RunDir(run), config, push).text
@@ -353,10 +353,10 @@ def test_the_card_says_that_preferences_were_trained(run):
 def test_the_card_is_escaped_and_complete(run):
     from huggingface_hub import ModelCard
 
-    from helpers.config import RunConfig
     from helpers.merge.card import write_card
     from helpers.merge.push import Push
     from helpers.runs import RunDir
+    from helpers.settings import RunConfig
 
     rows = [
         {"step": 40, "device": "CPU, 2 cores", "elapsed_s": 120.0},

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from helpers.config import RunConfig
 from helpers.merge import shards
 from helpers.merge.shards import merge_shards, plan_shards
 from helpers.merge.skeleton import read_skeleton
 from helpers.model.lora import load_adapter
 from helpers.model.quantization import load_base_model, through_4bit
+from helpers.settings import RunConfig
 from tests.conftest import ROOT
 
 SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -48,7 +48,7 @@ def make_adapter(config, folder, **lora):
     """An adapter with random, non-zero weights, as a training leaves it; the live model is returned."""
     import peft
 
-    from helpers.model.chat import load_tokenizer
+    from helpers.model.tokenizer import load_tokenizer
 
     kind = lora.pop("kind", "LoraConfig")
     torch.manual_seed(2)
@@ -388,7 +388,7 @@ def test_a_base_on_the_hub_gives_its_tokenizer_files(tmp_path):
     from tests.hub_double import HubDouble
 
     code = """
-from helpers.config import RunConfig
+from helpers.settings import RunConfig
 from helpers.merge.folder import BESIDE_WEIGHTS, base_files
 print(sorted(path.name for path in base_files(RunConfig.load("tiny", model_id="meta/base"), BESIDE_WEIGHTS).iterdir()))
 """
@@ -430,7 +430,7 @@ def test_the_plan_holds_every_weight_once_and_keeps_the_limit(sizes, limit):
 MEMORY = """
 import json, sys
 from pathlib import Path
-from tests.bench_merging import make_adapter, make_base, one
+from proofs.bench_merging import make_adapter, make_base, one
 
 shape, growth = {"hidden": 1024, "mlp": 2816, "vocabulary": 512}, {}
 for name, layers in (("warm-up", 1), ("model", 10)):

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers.config import RunConfig
 from helpers.model import cards
 from helpers.model.quantization import device_map
+from helpers.settings import RunConfig
 
 CONFIG = RunConfig.load("tiny")
 

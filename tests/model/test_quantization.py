@@ -6,7 +6,6 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from helpers.config import RunConfig
 from helpers.machine.checks import check_disk
 from helpers.model.quantization import (
     attention,
@@ -18,6 +17,7 @@ from helpers.model.quantization import (
     weight_dtype,
 )
 from helpers.model.shapes import model_config
+from helpers.settings import RunConfig
 
 
 def test_config_object_says_what_the_settings_say():

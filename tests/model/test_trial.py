@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from transformers import AutoConfig
 
-from helpers.config import RunConfig
 from helpers.model.trial import require_possible
+from helpers.settings import RunConfig
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import pytest
 import torch
 from bitsandbytes.nn import Linear4bit, Params4bit
 
-from helpers.config import RunConfig
 from helpers.model import unpacking
 from helpers.model.quantization import load_base_model
 from helpers.model.unpacking import Unpacked4bit, unpack_once
+from helpers.settings import RunConfig
 
 FORMATS = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 

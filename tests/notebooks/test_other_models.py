@@ -12,13 +12,13 @@ from nbclient.exceptions import CellExecutionError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, PreTrainedTokenizerFast
 
-from helpers.config import RunConfig
 from helpers.merge.folder import METHODS
 from helpers.model.quantization import attention
 from helpers.runs import RunDir
 from helpers.series import series
-from tests.model.tokenizer_kinds import byte_level
+from helpers.settings import RunConfig
 from tests.notebooks.kernel import run
+from tests.template.tokenizer_kinds import byte_level
 
 
 def write_gpt2(folder):

@@ -1,8 +1,8 @@
-"""A small form of tests/proof_settings.py: a value goes through the cells of the notebooks, or 03 refuses it."""
+"""A small form of proofs/proof_settings.py: a value goes through the cells of the notebooks, or 03 refuses it."""
 
 import pytest
 
-from tests.proof_settings import cases, outcome
+from proofs.proof_settings import cases, outcome
 
 
 @pytest.mark.parametrize(

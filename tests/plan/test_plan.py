@@ -11,7 +11,6 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from helpers.config import RunConfig
 from helpers.model.shapes import SHAPES, model_config
 from helpers.plan.cards import GPUS, gpu, prices
 from helpers.plan.fit import advice, all_overrides, changes, fewer_evaluated, fits, fitted
@@ -33,6 +32,7 @@ from helpers.plan.shape import Shape
 from helpers.plan.speeds import SPEEDS, used_share
 from helpers.plan.time import conversation_lengths, measured, said, speed, training_tokens
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
 
 LLAMA = SHAPES["meta-llama/Llama-2-7b-hf"]
 SMALL = {**LLAMA, "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 3, "vocab_size": 4096}
@@ -155,8 +155,8 @@ def test_what_cannot_be_trained_in_4_bits_says_so(recipe):
     "changed", [{"kind": "llama", "tied": True}, {"kind": "qwen2", "activation_checkpointing": True}]
 )
 def test_simulation_agrees_with_real_memory(changed, tmp_path):
-    """A small part of tests/proof_planner.py, which holds the whole grid and its results."""
-    from tests.proof_planner import compare
+    """A small part of proofs/proof_planner.py, which holds the whole grid and its results."""
+    from proofs.proof_planner import compare
 
     row = compare({"tied": False, "max_length": 96, "per_device_train_batch_size": 2, **changed}, tmp_path)
     assert row["predicted"] == pytest.approx(row["allocated"], rel=0.1)
@@ -409,7 +409,7 @@ def test_the_recipe_fits_its_card(recipe):
 
 
 def test_the_merge_needs_what_was_measured_at_llama_2_7b_s_size(recipe):
-    assert 0.9 * 2.7e9 < merge(recipe, Shape.of(LLAMA)).ram < 1.1 * 2.7e9  # tests/bench_merging.py
+    assert 0.9 * 2.7e9 < merge(recipe, Shape.of(LLAMA)).ram < 1.1 * 2.7e9  # proofs/bench_merging.py
 
 
 def test_settings_are_changed_only_where_that_helps(recipe):

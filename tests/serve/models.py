@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from helpers.config import SAMPLE_DATA
+from helpers.settings import SAMPLE_DATA
 from tests.conftest import ROOT
-from tests.model.tokenizer_kinds import FORGETS_THINKING, INST, kind
+from tests.template.tokenizer_kinds import FORGETS_THINKING, INST, kind
 
 TALKS = [
     [{"role": "user", "content": text}]

@@ -9,13 +9,13 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from helpers.config import RunConfig
 from helpers.data.labels import encode_rows
-from helpers.model.chat import prompt_ids, render
 from helpers.serve import gguf
 from helpers.serve.gguf import beside, convert, convert_adapter, formats, need_room, quantise
 from helpers.serve.llama_cpp import LlamaCpp
 from helpers.serve.parity import cost_table, measure_gguf, measure_merged, take
+from helpers.settings import RunConfig
+from helpers.template.chat import prompt_ids, render
 from tests.serve.models import TALKS, llama, sentencepiece, thinking
 
 ROWS = [{"messages": [*talk, {"role": "assistant", "content": "<think>음</think>네, 그래요."}]} for talk in TALKS]

@@ -1,9 +1,10 @@
 import pytest
 
-from helpers.config import RunConfig
-from helpers.model.chat import load_tokenizer, render
+from helpers.model.tokenizer import load_tokenizer
 from helpers.serve.modelfile import ollama_modelfile, template_pieces
-from tests.model.tokenizer_kinds import FORGETS_THINKING, INST_LATE_SYSTEM
+from helpers.settings import RunConfig
+from helpers.template.chat import render
+from tests.template.tokenizer_kinds import FORGETS_THINKING, INST_LATE_SYSTEM
 
 
 @pytest.fixture

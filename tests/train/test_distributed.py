@@ -13,10 +13,10 @@ from accelerate import FullyShardedDataParallelPlugin
 from bitsandbytes.nn import Linear4bit, Params4bit
 from safetensors.torch import load_file
 
-from helpers.config import RunConfig
 from helpers.files import read_jsonl
 from helpers.model.quantization import device_map, quantization_config
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
 from helpers.train.launch import NOTEBOOK, launch_options, notebook_script, start
 from helpers.train.trainer import keep_losses_whole
 

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from helpers.config import RunConfig
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
 from helpers.train import launch
 from helpers.train.checkpoints import checkpoints, fault
 

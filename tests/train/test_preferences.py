@@ -6,12 +6,12 @@ import math
 import pytest
 import torch
 
-from helpers.config import PROJECT_ROOT, RunConfig
 from helpers.data.copies import overlap
 from helpers.data.formats import convert, recognise
 from helpers.files import read_jsonl, write_json
-from helpers.model.chat import load_tokenizer
+from helpers.model.tokenizer import load_tokenizer
 from helpers.runs import RunDir, fork
+from helpers.settings import PROJECT_ROOT, RunConfig
 from helpers.train.preferences import (
     OWN,
     preference_run,

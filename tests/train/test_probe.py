@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from helpers.config import RunConfig
 from helpers.data.prepare import prepare
-from helpers.model.chat import load_tokenizer
+from helpers.model.tokenizer import load_tokenizer
+from helpers.settings import RunConfig
 from helpers.train.probe import (
     probe_chart,
     range_test,

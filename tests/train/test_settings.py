@@ -2,8 +2,8 @@
 
 import pytest
 
-from helpers.config import RunConfig
 from helpers.model.lora import check_adapter, lora_config
+from helpers.settings import RunConfig
 from helpers.train.settings import require_adapter_alone, require_arguments, require_as_written
 
 

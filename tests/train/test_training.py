@@ -67,7 +67,7 @@ def test_the_uninterrupted_run(whole):
 
 
 def test_killed_inside_a_save_it_resumes_exactly(whole, tmp_path, capsys):
-    """The resume in this process; tests/kill_training.py does it in a process of its own, twenty times."""
+    """The resume in this process; proofs/kill_training.py does it in a process of its own, twenty times."""
     run = new_run(tmp_path / "killed")
     killed = start(run, "--die-in-save", "9")
     killed.communicate()

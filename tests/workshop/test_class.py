@@ -14,8 +14,8 @@ import urllib.request
 
 import pytest
 
-from helpers.config import RunConfig
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
 from helpers.workshop import certificate, progress
 from helpers.workshop.board import page
 from helpers.workshop.sheet import sheet

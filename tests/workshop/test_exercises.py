@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from helpers.config import RunConfig
 from helpers.files import write_json
-from helpers.report import Answer
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
+from helpers.show.tables import Answer
 from helpers.workshop.exercises import EXERCISES, check
 from tests.conftest import ROOT
 

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from tests.conftest import ROOT
-from tests.test_language import sentences
+from tests.show.test_words import sentences
 
 KIT = ROOT / "docs" / "workshop"
 SHEET = (KIT / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,80 @@
+"""Pictures that say in words what they show: plain images and SVG, which need no kernel, no widget and no network."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import sys
+from dataclasses import dataclass
+
+from helpers.show.tables import BLUE, ORANGE
+
+SHARP = 150  # dots per inch, shown as 100: letters are clear on a screen of high resolution, too
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A matplotlib figure for a page, never wider than it; `alt` is read to those who cannot see it."""
+
+    figure: object
+    alt: str
+
+    def __post_init__(self):
+        if pyplot := sys.modules.get("matplotlib.pyplot"):
+            pyplot.close(self.figure)  # a figure that pyplot made would be shown once more at the end of the cell
+
+    def _repr_html_(self) -> str:
+        # not as image/png: JupyterLab shows those without an alternative text
+        file = io.BytesIO()
+        self.figure.savefig(file, format="png", dpi=SHARP, bbox_inches="tight")
+        width = int.from_bytes(file.getvalue()[16:20]) * 100 // SHARP  # of a PNG, these bytes are its width
+        source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+        return f'<img alt="{html.escape(self.alt)}" width="{width}" style="max-width:100%;height:auto" src="{source}">'
+
+    def __repr__(self) -> str:
+        return self.alt
+
+
+@dataclass(frozen=True)
+class Playable:
+    """A widget, and what stands in its place where there is none: in a saved copy, or on a server without ipywidgets."""
+
+    widget: object
+    still: object
+
+    def _repr_mimebundle_(self, **kwargs) -> dict:
+        return {
+            **self.widget._repr_mimebundle_(**kwargs),
+            "text/html": self.still._repr_html_(),
+            "text/plain": repr(self.still),
+        }
+
+
+def curve(rows: list[dict], width: int = 520, height: int = 170) -> str:
+    """Training loss (line) and held-out loss (dots) over the steps, as SVG with a text for those who cannot see it."""
+    lines = {name: [(row["step"], row[name]) for row in rows if name in row] for name in ("loss", "eval_loss")}
+    points = [point for line in lines.values() for point in line]
+    if not points:
+        return ""
+    most, low, high = max(s for s, _ in points), min(v for _, v in points), max(v for _, v in points)
+
+    def at(step: float, value: float) -> tuple[float, float]:
+        y = 10 + (high - value) / ((high - low) or 1) * (height - 20)
+        return round(45 + step / most * (width - 60), 1), round(y, 1)
+
+    path = " ".join(f"{x},{y}" for x, y in (at(*point) for point in lines["loss"]))
+    dots = "".join(
+        f'<circle cx="{x}" cy="{y}" r="4" fill="{ORANGE}"/>' for x, y in (at(*p) for p in lines["eval_loss"])
+    )
+    marks = "".join(
+        f'<text x="0" y="{at(0, value)[1] + 5}" font-size="14" fill="currentColor">{value:.2f}</text>'
+        for value in (low, high)
+    )
+    said = f"Loss over {most} steps, from {high:.2f} down to {low:.2f}: line training, dots held out"
+    # the sentence stands below and not within, where it would shrink with the picture
+    return (
+        f'<figure style="margin:0"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{said}">'
+        f'<polyline points="{path}" fill="none" stroke="{BLUE}" stroke-width="2"/>{dots}{marks}</svg>'
+        f"<figcaption>{said}</figcaption></figure>"
+    )

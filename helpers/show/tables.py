@@ -1,0 +1,108 @@
+"""Tables and answers for a notebook: everything shown as HTML is escaped, since data is text from strangers."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass, field
+
+from helpers.show.words import _, heading
+
+LONG = 30  # characters of a line: a column with a longer one is text
+GREEN, RED, GREY, BLUE, ORANGE = "#1a7f37", "#cf222e", "#6e7781", "#0969da", "#bc4c00"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows (dicts with the same keys) as an HTML table in a notebook and as aligned text elsewhere.
+
+    A cell that is True or False is shown as "ok" with a green mark or "no" with a red one; a float with 4 significant digits.
+    The names of the columns are translated, values never: a row says `_("better")` itself. `foreign` names the columns that
+    somebody's data brought, whose names are not ours to translate.
+    """
+
+    rows: list[dict]
+    caption: str = ""
+    columns: list[str] = field(default_factory=list)
+    foreign: tuple[str, ...] = ()
+
+    def _names(self) -> list[str]:
+        return self.columns or (list(self.rows[0]) if self.rows else [])
+
+    def _heading(self, name: str) -> str:
+        return name if name in self.foreign else heading(name)
+
+    def _repr_html_(self) -> str:
+        names = self._names()
+        style = "text-align:left;vertical-align:top;padding:4px 12px;white-space:pre-wrap;overflow-wrap:break-word;min-width:1.5em"
+        widths = self._widths()
+        head = "".join(
+            f'<th style="{style};overflow-wrap:normal;{widths[name]}">{html.escape(self._heading(name))}</th>'
+            for name in names
+        )
+        body = "".join(
+            "<tr>" + "".join(f'<td style="{style}">{_html_cell(row.get(name, ""))}</td>' for name in names) + "</tr>"
+            for row in self.rows
+        )
+        # not a <caption>: that is never wider than its table, so a long one stood in a column of single words
+        caption = f'<div style="padding:4px 12px">{html.escape(self.caption)}</div>'
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        # a table that is wider than the page scrolls by itself
+        return f'{caption if self.caption else ""}<div style="overflow-x:auto">{table}</div>'
+
+    def _widths(self) -> dict[str, str]:
+        """Columns of texts share the width evenly, so that one that runs on does not squeeze the others; short ones keep theirs."""
+        lines = {
+            name: max((len(line) for row in self.rows for line in _text(row.get(name, "")).split("\n")), default=0)
+            for name in self._names()
+        }
+        texts = [name for name, longest in lines.items() if longest > LONG]
+        if not texts:
+            return dict.fromkeys(lines, "")
+        short = {name: f"min-width:{0.6 * min(longest, 16):.1f}em" for name, longest in lines.items()}
+        return short | (dict.fromkeys(texts, f"width:{100 / len(texts):.0f}%") if len(texts) > 1 else {})
+
+    def __repr__(self) -> str:
+        names = self._names()
+        cells = [[*map(self._heading, names)], *([_text(row.get(name, "")) for name in names] for row in self.rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        ]
+        return "\n".join([self.caption, *lines] if self.caption else lines)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the check of an exercise or a lab says: one sentence, green when it is solved, orange while something is missing."""
+
+    solved: bool
+    sentence: str
+
+    def _repr_html_(self) -> str:
+        colour, word = (GREEN, _("Solved.")) if self.solved else (ORANGE, _("Not yet."))
+        style = f"border-left:4px solid {colour};padding:4px 12px;margin:4px 0"
+        return f'<div style="{style}"><b>{html.escape(word)}</b> {html.escape(self.sentence)}</div>'
+
+    def __repr__(self) -> str:
+        return f"{_('Solved.') if self.solved else _('Not yet.')} {self.sentence}"
+
+
+def _text(value) -> str:
+    if value is True or value is False:
+        return _("ok") if value else _("no")
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 10000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _html_cell(value) -> str:
+    # a long run without a blank (a model that repeats one sign) may be broken, or it pushes the other columns off the page
+    text = html.escape(re.sub(r"(\S{30})", "\\1\0", _text(value))).replace("\0", "<wbr>")
+    if value is True or value is False:
+        # the word in the page's own ink, which can be read in every theme, beside a mark of colour
+        style = f"border-left:5px solid {GREEN if value else RED};padding-left:6px;white-space:nowrap"
+        return f'<b style="{style}">{text}</b>'
+    return text
