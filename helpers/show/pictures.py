@@ -8,9 +8,28 @@ import io
 import sys
 from dataclasses import dataclass
 
-from helpers.show.tables import BLUE, ORANGE
+from helpers.show.tables import BLUE, GREEN, ORANGE, RED
 
 SHARP = 150  # dots per inch, shown as 100: letters are clear on a screen of high resolution, too
+PALETTE = [BLUE, ORANGE, GREEN, "#8250df", RED, "#0f766e", "#9a6700", "#bf3989", "#57606a", "#4d2d00"]
+INK = "#6e7781"  # of words and axes: a contrast of 4 : 1 or more to a white page and to a dark one
+
+
+def chart(width: float = 8, height: float = 3.2, rows: int = 1, columns: int = 1, **grid):
+    """A matplotlib figure of `width` by `height` inches in our style, and its axes, as `pyplot.subplots` gives them.
+
+    `grid`: keywords of `Figure.subplots`. Its background is the page's, dark or light; show it with `Picture`.
+    """
+    import matplotlib
+    from cycler import cycler
+    from matplotlib.figure import Figure
+
+    inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
+    style = {"axes.prop_cycle": cycler(color=PALETTE), "axes.spines.top": False, "axes.spines.right": False}
+    style |= {"figure.facecolor": "none", "axes.facecolor": "none", "legend.frameon": False, "lines.linewidth": 1.8}
+    matplotlib.rcParams.update(style | dict.fromkeys(inked, INK))
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **grid)
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,8 @@ class Picture:
         width = int.from_bytes(file.getvalue()[16:20]) * 100 // SHARP  # of a PNG, these bytes are its width
         source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
         return f'<img alt="{html.escape(self.alt)}" width="{width}" style="max-width:100%;height:auto" src="{source}">'
+
+    __html__ = _repr_html_  # for templates
 
     def __repr__(self) -> str:
         return self.alt

@@ -50,6 +50,8 @@ class Table:
         # a table that is wider than the page scrolls by itself
         return f'{caption if self.caption else ""}<div style="overflow-x:auto">{table}</div>'
 
+    __html__ = _repr_html_  # for templates
+
     def _widths(self) -> dict[str, str]:
         """Columns of texts share the width evenly, so that one that runs on does not squeeze the others; short ones keep theirs."""
         lines = {
