@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 from helpers.evaluate.forgetting import general_texts
-from helpers.show.words import told
+from helpers.show.words import _ as told
 from helpers.translate import build
 from tests.conftest import ROOT
 
