@@ -26,9 +26,8 @@ from docs.drawings.paper import Drawing
 from docs.drawings.result import draw as draw_result
 from helpers.files import write_atomic, write_json
 from helpers.model.source import cache_root
-from helpers.runs import runs_root
+from helpers.paths import PROJECT_ROOT, runs_root
 from helpers.series import NOTEBOOKS, series
-from helpers.settings import PROJECT_ROOT
 from helpers.show.units import human_bytes
 
 FOLDER = PROJECT_ROOT / "docs" / "gallery"

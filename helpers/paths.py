@@ -40,3 +40,14 @@ def chosen_run() -> str:
 def write_chosen(name: str) -> None:
     """Put `name` into runs/.current; "" chooses none."""
     write_atomic(runs_root() / ".current", name + "\n")
+
+
+def local_path(name: str) -> Path | None:
+    """The existing file or folder that `name` means: seen from here, else from the project's folder; None if neither.
+
+    A notebook's kernel works in notebooks/, the scripts in the project's folder: both find the same file.
+    """
+    if not name or ":" in name.split("/")[0]:
+        return None
+    candidates = (Path(name).expanduser(), PROJECT_ROOT / name)
+    return next((path.resolve() for path in candidates if path.exists()), None)

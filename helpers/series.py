@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 from helpers.files import write_atomic
+from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir
-from helpers.settings import PROJECT_ROOT, RunConfig
+from helpers.settings import RunConfig
 from helpers.show.units import human_time
 
 NOTEBOOKS = PROJECT_ROOT / "notebooks"

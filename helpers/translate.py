@@ -22,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 from helpers.files import write_atomic
-from helpers.settings import PROJECT_ROOT
+from helpers.paths import PROJECT_ROOT
 
 NOTE = {"ko": "_이 노트북은 `{}`에서 자동으로 만들어집니다. 고칠 때는 그 파일을 고쳐 주세요._"}
 CODE = re.compile(r"```.*?```|`[^`\n]+`|\$\$.+?\$\$|\$[^$\n]+\$", re.S)

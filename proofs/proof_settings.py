@@ -26,7 +26,7 @@ from pathlib import Path
 
 import nbformat
 
-from helpers.settings import ALLOWED, RANGES, RunConfig
+from helpers.settings import RULES, RunConfig
 from tests.conftest import ROOT
 
 SMALL = {"max_rows": 40, "max_eval_rows": 6, "max_steps": 2, "save_steps": 2, "eval_steps": 2, "max_new_tokens": 8}
@@ -87,10 +87,13 @@ def cases() -> list[tuple[str, object]]:
     found = []
     for field in fields(RunConfig):
         values = list(OTHERS.get(field.name, ()))
-        values += ALLOWED.get(field.name, ()) or RANGES.get(field.name, ())
+        rules = RULES[field.name]
+        values += rules["choices"] or [limit for limit in (rules["low"], rules["high"]) if limit is not None]
         values += [True, False] if field.type == "bool" else []
         found += [(field.name, value) for value in dict.fromkeys(values) if field.name not in LEFT_OUT]
-    return [case for case in found if case != ("max_steps", RANGES["max_steps"][1])]  # it goes through, in some years
+    return [
+        case for case in found if case != ("max_steps", RULES["max_steps"]["high"])
+    ]  # it goes through, in some years
 
 
 def code_cells(number: str) -> list[str]:

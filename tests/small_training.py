@@ -39,7 +39,8 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
     from helpers.model.lora import lora_config
     from helpers.model.quantization import compute_dtype, load_base_model
     from helpers.model.tokenizer import load_tokenizer
-    from helpers.settings import PAD_TO, PROJECT_ROOT, SAMPLE_DATA
+    from helpers.paths import PROJECT_ROOT
+    from helpers.settings import PAD_TO, SAMPLE_DATA
     from helpers.train.callbacks import callbacks
     from helpers.train.trainer import LeanTrainer
 

@@ -4,24 +4,16 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 
-from helpers.data.labels import JUDGED
+from helpers.fields import Stage
 from helpers.files import write_json
 from helpers.paths import runs_root
-from helpers.runs import (
-    AFTER_MERGING,
-    AFTER_TRAINING,
-    SHAPES_THE_DATA,
-    SHAPES_THE_TRAINING,
-    RunDir,
-    choose,
-    fork,
-    fork_command,
-)
-from helpers.settings import RunConfig
+from helpers.runs import RunDir, choose, fork
+from helpers.runs.directory import OtherTraining, fork_command
+from helpers.settings import RULES, RunConfig
 
 
 @pytest.fixture
@@ -50,8 +42,8 @@ def test_the_chosen_run_is_the_one_that_notebooks_open(run, monkeypatch, capsys)
     monkeypatch.delenv("QLORA_PRESET")  # a notebook opened by a person: its cell says demo
     config = RunConfig.load("demo")
     assert (config.run_name, config.preset, config.lora_r) == ("rank-2", "tiny", 2)
-    assert config.told() == "Run rank-2 (chosen in runs/.current): preset tiny with lora_r=2 (preset 8)."
-    assert RunConfig.load("tiny", lora_r=4).told().endswith("preset tiny with lora_r=4 (preset 8).")
+    assert config.summary() == "Run rank-2 (chosen in runs/.current): preset tiny with lora_r=2 (preset 8)."
+    assert RunConfig.load("tiny", lora_r=4).summary().endswith("preset tiny with lora_r=4 (preset 8).")
     assert RunConfig.load("llama2-7b").run_name == "llama2-7b"  # another preset was asked for
     assert RunConfig.load("demo", run_name="mine").lora_r == 16
     assert RunConfig.load("demo", model_id="some/model").run_name == "demo-model"
@@ -104,8 +96,6 @@ def test_a_fork_shares_what_stays_and_says_what_is_to_be_done_again(run, capsys,
     for name in ("data/train.jsonl", "adapter/a", "trainer/checkpoint-1/b", "merged/c"):
         path = new.path / name
         assert path.exists() or name not in kept
-        if path.exists():
-            assert path.samefile(run.path / name)  # a hard link takes no room
     assert (new.adapter.exists(), new.merged.exists()) == ("adapter/a" in kept, "merged/c" in kept)
     assert not new.metrics.exists() or not new.metrics.samefile(run.metrics)  # 04 appends to it
     stored = json.loads(new.config_json.read_text())
@@ -161,11 +151,106 @@ def test_a_wrong_command_says_how_and_changes_nothing(run):
         assert done.returncode == code and "Traceback" not in done.stderr and done.stderr.strip()
 
 
-def test_each_setting_is_known_to_the_fork():
-    """A new setting of the data must be added here or there: a fork that shared stale data would be wrong in silence."""
-    names = [f.name for f in fields(RunConfig)]
-    about_data = names[names.index("dataset_id") : names.index("load_in_4bit")]
-    harmless = {"dataset_streaming", "packing", "allow_label_issues"}
-    assert set(about_data) - harmless <= set(SHAPES_THE_DATA) and set(JUDGED) <= set(SHAPES_THE_DATA)
-    assert {*SHAPES_THE_DATA, *AFTER_TRAINING, *AFTER_MERGING} <= set(names)
-    assert not {*SHAPES_THE_DATA, *SHAPES_THE_TRAINING} & {*AFTER_TRAINING, *AFTER_MERGING}
+OTHER = {"run_name": None, "preset": None, "gguf_formats": "f16", "hub_repo": "you/there"}
+FIRST = {  # what the sentence says after a change of a setting of this stage
+    Stage.DATA: "Run 03", Stage.LABELS: "Run 03", Stage.TRAINING: "Run 04", Stage.MERGE: "Run 05", Stage.PUSH: "last section of 05",
+    Stage.EVALUATION: "Run 06", Stage.SERVE: "Run 07", Stage.PLAN: "nothing has to run", Stage.FREE: "nothing has to run",
+}  # fmt: skip
+PARTS = {"train_jsonl", "adapter", "merged", "evaluation", "gguf"}
+STALE = {  # of these, what a fork does not take over
+    Stage.DATA: PARTS,
+    Stage.LABELS: PARTS,
+    Stage.TRAINING: PARTS - {"train_jsonl"},
+    Stage.MERGE: {"merged", "evaluation", "gguf"},
+    Stage.EVALUATION: {"evaluation"},
+    Stage.SERVE: {"gguf"},
+}
+
+
+def another_value(name: str, value):
+    """A value of the setting that is not `value`, and allowed; None where a fork cannot change it."""
+    rules = RULES[name]
+    if name in OTHER:
+        return OTHER[name]
+    if isinstance(value, bool):
+        return not value
+    if rules["choices"]:
+        return next(choice for choice in rules["choices"] if choice != value)
+    if isinstance(value, str):
+        return "other"
+    return rules["low"] if value != rules["low"] else rules["high"]
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_change_of_a_setting_makes_stale_what_its_stage_says(run, capsys, name):
+    rules = RULES[name]
+    assert rules["help"] and rules["stage"] in Stage
+    value = another_value(name, getattr(run.stored_config(), name))
+    if value is None:
+        return
+    for path in (run.evaluation, run.gguf / "model.gguf"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+    new = fork("tiny", "other", **{name: value})
+    assert FIRST[rules["stage"]] in capsys.readouterr().out
+    assert {part for part in PARTS if not getattr(new, part).exists()} == STALE.get(rules["stage"], set())
+
+
+@pytest.mark.parametrize("stage", [Stage.DATA, Stage.LABELS, Stage.TRAINING])
+def test_each_setting_of_a_training_is_refused_under_it(run, stage):
+    stored = run.stored_config()
+    for name, rules in RULES.items():
+        if rules["stage"] == stage and not rules.get("resumable") and not name.endswith("_revision"):
+            changed = replace(stored, **{name: another_value(name, getattr(stored, name))}, run_name="tiny")
+            with pytest.raises(OtherTraining) as refused:
+                run.save_config(changed)
+            assert name in refused.value.changed
+
+
+def test_a_fork_that_would_change_nothing_is_not_made(run, capsys):
+    fork("tiny", "rank-2", lora_r=2)
+    again = fork("rank-2", "rank-2-again", lora_r=2)
+    assert again.path.name == "rank-2" and "no fork was made" in capsys.readouterr().out
+    assert sorted(path.name for path in runs_root().iterdir() if path.is_dir()) == ["rank-2", "tiny"]
+
+
+def test_rows_and_settings_of_a_fork_are_its_own_and_weights_take_no_room(run):
+    weights = run.adapter / "adapter_model.safetensors"
+    weights.write_bytes(bytes(1 << 20))
+    new = fork("tiny", "other", max_new_tokens=9)
+    assert (new.adapter / weights.name).samefile(weights)
+    for path in (
+        new.train_jsonl,
+        new.eval_jsonl,
+        new.adapter / "a",
+        new.trainer / "checkpoint-1" / "b",
+        new.data_report,
+    ):
+        assert not path.samefile(run.path / path.relative_to(new.path))
+        path.write_text("edited in place")
+    assert run.train_jsonl.read_text() == "{}\n"
+
+
+def test_a_fork_that_was_killed_leaves_nothing_to_the_next_of_that_name(run, monkeypatch):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("helpers.runs.forks.write_atomic", killed)
+        fork("tiny", "hot", max_new_tokens=9)
+    assert not (runs_root() / "hot").exists()
+    assert not fork("tiny", "hot", learning_rate=0.5).adapter.exists()
+
+
+def test_an_override_that_stays_in_the_run_is_said(run, capsys):
+    run.save_config(replace(run.stored_config(), temperature=0.7))
+    assert "Kept in config.json from now on: temperature=0.7 (it was 0.0)." in capsys.readouterr().out
+
+
+def test_settings_of_an_older_version_are_left_out_and_named(run, capsys, monkeypatch):
+    for module in ("helpers.settings", "helpers.runs.directory"):
+        monkeypatch.setattr(f"{module}.RETIRED", ("lora_rank",))
+    stored = json.loads(run.config_json.read_text()) | {"lora_rank": 4}
+    run.config_json.write_text(json.dumps(stored))
+    assert run.load_config().lora_r == 8
+    assert "lora_rank" in capsys.readouterr().out

@@ -12,7 +12,8 @@ import pytest
 from helpers import paths as place
 from helpers.files import is_network, read_jsonl, write_atomic, write_json
 from helpers.paths import runs_root
-from helpers.runs import OLD_MERGE_REPORT, RunDir
+from helpers.runs import RunDir
+from helpers.runs.directory import OLD_MERGE_REPORT
 from helpers.settings import RunConfig
 
 

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from helpers import settings as config_module
-from helpers.settings import PRESETS, RunConfig, local_path
+from helpers.paths import PROJECT_ROOT, local_path
+from helpers.settings import PRESETS, RunConfig
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_presets_are_the_recipes_they_claim_to_be(environment):
 
 
 def test_local_path_is_found_from_any_folder(environment, tmp_path):
-    here = config_module.PROJECT_ROOT / "pyproject.toml"
+    here = PROJECT_ROOT / "pyproject.toml"
     environment.chdir(tmp_path)
     assert local_path("pyproject.toml") == here
     (tmp_path / "data.csv").write_text("Q,A\n")

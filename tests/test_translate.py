@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from helpers.settings import PROJECT_ROOT
+from helpers.paths import PROJECT_ROOT
 from helpers.translate import build, change, english, faults, fingerprint, pairs, terms, translated
 
 ENGLISH = "## How long?\n\nAbout 20 minutes with `lora_r=8`, see [03](03_data.ipynb) or [the list](../docs/list.md).\n\n| a | b |\n|---|---|\n| 1 | 2 |"

@@ -15,7 +15,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from docs.drawings.paper import Drawing
-from helpers.settings import PROJECT_ROOT
+from helpers.paths import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "notebooks" / "drawings"
 NAMES = ("token_shift", "lora", "nf4", "checkpointing", "merges", "series_map")

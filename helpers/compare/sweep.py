@@ -22,10 +22,12 @@ from filelock import FileLock
 
 from helpers.compare.runs import Trial, read_run, read_runs
 from helpers.evaluate.intervals import MARGINS
+from helpers.fields import Stage
 from helpers.files import read_json, write_json
-from helpers.paths import runs_root
-from helpers.runs import SHAPES_THE_DATA, RunDir, fork, fork_command, fork_name
-from helpers.settings import OTHER_VARIABLES, PROJECT_ROOT
+from helpers.paths import PROJECT_ROOT, runs_root
+from helpers.runs import RunDir, fork
+from helpers.runs.directory import fork_command, fork_name
+from helpers.settings import OTHER_VARIABLES, names_of
 from helpers.train.launch import detach, running, start, stop
 
 ROUNDS = (0.25, 0.5, 1.0)  # shares of the steps, after which the worse half stops
@@ -56,7 +58,7 @@ def combinations(**choices: list) -> list[dict]:
     Raises ValueError for a choice that is no list of values, and for settings that change the data: such runs could not be
     compared.
     """
-    if shaped := sorted(choices.keys() & set(SHAPES_THE_DATA)):
+    if shaped := sorted(choices.keys() & set(names_of(Stage.DATA, Stage.LABELS))):
         raise ValueError(
             f"{', '.join(shaped)} may change the held-out rows, so these runs could not be compared: fork by hand, and run 03 "
             "for each."

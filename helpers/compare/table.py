@@ -20,7 +20,8 @@ from helpers.evaluate.intervals import (
     share,
     told_interval,
 )
-from helpers.runs import SHAPES_THE_DATA
+from helpers.fields import Stage
+from helpers.settings import names_of
 from helpers.show.tables import BLUE, GREY, Table
 from helpers.show.units import human_bytes, human_time
 
@@ -59,7 +60,11 @@ def untested(best: Trial, other: Trial) -> str:
         return f"no test: {what} (04's training cell writes held_out.json)"
     both = _in_both(best, other)
     if len(both) < FEWEST or any(best.rows[row][1] != other.rows[row][1] for row in both):
-        changed = [name for name in SHAPES_THE_DATA if getattr(best.config, name) != getattr(other.config, name)]
+        changed = [
+            name
+            for name in names_of(Stage.DATA, Stage.LABELS)
+            if getattr(best.config, name) != getattr(other.config, name)
+        ]
         told = f"no test: {len(both)} of {len(other.rows)} rows held out by both"
         return f"{told}{', since these differ: ' if changed else ''}{', '.join(changed)}"
     return ""

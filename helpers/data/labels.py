@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from itertools import islice
 
-from helpers.settings import PAD_TO, RunConfig
+from helpers.fields import Stage
+from helpers.settings import PAD_TO, RunConfig, names_of
 from helpers.template.chat import render
 from helpers.template.spans import answer_spans, thoughts
 
@@ -75,13 +76,9 @@ def collator(tokenizer):
     return DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id, pad_to_multiple_of=PAD_TO)
 
 
-# What the labels, and so the verdicts, are made of
-JUDGED = "model_id chat_template dataset_id dataset_config dataset_split max_rows seed max_length answer_only_loss learn_thinking eval_fraction rehearsal_fraction rehearsal_dataset_id".split()
-
-
 def judged_settings(config: RunConfig) -> dict:
     """The settings for which the verdicts of data_report.json hold."""
-    return {name: getattr(config, name) for name in JUDGED}
+    return {name: getattr(config, name) for name in names_of(Stage.DATA, Stage.LABELS)}
 
 
 def require_green(report: dict, config: RunConfig) -> None:
@@ -90,7 +87,10 @@ def require_green(report: dict, config: RunConfig) -> None:
     Raises ValueError as well when the verdicts were made for other settings than `config` has, or for none.
     """
     judged = report.get("judged_for", {})
-    other = {name: judged.get(name) for name, value in judged_settings(config).items() if judged.get(name) != value}
+    now = judged_settings(config)
+    # a report of an older version names fewer settings
+    other = {name: judged[name] for name in now if name in judged and judged[name] != now[name]}
+    other = other if judged else dict.fromkeys(now)
     if other:
         told = ", ".join(f"{name} {was!r} -> {getattr(config, name)!r}" for name, was in other.items())
         raise ValueError(

@@ -13,7 +13,8 @@ from helpers.data.folders import folder_rows
 from helpers.data.formats import Format, recognise
 from helpers.data.readers import READERS, Notes
 from helpers.model.source import folder_digest, hub_revision
-from helpers.settings import RunConfig, local_path
+from helpers.paths import local_path
+from helpers.settings import RunConfig
 
 SHUFFLE_BUFFER = 10_000  # rows in memory when a stream is sampled
 LOOKED_AT = 50  # rows by which the format is recognised

@@ -9,7 +9,7 @@ from __future__ import annotations
 from helpers.evaluate.held_out import Scores
 from helpers.evaluate.intervals import ALPHA, BETTER, SAME, WORSE, judge, paired_difference, told_interval
 from helpers.files import read_jsonl
-from helpers.settings import PROJECT_ROOT
+from helpers.paths import PROJECT_ROOT
 from helpers.show.tables import Table
 
 GENERAL = PROJECT_ROOT / "notebooks" / "data" / "general.jsonl"

@@ -223,7 +223,7 @@ def check_kernel() -> Check:
 
 
 def _requirements() -> list[str]:
-    from helpers.settings import PROJECT_ROOT
+    from helpers.paths import PROJECT_ROOT
 
     return (PROJECT_ROOT / "requirements.txt").read_text().splitlines()
 

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 from helpers.model.source import DEMO_MODEL, TINY_MODEL
-from helpers.settings import SAMPLE_DATA, local_path
+from helpers.paths import local_path
+from helpers.settings import SAMPLE_DATA
 
 DEMO_ON_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PERMISSIVE = ("mit", "apache-2.0", "cc0-1.0", "cc-by-4.0")

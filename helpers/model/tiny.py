@@ -54,7 +54,8 @@ def _train_tokenizer(sentences: list[str]):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from helpers.settings import PROJECT_ROOT, SAMPLE_DATA
+    from helpers.paths import PROJECT_ROOT
+    from helpers.settings import SAMPLE_DATA
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

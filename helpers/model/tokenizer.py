@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from helpers.model.source import hub_revision, resolve_model
-from helpers.settings import RunConfig, local_path
+from helpers.paths import local_path
+from helpers.settings import RunConfig
 from helpers.template.chat import project_template
 from helpers.template.thoughts import without_open_thought
 

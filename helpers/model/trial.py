@@ -6,7 +6,7 @@ import importlib.util
 import tempfile
 
 from helpers.model.anatomy import one_line, unanswerable, unreachable
-from helpers.settings import RANGES, RunConfig
+from helpers.settings import RULES, RunConfig
 
 
 def require_possible(config: RunConfig) -> None:
@@ -24,7 +24,7 @@ def require_possible(config: RunConfig) -> None:
             f"report_to={config.report_to!r}: this package is not installed here: pip install it, or use none."
         )
     rows = config.per_device_train_batch_size * config.gradient_accumulation_steps
-    if config.packing and rows > (most := RANGES["gradient_accumulation_steps"][1]):
+    if config.packing and rows > (most := RULES["gradient_accumulation_steps"]["high"]):
         raise ValueError(
             f"per_device_train_batch_size times gradient_accumulation_steps is {rows:,}: packed rows may go one at a time, so "
             f"use at most {most:,} of them in a step, or packing=False."

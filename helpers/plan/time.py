@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.files import read_jsonl
+from helpers.paths import local_path
 from helpers.plan.cards import Gpu
 from helpers.plan.memory import adapter_parameters
 from helpers.plan.shape import Shape
 from helpers.plan.speeds import SPEEDS, operations_per_token, used_share
 from helpers.runs import RunDir
-from helpers.settings import PAD_TO, RunConfig, local_path
+from helpers.settings import PAD_TO, RunConfig
 
 SPREAD = 0.2  # what another driver, cooling or data set changes; added on both sides of a published number
 SMALLEST = 10**9  # parameters: below this the published speeds say nothing

@@ -17,8 +17,9 @@ import time
 from pathlib import Path
 
 from helpers.files import read_json, read_jsonl, write_atomic, write_json
+from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir
-from helpers.settings import PROJECT_ROOT, RunConfig
+from helpers.settings import RunConfig
 from helpers.show.units import human_time
 
 FSDP = (

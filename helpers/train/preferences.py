@@ -15,7 +15,8 @@ from helpers.data.labels import encode
 from helpers.data.sources import open_sources
 from helpers.files import read_json, write_atomic, write_json, write_jsonl
 from helpers.paths import runs_root
-from helpers.runs import RunDir, share
+from helpers.runs import RunDir
+from helpers.runs.forks import share
 from helpers.settings import RunConfig
 from helpers.template.chat import fold_system, stop_ids
 

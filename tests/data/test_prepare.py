@@ -12,8 +12,9 @@ from helpers.data import prepare
 from helpers.data.copies import CopyIndex, overlap
 from helpers.data.sources import data_size, read_rows
 from helpers.files import read_jsonl
+from helpers.paths import local_path
 from helpers.runs import RunDir
-from helpers.settings import RunConfig, local_path
+from helpers.settings import RunConfig
 from tests.conftest import ROOT
 from tests.hub_double import HubDouble
 

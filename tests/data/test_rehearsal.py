@@ -7,7 +7,7 @@ import pytest
 from helpers.data.copies import overlap
 from helpers.data.rehearsal import OWN
 from helpers.files import read_jsonl
-from helpers.settings import PROJECT_ROOT
+from helpers.paths import PROJECT_ROOT
 from tests.data.test_prepare import messages, prepared, questions, settings, write_jsonl
 
 

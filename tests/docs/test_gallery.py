@@ -23,9 +23,8 @@ from docs.make_gallery import (
     smaller,
     told_shorter,
 )
-from helpers.runs import runs_root
+from helpers.paths import PROJECT_ROOT, runs_root
 from helpers.series import NOTEBOOKS, series
-from helpers.settings import PROJECT_ROOT
 
 COMMAND = "python -m helpers.series demo && python -m docs.make_gallery demo"
 

@@ -22,7 +22,8 @@ from helpers.evaluate.generation import generate_replies
 from helpers.evaluate.held_out import Scores, held_out_nll
 from helpers.evaluate.prompts import FIXED_PROMPTS
 from helpers.files import read_jsonl
-from helpers.settings import PROJECT_ROOT, RunConfig
+from helpers.paths import PROJECT_ROOT
+from helpers.settings import RunConfig
 
 
 def test_the_texts_are_enough_in_both_languages_and_none_is_in_the_training_data():

@@ -1,15 +1,11 @@
 """The Korean edition runs: the same code cells, what they print in Korean. The cheap pages stand for all, their code is the English one's."""
 
-import html
 import json
-import re
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from helpers.evaluate.forgetting import general_texts
-from helpers.show.words import _ as told
 from helpers.translate import build
 from tests.conftest import ROOT
 
@@ -44,29 +40,3 @@ def test_the_errors_of_a_korean_page_are_korean(tmp_path, monkeypatch):
     assert any(
         "이(가) 없습니다. 먼저" in output.get("evalue", "") for cell in book.cells for output in cell.get("outputs", [])
     )
-
-
-# what stays English: paths and commands, a library's own words, the English that a page looks at
-ENGLISH = (
-    r"^Run tiny: |^From the hub: |^peft notes: |^this machine has |fork tiny|ollama|\{\{|The weather is lovely|^build:"
-)
-PROSE = r"(?:\b[a-z]{2,}\b[ ,:]+){3}"
-
-
-def test_what_the_series_prints_has_korean(whole_run, monkeypatch):
-    """Lines, cells of tables and captions of the executed English pages, looked up as a Korean page does it."""
-    monkeypatch.setenv("QLORA_LANG", "ko")
-    asked = {text[key] for text in general_texts() for key in ("text", "question", "answer") if key in text}
-    seen, left = 0, []
-    for path in sorted(whole_run.notebooks.glob("*.ipynb")):
-        for cell in nbformat.read(path, 4).cells:
-            if cell.id == "nb06-lost":
-                continue  # the models' own replies
-            for output in cell.get("outputs", ()):
-                page = str(output.get("data", {}).get("text/html", ""))
-                cells = [html.unescape(said) for said in re.findall(r"<(?:td|th|div)[^>]*>([^<]*)<", page)]
-                for said in map(str.strip, [*output.get("text", "").splitlines(), *cells]):
-                    if re.search(PROSE, said) and not re.search(f"[가-힣]|{ENGLISH}", said) and said not in asked:
-                        seen += 1
-                        left += [(path.stem, said)] if told(said) == said else []
-    assert seen > 60 and left == []

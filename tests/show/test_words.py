@@ -1,58 +1,117 @@
-"""Words are translated where they are made."""
+"""A Korean run says our sentences in Korean and leaves everything else alone: replies, rows, names of columns."""
 
 import ast
+import re
+from pathlib import Path
 
 import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
 
-from helpers.settings import PROJECT_ROOT
-from helpers.show import words as language
-from helpers.show.tables import Table
+from helpers.fields import Stage
+from helpers.paths import PROJECT_ROOT
+from helpers.settings import RULES
+from helpers.show.tables import Answer, Table
+from helpers.show.verdict import Verdict
+from helpers.show.words import HEADING, LOCALE, _, catalogue, heading
+
+FILLED = re.compile(r"\{(\w*)(?:![rs])?(?::[^}]*)?\}")
+HOSTILE = [
+    "no",
+    "ok",
+    "better",
+    "text",
+    "rows",
+    "green",
+    "The senate voted against the bill.",
+    "I wrote 3 tensors, then left.",
+]
 
 
-def test_a_table_speaks_the_language_and_its_rows_keep_their_keys(monkeypatch):
+@pytest.fixture
+def korean(monkeypatch):
     monkeypatch.setenv("QLORA_LANG", "ko")
-    table = Table([{"check": True}, {"check": "a value of the user"}])
-    assert "정상" in table._repr_html_() and "정상" in repr(table) and "a value of the user" in repr(table)
-    assert table.rows[0] == {"check": True}
 
 
-def sentences(*patterns: str) -> set[str]:
-    """Every string of the code in the files of `patterns`, what is filled in as {0}, {1} ..."""
-    found = set()
-    for path in (path for pattern in patterns for path in PROJECT_ROOT.glob(pattern)):
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".ipynb":
-            import nbformat
+def sentences() -> set[tuple[str, str]]:
+    """(context, sentence) of every sentence that the code marks for translation."""
+    keywords = {"_": None, "N_": None}
+    files = extract_from_dir(str(PROJECT_ROOT / "helpers"), [("**.py", "python")], keywords=keywords)
+    marked = {("", message) for _file, _line, message, _comments, _context in files}
+    return marked | {("", rules["help"]) for rules in RULES.values()} | {("", str(stage)) for stage in Stage}
 
-            cells = nbformat.reads(text, 4).cells
-            text = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.add(node.value)
-            elif isinstance(node, ast.JoinedStr):
-                parts, count = [], 0
-                for value in node.values:
-                    if isinstance(value, ast.Constant):
-                        parts.append(value.value)
-                    else:
-                        parts.append(f"{{{count}}}")
-                        count += 1
-                found.add("".join(parts))
+
+def entries() -> dict[tuple[str, str], str]:
+    """The Korean catalogue: (context, English) -> Korean."""
+    found = {}
+    for file in sorted((LOCALE / "ko").glob("*.po")):
+        for message in read_po(file.read_bytes().splitlines()):
+            if message.id:
+                key = (message.context or "", message.id)
+                assert key not in found or found[key] == message.string, f"{key} stands twice, in {file.name} otherwise"
+                found[key] = message.string
     return found
 
 
-def test_charts_write_hangul_with_the_font_of_the_package():
-    """No warning of a missing glyph, on a machine that need not have a Korean font."""
-    pytest.importorskip("koreanize_matplotlib", reason="installed by --test and --korean")
-    import warnings
+def test_each_sentence_of_the_code_has_its_korean():
+    korean = entries()
+    missing = sorted(sentence for context, sentence in sentences() if not korean.get((context, sentence)))
+    assert not missing, f"{len(missing)} without Korean, as {missing[:5]}"
 
-    import matplotlib.pyplot as plt
 
-    with plt.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert language.write_hangul()
-        figure, axes = plt.subplots()
-        axes.set_title("평가용으로 떼어 둔 대화의 손실 −1")
-        figure.canvas.draw()
-        assert plt.rcParams["font.family"][0] == "NanumGothic"
-        plt.close(figure)
+def test_the_catalogue_has_no_sentence_that_nobody_says():
+    unused = [english for (context, english) in entries().keys() - sentences() if context != HEADING]
+    assert not unused, f"{len(unused)} that no code says, as {sorted(unused)[:5]}"
+
+
+def test_a_sentence_and_its_korean_are_filled_with_the_same_values():
+    for (_context, english), korean in entries().items():
+        assert sorted(FILLED.findall(english)) == sorted(FILLED.findall(korean)), english
+
+
+def test_a_sentence_is_marked_before_anything_is_filled_in():
+    for path in (PROJECT_ROOT / "helpers").rglob("*.py"):
+        assert not re.search(r"\b_\(\s*f[\"']", path.read_text(encoding="utf-8")), f"{path.name}: f-string inside _()"
+
+
+@pytest.mark.parametrize("word", HOSTILE)
+def test_a_value_is_shown_as_it_is(korean, word):
+    table = Table([{"base": word, word: word}], foreign=(word,))
+    for shown in (repr(table), table._repr_html_()):
+        assert shown.count(word) >= 3 or word in ("I wrote 3 tensors, then left.",) and word in shown
+
+
+def test_headings_and_words_of_ours_are_translated(korean):
+    assert heading("seconds") != "seconds" and heading("no such heading") == "no such heading"
+    assert "no" not in repr(Table([{"a": False}])).split()
+    assert Verdict.GREEN.word != "green" and Verdict.GREEN == "green"
+    assert "Solved" not in repr(Answer(True, "x"))
+    assert _("") == "" and catalogue("xx").gettext("no") == "no"
+
+
+def test_english_is_the_code_s_own(monkeypatch):
+    monkeypatch.delenv("QLORA_LANG", raising=False)
+    assert _("Not yet.") == "Not yet." and heading("seconds") == "seconds"
+
+
+def test_importing_the_helpers_changes_nothing():
+    assert "import" not in re.sub(
+        r'""".*?"""', "", (Path(PROJECT_ROOT) / "helpers/__init__.py").read_text(), flags=re.S
+    )
+
+
+def test_what_a_reader_sees_goes_through_the_catalogue():
+    """A sentence that is printed or raised as it stands would be English on every page."""
+    bare = []
+    for path in sorted((PROJECT_ROOT / "helpers").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            call = node.exc if isinstance(node, ast.Raise) else node
+            shown = isinstance(node, ast.Raise) or getattr(getattr(node, "func", None), "id", "") == "print"
+            for value in call.args if shown and isinstance(call, ast.Call) else ():
+                parts = value.values if isinstance(value, ast.JoinedStr) else [value]
+                text = " ".join(
+                    part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                )
+                if len(re.findall(r"\b[a-z]{2,}\b", text)) > 2:
+                    bare.append(f"{path.relative_to(PROJECT_ROOT)}:{node.lineno}")
+    assert not bare, f"{len(bare)} sentences that no catalogue sees, as {bare[:5]}"

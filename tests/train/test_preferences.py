@@ -10,8 +10,9 @@ from helpers.data.copies import overlap
 from helpers.data.formats import convert, recognise
 from helpers.files import read_jsonl, write_json
 from helpers.model.tokenizer import load_tokenizer
+from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir, fork
-from helpers.settings import PROJECT_ROOT, RunConfig
+from helpers.settings import RunConfig
 from helpers.train.preferences import (
     OWN,
     preference_run,
