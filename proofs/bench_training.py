@@ -58,8 +58,8 @@ def measure(variant: str, config: RunConfig, folder: str) -> dict:
     from trl import SFTConfig, SFTTrainer
 
     from helpers.data.labels import encode_rows
+    from helpers.model.load import load_base_model
     from helpers.model.lora import lora_config
-    from helpers.model.quantization import load_base_model
     from helpers.model.tokenizer import load_tokenizer
     from helpers.train.metrics import peak_memory_bytes
     from helpers.train.trainer import LeanTrainer

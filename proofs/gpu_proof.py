@@ -95,7 +95,8 @@ def random_model(numbers: dict, config: RunConfig):
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.quantizers import AutoHfQuantizer
 
-    from helpers.model.quantization import compute_dtype, keep_gradients, quantization_config
+    from helpers.model.device import compute_dtype
+    from helpers.model.quantise import keep_gradients, quantization_config
 
     device, dtype = "cuda" if torch.cuda.is_available() else "cpu", compute_dtype(config)
     with torch.device("meta"):
@@ -153,8 +154,8 @@ def train(
     from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
+    from helpers.model.device import compute_dtype
     from helpers.model.lora import lora_config
-    from helpers.model.quantization import compute_dtype
     from helpers.train.trainer import LeanTrainer
 
     clock, size = [], config.per_device_train_batch_size
@@ -308,7 +309,7 @@ def answers(small: bool, folder: str) -> list[dict]:
     from helpers.evaluate.generation import generate_replies
     from helpers.evaluate.held_out import held_out_nll
     from helpers.files import read_jsonl
-    from helpers.model.quantization import load_base_model
+    from helpers.model.load import load_base_model
     from helpers.model.tokenizer import load_tokenizer
     from helpers.paths import PROJECT_ROOT
     from helpers.settings import SAMPLE_DATA

@@ -339,7 +339,7 @@ def compare(case: dict, folder: Path, whole: bool = False) -> dict:
 
     `whole`: simulated with all layers as well.
     """
-    from helpers.model.quantization import load_base_model
+    from helpers.model.load import load_base_model
     from helpers.plan.memory import step_parts, total
     from helpers.plan.shape import Shape
     from helpers.plan.simulation import simulate
@@ -389,7 +389,7 @@ def print_large(layers: int, resident: bool = False) -> float:
     Returns the error of the prediction: of allocated bytes, or with `resident` of resident memory, for which what the
     process held with its libraries before the model was loaded is added to the prediction.
     """
-    from helpers.model.quantization import load_base_model
+    from helpers.model.load import load_base_model
     from helpers.model.shapes import SHAPES
     from helpers.plan.simulation import simulate
 

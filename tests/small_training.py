@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from helpers.runs import RunDir
+
 from helpers.settings import RunConfig
 
 # three epochs, so that a resume meets the second and third data order; dropout, so that it meets random numbers
@@ -36,8 +37,9 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
     from helpers.data.formats import convert, recognise
     from helpers.data.labels import encode_rows
     from helpers.files import read_jsonl
+    from helpers.model.device import compute_dtype
+    from helpers.model.load import load_base_model
     from helpers.model.lora import lora_config
-    from helpers.model.quantization import compute_dtype, load_base_model
     from helpers.model.tokenizer import load_tokenizer
     from helpers.paths import PROJECT_ROOT
     from helpers.settings import PAD_TO, SAMPLE_DATA

@@ -17,7 +17,7 @@ from helpers.data.copies import overlap
 from helpers.data.costs import numbers
 from helpers.data.formats import ROLE_TOKEN
 from helpers.data.labels import CONTEXT, collator, cut, encoded
-from helpers.model.source import hub_revision, longest_text, resolve_model
+from helpers.model.source import ModelSource, longest_text
 from helpers.settings import RunConfig
 from helpers.template.capabilities import apart
 from helpers.template.chat import fold_system, render, stop_ids
@@ -73,11 +73,7 @@ def positions(config: RunConfig) -> int | None:
     """The longest text in tokens that the base model was made for; None where its config.json sets no limit."""
     from transformers import AutoConfig
 
-    settings = AutoConfig.from_pretrained(
-        resolve_model(config.model_id),
-        revision=hub_revision(config.model_revision),
-        trust_remote_code=config.trust_remote_code,
-    )
+    settings = AutoConfig.from_pretrained(**ModelSource.of(config).keywords)
     return longest_text(settings)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 
-from helpers.model.room import reply_rows
+from helpers.model.rows import reply_rows
 from helpers.model.source import longest_text
 from helpers.template.capabilities import apart
 from helpers.template.chat import Prompt, prompt_ids, render, stop_ids

@@ -16,9 +16,10 @@ def run_harness(
     The difference is taken on the same questions; its interval is one of 95 % each. `task_folder`: a folder with task files
     of your own. Raises ModuleNotFoundError when lm_eval is not installed.
     """
-    from helpers.model.source import hub_revision, resolve_model
+    from helpers.model.source import ModelSource
 
-    base = {"pretrained": resolve_model(config.model_id), "revision": hub_revision(config.model_revision)}
+    source = ModelSource.of(config)
+    base = {"pretrained": source.path, "revision": source.revision}
     models = {"base": base, "merged": {"pretrained": str(run.merged)}}
     found = {}
     for name, model in models.items():  # one after the other: one model in memory at a time

@@ -95,7 +95,7 @@ def _answer_batches(model, dataset, batch_size: int, progress: str):
     """
     import torch
 
-    from helpers.model.room import scoring_rows
+    from helpers.model.rows import scoring_rows
     from helpers.show.progress import Progress
 
     if not len(dataset):

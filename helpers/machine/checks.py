@@ -163,14 +163,13 @@ def check_disk(config: RunConfig) -> Check:
 
 def check_ram(config: RunConfig) -> Check:
     """Free memory of the machine against the fullest moment that the plan counts there, merge and merged model included."""
-    import psutil
-
+    from helpers.model.memory import free_ram
     from helpers.model.shapes import model_config
     from helpers.plan.moments import moments
     from helpers.plan.need import device
     from helpers.plan.shape import Shape
 
-    free = min(psutil.virtual_memory().available, left_in_container())
+    free = free_ram()
     try:
         here = device(config)
         found = moments(config, Shape.of(model_config(config)), here)
@@ -183,22 +182,6 @@ def check_ram(config: RunConfig) -> Check:
     return Check(
         "RAM", ok, detail, "" if ok else "Close other notebooks, or change the settings as 00_plan.ipynb advises."
     )
-
-
-def left_in_container(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
-    """Bytes that this container may still take by its cgroup (version 2, else 1); infinite where it has no limit.
-
-    Pages of files count as free there: the system drops them when memory is asked for.
-    """
-    for limit, used, cache in (
-        ("memory.max", "memory.current", "file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_cache"),
-    ):
-        if (cgroup / limit).exists() and (most := (cgroup / limit).read_text().strip()).isdigit():
-            folder = (cgroup / limit).parent
-            kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            return int(most) - int((cgroup / used).read_text()) + int(kept.get(cache, 0))
-    return float("inf")
 
 
 def _unplanned(name: str, detail: str, reason: Exception) -> Check:

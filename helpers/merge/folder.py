@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from helpers.files import free_bytes, read_json, replace_folder
-from helpers.model.source import hub_revision, resolve_model
+from helpers.model.source import ModelSource
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.units import human_bytes
@@ -84,12 +84,7 @@ def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path) -> No
 
 def base_files(config: RunConfig, patterns: list[str]) -> Path:
     """The base model's folder, with the files of these patterns downloaded when it is on the hub."""
-    from huggingface_hub import snapshot_download
-
-    source = resolve_model(config.model_id)
-    if Path(source).is_dir():
-        return Path(source)
-    return Path(snapshot_download(source, revision=hub_revision(config.model_revision), allow_patterns=patterns))
+    return ModelSource.of(config).folder(patterns)
 
 
 def merging_device() -> str:

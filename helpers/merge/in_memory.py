@@ -6,8 +6,10 @@ from pathlib import Path
 
 from helpers.merge.folder import check_disk, finish_folder, merging_device, refuse_not_finite, starting_afresh
 from helpers.merge.skeleton import read_skeleton
+from helpers.model.device import weight_dtype
+from helpers.model.load import load_base_model
 from helpers.model.lora import check_adapter
-from helpers.model.quantization import load_base_model, through_4bit, weight_dtype
+from helpers.model.quantise import through_4bit
 from helpers.settings import RunConfig
 
 MOVED = 0.2  # of the logits' spread: rounding to 16 bits moves them by some hundredths, a wrong merge by whole spreads

@@ -18,7 +18,7 @@ from helpers.merge.folder import METHODS, check_disk, finish_folder, full_disk_t
 from helpers.merge.in_memory import merge_in_memory
 from helpers.merge.skeleton import Skeleton, read_skeleton
 from helpers.model.lora import check_adapter
-from helpers.model.quantization import through_4bit
+from helpers.model.quantise import through_4bit
 from helpers.model.source import folder_digest
 from helpers.model.weights import WeightFiles
 from helpers.settings import RunConfig

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.model.anatomy import untied
-from helpers.model.quantization import quantization_config, refuse_quantised, weight_dtype
-from helpers.model.source import hub_revision, resolve_model
+from helpers.model.device import weight_dtype
+from helpers.model.quantise import quantization_config, refuse_quantised
+from helpers.model.source import ModelSource
 from helpers.model.weights import WeightFiles, weight_files
 from helpers.settings import RunConfig
 
@@ -81,8 +82,8 @@ def read_skeleton(config: RunConfig) -> Skeleton:
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.quantizers import AutoHfQuantizer
 
-    source, revision = resolve_model(config.model_id), hub_revision(config.model_revision)
-    settings = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=config.trust_remote_code)
+    source = ModelSource.of(config)
+    settings = AutoConfig.from_pretrained(**source.keywords)
     refuse_quantised(settings.to_dict(), config.model_id)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(settings, trust_remote_code=config.trust_remote_code)
@@ -100,5 +101,5 @@ def read_skeleton(config: RunConfig) -> Skeleton:
         with untied(model):
             quantizer.preprocess_model(model=model, device_map={"": "cpu"})
         quantised = frozenset(name for name, module in model.named_modules() if isinstance(module, Linear4bit))
-    files = weight_files(source, revision)
+    files = weight_files(source.path, source.revision)
     return Skeleton(settings, files, names, kinds, quantised, tied, weight_dtype(config))

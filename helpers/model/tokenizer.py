@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.model.source import hub_revision, resolve_model
+from helpers.model.source import ModelSource
 from helpers.paths import local_path
 from helpers.settings import RunConfig
 from helpers.template.chat import project_template
@@ -20,11 +20,7 @@ def load_tokenizer(config: RunConfig, source: str | None = None):
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(
-        source or resolve_model(config.model_id),
-        revision="main" if source else hub_revision(config.model_revision),
-        trust_remote_code=config.trust_remote_code,
-    )
+    tokenizer = AutoTokenizer.from_pretrained(**ModelSource.of(config, folder=source).keywords)
     name = source or config.model_id
     if tokenizer.eos_token_id is None:
         raise ValueError(f"The tokenizer of {name} has no EOS token, so replies could never stop: use another model.")

@@ -68,16 +68,13 @@ def _branches(config: RunConfig) -> None:
     from peft import get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from helpers.model.device import attention
     from helpers.model.lora import lora_config
-    from helpers.model.quantization import attention, refuse_quantised
-    from helpers.model.source import hub_revision, resolve_model
+    from helpers.model.quantise import refuse_quantised
+    from helpers.model.source import ModelSource
 
     try:
-        shapes = AutoConfig.from_pretrained(
-            resolve_model(config.model_id),
-            revision=hub_revision(config.model_revision),
-            trust_remote_code=config.trust_remote_code,
-        )
+        shapes = AutoConfig.from_pretrained(**ModelSource.of(config).keywords)
     except OSError as error:
         raise ValueError(f"model_id={config.model_id!r} cannot be loaded: {one_line(error)}") from None
     refuse_quantised(shapes.to_dict(), config.model_id)

@@ -7,8 +7,8 @@ from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from torch.nn.functional import linear
 
-from helpers.model.quantization import sharded
-from helpers.model.room import free_memory
+from helpers.model.device import sharded
+from helpers.model.memory import free_memory
 
 SHARE = 0.5  # of the free memory: above it the weights stay packed, as they are on a GPU
 

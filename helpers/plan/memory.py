@@ -28,7 +28,7 @@ class Part:
 def number_bytes(config: RunConfig, gpu: bool = True) -> int:
     """Bytes of a number in a matrix product: 2, or 4 in float32, which "auto" means on a CPU without bfloat16 instructions."""
     if config.compute_dtype == "auto" and not gpu:
-        from helpers.model.quantization import compute_dtype
+        from helpers.model.device import compute_dtype
 
         return compute_dtype(config).itemsize
     return 4 if config.compute_dtype == "float32" else 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from helpers.model.room import cache_bytes, reply_bytes, rows_at_once, scoring_bytes
+from helpers.model.rows import cache_bytes, reply_bytes, rows_at_once, scoring_bytes
 from helpers.plan.memory import (
     Part,
     adapter_parameters,

@@ -199,7 +199,7 @@ def device(config: RunConfig) -> Device:
     """
     import torch
 
-    from helpers.model.room import memory_of_this_machine
+    from helpers.model.memory import memory_of_this_machine
 
     if config.gpu:
         return Device(config.gpu, gpu(config.gpu).gigabytes * 1e9, cards=config.gpus or 1)

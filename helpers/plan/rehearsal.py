@@ -99,8 +99,9 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
     from transformers import PrinterCallback, TrainerCallback, set_seed
     from trl import SFTConfig
 
+    from helpers.model.device import number_formats
+    from helpers.model.load import load_base_model
     from helpers.model.lora import lora_config
-    from helpers.model.quantization import load_base_model, number_formats
     from helpers.train.metrics import peak_memory_bytes
     from helpers.train.trainer import LeanTrainer
 
@@ -175,8 +176,8 @@ def _save(trainer, tokenizer, run: RunDir) -> int:
 
 
 def _reload(config: RunConfig, run: RunDir):
+    from helpers.model.load import load_base_model
     from helpers.model.lora import load_adapter
-    from helpers.model.quantization import load_base_model
 
     return load_adapter(load_base_model(config), run.adapter)
 

@@ -174,7 +174,7 @@ def take_step(model, config: RunConfig, rows: int, columns: int, life: StorageLi
 
 def forward_backward(model, config, rows: int, columns: int, life: StorageLife, gpu: bool, labelled: float) -> None:
     """Forward and backward on one batch; padded unless it is a single row, packed when the config packs."""
-    from helpers.model.quantization import compute_dtype
+    from helpers.model.device import compute_dtype
 
     life.phase = "forward"
     ids = torch.ones(rows, columns, dtype=torch.long)

@@ -25,8 +25,9 @@ def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()
     from transformers.integrations.bitsandbytes import replace_with_bnb_linear
     from trl.trainer.utils import add_fused_lm_head
 
+    from helpers.model.device import compute_dtype
     from helpers.model.lora import lora_config
-    from helpers.model.quantization import compute_dtype, keep_gradients, quantization_config
+    from helpers.model.quantise import keep_gradients, quantization_config
 
     # None: sdpa, or eager for a model without it; FlashAttention needs as much as sdpa
     attention = "eager" if config.attn_implementation == "eager" else None
@@ -80,7 +81,7 @@ def fill(model, config: RunConfig, life: StorageLife) -> None:
 def _filled(module, name: str, old: torch.Tensor, config: RunConfig, life: StorageLife) -> torch.Tensor:
     import bitsandbytes as bnb
 
-    from helpers.model.quantization import compute_dtype
+    from helpers.model.device import compute_dtype
 
     if isinstance(module, bnb.nn.Linear4bit) and name.endswith("weight"):
         life.phase = "4-bit weights"

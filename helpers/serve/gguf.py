@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 from helpers.files import free_bytes, is_full, read_json
-from helpers.model.room import file_bytes
+from helpers.model.memory import file_bytes
 from helpers.settings import GGUF_FORMATS
 from helpers.show.units import human_bytes
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from helpers.evaluate.held_out import Scores
-from helpers.model.room import file_bytes
+from helpers.model.memory import file_bytes
 from helpers.show.tables import Table
 from helpers.show.units import human_bytes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers import TrainerCallback
 
 from helpers.files import read_jsonl
-from helpers.model.quantization import sharded
+from helpers.model.device import sharded
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.pictures import Picture

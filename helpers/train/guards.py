@@ -14,7 +14,7 @@ from accelerate.utils import broadcast
 from transformers import TrainerCallback
 
 from helpers.files import folder_bytes, free_bytes
-from helpers.model.quantization import sharded
+from helpers.model.device import sharded
 from helpers.runs import RunDir
 from helpers.show.units import human_bytes
 from helpers.train.best import best_step

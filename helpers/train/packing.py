@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from helpers.model.quantization import attention
+from helpers.model.device import attention
 from helpers.settings import RunConfig
 
 TOLERANCE = 0.1  # of the largest logit: 16-bit rounding stays far below, a leak far above

@@ -119,7 +119,7 @@ def preference_run(
 
 def same_as_04(config: RunConfig) -> dict:
     """The arguments of a `DPOConfig` that 04 has, too."""
-    from helpers.model.quantization import number_formats
+    from helpers.model.device import number_formats
 
     names = (
         "gradient_accumulation_steps max_length activation_checkpointing max_grad_norm weight_decay optim seed".split()

@@ -34,8 +34,9 @@ def throwaway_trainer(run: RunDir, config: RunConfig):
 
     from helpers.data.labels import encode_rows
     from helpers.files import read_jsonl
+    from helpers.model.device import number_formats
+    from helpers.model.load import load_base_model
     from helpers.model.lora import lora_config
-    from helpers.model.quantization import load_base_model, number_formats
     from helpers.model.tokenizer import load_tokenizer
     from helpers.train.packing import one_row_a_pass
     from helpers.train.settings import ARGUMENTS, require_arguments

@@ -3,6 +3,7 @@ import shutil
 import zipfile
 
 import pytest
+from helpers.runs import RunDir
 
 from helpers.evaluate.comparison import (
     CUT,
@@ -21,9 +22,8 @@ from helpers.evaluate.prompts import FIXED_PROMPTS, fixed_prompts
 from helpers.evaluate.replies import chrf_by_reply, repetition, reply_metrics
 from helpers.evaluate.voting import blind_pairs
 from helpers.files import read_jsonl, write_json
-from helpers.model.quantization import load_base_model
+from helpers.model.load import load_base_model
 from helpers.model.tokenizer import load_tokenizer
-from helpers.runs import RunDir
 from helpers.series import NOTEBOOKS, run_notebooks
 from helpers.template.chat import Prompt
 

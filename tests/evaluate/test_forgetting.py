@@ -46,7 +46,7 @@ def test_the_texts_are_enough_in_both_languages_and_none_is_in_the_training_data
 
 @pytest.fixture(scope="module")
 def model_and_tokenizer(tiny_model):
-    from helpers.model.quantization import load_base_model
+    from helpers.model.load import load_base_model
     from helpers.model.tokenizer import load_tokenizer
 
     config = RunConfig.load("tiny")

@@ -5,16 +5,16 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from helpers.runs import RunDir
 
 from helpers.data.labels import encode_rows
 from helpers.evaluate.generation import generate_replies, prompts_and_references
 from helpers.evaluate.held_out import held_out_nll
 from helpers.evaluate.measured import read_measured
 from helpers.files import read_jsonl
+from helpers.model.load import load_base_model
 from helpers.model.lora import load_adapter
-from helpers.model.quantization import load_base_model
 from helpers.model.tokenizer import load_tokenizer
-from helpers.runs import RunDir
 
 
 def test_what_05_kept_is_what_measuring_again_gives(merged_run):

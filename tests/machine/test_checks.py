@@ -57,16 +57,3 @@ def test_a_network_volume_is_not_judged_by_df(monkeypatch, tmp_path):
     assert check.ok and "100 GB free, 500 kB of the 100 GB rented are used" in check.detail
     check = checks.check_disk(RunConfig.load("tiny", volume_gb=0.001))
     assert not check.ok and "500 kB free, 500 kB of the 0.001 GB rented" in check.detail
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_the_containers_memory_counts_not_the_hosts(tmp_path, version):
-    folder = tmp_path / "memory" if version == 1 else tmp_path
-    folder.mkdir(exist_ok=True)
-    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version == 1 else ("memory.max", "memory.current")
-    for name, text in zip(names, ("8000000000\n", "5000000000\n"), strict=True):
-        (folder / name).write_text(text)
-    (folder / "memory.stat").write_text("anon 2\n" + ("total_cache" if version == 1 else "file") + " 1000000000\n")
-    assert checks.left_in_container(tmp_path) == 4e9
-    (folder / names[0]).write_text("max\n")
-    assert checks.left_in_container(tmp_path) == float("inf")

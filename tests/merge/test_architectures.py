@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers.merge.shards import merge_shards
-from helpers.model.quantization import load_base_model
+from helpers.model.load import load_base_model
 from tests.merge.test_shards import SIZES, logits, make_adapter, settings, weights
 
 TOLERANCE = 1e-3  # of the standard deviation of the logits

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from helpers.merge import shards
 from helpers.merge.shards import merge_shards, plan_shards
 from helpers.merge.skeleton import read_skeleton
+from helpers.model.load import load_base_model
 from helpers.model.lora import load_adapter
-from helpers.model.quantization import load_base_model, through_4bit
+from helpers.model.quantise import through_4bit
 from helpers.settings import RunConfig
 from tests.conftest import ROOT
 

@@ -7,7 +7,7 @@ import torch
 from bitsandbytes.nn import Linear4bit, Params4bit
 
 from helpers.model import unpacking
-from helpers.model.quantization import load_base_model
+from helpers.model.load import load_base_model
 from helpers.model.unpacking import Unpacked4bit, unpack_once
 from helpers.settings import RunConfig
 

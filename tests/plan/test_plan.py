@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from helpers.runs import RunDir
 
 from helpers.model.shapes import SHAPES, model_config
 from helpers.plan.cards import GPUS, gpu, prices
@@ -31,7 +32,6 @@ from helpers.plan.need import (
 from helpers.plan.shape import Shape
 from helpers.plan.speeds import SPEEDS, used_share
 from helpers.plan.time import conversation_lengths, measured, said, speed, training_tokens
-from helpers.runs import RunDir
 from helpers.settings import RunConfig
 
 LLAMA = SHAPES["meta-llama/Llama-2-7b-hf"]
@@ -272,7 +272,8 @@ def test_prices_are_read_and_bad_ones_named():
 
 
 def test_rows_at_once_follow_the_free_memory():
-    from helpers.model.room import cache_bytes, placement, rows_at_once
+    from helpers.model.memory import placement
+    from helpers.model.rows import cache_bytes, rows_at_once
 
     text = {"num_attention_heads": 32, "num_hidden_layers": 32, "hidden_size": 4096}
     assert 8 * cache_bytes(text, 2304) == 8 * 2304 * 32 * 2 * 2 * 4096  # Llama-2-7B, 9.7 GB
@@ -636,8 +637,9 @@ def test_the_rehearsal_counts_the_tokens_that_pass_the_model(monkeypatch, tmp_pa
     from itertools import count
     from types import SimpleNamespace
 
-    from helpers.plan import rehearsal
     from helpers.runs import RunDir
+
+    from helpers.plan import rehearsal
     from helpers.train.trainer import LeanTrainer
 
     seen, begin, seconds = [], LeanTrainer.training_step, count()

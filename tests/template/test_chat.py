@@ -4,6 +4,7 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from helpers.data.labels import encode
+from helpers.model.tokenizer import load_tokenizer
 from helpers.settings import RunConfig
 from helpers.template import chat
 from tests.template.tokenizer_kinds import KINDS, kind
@@ -18,7 +19,7 @@ TALK = [
 
 
 def test_a_model_without_a_template_gets_the_project_s(tiny_model):
-    tokenizer = chat.load_tokenizer(RunConfig.load("tiny"))
+    tokenizer = load_tokenizer(RunConfig.load("tiny"))
     assert chat.render(tokenizer, TALK[:3]) == "<s><sys> 짧게 답해 주세요.\n<usr> 안녕?\n<bot> 네, 반가워요.</s>\n"
     assert chat.render(tokenizer, TALK[:2], add_generation_prompt=True).endswith("<usr> 안녕?\n<bot>")
 
@@ -29,27 +30,27 @@ def test_a_model_with_a_template_keeps_it():
     from helpers.model.source import DEMO_MODEL, resolve_model
 
     own = AutoTokenizer.from_pretrained(resolve_model(DEMO_MODEL)).chat_template
-    assert own and chat.load_tokenizer(RunConfig.load("demo")).chat_template == own
+    assert own and load_tokenizer(RunConfig.load("demo")).chat_template == own
 
 
 def test_no_new_vocabulary(tiny_model):
     from transformers import AutoTokenizer
 
-    plain, ready = AutoTokenizer.from_pretrained(tiny_model), chat.load_tokenizer(RunConfig.load("tiny"))
+    plain, ready = AutoTokenizer.from_pretrained(tiny_model), load_tokenizer(RunConfig.load("tiny"))
     assert plain.pad_token_id is None and ready.pad_token_id == plain.eos_token_id
     assert ready.get_vocab() == plain.get_vocab()
 
 
 def test_saved_with_the_adapter_it_renders_the_same(tiny_model, tmp_path):
-    tokenizer = chat.load_tokenizer(RunConfig.load("tiny"))
+    tokenizer = load_tokenizer(RunConfig.load("tiny"))
     tokenizer.save_pretrained(tmp_path)
-    again = chat.load_tokenizer(RunConfig.load("tiny"), source=str(tmp_path))
+    again = load_tokenizer(RunConfig.load("tiny"), source=str(tmp_path))
     assert chat.prompt_ids(again, TALK[:4]) == chat.prompt_ids(tokenizer, TALK[:4])
     assert again.pad_token_id == tokenizer.pad_token_id
 
 
 def test_plain_jinja_renders_the_project_s_template_as_servers_do(tiny_model):
-    tokenizer = chat.load_tokenizer(RunConfig.load("tiny"))
+    tokenizer = load_tokenizer(RunConfig.load("tiny"))
     template = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(tokenizer.chat_template)
     text = template.render(messages=TALK[:2], bos_token="<s>", eos_token="</s>", add_generation_prompt=True)
     assert text == chat.render(tokenizer, TALK[:2], add_generation_prompt=True)
@@ -102,7 +103,7 @@ def test_a_tokenizer_without_eos_is_refused(tiny_model, tmp_path):
     tokenizer.eos_token = None
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="has no EOS token, so replies could never stop"):
-        chat.load_tokenizer(RunConfig.load("tiny"), source=str(tmp_path))
+        load_tokenizer(RunConfig.load("tiny"), source=str(tmp_path))
 
 
 def test_a_tokenizer_without_offsets_is_refused(tmp_path):
@@ -110,4 +111,4 @@ def test_a_tokenizer_without_offsets_is_refused(tmp_path):
 
     ByT5Tokenizer().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="gives no character offsets"):
-        chat.load_tokenizer(RunConfig.load("tiny"), source=str(tmp_path))
+        load_tokenizer(RunConfig.load("tiny"), source=str(tmp_path))

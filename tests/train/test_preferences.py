@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
+from helpers.runs import RunDir, fork
 
 from helpers.data.copies import overlap
 from helpers.data.formats import convert, recognise
 from helpers.files import read_jsonl, write_json
 from helpers.model.tokenizer import load_tokenizer
 from helpers.paths import PROJECT_ROOT
-from helpers.runs import RunDir, fork
 from helpers.settings import RunConfig
 from helpers.train.preferences import (
     OWN,
@@ -146,8 +146,8 @@ def dpo(tmp_path_factory, tokenizer):
     from peft import PeftModel, get_peft_model
     from trl import DPOConfig, DPOTrainer
 
+    from helpers.model.load import load_base_model
     from helpers.model.lora import lora_config
-    from helpers.model.quantization import load_base_model
 
     folder = tmp_path_factory.mktemp("dpo")
     model = get_peft_model(load_base_model(CONFIG), lora_config(CONFIG))

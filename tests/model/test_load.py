@@ -7,15 +7,9 @@ import torch
 from transformers import AutoConfig
 
 from helpers.machine.checks import check_disk
-from helpers.model.quantization import (
-    attention,
-    compute_dtype,
-    keep_gradients,
-    load_base_model,
-    quantization_config,
-    refuse_quantised,
-    weight_dtype,
-)
+from helpers.model.device import attention, compute_dtype, weight_dtype
+from helpers.model.load import load_base_model
+from helpers.model.quantise import keep_gradients, quantization_config, refuse_quantised
 from helpers.model.shapes import model_config
 from helpers.settings import RunConfig
 
@@ -189,7 +183,7 @@ def test_a_merged_model_larger_than_the_card_spills_into_the_machines_memory(tin
     class Stop(Exception):
         pass
 
-    def loaded(name, **settings):
+    def loaded(**settings):
         raise Stop(settings["device_map"])
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -1,13 +1,12 @@
-"""What fits into the memory that is free: how many rows at once, and where a model's layers go. 05 and 06 ask, 00 plans with it."""
+"""How many rows fit at once into the memory that is free. 05 and 06 ask, 00 plans with it."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from helpers.model.memory import free_memory
 
 KEPT_FREE = 0.1  # share of the free memory that is not given away: gaps, and what others take meanwhile
-SCORES = (
-    2 + 4 + 4 + 4
-)  # bytes per word of a vocabulary and position: logits, their float32 copy, both models' logarithms
+# bytes per token of the vocabulary and position: logits, their float32 copy, both models' logarithms
+SCORES = 2 + 4 + 4 + 4
 
 
 def cache_bytes(text: dict, tokens: int) -> int:
@@ -50,37 +49,3 @@ def scoring_rows(model, tokens: int, at_most: int) -> int:
     """How many rows of `tokens` `model` can be measured on at once on its device."""
     text = model.config.get_text_config(decoder=True).to_dict()
     return rows_at_once(free_memory(model.device), scoring_bytes(text, tokens), at_most)
-
-
-def free_memory(device) -> int:
-    """Bytes that this process can still have on `device` (a torch.device): its own cached ones, and the free ones."""
-    import torch
-
-    if device.type == "cuda":
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + cached
-    import psutil
-
-    return min(psutil.virtual_memory().available, memory_of_this_machine())
-
-
-def memory_of_this_machine() -> int:
-    """Bytes of memory, or less where a container is allowed less."""
-    import psutil
-
-    files = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-    limits = [path.read_text().strip() for path in files if path.exists()]
-    return min([psutil.virtual_memory().total, *(int(limit) for limit in limits if limit.isdigit())])
-
-
-def placement(weights: float, free: float) -> dict | str:
-    """The `device_map` for `weights` bytes where a GPU has `free` bytes: all on it, or "auto": the rest in the machine's memory.
-
-    A fifth stays free for the rows; slow, but a paid training is never lost for want of a measurement.
-    """
-    return {"": 0} if weights <= 0.8 * free else "auto"
-
-
-def file_bytes(folder: Path) -> int:
-    """Bytes of the weight files in a model's folder."""
-    return sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))

@@ -1,0 +1,110 @@
+"""What the work is done on: the GPU or CPU, its number formats, and the attention kernel that it knows."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from helpers.model.source import ModelSource
+from helpers.settings import RunConfig
+from helpers.show.words import _
+
+if TYPE_CHECKING:
+    import torch
+
+
+def use_cards(config: RunConfig) -> str:
+    """Let this process see one GPU, unless it is one of several or `config.split_model` wants all; says what it will use.
+
+    With several in sight and no launcher the Trainer would copy a 4-bit model to each of them, and TRL refuses. Call it
+    before anything touches a GPU: CUDA reads CUDA_VISIBLE_DEVICES once.
+    """
+    import torch
+
+    count = torch.cuda.device_count()
+    if count < 2 or "WORLD_SIZE" in os.environ:
+        return _("one GPU") if count else _("the CPU")
+    if config.split_model:
+        return _("all {count} GPUs, each with a part of the layers (split_model)").format(count=count)
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    os.environ["CUDA_VISIBLE_DEVICES"] = first
+    return _(
+        "GPU {first}, the first of {count}; `start(run, config, processes={count})` in 04 trains on all of them"
+    ).format(first=first, count=count)
+
+
+def sharded() -> bool:
+    """True in a process that `accelerate launch --use_fsdp` started: each one holds a part of every layer."""
+    return os.environ.get("ACCELERATE_USE_FSDP") == "true"
+
+
+def device_map(config: RunConfig) -> dict | str:
+    """Where the model goes: this process's own GPU under `accelerate launch`, else GPU 0, else the CPU.
+
+    With `config.split_model` "auto": its layers over all GPUs that this one process sees, for a model larger than one.
+    Under FSDP the CPU: from there each process brings its own part of every layer to its GPU.
+    """
+    import torch
+
+    if sharded():
+        return {"": "cpu"}
+    if config.split_model and torch.cuda.device_count() > 1:
+        return "auto"
+    return {"": int(os.environ.get("LOCAL_RANK", 0)) if torch.cuda.is_available() else "cpu"}
+
+
+def compute_dtype(config: RunConfig) -> torch.dtype:
+    """The dtype matrix products run in: config.compute_dtype, or for "auto" bfloat16 where the device has it.
+
+    GPUs before Ampere (compute capability 8.0) have no bfloat16 units and get float16. A CPU without bfloat16
+    instructions gets float32: its products in bfloat16 take about nine times as long (`proofs/bench_products.py`).
+    """
+    import torch
+    from bitsandbytes.functional import has_avx512bf16
+
+    if config.compute_dtype != "auto":
+        return getattr(torch, config.compute_dtype)
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+    return torch.bfloat16 if has_avx512bf16() else torch.float32
+
+
+def weight_dtype(config: RunConfig) -> torch.dtype:
+    """The dtype of merged weights: that of the products, but 16 bits where a CPU chose float32 by itself."""
+    import torch
+
+    dtype = compute_dtype(config)
+    return torch.bfloat16 if config.compute_dtype == "auto" and dtype == torch.float32 else dtype
+
+
+def number_formats(config: RunConfig) -> dict[str, bool]:
+    """The arguments of a training that follow from `compute_dtype` and the device: bf16, fp16, use_cpu."""
+    import torch
+
+    dtype, gpu = compute_dtype(config), torch.cuda.is_available()
+    return {"bf16": dtype == torch.bfloat16, "fp16": dtype == torch.float16, "use_cpu": not gpu}
+
+
+def attention(config: RunConfig) -> str | None:
+    """The attention kernel: config's own, or for "auto" FlashAttention 2 where installed and supported, else None.
+
+    None leaves it to transformers: sdpa for the models that can use it, eager for the others (Gemma 2).
+    FlashAttention needs a GPU of compute capability 8.0, and a model whose code can call it.
+    """
+    import torch
+    from transformers.utils import is_flash_attn_2_available
+
+    if config.attn_implementation != "auto":
+        return config.attn_implementation
+    if not is_flash_attn_2_available() or torch.cuda.get_device_capability()[0] < 8:
+        return None
+    return "flash_attention_2" if knows_flash_attention(config) else None
+
+
+def knows_flash_attention(config: RunConfig) -> bool:
+    """True when the code of the run's architecture can call FlashAttention (BLOOM's cannot; loading it so would fail)."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    settings = AutoConfig.from_pretrained(**ModelSource.of(config).keywords)
+    kind = AutoModelForCausalLM._model_mapping.get(type(settings), None)
+    return getattr(kind, "_supports_flash_attn", False)

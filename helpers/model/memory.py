@@ -1,0 +1,144 @@
+"""What memory is free, in a container too, and who holds a GPU's."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers.model.source import ModelSource
+from helpers.settings import RunConfig
+from helpers.show.units import human_bytes
+from helpers.show.words import _
+
+if TYPE_CHECKING:
+    import torch
+
+ROOM = 1.15  # of the weights: what an evaluation and a reply need beside them
+CGROUP = Path("/sys/fs/cgroup")
+OWN_CGROUP = Path("/proc/self/cgroup")
+# control groups, version 2 and 1: the limit, what is taken, and what stands before the counts of whole groups
+NAMES = (("memory.max", "memory.current", ""), ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process can still have on `device`: its own cached ones, and the free ones of GPU or container."""
+    import torch
+
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    return free_ram()
+
+
+def free_ram() -> int:
+    """Bytes of the machine's memory that this process can still have, or less where its container is allowed less."""
+    import psutil
+
+    return min(psutil.virtual_memory().available, left_in_container())
+
+
+def memory_of_this_machine() -> int:
+    """Bytes of memory, or less where a container is allowed less."""
+    import psutil
+
+    return min([psutil.virtual_memory().total, *(limit for limit, _used in _limits(CGROUP, OWN_CGROUP))])
+
+
+def left_in_container(root: Path = CGROUP, own: Path = OWN_CGROUP) -> float:
+    """Bytes that this process may still take by the limits of its control groups; infinite where there is none.
+
+    Pages of files count as free there: the system drops them when memory is asked for. Never under 0.
+    """
+    return max(0, min((limit - used for limit, used in _limits(root, own)), default=float("inf")))
+
+
+def _limits(root: Path, own: Path) -> Iterator[tuple[int, int]]:
+    """(limit, what is taken without pages of files) of this process's control group and of all those above it."""
+    for mount, path in _groups(root, own):
+        for folder in (mount.joinpath(*path[:depth]) for depth in range(len(path), -1, -1)):
+            for limit, used, prefix in NAMES:
+                if not (folder / limit).is_file() or not (most := (folder / limit).read_text().strip()).isdigit():
+                    continue
+                counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                dropped = sum(int(counts.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+                yield int(most), max(0, int((folder / used).read_text()) - dropped)
+
+
+def _groups(root: Path, own: Path) -> list[tuple[Path, list[str]]]:
+    """Where the memory controllers are mounted, each with the path of this process's group below it."""
+    groups = {"": [], "memory": []}
+    for line in own.read_text().splitlines() if own.exists() else ():
+        _number, controllers, path = line.split(":", 2)
+        for name in groups.keys() & set(controllers.split(",")):
+            groups[name] = [part for part in path.split("/") if part not in ("", "..")]
+    return [(root, groups[""]), (root / "unified", groups[""]), (root / "memory", groups["memory"])]
+
+
+def require_room(config: RunConfig) -> None:
+    """Raises MemoryError, naming the kernels that hold a GPU, when the 16-bit base does not fit what is free there."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return
+    gc.collect()
+    torch.cuda.empty_cache()
+    free, there = torch.cuda.mem_get_info()
+    free += torch.cuda.memory_reserved()  # this kernel's own: it comes free when its cells run again
+    needed = ROOM * weight_bytes(config)
+    if free >= needed:
+        return
+    if names := _(" and ").join(holders()):
+        who = _("A GPU is held by {names}.").format(names=names)
+    else:
+        who = _("Nothing else that this container can see holds a GPU: ask nvidia-smi.")
+    raise MemoryError(
+        _(
+            "This page needs {needed} of GPU memory; {free} of {there} are free. {who} A notebook keeps its memory as long as "
+            "its kernel lives: shut down what you do not need (in JupyterLab: Kernel > Shut Down Kernel), then run this cell "
+            "again."
+        ).format(needed=human_bytes(needed), free=human_bytes(free), there=human_bytes(there), who=who)
+    )
+
+
+def weight_bytes(config: RunConfig) -> int:
+    """Bytes of the run's base model in 16 bits, from its config alone."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    settings = AutoConfig.from_pretrained(**ModelSource.of(config).keywords)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(settings, trust_remote_code=config.trust_remote_code)
+    return 2 * sum(parameter.numel() for parameter in model.parameters())
+
+
+def holders(device: str = "/dev/nvidia") -> list[str]:
+    """Other processes of this container that have a file open whose path begins with `device`, each in words."""
+    import psutil
+
+    names = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):  # it ended meanwhile, or belongs to somebody else
+            opened = {os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()}
+            if process.pid == os.getpid() or not any(path.startswith(device) for path in opened):
+                continue
+            notebook = process.environ().get("JPY_SESSION_NAME")  # Jupyter gives it to the kernels it starts
+            what = _("the kernel of {notebook}").format(notebook=Path(notebook).name) if notebook else process.name()
+            names.append(_("{what} (process {number})").format(what=what, number=process.pid))
+    return names
+
+
+def placement(weights: float, free: float) -> dict | str:
+    """The `device_map` for `weights` bytes on a GPU with `free` bytes: all on it, or "auto": the rest in the machine's memory.
+
+    A fifth stays free for the rows; slow, but a paid training is never lost for want of a measurement.
+    """
+    return {"": 0} if weights <= 0.8 * free else "auto"
+
+
+def file_bytes(folder: Path | str) -> int:
+    """Bytes of the weight files in a model's folder."""
+    return sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))

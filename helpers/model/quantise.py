@@ -1,0 +1,94 @@
+"""4 bits: the library's config object, a weight as the 4-bit model sees it, and bases that are quantised already."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from helpers.model.device import compute_dtype, sharded
+from helpers.model.refusal import Reason, Refused
+from helpers.settings import RunConfig
+from helpers.show.words import _
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import BitsAndBytesConfig, PreTrainedModel
+
+PACKED_NAME = re.compile(
+    r"[-_.](unsloth[-_]|quantized[.])?(bnb[-_]4bit|4bit|8bit|gptq|awq|fp8|int[48]|w\d+a\d+|mxfp4)\b.*", re.I
+)
+
+
+def quantization_config(config: RunConfig) -> BitsAndBytesConfig | None:
+    """The `BitsAndBytesConfig` of the run; None when config.load_in_4bit is False."""
+    from transformers import BitsAndBytesConfig
+
+    if not config.load_in_4bit:
+        return None
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=config.quant_type,
+        bnb_4bit_use_double_quant=config.double_quant,
+        bnb_4bit_compute_dtype=compute_dtype(config),
+        bnb_4bit_quant_storage=quant_storage(config),
+    )
+
+
+def quant_storage(config: RunConfig) -> torch.dtype:
+    """The dtype that the packed weights lie in: bytes; under FSDP that of the products, since it shards floats only.
+
+    Source: bitsandbytes' page FSDP-QLoRA. The bits are the same, two numbers a byte.
+    """
+    import torch
+
+    return compute_dtype(config) if sharded() else torch.uint8
+
+
+def keep_gradients(model: PreTrainedModel) -> PreTrainedModel:
+    """Make the 4-bit layers of `model` keep their layout, so that gradients pass through them at any time; returns `model`.
+
+    On a CPU with AVX512-BF16, bitsandbytes 0.50 repacks a 4-bit weight at its first evaluation. The repacked layer
+    answers as before but passes no gradient back: after one evaluation a training goes on, silently, without learning.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for layer in model.modules():
+        if isinstance(layer, Linear4bit):
+            layer.support_avx512bf16_for_cpu = False
+    return model
+
+
+def through_4bit(weight: torch.Tensor, config: RunConfig) -> torch.Tensor:
+    """`weight` as the 4-bit model sees it: quantised as on loading, and written out in the dtype that model computes in."""
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    weight = weight.to(compute_dtype(config))
+    packed, state = quantize_4bit(weight, compress_statistics=config.double_quant, quant_type=config.quant_type)
+    return dequantize_4bit(packed, state)
+
+
+def own_quantisation(numbers: dict) -> str:
+    """How a model's files are quantised already, by its config.json (`numbers`): bitsandbytes, gptq ...; "" for 16 bits."""
+    for key, value in numbers.items():
+        if key in ("quantization_config", "compression_config") and value:
+            return str(value.get("quant_method") or "bitsandbytes")  # as transformers reads it
+        if isinstance(value, dict) and (method := own_quantisation(value)):
+            return method
+    return ""
+
+
+def refuse_quantised(numbers: dict, name: str) -> None:
+    """Raises `Refused` (QUANTISED) for a base model whose weights are packed in fewer than 16 bits, with a way out."""
+    method = own_quantisation(numbers)
+    if not method:
+        return
+    plain = PACKED_NAME.sub("", name)
+    if plain != name:
+        original = _("its 16-bit original, perhaps {plain!r}").format(plain=plain)
+    else:
+        original = _("its 16-bit original (often named ...-BF16)")
+    sentence = _(
+        "model_id={name!r} is already quantised ({method}), so it has no 16-bit weights to train on and to merge into: "
+        "use {original}. QLoRA makes its own 4 bits of it."
+    )
+    raise Refused(Reason.QUANTISED, sentence.format(name=name, method=method, original=original))
