@@ -1,0 +1,215 @@
+"""`RunDir`: the one owner of paths, and of the settings that a run was made with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from helpers.fields import Stage
+from helpers.files import read_json, write_atomic
+from helpers.paths import runs_of_other_pods, runs_root
+from helpers.runs.lock import hold, owner_of
+from helpers.settings import RECORDED, RETIRED, RunConfig, names_of, resumable
+from helpers.show.words import _
+
+OLD_MERGE_REPORT = "merge_receipt.json"  # until 2026-11-25
+
+
+class OtherTraining(ValueError):
+    """A training with other settings, data or base lies in the run already; `changed` names them: name -> (old, new)."""
+
+    def __init__(self, sentence: str, changed: dict):
+        super().__init__(sentence)
+        self.changed = changed
+
+
+def _file(*parts: str):
+    return property(lambda run: run.path.joinpath(*parts))
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The folder of one run; its properties are the only places where file names are spelled."""
+
+    path: Path
+
+    config_json = _file("config.json")
+    train_jsonl = _file("data", "train.jsonl")
+    eval_jsonl = _file("data", "eval.jsonl")
+    data_report = _file("data_report.json")
+    trainer = _file("trainer")
+    metrics = _file("metrics.jsonl")
+    held_out = _file("held_out.json")  # the adapter, row by row, and what the curve says; 04
+    adapter = _file("adapter")
+    trained = _file("trained.json")  # 04 writes it when the adapter is saved
+    preference = _file("preference.json")  # A2 made this run's adapter, from these pairs
+    merged = _file("merged")
+    measured = _file("measured.json")  # of three models, row by row, and replies; 05
+    evaluation = _file("evaluation.json")
+    comparisons = _file("comparisons.jsonl")
+    votes = _file("votes.jsonl")
+    report_html = _file("report.html")
+    gguf = _file("gguf")
+    labs = _file("labs")  # what a participant solved
+    notebooks = _file("notebooks")
+    stop_request = _file("trainer", "stop.request")  # holds the process that is to stop
+    stopped = _file("trainer", "stopped")  # it did, with a checkpoint
+    lock_file = _file("run.lock")
+    lock_note = _file("run.lock.json")
+
+    @property
+    def merge_report(self) -> Path:
+        """merge_report.json; in a run made before it had this name, the file under its old one."""
+        new, old = self.path / "merge_report.json", self.path / OLD_MERGE_REPORT
+        return old if old.exists() and not new.exists() else new
+
+    @classmethod
+    def open(cls, config: RunConfig) -> RunDir:
+        """The run directory of `config.run_name`; made when it is not there yet."""
+        run = cls(runs_root() / config.run_name)
+        elsewhere = [folder for folder in runs_of_other_pods() if (folder / config.run_name).is_dir()]
+        if elsewhere and not run.path.exists():
+            sentence = _(
+                "A run {run} of another pod lies in {folders}. This one is new, in {here}. "
+                "To go on with the old one: QLORA_RUNS_DIR={first}, before the kernel starts."
+            )
+            folders = ", ".join(map(str, elsewhere))
+            first = shlex.quote(str(elsewhere[0]))
+            print(sentence.format(run=config.run_name, folders=folders, here=run.path.parent, first=first))
+        run.path.mkdir(parents=True, exist_ok=True)
+        return run
+
+    def start_config(self, fresh: RunConfig, **overrides) -> RunConfig:
+        """The settings with which 03 starts: config.json where 00 (or an earlier 03) wrote one, else `fresh`.
+
+        `fresh` is `RunConfig.load(PRESET, **overrides)`. The rule for all notebooks: 00 begins a run from the preset and
+        writes config.json; the others start from config.json. Explicit overrides (QLORA_<FIELD>, keywords) win over both.
+        Every value that is not the one of `fresh` is printed; to begin anew, run 00 again or delete config.json.
+        """
+        if not self.config_json.exists():
+            print(fresh.summary())
+            return fresh
+        config = self.load_config(**overrides)
+        for name, (kept, value) in config.differences(fresh).items():
+            if name not in RECORDED:
+                sentence = _("From config.json: {name} is {kept!r} (the preset has {value!r}).")
+                print(sentence.format(name=name, kept=kept, value=value))
+        return config
+
+    def save_config(self, config: RunConfig) -> None:
+        """Write config.json, and say what changes in it. Recorded revisions stay when `config` names none for their source.
+
+        Raises OtherTraining when a training with other settings already lies here, or is under way, or one on preferences.
+        """
+        if self.preference.exists():
+            sentence = _(
+                "The adapter of {run} was trained on preferences by A2, and 03 or 04 would replace it: go on with 05, "
+                "or choose another run with QLORA_RUN_NAME."
+            )
+            raise OtherTraining(sentence.format(run=self.path.name), {})
+        if self.config_json.exists():
+            stored = self.stored_config()
+            if self.adapter.exists() or any(self.trainer.glob("checkpoint-*")) or self.lock_owner():
+                self._refuse_other_training(stored, config)
+            same = [n for n, source in RECORDED.items() if getattr(stored, source) == getattr(config, source)]
+            config = replace(config, **{name: getattr(stored, name) for name in same if not getattr(config, name)})
+            self._say_what_changes(stored, config)
+        write_atomic(self.config_json, config.to_json())
+
+    def _say_what_changes(self, stored: RunConfig, config: RunConfig) -> None:
+        """An override of a later notebook stays in the run, and every notebook after it finds it there: so it is said."""
+        for name, (old, new) in stored.differences(config).items():
+            if name not in RECORDED:
+                print(_("Kept in config.json from now on: {name}={new!r} (it was {old!r}).").format(name=name, new=new, old=old))
+
+    def _refuse_other_training(self, stored: RunConfig, config: RunConfig) -> None:
+        self._refuse_other_source(stored, config)
+        differences = stored.differences(config)
+        fixed = set(names_of(Stage.DATA, Stage.LABELS, Stage.TRAINING)) - set(RECORDED) - set(resumable())
+        changed = {name: values for name, values in differences.items() if name in fixed}
+        if changed:
+            summary = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
+            settings = {k: new for k, (_old, new) in differences.items() if k not in ("preset", "run_name")}
+            sentence = _(
+                "{run} already holds a training with other settings ({changes}). To try them in a run beside it:\n{command}\n"
+                "Then open the notebooks anew, without these OVERRIDES: they work on that run. Or set QLORA_RUN_NAME to start "
+                "a run of another name, or delete {folder}."
+            )
+            command = fork_command(self.path.name, settings)
+            values = {"run": self.path.name, "changes": summary, "command": command, "folder": self.path}
+            raise OtherTraining(sentence.format(**values), changed)
+
+    def _refuse_other_source(self, stored: RunConfig, config: RunConfig) -> None:
+        """A file that was edited, a hub branch that moved: known by what was recorded at the first load."""
+        for name, source in RECORDED.items():
+            old, new, what = getattr(stored, name), getattr(config, name), getattr(config, source)
+            known = all(re.fullmatch(r"sha256:\w+|[0-9a-f]{40}", revision) for revision in (old, new))  # main says nothing
+            if known and old != new and getattr(stored, source) == what:
+                sentence = _(
+                    "{run} already holds a training, and {source} has changed since ({name} was {old}, is {new}): set "
+                    "QLORA_RUN_NAME to start a run of another name on it, or delete {folder}."
+                )
+                values = {"run": self.path.name, "source": what, "name": name, "old": old, "new": new, "folder": self.path}
+                raise OtherTraining(sentence.format(**values), {name: (old, new)})
+
+    def stored_config(self) -> RunConfig:
+        """config.json as it stands. Raises FileNotFoundError when 03 has not run, ValueError for a bad value in it."""
+        self.require(self.config_json, produced_by="03_data_preview.ipynb")
+        return RunConfig.from_json(self.config_json.read_text(encoding="utf-8"))
+
+    def load_config(self, **overrides) -> RunConfig:
+        """config.json as 00 or 03 wrote it, with explicit overrides on top; each one that differs is printed, below the run.
+
+        An override of model_id or dataset_id drops the revision that was recorded for the old one.
+        Raises FileNotFoundError when 03 has not run, ValueError for a bad override.
+        """
+        stored = self.stored_config()
+        config = stored.with_overrides(**overrides)
+        for name, source in RECORDED.items():
+            if getattr(config, source) != getattr(stored, source) and getattr(config, name) == getattr(stored, name):
+                config = replace(config, **{name: ""})
+        print(config.summary())
+        retired = [name for name in read_json(self.config_json) if name in RETIRED]
+        if retired:
+            print(_("Not read, since this version has no such settings: {names}.").format(names=", ".join(retired)))
+        for name, (saved, used) in stored.differences(config).items():
+            sentence = _("Override: {name} is {saved!r} in config.json, {used!r} is used here.")
+            print(sentence.format(name=name, saved=saved, used=used))
+        return config
+
+    def require(self, *paths: Path, produced_by: str) -> None:
+        """Raises FileNotFoundError that names the missing file, the notebook that makes it, and the variables."""
+        for path in paths:
+            if not path.exists():
+                sentence = _(
+                    "{file} is missing in {run}: run {notebook} first, or choose another run with QLORA_RUN_NAME, "
+                    "QLORA_PRESET or QLORA_RUNS_DIR."
+                )
+                file = path.relative_to(self.path)
+                raise FileNotFoundError(sentence.format(file=file, run=self.path, notebook=produced_by))
+
+    def lock(self, task: str):
+        """Hold the run for `task` while the block runs, so that two processes never write it at once; see lock.hold.
+
+        Under `accelerate launch`, the first process holds it for all of them.
+        """
+        return hold(self.lock_file, task) if os.environ.get("RANK", "0") == "0" else contextlib.nullcontext()
+
+    def lock_owner(self) -> dict | None:
+        """Who holds the run now (pid, host, task, since in Unix seconds); None when nobody alive does."""
+        return owner_of(self.lock_file)
+
+
+def fork_name(old: str, changes: dict) -> str:
+    """A name for the fork of `old` with `changes`, that a folder can have."""
+    return re.sub(r"[^\w.-]+", "-", "-".join([old, *(f"{name}-{value}" for name, value in changes.items())]))[:100]
+
+
+def fork_command(old: str, changes: dict) -> str:
+    """The shell line that makes a fork of `old`, with a name made of `changes`."""
+    settings = [f"{name}={value}" for name, value in changes.items()]
+    return shlex.join(["python", "-m", "helpers.runs", "fork", old, fork_name(old, changes), *settings])

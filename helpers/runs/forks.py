@@ -1,0 +1,154 @@
+"""A run like another one but for some settings: what the change leaves valid is taken over, the rest is to be made again.
+
+What stays valid follows from the `stage` of the changed settings: each step of a run has its files, and reads those of the
+steps before it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from helpers.fields import BadSetting, Stage
+from helpers.files import write_atomic
+from helpers.paths import runs_root, write_chosen
+from helpers.runs.directory import RunDir
+from helpers.settings import RECORDED, RunConfig, check_settings, names_of, passes_win
+from helpers.show.words import N_, _
+
+# In the order in which they are made: the settings that shape a step, its notebook, its files, those that are complete
+# only where the last one is there. PUSH makes no file.
+STEPS = (
+    ((Stage.DATA, Stage.LABELS), "03", ("train_jsonl", "eval_jsonl", "data_report")),
+    ((Stage.TRAINING,), "04", ("adapter", "preference", "metrics", "held_out", "trainer", "trained")),
+    ((Stage.MERGE,), "05", ("merged", "measured", "merge_report")),
+    ((Stage.EVALUATION,), "06", ("comparisons", "votes", "report_html", "evaluation")),
+    ((Stage.SERVE,), "07", ("gguf",)),
+)
+OPTIONAL = ("preference", "metrics", "held_out", "trainer", "measured", "comparisons", "votes", "report_html")
+LARGE = 1 << 20  # bytes: weights of this size are linked, and never written in place; everything else is the fork's own
+
+
+def choose(name: str) -> None:
+    """Let every notebook opened from now on work on the run `name`; "" goes back to the preset's own run.
+
+    QLORA_RUN_NAME, OVERRIDES and an explicit other QLORA_PRESET still win. Raises ValueError for a name that no folder can have.
+    """
+    if not name:
+        write_chosen(name)
+        print(_("Notebooks opened from now on work on the run of their preset."))
+        return
+    RunConfig(run_name=name)
+    write_chosen(name)
+    if (runs_root() / name / "config.json").exists():
+        print(_("Notebooks opened from now on work on {run}.").format(run=name))
+    else:
+        print(_("Notebooks opened from now on work on {run}, which is new.").format(run=name))
+
+
+def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
+    """A new run with the settings of `old` but for `changes`; it takes over what stays valid, and is chosen.
+
+    Weights are hard links where the disk can, so they take no room; rows, settings and reports are the fork's own. What must
+    be made again is printed. A fork that would change nothing is not made: `old` comes back.
+    Raises FileNotFoundError when `old` has no config.json, BadSetting for a setting that is none, or when `new` is there already.
+    """
+    source, run = RunDir(runs_root() / old), RunDir(runs_root() / new)
+    before = source.stored_config()
+    after = _settings_of_fork(before, new, changes)
+    changed = before.differences(after).keys() - {"run_name"}
+    if changes and not changed and not run.config_json.exists():
+        print(_("{run} already has these settings: no fork was made.").format(run=old))
+        return source
+    if run.config_json.exists():
+        sentence = _("A run {run!r} is already there: take another name, choose({run!r}), or delete {folder}.")
+        raise BadSetting(sentence.format(run=new, folder=run.path), "run_name", new)
+    kept, again = _kept(source, changed)
+    _build(source, run, after, kept)
+    settings = ", ".join(f"{name}={getattr(after, name)!r}" for name in sorted(changed))
+    told = _("{new} is {old} with {settings}.") if changed else _("{new} is {old} with nothing changed.")
+    print(told.format(new=new, old=old, settings=settings), _next_step(source, again, changed))
+    if chosen and "QLORA_RUN_NAME" not in os.environ:  # there, the run is chosen already
+        choose(new)
+    return run
+
+
+def _settings_of_fork(before: RunConfig, new: str, changes: dict) -> RunConfig:
+    check_settings(changes)
+    if fixed := changes.keys() & {"run_name", "preset"}:
+        sentence = _("{name} cannot be changed in a fork: its name is the second argument, {new!r} here.")
+        name = fixed.pop()
+        raise BadSetting(sentence.format(name=name, new=new), name, changes[name])
+    after = replace(before, **passes_win(changes), run_name=new)
+    stale = [name for name, source in RECORDED.items() if getattr(before, source) != getattr(after, source)]
+    return replace(after, **{name: "" for name in stale if name not in changes})
+
+
+def _kept(source: RunDir, changed: set[str]) -> tuple[list[Path], list[str]]:
+    """The files of `source` that stay valid, and the notebooks that have to run again, the first one first."""
+    files: list[Path] = []
+    again: list[str] = []
+    for stages, notebook, names in STEPS:
+        paths = [getattr(source, name) for name in names]
+        needed = [path for path, name in zip(paths, names, strict=True) if name not in OPTIONAL]
+        complete = all(path.exists() for path in needed) and not (notebook == "04" and source.lock_owner())
+        stale = bool(changed & set(names_of(*stages))) or not complete
+        upstream = [number for number in again if number in ("03", "04", "05")]
+        if stale or upstream or (notebook == "04" and not changed):
+            again.append(notebook)
+        else:
+            files += paths
+    return files, again
+
+
+def _next_step(source: RunDir, again: list[str], changed: set[str]) -> str:
+    """Which notebook comes first now, and why."""
+    if again[:1] == ["03"]:
+        by = sorted(changed & set(names_of(Stage.DATA, Stage.LABELS)))
+        if by:
+            return _("Run 03 first, then 04: {names} may change the data or its labels.").format(names=", ".join(by))
+        return _("Run 03 first, then 04: {run} has no complete data either.").format(run=source.path.name)
+    if changed & set(names_of(Stage.PUSH)) and again[:1] != ["04"] and again[:1] != ["05"]:
+        return _("It has the same data, adapter and merged model. To push it, run the last section of 05.")
+    return _(FIRST[again[0]] if again else NOTHING)
+
+
+NOTHING = N_("It has everything of the old run: nothing has to run again.")
+FIRST = {
+    "04": N_("It has the same data and verdicts. Run 04 first."),
+    "05": N_("It has the same data and adapter. Run 05 first."),
+    "06": N_("It has the same data, adapter and merged model. Run 06 first."),
+    "07": N_("It has the same data, adapter, merged model and evaluation. Run 07 first."),
+}
+
+
+def _build(source: RunDir, run: RunDir, config: RunConfig, kept: list[Path]) -> None:
+    """Make the fork beside its final name and rename it: one that is killed half-way leaves no run behind."""
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    draft = run.path.with_name(f".{run.path.name}-draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    for path in filter(Path.exists, kept):
+        share(path, draft / path.relative_to(source.path))
+    write_atomic(draft / "config.json", config.to_json())
+    if run.path.exists():  # opened before it was forked: it holds no settings, but perhaps somebody's labs
+        shutil.copytree(draft, run.path, copy_function=os.replace, dirs_exist_ok=True)
+        shutil.rmtree(draft)
+    else:
+        draft.rename(run.path)
+
+
+def share(path: Path, copy: Path) -> None:
+    """A file or folder as the fork's own copy; large weights as hard links where the disk can."""
+    if path.is_dir():
+        shutil.copytree(path, copy, copy_function=lambda a, b: share(Path(a), Path(b)), dirs_exist_ok=True)
+        return
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    if path.stat().st_size >= LARGE and path.suffix in (".safetensors", ".gguf", ".pt", ".bin"):
+        try:
+            os.link(path, copy)
+            return
+        except OSError:  # another disk, or one without links
+            pass
+    shutil.copy2(path, copy)
