@@ -12,13 +12,12 @@ when a 4-bit model still unpacked its weights for every token (since 2026-11-25 
 
 import time
 
-from helpers.runs import RunDir
-
 from helpers.evaluate.generation import generate_replies, prompts_and_references
 from helpers.files import read_jsonl
 from helpers.model.load import load_base_model
 from helpers.model.lora import load_adapter
 from helpers.model.tokenizer import load_tokenizer
+from helpers.runs import RunDir
 from helpers.settings import RunConfig
 
 

@@ -53,14 +53,13 @@ def measured():
     import tempfile
     from pathlib import Path
 
-    from helpers.runs import RunDir
-
     from helpers.data.labels import encode_rows
     from helpers.data.prepare import prepare
     from helpers.evaluate.held_out import held_out_nll
     from helpers.files import read_jsonl
     from helpers.model.load import load_base_model
     from helpers.model.tokenizer import load_tokenizer
+    from helpers.runs import RunDir
     from helpers.settings import RunConfig
 
     config = RunConfig.load("tiny", max_rows=0, max_length=512)

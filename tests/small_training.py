@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 
 from helpers.runs import RunDir
-
 from helpers.settings import RunConfig
 
 # three epochs, so that a resume meets the second and third data order; dropout, so that it meets random numbers

@@ -7,12 +7,12 @@ import sys
 from dataclasses import replace
 
 import pytest
-from helpers.runs import RunDir, choose, fork
-from helpers.runs.directory import OtherTraining, fork_command
 
 from helpers.fields import Stage
 from helpers.files import write_json
 from helpers.paths import runs_root
+from helpers.runs import RunDir, choose, fork
+from helpers.runs.directory import OtherTraining, fork_command
 from helpers.settings import RULES, RunConfig
 
 

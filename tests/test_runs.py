@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.runs import RunDir
-from helpers.runs.directory import OLD_MERGE_REPORT
 
 from helpers import paths as place
 from helpers.files import is_network, read_jsonl, write_atomic, write_json
 from helpers.paths import runs_root
+from helpers.runs import RunDir
+from helpers.runs.directory import OLD_MERGE_REPORT
 from helpers.settings import RunConfig
 
 

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from helpers.show.words import _, heading
 
 LONG = 30  # characters of a line: a column with a longer one is text
+# MathJax leaves what stands in such a box as it is, in JupyterLab (mathjax_ignore) and in saved pages (tex2jax_ignore)
+UNTYPESET = "mathjax_ignore tex2jax_ignore"
 GREEN, RED, GREY, BLUE, ORANGE = "#1a7f37", "#cf222e", "#6e7781", "#0969da", "#bc4c00"
+
+
+def as_written(body: str) -> str:
+    """HTML whose text came from data, a model or a person, so that `$5 or $6` is not taken for a formula."""
+    return f'<div class="{UNTYPESET}">{body}</div>'
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Table:
         caption = f'<div style="padding:4px 12px">{html.escape(self.caption)}</div>'
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         # a table that is wider than the page scrolls by itself
-        return f'{caption if self.caption else ""}<div style="overflow-x:auto">{table}</div>'
+        return as_written(f'{caption if self.caption else ""}<div style="overflow-x:auto">{table}</div>')
 
     __html__ = _repr_html_  # for templates
 
@@ -84,7 +91,7 @@ class Answer:
     def _repr_html_(self) -> str:
         colour, word = (GREEN, _("Solved.")) if self.solved else (ORANGE, _("Not yet."))
         style = f"border-left:4px solid {colour};padding:4px 12px;margin:4px 0"
-        return f'<div style="{style}"><b>{html.escape(word)}</b> {html.escape(self.sentence)}</div>'
+        return as_written(f'<div style="{style}"><b>{html.escape(word)}</b> {html.escape(self.sentence)}</div>')
 
     def __repr__(self) -> str:
         return f"{_('Solved.') if self.solved else _('Not yet.')} {self.sentence}"

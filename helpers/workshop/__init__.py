@@ -2,8 +2,8 @@
 
 exercises    the checks of the notebooks' exercises
 labs         the checks of the labs, and a run to work on
+fence        somebody else's folder, read so that nothing in it can do harm
 progress     how far a participant is, from the run directory
 board        the class on one page
-sheet        what a class costs and downloads
-certificate  a page of proof for a participant, and whether it is genuine
+marks        class.csv for Moodle, Canvas and nbgrader
 """

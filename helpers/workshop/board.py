@@ -1,7 +1,8 @@
-"""The class board: who is where, on one page that renews itself.
+"""The class board: who is where, on one page that renews itself, and their marks as a table for the school's system.
 
 python -m helpers.workshop.board FOLDER [--port 8765]     serve it on this machine alone (127.0.0.1)
 python -m helpers.workshop.board FOLDER --write FILE      write it once
+python -m helpers.workshop.board FOLDER --csv class.csv [--for moodle | canvas | nbgrader]
 
 FOLDER holds a folder for each participant, with the run directories inside (docs/workshop/pod.sh makes it so). The page
 shows numbers and verdicts; no text of a participant, no setting and no token is read for it.
@@ -10,69 +11,87 @@ shows numbers and verdicts; no text of a participant, no setting and no token is
 from __future__ import annotations
 
 import argparse
-import html
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 from helpers.files import write_atomic
-from helpers.show.pages import document
+from helpers.show.pages import render_page
 from helpers.show.units import human_time
-from helpers.workshop.progress import Progress, everybody
+from helpers.show.verdict import Verdict
+from helpers.show.words import _
+from helpers.workshop.marks import SYSTEMS, class_csv
+from helpers.workshop.progress import Lab, Progress, everybody
 
 QUIET = 600  # seconds without a sign of life after which a participant may need somebody
+STUCK = 3  # tries of one lab after which a participant may need somebody
 EVERY = 5  # seconds from one picture of the class to the next
-STYLE = """
-body { font-size: 18px; max-width: 1300px } table { width: 100% } th, td { padding: 6px 12px; white-space: nowrap }
-progress { width: 7rem; accent-color: var(--mark); vertical-align: middle } p { margin: .3rem 0 1rem }
-"""
+AHEAD = 60  # seconds that a file's date may lie in the future: clocks of several machines differ
 
 
 def page(folder: Path, now: float | None = None) -> str:
     """The board of all participants under `folder` as HTML; `now` in Unix seconds."""
     now = time.time() if now is None else now
     people = everybody(folder)
-    counts = Counter(person.done for person in people)
-    stages = " · ".join(f"{number}: {count}" for number, count in sorted(counts.items()))
-    quiet = sum(now - person.seen > QUIET for person in people)
-    heads = ("who", "finished", "labels", "training", "loss · held out", "merge", "labs", "last sign of life")
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in _cells(person, now)) + "</tr>" for person in people)
-    told = f"{len(people)} {'participant' if len(people) == 1 else 'participants'}. Last finished notebook: {stages or 'none yet'}."
-    told += f' <b class="wait">{quiet} quiet for {human_time(QUIET)}.</b>' if quiet else ""
-    table = (
-        f"<table><thead><tr>{''.join(f'<th>{name}</th>' for name in heads)}</tr></thead><tbody>{body}</tbody></table>"
-    )
+    stages = Counter(person.stage for person in people)
+    listed = " · ".join(f"{number}: {count}" for number, count in sorted(stages.items()))
+    count = _("1 participant.") if len(people) == 1 else _("{count} participants.").format(count=len(people))
+    summary = f"{count} {_('Last finished notebook: {stages}.').format(stages=listed or _('none yet'))}"
+    late = sum(_late(person, now) for person in people)
+    quiet = _("{count} quiet for {time}.").format(count=late, time=human_time(QUIET)) if late else ""
     clock = time.strftime("%H:%M:%S", time.localtime(now))
-    shown = f'<main><h1>Class board</h1><p>{told} {clock}</p><div class="wide" tabindex="0">{table}</div></main>'
-    return document("Class board", shown, STYLE, f'<meta http-equiv="refresh" content="{EVERY}">')
+    rows = [_row(person, now) for person in people]
+    words = {"title": _("Class board"), "summary": summary, "quiet": quiet, "clock": clock}
+    return render_page("board.html.j2", rows=rows, every=EVERY, **words)
 
 
-def _cells(person: Progress, now: float) -> list[str]:
-    """One row; colour never alone: a word stands beside it."""
-    labels = {None: "–", 0: '<span class="good">✓ green</span>'}.get(
-        person.red_labels, f'<span class="bad">✗ {person.red_labels} red</span>'
-    )
-    step = "–"
-    if person.step is not None and person.steps:
-        step = f'<progress aria-label="steps" max="{person.steps}" value="{person.step}"></progress> {person.step} / {person.steps}'
-    losses = " · ".join("–" if loss is None else f"{loss:.2f}" for loss in (person.loss, person.held_out))
-    merge = {"green": ("good", "✓"), "red": ("bad", "✗"), None: ("", "–")}.get(person.merge, ("wait", "?"))
-    solved = " ".join(
-        f"{html.escape(name.removeprefix('lab'))}{'✓' if done else '…'}" for name, done in person.labs.items()
-    )
-    quiet = now - person.seen
-    life = f'<span class="{"wait" if quiet > QUIET else ""}">{human_time(max(quiet, 0))} ago</span>'
-    return [
-        f"<b>{html.escape(person.name)}</b>",
-        person.done,
-        labels,
-        step,
-        losses,
-        f'<span class="{merge[0]}">{merge[1]} {html.escape(person.merge or "")}</span>',
-        solved or "–",
-        life,
-    ]
+def _row(person: Progress, now: float) -> dict:
+    """What one row shows; a pair is the class of a colour, and text."""
+    faults = ", ".join(f"{name} ({_(why)})" if name else _(why) for name, why in person.faults)
+    return {
+        "name": person.name,
+        "stage": person.stage,
+        "labels": _labels(person.red_labels),
+        "step": person.step,
+        "steps": person.steps if person.step is not None else None,
+        "losses": " · ".join("–" if loss is None else f"{loss:.2f}" for loss in (person.loss, person.held_out)),
+        "merge": _merge(person.merge),
+        "labs": _labs(person.labs),
+        "seen": _seen(person, now),
+        "faults": _("cannot be read: {files}").format(files=faults) if faults else "",
+    }
+
+
+def _labels(red: int | None) -> tuple[str, str]:
+    if red is None:
+        return "", "–"
+    return ("bad", _("✗ {count} red").format(count=red)) if red else ("good", f"✓ {Verdict.GREEN.word}")
+
+
+def _merge(verdict: Verdict | None) -> tuple[str, str]:
+    if verdict is None:
+        return "", "–"
+    colour, mark = {Verdict.GREEN: ("good", "✓"), Verdict.RED: ("bad", "✗")}.get(verdict, ("wait", "?"))
+    return colour, f"{mark} {verdict.word}"
+
+
+def _labs(labs: dict[str, Lab]) -> tuple[str, str]:
+    """The numbers of the labs: ✓ solved, … not yet, and after how many tries."""
+    marks = {name: "✓" if lab.solved else "…" if lab.tries < 2 else f"…×{lab.tries}" for name, lab in labs.items()}
+    stuck = any(lab.tries >= STUCK and not lab.solved for lab in labs.values())
+    return "wait" if stuck else "", " ".join(name.removeprefix("lab") + mark for name, mark in marks.items()) or "–"
+
+
+def _seen(person: Progress, now: float) -> tuple[str, str]:
+    ago = _("{time} ago").format(time=human_time(max(now - person.seen, 0)))
+    text = _("dated in the future") if person.seen > now + AHEAD else ago
+    return "wait" if _late(person, now) else "", text
+
+
+def _late(person: Progress, now: float) -> bool:
+    """Nothing was heard for long, or the date cannot say: somebody should look."""
+    return now - person.seen > QUIET or person.seen > now + AHEAD
 
 
 def serve(folder: Path, port: int) -> None:
@@ -81,10 +100,10 @@ def serve(folder: Path, port: int) -> None:
 
     class Board(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found = self.path == "/"
-            content = page(folder).encode() if found else b"Only / is here.\n"
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", f"text/{'html' if found else 'plain'}; charset=utf-8")
+            here = self.path == "/"
+            content = page(folder).encode() if here else b"Only / is here.\n"
+            self.send_response(200 if here else 404)
+            self.send_header("Content-Type", f"text/{'html' if here else 'plain'}; charset=utf-8")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
@@ -93,7 +112,10 @@ def serve(folder: Path, port: int) -> None:
             """A line for every picture of the class would be noise."""
 
     with ThreadingHTTPServer(("127.0.0.1", port), Board) as server:
-        print(f"The class board is at http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it).", flush=True)
+        port = server.server_port
+        print(_("The class board is at http://127.0.0.1:{port}/ (Ctrl-C ends it).").format(port=port), flush=True)
+        print(_("On a pod, first type on your own computer: ssh -L {port}:127.0.0.1:{port} and the pod's address. "
+                "Without ssh: --write board.html, and open that file in JupyterLab.").format(port=port), flush=True)  # fmt: skip
         server.serve_forever()
 
 
@@ -103,21 +125,31 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--write", type=Path, metavar="FILE")
+    parser.add_argument("--csv", type=Path, metavar="FILE")
+    parser.add_argument("--for", dest="system", choices=SYSTEMS, default="moodle")
     chosen = parser.parse_args()
-    if not chosen.folder.is_dir():
-        print(f"{chosen.folder} is not a folder: give the one in which every participant has one.", file=sys.stderr)
+    try:
+        people = everybody(chosen.folder)
+        if chosen.csv:
+            write_atomic(chosen.csv, class_csv(people, chosen.system))
+        if chosen.write:
+            write_atomic(chosen.write, page(chosen.folder))
+    except OSError as error:
+        print(
+            _("{path} cannot be used ({reason}).").format(path=error.filename, reason=error.strerror), file=sys.stderr
+        )
         return 1
-    if chosen.write:
-        write_atomic(chosen.write, page(chosen.folder))
-        print(chosen.write)
+    if chosen.csv or chosen.write:
+        print(*filter(None, (chosen.csv, chosen.write)), sep="\n")
         return 0
     try:
         serve(chosen.folder, chosen.port)
     except OSError as error:
-        print(f"Port {chosen.port} cannot be used ({error.strerror}): choose another with --port.", file=sys.stderr)
+        told = _("Port {port} cannot be used ({reason}): choose another with --port.")
+        print(told.format(port=chosen.port, reason=error.strerror), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("The class board is closed.")
+        print(_("The class board is closed."))
     return 0
 
 

@@ -1,74 +1,60 @@
-"""How far a participant is, read from the run directory alone: numbers and verdicts, never texts, settings or tokens."""
+"""How far each participant is, read from the run directories alone: numbers and verdicts, never texts, settings or tokens."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+import os
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from helpers.files import read_json
-from helpers.runs import RunDir
+from helpers.runs.directory import OLD_MERGE_REPORT
+from helpers.show.verdict import Verdict
+from helpers.show.words import N_
+from helpers.workshop.fence import Fence, decimal, records, whole, yes_or_no
 
-# What a notebook leaves behind when it ends, in order: properties of RunDir
-LEFT_BY = (
-    ("03", "data_report"),
-    ("04", "trained"),
-    ("05", "merge_report"),
-    ("06", "evaluation"),
-    ("07", "gguf"),
-)
-
-
+# What a notebook leaves behind when it ends, the last one first
+LEFT_BY = {
+    "gguf": "07",
+    "evaluation.json": "06",
+    "merge_report.json": "05",
+    OLD_MERGE_REPORT: "05",
+    "trained.json": "04",
+    "data_report.json": "03",
+    "config.json": "00",
+}
 LAB_RUN = "labs"  # the small run that the labs make where 04 has not finished: nobody's own
+LAB_FILE = re.compile(r"lab\d{1,3}\.json")
+TAIL = 8192  # bytes of metrics.jsonl that are read, from its end
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One lab of a participant."""
+
+    solved: bool = False
+    tries: int = 0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One participant: the newest run of a folder, "" while there is none. `None` is "not there yet", and a file that is being written counts so.
+    """One participant: the newest run of a folder, "" while there is none. `None` is "not there yet", or not readable.
 
-    labels: number of red verdicts of 03; step, steps: of the training; loss, held_out: nats per token; merge: verdict of
-    the merge report; labs: name -> solved; seen: last sign of life, Unix seconds.
+    stage: the last notebook that ended; red_labels: red verdicts of 03; loss, held_out: nats per token; seen: last sign
+    of life, Unix seconds; faults: (file, reason) of what cannot be read.
     """
 
     name: str
-    run: str
-    done: str
-    red_labels: int | None
-    step: int | None
-    steps: int | None
-    loss: float | None
-    held_out: float | None
-    merge: str | None
-    labs: dict[str, bool]
-    seen: float
-
-
-def of(run: RunDir, name: str) -> Progress:
-    """The progress of `run`, shown under `name`."""
-    left = {number: getattr(run, name) for number, name in LEFT_BY}
-    files = [run.config_json, *left.values(), run.metrics, run.comparisons, run.votes]
-    written = [path.stat().st_mtime for path in (*files, *run.labs.glob("*.json")) if path.exists()]
-    rows = _tail(run.metrics)
-    report = _json(run.data_report).get("verdicts")
-    last = {key: row[key] for row in rows for key in ("step", "max_steps", "loss", "eval_loss") if key in row}
-    return Progress(
-        name=name,
-        run=run.path.name,
-        done=next((number for number, path in reversed(left.items()) if path.exists()), "00"),
-        red_labels=None if report is None else sum(not verdict["ok"] for verdict in report),
-        step=last.get("step"),
-        steps=last.get("max_steps"),
-        loss=last.get("loss"),
-        held_out=last.get("eval_loss"),
-        merge=_json(run.merge_report).get("verdict"),
-        labs={path.stem: bool(_json(path).get("solved")) for path in labs_of(run)},
-        seen=max(written, default=0.0),
-    )
-
-
-def labs_of(run: RunDir) -> list[Path]:
-    """What the participant solved, in whichever run: before 04 has finished, the labs work on a run of their own."""
-    return sorted(run.path.parent.glob("*/labs/*.json"), key=lambda path: (path.stem, path))
+    run: str = ""
+    stage: str = "–"
+    red_labels: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    loss: float | None = None
+    held_out: float | None = None
+    merge: Verdict | None = None
+    labs: dict[str, Lab] = field(default_factory=dict)
+    seen: float = 0.0
+    faults: tuple[tuple[str, str], ...] = ()
 
 
 def everybody(folder: Path) -> list[Progress]:
@@ -76,30 +62,98 @@ def everybody(folder: Path) -> list[Progress]:
 
     One without a run is there too: pod.sh has made the folder.
     """
-    people = []
-    for path in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        runs = [of(RunDir(config.parent), path.name) for config in path.glob("*/config.json")]
-        nothing = Progress(path.name, "", "–", *[None] * 6, labs={}, seen=path.stat().st_mtime)
-        newest = max([run for run in runs if run.run != LAB_RUN] or runs, key=lambda run: run.seen, default=nothing)
-        people.append(replace(newest, seen=max(run.seen for run in (*runs, newest))))
-    return people
+    with os.scandir(folder) as entries:
+        people = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    return [participant(Path(entry.path)) for entry in people if not _is_file(entry)]
 
 
-def _json(path: Path) -> dict:
-    """A JSON object; empty while the file is not there, or not whole yet."""
+def participant(folder: Path) -> Progress:
+    """One of them, whatever lies in `folder`."""
+    name = folder.name.encode("utf-8", "replace").decode()  # a name may hold bytes that are no text
+    faults: dict[tuple[str, str], None] = {}
     try:
-        found = read_json(path)
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        found = _newest_run(Fence(folder, faults))
+    except Exception:  # broken in a way that nobody thought of: it costs this row, never the board
+        found, faults = {}, {("", N_("damaged")): None}
+    return Progress(name, **found, faults=tuple(faults))
 
 
-def _tail(path: Path, size: int = 8192) -> list[dict]:
-    """The last whole rows of a JSONL file that another process may be writing; `size` in bytes."""
-    if not path.exists():
-        return []
-    with path.open("rb") as file:
-        begin = max(0, path.stat().st_size - size)
-        file.seek(begin)
-        lines = file.read().split(b"\n")[1 if begin else 0 : -1]  # a row without its line end is not whole
-    return [json.loads(line) for line in lines if line]
+def _newest_run(own: Fence) -> dict:
+    """What the fields of `Progress` are, from the newest run in a participant's folder."""
+    runs = [run for run in own.folders() if "config.json" in run.files]
+    labs, lab_seen = _labs(runs)
+    times = {run.path: _seen(run) for run in runs}
+    seen = max([lab_seen, *times.values()] if runs else [os.stat(own.path).st_mtime])
+    shown = [run for run in runs if run.path.name != LAB_RUN] or runs
+    if not shown:
+        return {"labs": labs, "seen": seen}
+    run = max(shown, key=lambda run: times[run.path])
+    last = {key: value for row in _metrics(run) for key, value in row.items()}
+    return {
+        "run": run.path.name,
+        "stage": LEFT_BY[_last(run)],
+        "red_labels": _red_labels(run),
+        "step": run.typed("metrics.jsonl", last.get("step"), whole),
+        "steps": run.typed("metrics.jsonl", last.get("max_steps"), whole),
+        "loss": run.typed("metrics.jsonl", last.get("loss"), decimal),
+        "held_out": run.typed("metrics.jsonl", last.get("eval_loss"), decimal),
+        "merge": _merge(run),
+        "labs": labs,
+        "seen": seen,
+    }
+
+
+def _last(run: Fence) -> str:
+    return next(file for file in LEFT_BY if file in run.files)
+
+
+def _seen(run: Fence) -> float:
+    """The last sign of life: a training writes metrics.jsonl, a vote votes.jsonl, everything else ends with a file."""
+    last = _last(run)
+    training = last in ("config.json", "data_report.json") and "metrics.jsonl" in run.files
+    return max(run.time("metrics.jsonl" if training else last), run.time("votes.jsonl"))
+
+
+def _metrics(run: Fence) -> list[dict]:
+    """The last whole rows; another process may be writing the next one, which has no line end yet."""
+    data = run.read("metrics.jsonl", TAIL)
+    lines = data.split(b"\n")[:-1]
+    if len(data) == TAIL:  # it begins in the middle of a row; one that is longer than all of this is none
+        lines = lines[1:] or [data]
+    return [run.record("metrics.jsonl", line) for line in lines if line]
+
+
+def _red_labels(run: Fence) -> int | None:
+    verdicts = run.typed("data_report.json", run.record("data_report.json").get("verdicts"), records)
+    green = [run.typed("data_report.json", row.get("ok", ""), yes_or_no) for row in verdicts or ()]
+    return None if verdicts is None or None in green else green.count(False)
+
+
+def _merge(run: Fence) -> Verdict | None:
+    name = "merge_report.json" if "merge_report.json" in run.files else OLD_MERGE_REPORT
+    said = run.record(name).get("verdict")
+    return run.typed(name, said, lambda word: next((known for known in Verdict if known == word), None))
+
+
+def _labs(runs: list[Fence]) -> tuple[dict[str, Lab], float]:
+    """What the participant tried and solved, in whichever run, and when."""
+    found: dict[str, Lab] = {}
+    seen = 0.0
+    for run in runs:
+        if "labs" not in run.files:
+            continue
+        folder = Fence(run.files["labs"].path, run.faults)
+        for file in filter(LAB_FILE.fullmatch, folder.files):
+            record, before = folder.record(file), found.get(file[:-5], Lab())
+            solved = folder.typed(file, record.get("solved", False), yes_or_no) or before.solved
+            tries = folder.typed(file, record.get("tries", 0), whole) or 0
+            found[file[:-5]] = Lab(solved, before.tries + tries)
+            seen = max(seen, folder.time(file))
+    return dict(sorted(found.items(), key=lambda lab: int(lab[0][3:]))), seen
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False

@@ -30,7 +30,7 @@ def jupyter_lab(folder: Path, runs: Path, python: str = sys.executable, **settin
     `python` has JupyterLab; the kernel `qlora` is the one of this environment, with this repository's helpers.
     `settings` are environment variables of the kernels.
     """
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("ko", "solved"))
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("ko"))
     for name, values in SETTINGS.items():
         path = folder / f"settings/@jupyterlab/{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,23 +5,18 @@ import shutil
 import pytest
 
 from helpers.evaluate.page import COLUMNS
-from helpers.runs import RunDir
 from helpers.workshop import board
-from helpers.workshop.certificate import certificate
 from tests.browser.look import faint_words, nameless_pictures, too_wide
 from tests.workshop.test_class import participant
 
-PAGES = ("report", "board", "certificate")
+PAGES = ("report", "board")
 
 
 @pytest.fixture(scope="module")
 def pages(whole_run, tmp_path_factory):
-    """The three pages of a finished run and of a class with every state that a row can have."""
+    """The two pages of a finished run and of a class with every state that a row can have."""
     folder = tmp_path_factory.mktemp("pages")
     shutil.copy(whole_run.report_html, folder / "report.html")
-    run = RunDir(folder / "tiny")
-    shutil.copytree(whole_run.path, run.path, ignore=shutil.ignore_patterns("merged", "gguf", "trainer", "notebooks"))
-    (folder / "certificate.html").write_text(certificate(run, "홍길동", "2026-11-25"), encoding="utf-8")
     for i, merge in enumerate(("green", "red", "unclear", "")):
         participant(folder / "class", f"학생{i}", 10, merge=merge, red=i % 2, labs={"lab1": i > 1})
     late = max(path.stat().st_mtime for path in (folder / "class").rglob("*")) + board.QUIET + 1

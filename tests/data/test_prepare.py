@@ -7,13 +7,13 @@ import subprocess
 import sys
 
 import pytest
-from helpers.runs import RunDir
 
 from helpers.data import prepare
 from helpers.data.copies import CopyIndex, overlap
 from helpers.data.sources import data_size, read_rows
 from helpers.files import read_jsonl
 from helpers.paths import local_path
+from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from tests.conftest import ROOT
 from tests.hub_double import HubDouble

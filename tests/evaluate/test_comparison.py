@@ -3,7 +3,6 @@ import shutil
 import zipfile
 
 import pytest
-from helpers.runs import RunDir
 
 from helpers.evaluate.comparison import (
     CUT,
@@ -24,6 +23,7 @@ from helpers.evaluate.voting import blind_pairs
 from helpers.files import read_jsonl, write_json
 from helpers.model.load import load_base_model
 from helpers.model.tokenizer import load_tokenizer
+from helpers.runs import RunDir
 from helpers.series import NOTEBOOKS, run_notebooks
 from helpers.template.chat import Prompt
 

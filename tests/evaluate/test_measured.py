@@ -5,7 +5,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from helpers.runs import RunDir
 
 from helpers.data.labels import encode_rows
 from helpers.evaluate.generation import generate_replies, prompts_and_references
@@ -15,6 +14,7 @@ from helpers.files import read_jsonl
 from helpers.model.load import load_base_model
 from helpers.model.lora import load_adapter
 from helpers.model.tokenizer import load_tokenizer
+from helpers.runs import RunDir
 
 
 def test_what_05_kept_is_what_measuring_again_gives(merged_run):

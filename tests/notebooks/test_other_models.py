@@ -8,13 +8,13 @@ import json
 
 import pytest
 import torch
-from helpers.runs import RunDir
 from nbclient.exceptions import CellExecutionError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, PreTrainedTokenizerFast
 
 from helpers.merge.folder import METHODS
 from helpers.model.device import attention
+from helpers.runs import RunDir
 from helpers.series import series
 from helpers.settings import RunConfig
 from tests.notebooks.kernel import run

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import psutil
 import pytest
-from helpers.runs import RunDir
 
 from helpers.model.shapes import SHAPES, model_config
 from helpers.plan.cards import GPUS, gpu, prices
@@ -32,6 +31,7 @@ from helpers.plan.need import (
 from helpers.plan.shape import Shape
 from helpers.plan.speeds import SPEEDS, used_share
 from helpers.plan.time import conversation_lengths, measured, said, speed, training_tokens
+from helpers.runs import RunDir
 from helpers.settings import RunConfig
 
 LLAMA = SHAPES["meta-llama/Llama-2-7b-hf"]
@@ -637,9 +637,8 @@ def test_the_rehearsal_counts_the_tokens_that_pass_the_model(monkeypatch, tmp_pa
     from itertools import count
     from types import SimpleNamespace
 
-    from helpers.runs import RunDir
-
     from helpers.plan import rehearsal
+    from helpers.runs import RunDir
     from helpers.train.trainer import LeanTrainer
 
     seen, begin, seconds = [], LeanTrainer.training_step, count()

@@ -11,12 +11,12 @@ import pytest
 import torch
 from accelerate import FullyShardedDataParallelPlugin
 from bitsandbytes.nn import Linear4bit, Params4bit
-from helpers.runs import RunDir
 from safetensors.torch import load_file
 
 from helpers.files import read_jsonl
 from helpers.model.device import device_map
 from helpers.model.quantise import quantization_config
+from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.train.launch import NOTEBOOK, launch_options, notebook_script, start
 from helpers.train.trainer import keep_losses_whole

@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from helpers.runs import RunDir, fork
 
 from helpers.data.copies import overlap
 from helpers.data.formats import convert, recognise
 from helpers.files import read_jsonl, write_json
 from helpers.model.tokenizer import load_tokenizer
 from helpers.paths import PROJECT_ROOT
+from helpers.runs import RunDir, fork
 from helpers.settings import RunConfig
 from helpers.train.preferences import (
     OWN,

@@ -6,9 +6,9 @@ import shutil
 import nbformat
 import pytest
 
+from docs.workshop.solutions import SOLUTIONS, WRONG, solved
 from helpers.runs import RunDir
 from helpers.workshop import labs
-from notebooks.labs.solutions import SOLUTIONS, WRONG, solved
 from tests.conftest import ROOT
 
 LABS = sorted((ROOT / "notebooks" / "labs").glob("lab*.ipynb"))

@@ -1,6 +1,6 @@
 """The answers of the labs, by the id of the cell that they belong in; and answers that look right and are not.
 
-python -m notebooks.labs.solutions      writes solved copies of the labs to notebooks/labs/solved/ (not in git)
+.venv/bin/python -m docs.workshop.solutions      writes solved copies of the labs to docs/workshop/solved/ (not in git)
 
 The tests put each into its lab: with a solution the check is green, with a wrong answer it says what is still wrong.
 """
@@ -108,6 +108,6 @@ if __name__ == "__main__":
 
     here = Path(__file__).parent
     (here / "solved").mkdir(exist_ok=True)
-    for lab in sorted(here.glob("lab*.ipynb")):
+    for lab in sorted((here.parent.parent / "notebooks" / "labs").glob("lab*.ipynb")):
         nbformat.write(solved(lab), here / "solved" / lab.name)
         print(here / "solved" / lab.name)
