@@ -8,7 +8,6 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from helpers.fields import Stage
 from helpers.paths import PROJECT_ROOT
 from helpers.settings import RULES
 from helpers.show.tables import Answer, Table
@@ -36,9 +35,12 @@ def korean(monkeypatch):
 def sentences() -> set[tuple[str, str]]:
     """(context, sentence) of every sentence that the code marks for translation."""
     keywords = {"_": None, "N_": None}
-    files = extract_from_dir(str(PROJECT_ROOT / "helpers"), [("**.py", "python")], keywords=keywords)
-    marked = {("", message) for _file, _line, message, _comments, _context in files}
-    return marked | {("", rules["help"]) for rules in RULES.values()} | {("", str(stage)) for stage in Stage}
+    marked = set()
+    for folder in ("helpers", "docs"):
+        files = extract_from_dir(str(PROJECT_ROOT / folder), [("**.py", "python")], keywords=keywords)
+        marked |= {("", message) for _file, _line, message, _comments, _context in files}
+    rules = {("", rules[part]) for rules in RULES.values() for part in ("help", "unit") if rules[part]}
+    return marked | rules | {("", kind) for kind in ("setting", "variable")}
 
 
 def entries() -> dict[tuple[str, str], str]:
