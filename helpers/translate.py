@@ -60,7 +60,9 @@ def pairs(language: str, root: Path = PROJECT_ROOT) -> list[tuple[Path, Path]]:
     folder = root / "notebooks"
     notebooks = [*sorted(folder.glob("*.ipynb")), *sorted(folder.glob("labs/*.ipynb"))]
     pages = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
-    pages = [page for page in pages if page.name not in ("glossary.md", "settings.md")]  # all languages in one; made from the code
+    pages = [
+        page for page in pages if page.name not in ("glossary.md", "settings.md")
+    ]  # all languages in one; made from the code
     return [(path, (folder / language / path.relative_to(folder)).with_suffix(".md")) for path in notebooks] + [
         (page, page.with_suffix(f".{language}.md")) for page in pages if not re.search(r"\.[a-z]{2}$", page.stem)
     ]
