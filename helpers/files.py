@@ -10,6 +10,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from helpers.show.words import _
+
 
 def write_atomic(path: Path, text: str) -> None:
     """Write `text` beside `path`, then rename: a reader never sees half a file."""
@@ -64,7 +66,9 @@ def read_jsonl(path: Path) -> list[dict]:
         except json.JSONDecodeError as error:
             if number == len(lines):  # no newline after it: a write that was cut off
                 break
-            raise ValueError(f"{path.name}, line {number} is not JSON ({error.msg}): {line[:80]!r}") from None
+            sentence = _("{file}, line {number} is not JSON ({reason}): {line!r}")
+            values = {"file": path.name, "number": number, "reason": error.msg, "line": line[:80]}
+            raise ValueError(sentence.format(**values)) from None
     return rows
 
 

@@ -17,8 +17,18 @@ from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.units import human_time
+from helpers.show.words import N_, _
 
 NOTEBOOKS = PROJECT_ROOT / "notebooks"
+RESULTS = (  # what to look at after a series, and where it lies in the run
+    (N_("report"), "report_html"),
+    (N_("replies of base, adapter and merged model"), "comparisons"),
+    (N_("merge report"), "merge_report"),
+    (N_("adapter"), "adapter"),
+    (N_("merged model"), "merged"),
+    (N_("the same for llama.cpp and Ollama"), "gguf"),
+    (N_("executed notebooks"), "notebooks"),
+)
 
 
 def series() -> list[Path]:
@@ -31,15 +41,16 @@ def chosen(names: list[str]) -> list[Path]:
 
     A beginning has both digits at least: "00" means two notebooks, "00_plan" one. Raises ValueError for any other.
     """
-    found: set[Path] = set()
+    matches: set[Path] = set()
     for name in names:
         start = name.rpartition("/")[2].removesuffix(".ipynb")
-        meant = [path for path in series() if len(start) > 1 and path.stem.startswith(start)]
-        if not meant:
+        match = [path for path in series() if len(start) > 1 and path.stem.startswith(start)]
+        if not match:
             known = ", ".join(path.stem for path in series())
-            raise ValueError(f"There is no notebook {name!r} to run: use {known}, or a beginning such as 04.")
-        found.update(meant)
-    return sorted(found) if names else series()
+            sentence = _("There is no notebook {name!r} to run: use {known}, or a beginning such as 04.")
+            raise ValueError(sentence.format(name=name, known=known))
+        matches.update(match)
+    return sorted(matches) if names else series()
 
 
 def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
@@ -47,11 +58,6 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
 
     Raises RuntimeError that names the notebook and the cell that failed, with its error.
     """
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
-
     os.environ["QLORA_PRESET"] = preset
     run = RunDir.open(RunConfig.load(preset))
     shutil.copytree(NOTEBOOKS / "drawings", run.notebooks / "drawings", dirs_exist_ok=True)  # the copies show them
@@ -60,27 +66,42 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
     sockets = tempfile.mkdtemp(prefix="qlora-", dir=short)
     for notebook in notebooks:
         print(f"{notebook.stem} ...", flush=True)
-        start, copy = time.perf_counter(), run.notebooks / notebook.name
-        try:
-            papermill.execute_notebook(
-                notebook,
-                copy,
-                kernel_name="qlora",
-                cwd=NOTEBOOKS,
-                progress_bar=sys.stderr.isatty(),
-                iopub_timeout=60,  # seconds; a busy machine may deliver the output late
-                config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
-            )
-        except PapermillExecutionError as error:
-            told = f"{notebook.name} failed in cell {error.cell_index}: {error.ename}: {error.evalue}"
-            raise RuntimeError(f"{told}\nThe executed copy shows where: {copy}") from None
-        except DeadKernelError:
-            told = f"{notebook.name}: the kernel died, most likely for lack of memory"
-            raise RuntimeError(f"{told}.\nThe last cell with an output is in {copy}") from None
-        finally:
-            _join_streams(copy)
-        print(f"{notebook.stem} done in {human_time(time.perf_counter() - start)}", flush=True)
+        start = time.perf_counter()
+        _run_notebook(notebook, run.notebooks / notebook.name, f"{sockets}/kernel")
+        print(
+            _("{notebook} done in {time}").format(notebook=notebook.stem, time=human_time(time.perf_counter() - start)),
+            flush=True,
+        )
     return run
+
+
+def _run_notebook(notebook: Path, copy: Path, socket: str) -> None:
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    try:
+        papermill.execute_notebook(
+            notebook,
+            copy,
+            kernel_name="qlora",
+            cwd=NOTEBOOKS,
+            progress_bar=sys.stderr.isatty(),
+            iopub_timeout=60,  # seconds; a busy machine may deliver the output late
+            config=Config({"KernelManager": {"transport": "ipc", "ip": socket}}),
+        )
+    except PapermillExecutionError as error:
+        sentence = _("{notebook} failed in cell {cell}: {kind}: {reason}\nThe executed copy shows where: {copy}")
+        values = {"notebook": notebook.name, "cell": error.cell_index, "kind": error.ename, "reason": error.evalue}
+        raise RuntimeError(sentence.format(**values, copy=copy)) from None
+    except DeadKernelError:
+        sentence = _(
+            "{notebook}: the kernel died, most likely for lack of memory.\nThe last cell with an output is in {copy}"
+        )
+        raise RuntimeError(sentence.format(notebook=notebook.name, copy=copy)) from None
+    finally:
+        _join_streams(copy)
 
 
 def _join_streams(copy: Path) -> None:
@@ -98,22 +119,15 @@ def main() -> int:
     start = time.perf_counter()
     try:
         config = RunConfig.load(sys.argv[1] if len(sys.argv) > 1 else None)
-        print(f"Run {config.run_name}: {config.model_id} on {config.dataset_id}")
+        values = {"run": config.run_name, "model": config.model_id, "data": config.dataset_id}
+        print(_("Run {run}: {model} on {data}").format(**values))
         run = run_notebooks(chosen(sys.argv[2:]), config.preset)
     except (ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"\nThe series ran in {human_time(time.perf_counter() - start)}. Where to look:")
-    for what, path in (
-        ("report", run.report_html),
-        ("replies of base, adapter and merged model", run.comparisons),
-        ("merge report", run.merge_report),
-        ("adapter", run.adapter),
-        ("merged model", run.merged),
-        ("the same for llama.cpp and Ollama", run.gguf),
-        ("executed notebooks", run.notebooks),
-    ):
-        print(f"  {what:42} {path}")
+    print("\n" + _("The series ran in {time}. Where to look:").format(time=human_time(time.perf_counter() - start)))
+    for what, name in RESULTS:
+        print(f"  {_(what):42} {getattr(run, name)}")
     return 0
 
 

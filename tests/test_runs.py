@@ -13,7 +13,7 @@ from helpers import paths as place
 from helpers.files import is_network, read_jsonl, write_atomic, write_json
 from helpers.paths import runs_root
 from helpers.runs import RunDir
-from helpers.runs.directory import OLD_MERGE_REPORT
+from helpers.runs.directory import OLD_MERGE_REPORT, ChangedRows
 from helpers.settings import RunConfig
 
 
@@ -75,6 +75,20 @@ def test_missing_input_says_which_notebook_makes_it(run):
         run.load_config()
     with pytest.raises(FileNotFoundError, match="data/train.jsonl is missing"):
         run.require(run.train_jsonl, produced_by="03_data_preview.ipynb")
+
+
+def test_rows_that_were_edited_after_03_are_refused(run):
+    for path in (run.train_jsonl, run.eval_jsonl):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}\n")
+    write_json(run.data_report, {"hashes": run.row_hashes()})
+    run.require(run.train_jsonl, run.eval_jsonl, produced_by="03_data_preview.ipynb")
+    for path in (run.train_jsonl, run.eval_jsonl):
+        path.write_text('{"a": 1}\n')
+        with pytest.raises(ChangedRows) as refused:
+            run.require(run.train_jsonl, run.eval_jsonl, produced_by="03_data_preview.ipynb")
+        assert refused.value.file == path
+        path.write_text("{}\n")
 
 
 def test_saved_config_wins_and_overrides_are_printed(run, capsys):

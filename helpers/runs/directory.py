@@ -10,13 +10,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from helpers.fields import Stage
-from helpers.files import read_json, write_atomic
+from helpers.files import read_json, sha256, write_atomic
 from helpers.paths import runs_of_other_pods, runs_root
 from helpers.runs.lock import hold, owner_of
 from helpers.settings import RECORDED, RETIRED, RunConfig, names_of, resumable
 from helpers.show.words import _
 
 OLD_MERGE_REPORT = "merge_receipt.json"  # until 2026-11-25
+
+
+class ChangedRows(ValueError):
+    """The rows are not those that 03 judged; `file` is theirs."""
+
+    def __init__(self, sentence: str, file: Path):
+        super().__init__(sentence)
+        self.file = file
 
 
 class OtherTraining(ValueError):
@@ -191,6 +199,23 @@ class RunDir:
                 )
                 file = path.relative_to(self.path)
                 raise FileNotFoundError(sentence.format(file=file, run=self.path, notebook=produced_by))
+            if path in (self.train_jsonl, self.eval_jsonl):
+                self._require_judged(path)
+
+    def row_hashes(self) -> dict[str, str]:
+        """SHA-256 of the files of rows, for data_report.json: whoever reads them later reads what was judged."""
+        return {path.name: sha256(path) for path in (self.train_jsonl, self.eval_jsonl)}
+
+    def _require_judged(self, path: Path) -> None:
+        """Raises ChangedRows where the rows were edited since 03; a report of an older version has no hashes."""
+        report = read_json(self.data_report) if self.data_report.exists() else {}
+        judged = report.get("hashes", {}).get(path.name)
+        if judged and judged != sha256(path):
+            sentence = _(
+                "{file} in {run} is not what 03 wrote and judged: it was edited since. Run 03_data_preview.ipynb again, or "
+                "make a data file of your own and set dataset_id to it."
+            )
+            raise ChangedRows(sentence.format(file=path.relative_to(self.path), run=self.path), path)
 
     def lock(self, task: str):
         """Hold the run for `task` while the block runs, so that two processes never write it at once; see lock.hold.
