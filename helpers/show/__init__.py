@@ -1,1 +1,11 @@
-"""What a reader sees: words, units, tables, pictures, pages, progress, and the notebook that shows them."""
+"""What a reader sees, in the reader's language; whatever comes from strangers is escaped.
+
+words     sentences and headings in the language of QLORA_LANG
+units     bytes and seconds as people write them
+verdict   green, amber, unclear, too few, red
+tables    rows as a table, and what a check says
+pictures  charts in one style, with words for those who cannot see them
+pages     whole pages out of Jinja2 templates
+progress  one line that is replaced in place
+notebook  a kernel made ready for a reader
+"""

@@ -21,7 +21,7 @@ def chart(width: float = 8, height: float = 3.2, rows: int = 1, columns: int = 1
     `grid`: keywords of `Figure.subplots`. Its background is the page's, dark or light; show it with `Picture`.
     """
     import matplotlib
-    from cycler import cycler
+    from matplotlib import cycler
     from matplotlib.figure import Figure
 
     inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
