@@ -6,8 +6,10 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
+import unicodedata
 from pathlib import Path
 
 from helpers.show.words import _
@@ -16,17 +18,42 @@ from helpers.show.words import _
 def write_atomic(path: Path, text: str) -> None:
     """Write `text` beside `path`, then rename: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(6)}")
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)  # less the umask, as any new file
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def open_modes(folder: Path) -> None:
+    """Give every file of `folder` the mode of a new one (0666 less the umask): libraries leave weights 0600."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_symlink():
+            continue
+        wanted = (0o777 if path.is_dir() else 0o666) & ~mask
+        if path.stat().st_mode & 0o777 != wanted:
+            path.chmod(wanted)
+
+
+def existing(path: Path) -> Path | None:
+    """`path`, absolute and with its links kept, or the same name with its letters put together or taken apart, as a Mac
+    writes them; None where neither is there."""
+    path = Path(os.path.abspath(path.expanduser()))
+    if path.exists() or str(path).isascii():
+        return path if path.exists() else None
+    folder = existing(path.parent)
+    if folder is None or not folder.is_dir():
+        return None
+    name = unicodedata.normalize("NFC", path.name)
+    return next((file for file in folder.iterdir() if unicodedata.normalize("NFC", file.name) == name), None)
 
 
 def write_json(path: Path, value) -> None:

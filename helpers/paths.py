@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from helpers.files import is_network, write_atomic
+from helpers.files import existing, is_network, write_atomic
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 WORKSPACE = Path("/workspace")  # where a rented pod mounts its volume
@@ -50,4 +50,4 @@ def local_path(name: str) -> Path | None:
     if not name or ":" in name.split("/")[0]:
         return None
     candidates = (Path(name).expanduser(), PROJECT_ROOT / name)
-    return next((path.resolve() for path in candidates if path.exists()), None)
+    return next((found for path in candidates if (found := existing(path))), None)

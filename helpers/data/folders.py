@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from helpers.data.readers import READERS, Notes, json_rows
+from helpers.data.encodings import Notes
+from helpers.data.readers import READERS
 from helpers.files import read_json
+from helpers.model.source import require_readable
 from helpers.settings import RunConfig
+from helpers.show.words import _
 
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -16,94 +20,152 @@ PARTS = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 DESCRIPTIONS = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json")  # they hold no rows
+SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}.*")  # train_sft-00000-of-00002, as the hub names its files
+PIECE = re.compile(r"(?:part|shard|chunk|file|v)?\d*|[a-z]")  # what is left of train_1, train-part2, train_b
+WORDS = re.compile(r"[-_. ]+")
 
 
-def folder_rows(path: Path, config: RunConfig, notes: Notes) -> Iterator[dict | str]:
+def folder_rows(path: Path, config: RunConfig, notes: Notes) -> Iterator[object]:
     """Rows of a file, or of the data files of a folder in the order of their names.
 
-    Raises ValueError for an unknown kind of file, a subset or part that is not there, or a slice (for hub data sets only).
+    Raises ValueError for an unknown kind of file, a subset or part that is not there, or a slice (for hub data sets only);
+    PermissionError for what this user may not read.
     """
     part = config.dataset_split
     if re.search(r"[\[+]", part):
-        raise ValueError(
-            f"dataset_split={part!r} asks for a slice, which is for hub data sets: use max_rows for local files."
-        )
-    if path.is_dir() and any((path / name).exists() for name in ("state.json", "dataset_dict.json")):
+        told = _("dataset_split={part!r} asks for a slice, which is for hub data sets: use max_rows for local files.")
+        raise ValueError(told.format(part=part))
+    require_readable(path)
+    if path.is_file():
+        _note_single(path, config, notes)
+        files = [path]
+    elif any((path / name).exists() for name in ("state.json", "dataset_dict.json")):
         yield from _saved_to_disk(path, part, notes)
         return
-    if path.is_file() and config.dataset_config:
-        raise ValueError(
-            f"dataset_config={config.dataset_config!r} names a subset of a data set, but {path.name} is one file: leave it empty."
-        )
-    if path.is_file() and path.suffix.lower() != ".json" and PARTS.get(part, part) != "train":
-        notes.append(f"dataset_split={part!r} says nothing about a single file: all of {path.name} is read.")
-    files = [path] if path.is_file() else _files(path, config, notes)
-    if not files or files[0].suffix.lower() not in READERS:
-        raise ValueError(f"{path.name} holds no data file that is known: use {', '.join(READERS)}.")
+    else:
+        files = _files(path, config, notes)
     for file in files:
-        if file.suffix.lower() == ".json":
-            yield from json_rows(file, notes, part)
-        else:
-            yield from READERS[file.suffix.lower()](file, notes)
+        require_readable(file)
+        yield from READERS[kind(file)](file, notes, part)
+
+
+def kind(file: Path) -> str:
+    """The ending that says what a file is: that of the file behind a link, else that of the link (a cache has none)."""
+    endings = (file.resolve().suffix.lower(), file.suffix.lower())
+    return next((ending for ending in endings if ending in READERS), "")
+
+
+def _note_single(path: Path, config: RunConfig, notes: Notes) -> None:
+    if not kind(path):
+        raise ValueError(_no_data_file(path))
+    if config.dataset_config:
+        told = _("dataset_config={subset!r} names a subset of a data set, but {file} is one file: leave it empty.")
+        raise ValueError(told.format(subset=config.dataset_config, file=path.name))
+    part = config.dataset_split
+    if kind(path) != ".json" and PARTS.get(part, part) != "train":
+        told = _("dataset_split={part!r} says nothing about a single file: all of {file} is read.")
+        notes.append(told.format(part=part, file=path.name))
+
+
+def _no_data_file(path: Path) -> str:
+    told = _("{name} holds no data file that is known: use {endings}.")
+    return told.format(name=path.name, endings=", ".join(READERS))
 
 
 def _files(folder: Path, config: RunConfig, notes: Notes) -> list[Path]:
     """The data files of `folder` that the settings mean; notes name the others."""
     every = {file.relative_to(folder): file for file in sorted(folder.rglob("*")) if file.is_file()}
     hidden = [name for name in every if any(part.startswith((".", "~$", "__MACOSX")) for part in name.parts)]
-    data = [n for n in every if n not in hidden and n.suffix.lower() in READERS and n.name not in DESCRIPTIONS]
-    chosen = _of_subset(folder, data, config.dataset_config)
-    parts = {name: _part(name) for name in chosen}
-    wanted = PARTS.get(config.dataset_split, config.dataset_split)
-    kept = [name for name in chosen if parts[name] == wanted or (parts[name] is None and wanted == "train")]
-    if chosen and not kept:
-        found = sorted({part or "train" for part in parts.values()})
-        raise ValueError(
-            f"{folder.name} has no part {config.dataset_split!r}: set dataset_split to {' or '.join(found)}."
-        )
-    for why, names in {
-        "hidden": hidden,
-        f"another part than {config.dataset_split!r}": [name for name in chosen if name not in kept],
-        "another subset": [name for name in data if name not in chosen],
-        "no data file": [name for name in every if name not in hidden and name not in data],
-    }.items():
+    data = [n for n in every if n not in hidden and kind(every[n]) and n.name not in DESCRIPTIONS]
+    parts = _of_subset(folder, data, config.dataset_config)
+    wanted = _wanted({*parts.values()}, config.dataset_split, folder.name) if parts else set()
+    kept = [name for name, part in parts.items() if part in wanted]
+    left = {
+        _("hidden"): hidden,
+        _("another part than {part!r}").format(part=config.dataset_split): [n for n in parts if n not in kept],
+        _("another subset"): [name for name in data if name not in parts],
+        _("no data file"): [name for name in every if name not in hidden and name not in data],
+    }
+    for why, names in left.items():
         if names:
-            more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-            notes.append(f"Not read ({why}): {', '.join(map(str, names[:5]))}{more}.")
+            _note_left(why, list(map(str, names)), notes)
+    if not kept:
+        raise ValueError(_no_data_file(folder))
     return [every[name] for name in kept]
 
 
-def _part(name: Path) -> str | None:
-    """The part that a file's name or folder tells, None when it tells none."""
-    words = [word for piece in (*name.parts[:-1], name.stem) for word in re.split(r"[-_. ]", piece.lower())]
+def _note_left(why: str, names: list[str], notes: Notes) -> None:
+    shown = ", ".join(names[:5])
+    if len(names) > 5:
+        shown = _("{names} and {more} more").format(names=shown, more=len(names) - 5)
+    notes.append(_("Not read ({why}): {names}.").format(why=why, names=shown))
+
+
+def _wanted(parts: set[str | None], split: str, folder: str) -> set[str | None]:
+    """The parts that `split` means: the one of that name, else those that are its kind. Raises ValueError for none, or several."""
+    split = _nfc(split)
+    if split in parts:
+        return {split, None} if split == "train" else {split}
+    alike = {part for part in parts if part and _part_word(part) == _part_word(split)}
+    if len(alike) > 1 and not all(part in PARTS for part in alike):
+        told = _("{folder} has several parts that dataset_split={split!r} may mean: set it to {parts}.")
+        raise ValueError(told.format(folder=folder, split=split, parts=_(" or ").join(sorted(alike))))
+    found = alike | ({None} & parts if _part_word(split) == "train" else set())
+    if not found:
+        told = _("{folder} has no part {split!r}: set dataset_split to {parts}.")
+        known = sorted({part or "train" for part in parts})
+        raise ValueError(told.format(folder=folder, split=split, parts=_(" or ").join(known)))
+    return found
+
+
+def _part_word(name: str) -> str | None:
+    """train, validation or test, when a word of the name says so; the last one counts."""
+    words = WORDS.split(name.lower())
     return next((PARTS[word] for word in reversed(words) if word in PARTS), None)
 
 
-def _of_subset(folder: Path, data: list[Path], subset: str) -> list[Path]:
-    """The files of one subset: as README.md describes them, else those of the folder of that name."""
-    described = _described(folder)
-    if subset and subset not in described and not (folder / subset).is_dir():
-        known = (
-            ", ".join(described) or ", ".join(sorted({name.parts[0] for name in data if len(name.parts) > 1})) or "none"
-        )
-        raise ValueError(f"dataset_config={subset!r} is no subset of {folder.name}: it has {known}.")
-    if not subset and len(described) > 1:
-        subset = "default" if "default" in described else ""
+def _part_of(name: Path) -> str | None:
+    """The part that a file's name or folder tells, None when it tells none: train, or train_sft where there is more."""
+    stem = _nfc(name.stem).lower()
+    shard = SHARD.fullmatch(stem)
+    if shard and _part_word(shard[1]):
+        return shard[1]
+    first, *more = WORDS.split(stem)
+    if first in PARTS and not all(map(PIECE.fullmatch, more)) and not any(word in PARTS for word in more):
+        return stem
+    found = [_part_word(piece) for piece in (stem, *map(_nfc, reversed(name.parts[:-1])))]
+    return next((part for part in found if part), None)
+
+
+def _of_subset(folder: Path, data: list[Path], subset: str) -> dict[Path, str | None]:
+    """The files of one subset and their parts: as README.md describes them, else by folder and name."""
+    described, subset = _described(folder), _nfc(subset)
+    folders = sorted({_nfc(name.parts[0]) for name in data if len(name.parts) > 1})
+    if subset and subset not in described and subset not in folders:
+        told = _("dataset_config={subset!r} is no subset of {folder}: it has {known}.")
+        known = ", ".join(described) or ", ".join(folders) or _("none")
+        raise ValueError(told.format(subset=subset, folder=folder.name, known=known))
+    if not subset and described:
+        subset = "default" if "default" in described else next(iter(described)) if len(described) == 1 else ""
         if not subset:
-            raise ValueError(f"{folder.name} has the subsets {', '.join(described)}: choose one with dataset_config.")
-    if subset in described:
-        return [
-            name
-            for name in data
-            if any(
-                name.full_match(glob) if hasattr(name, "full_match") else name.match(glob) for glob in described[subset]
-            )
-        ]
-    return [name for name in data if not subset or name.parts[0] == subset]
+            told = _("{folder} has the subsets {known}: choose one with dataset_config.")
+            raise ValueError(told.format(folder=folder.name, known=", ".join(described)))
+    if subset not in described:
+        return {name: _part_of(name) for name in data if not subset or _nfc(name.parts[0]) == subset}
+    found = {}
+    for name in data:
+        for split, pattern in described[subset]:
+            if name not in found and _matches(name, pattern):
+                found[name] = split or _part_of(name)
+    return found or {name: _part_of(name) for name in data}
 
 
-def _described(folder: Path) -> dict[str, list[str]]:
-    """Subset -> patterns of its files, from the head of README.md, as the hub reads it."""
+def _matches(name: Path, pattern: str) -> bool:
+    return name.full_match(pattern) if hasattr(name, "full_match") else name.match(pattern)
+
+
+def _described(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    """Subset -> (split, pattern of its files), from the head of README.md, as the hub reads it; a split may be ""."""
     import yaml
 
     readme = folder / "README.md"
@@ -112,14 +174,15 @@ def _described(folder: Path) -> dict[str, list[str]]:
         known = (yaml.safe_load(head[1]) or {}).get("configs") or [] if head else []
     except yaml.YAMLError:
         return {}
-    found = {}
-    for subset in known:
-        files = subset.get("data_files") or f"{subset['config_name']}/*"
-        files = files if isinstance(files, list) else [files]
-        paths = [file["path"] if isinstance(file, dict) else file for file in files]
-        found[str(subset["config_name"])] = [
-            glob for path in paths for glob in (path if isinstance(path, list) else [path])
-        ]
+    return {_nfc(subset["config_name"]): _patterns(subset) for subset in known}
+
+
+def _patterns(subset: dict) -> list[tuple[str, str]]:
+    files = subset.get("data_files") or f"{subset['config_name']}/*"
+    found = []
+    for file in files if isinstance(files, list) else [files]:
+        split, paths = (file.get("split", ""), file["path"]) if isinstance(file, dict) else ("", file)
+        found += [(_nfc(split), path) for path in (paths if isinstance(paths, list) else [paths])]
     return found
 
 
@@ -129,10 +192,15 @@ def _saved_to_disk(folder: Path, part: str, notes: Notes) -> Iterator[dict]:
 
     if (folder / "dataset_dict.json").exists():
         parts = read_json(folder / "dataset_dict.json")["splits"]
-        if part not in parts:
-            raise ValueError(f"{folder.name} has no part {part!r}: set dataset_split to {' or '.join(parts)}.")
-        if others := [name for name in parts if name != part]:
-            notes.append(f"Not read (another part than {part!r}): {', '.join(others)}.")
-        folder = folder / part
+        wanted = _wanted(set(parts), part, folder.name)
+        chosen = next(name for name in parts if name in wanted)
+        if others := [name for name in parts if name != chosen]:
+            _note_left(_("another part than {part!r}").format(part=part), others, notes)
+        folder = folder / chosen
     for batch in load_from_disk(str(folder)).iter(1000):
         yield from (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
+
+
+def _nfc(name: object) -> str:
+    """A name as it is typed: a Mac takes letters apart in the names of files."""
+    return unicodedata.normalize("NFC", str(name))

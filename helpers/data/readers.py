@@ -2,252 +2,156 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
 import json
-import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
-Notes = list[str]  # sentences for the reader
+from helpers.data.encodings import BROKEN, Encoding, Notes, encoding_of
+from helpers.data.formats import known_columns
+from helpers.data.reasons import Reason, UnreadRow
+from helpers.data.separated import csv_rows
+from helpers.show.words import _
+
+MOST = 8  # names in a sentence
 
 
-class Unread(str):
-    """The text of a row that cannot be read, and why."""
-
-    why = "not a JSON object, or not one value per column"
-
-    def __new__(cls, text: str, why: str = why):
-        unread = super().__new__(cls, text)
-        unread.why = why
-        return unread
-
-
-def encoding_of(path: Path, notes: Notes) -> str:
-    """UTF-8, or what the bytes of the file show instead (UTF-16 of Excel, CP949 of Korean Windows), which is noted.
-
-    Raises ValueError when nothing fits the whole file.
-    """
-    head = path.open("rb").read(4096)
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        found = "utf-16"
-    elif b"\0" in head:
-        found = "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
-    elif _decodes(path, "utf-8"):
-        return "utf-8-sig"
-    elif (korean := _decodes(path, "cp949")) and korean > 0.8:
-        found = "cp949"
-    else:
-        from charset_normalizer import from_path
-
-        best = from_path(path).best()
-        found = best.encoding if best else ""
-    if not found or not _decodes(path, found):
-        raise ValueError(f"{path.name} is in no character set that could be recognised: save it as UTF-8.")
-    notes.append(f"{path.name} is in {found.upper().replace('_', '-')}, and was read so.")
-    return found
-
-
-def _decodes(path: Path, encoding: str) -> float:
-    """0 when the file is not in this encoding; else 1, or for CP949 the share of Hangul in what is not ASCII."""
-    decoder, hangul, other = codecs.getincrementaldecoder(encoding)(), 0, 0
-    with path.open("rb") as file:
-        try:
-            while chunk := file.read(1 << 20):
-                text = decoder.decode(chunk)
-                if encoding == "cp949":
-                    hangul += sum("가" <= char <= "힣" for char in text)
-                    other += sum(char > "\x7f" for char in text)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return 0
-    return hangul / max(other, 1) if encoding == "cp949" else 1
-
-
-def csv_rows(path: Path, notes: Notes) -> Iterator[dict | str]:
-    """Rows of comma-, semicolon- or tab-separated text. Raises ValueError that names the line of a quotation mark gone wrong."""
-    csv.field_size_limit(sys.maxsize)  # the standard limit, 131,072 characters, is shorter than a long conversation
+def jsonl_rows(path: Path, notes: Notes, part: str = "") -> Iterator[object]:
+    """One JSON value a line."""
     encoding = encoding_of(path, notes)
-    with path.open(encoding=encoding, newline="") as file:
-        first = file.readline()
-        delimiter = max("\t,;" if path.suffix.lower() == ".tsv" else ",\t;", key=first.count)
-        literal = delimiter == "\t" and not _quotes_quote(path, encoding)
-        file.seek(0)
-        lines = csv.reader(
-            file, delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL
-        )
-        if delimiter != {".tsv": "\t"}.get(path.suffix.lower(), ","):
-            notes.append(
-                f"{path.name} is separated by {'tabs' if delimiter == chr(9) else 'semicolons'}, and was read so."
-            )
-        _, header = _next_line(lines, path)
-        names = [name.strip() for name in header or []]
-        if twice := next((name for name in names if name and names.count(name) > 1), ""):
-            raise ValueError(f"{path.name} has two columns of the name {twice!r}: rename or remove one.")
-        several, longest, count, fields = 0, (0, 0), 0, header
-        while fields is not None:
-            start, fields = _next_line(lines, path)
-            if not fields:
+    if path.suffix.lower() == ".jsonl" and _is_one_list(path, encoding):
+        notes.append(_("{file} holds one JSON list, and was read so.").format(file=path.name))
+        yield from json_rows(path, [])
+        return
+    yield from _lines(path, encoding, notes)
+
+
+def _lines(path: Path, encoding: Encoding, notes: Notes) -> Iterator[object]:
+    count = 0
+    with encoding.open(path) as file:
+        for number, line in enumerate(file, start=1):
+            line = line.strip("\0 \t\r\n")
+            if not line:
                 continue
             count += 1
-            if (more := lines.line_num - start) > 0:
-                several, longest = several + 1, max(longest, (more + 1, start))
-            if len(fields) != len(header):
-                yield Unread(json.dumps(fields, ensure_ascii=False))
-            elif more > 1 and (swallowed := _rows_inside(fields, delimiter, len(header))):
-                yield Unread(
-                    delimiter.join(fields),
-                    f"a quotation mark that swallowed rows ({path.name}, line {start}: {swallowed} rows)",
-                )
-            else:
-                yield dict(zip(header, fields, strict=True))
-    if several:
-        told = f"{several:,} rows of {path.name} go over several lines, the longest over {longest[0]:,} from line {longest[1]:,}"
-        notes.append(f"{told}: is that one text, or a quotation mark that was not closed?")
+            if encoding.broken and BROKEN.search(line):
+                yield UnreadRow(f"{path.name}, line {number:,}: {line}", Reason.BROKEN_UTF8)
+                continue
+            try:
+                # strict=False: a raw control character inside of a text is the text's; it is counted later
+                yield _row(json.loads(line, object_pairs_hook=_object, strict=False))
+            except (json.JSONDecodeError, RecursionError):
+                yield UnreadRow(line)
     if not count:
-        told = f"has a header ({', '.join(names)}) and no row" if names else "is empty"
-        notes.append(f"{path.name} {told}.")
+        notes.append(_("{file} is empty.").format(file=path.name))
 
 
-def _next_line(lines, path: Path) -> tuple[int, list[str] | None]:
-    """The line where the next row begins, and its fields; None at the end."""
-    start = lines.line_num + 1
+def _is_one_list(path: Path, encoding: Encoding) -> bool:
+    """True for a list over the whole file; a list in each line is a row of its own."""
+    with encoding.open(path) as file:
+        first, *more = list(islice((line.strip() for line in file if line.strip()), 2)) or [""]
+    if not first.startswith("["):
+        return False
     try:
-        return start, next(lines, None)
-    except csv.Error as error:
-        if "end of data" in str(error):
-            raise ValueError(
-                f"{path.name}: the quotation mark that opens in line {start:,} is never closed: close it, or remove it."
-            ) from None
-        raise ValueError(
-            f"{path.name}, line {start:,}: text follows a closing quotation mark ({error}). Inside a field in quotation "
-            'marks, each of its own is written twice: "she said ""yes"" to me".'
-        ) from None
+        value = json.loads(first)
+    except (json.JSONDecodeError, RecursionError):
+        return True
+    return not more and not _is_turns(value)
 
 
-def _rows_inside(fields: list[str], delimiter: str, width: int) -> int:
-    """Lines inside of a field that look like whole rows; 0 where one does not, for then it is text."""
-    inner = [line for field in fields if field.count("\n") > 1 for line in field.splitlines()[1:-1] if line]
-    looks_so = len(inner) > 2 and width > 1 and all(line.count(delimiter) == width - 1 for line in inner)
-    return len(inner) if looks_so else 0
-
-
-def _quotes_quote(path: Path, encoding: str) -> bool:
-    """True when the quotation marks of a tab-separated file really quote: then every row has as many fields as the header."""
-    with path.open(encoding=encoding, newline="") as file:
-        if not any(field.startswith('"') for line in file for field in line.split("\t")):
-            return False
-        file.seek(0)
-        try:
-            lines = csv.reader(file, delimiter="\t", strict=True)
-            width = len(next(lines, []))
-            return all(
-                not row or (len(row) == width and not any("\n" in f and "\t" in f for f in row)) for row in lines
-            )
-        except csv.Error:
-            return False
-
-
-def _object(pairs: list[tuple]) -> dict | Unread:
-    """A JSON object; one whose field stands twice is not read, since json.loads would keep the last of the two alone."""
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    names = [name for name, _ in pairs]
-    twice = next(name for name in names if names.count(name) > 1)
-    return Unread(str(pairs), f"the field {twice[:40]} stands twice in one object")
-
-
-def jsonl_rows(path: Path, notes: Notes) -> Iterator[dict | str]:
-    with path.open(encoding=encoding_of(path, notes)) as file:
-        if path.suffix.lower() == ".jsonl" and file.read(1) == "[":  # a list under the wrong name
-            notes.append(f"{path.name} holds one JSON list, and was read so.")
-            yield from json_rows(path, [])
-            return
-        file.seek(0)
-        count = 0
-        for line in file:
-            if line.strip():
-                count += 1
-                try:
-                    yield json.loads(line, object_pairs_hook=_object)
-                except (json.JSONDecodeError, RecursionError):
-                    yield Unread(line)
-    if not count:
-        notes.append(f"{path.name} is empty.")
-
-
-def json_rows(path: Path, notes: Notes, part: str = "train") -> Iterator[dict | str]:
-    """A list of objects, an object that holds one list, one conversation, or JSON lines under the name .json.
+def json_rows(path: Path, notes: Notes, part: str = "train") -> Iterator[object]:
+    """A list of objects, an object that holds rows in some shape, one conversation, or JSON lines under the name .json.
 
     Raises ValueError for an object with several lists, when none of them is named `part`.
     """
-    from helpers.data.formats import recognise
-
     encoding = encoding_of(path, notes)
-    with path.open(encoding=encoding) as file:
-        try:
-            whole = json.load(file, object_pairs_hook=_object)
-        except json.JSONDecodeError as error:
-            file.seek(0)
-            if file.read(1) == "[":
-                raise ValueError(
-                    f"{path.name} is not valid JSON ({error.msg}, line {error.lineno:,}): was it cut off?"
-                ) from None
-            whole = None
-    if whole is None:
-        yield from jsonl_rows(path, [] if encoding != "utf-8-sig" else notes)
-        return
-    if isinstance(whole, Unread):
-        yield whole
-        return
-    if isinstance(whole, list):
-        if not whole:
-            notes.append(f"{path.name} is an empty list.")
-        yield from whole
-        return
-    if columns := _columns(whole):
-        notes.append(f"{path.name} holds columns instead of rows, and was read so.")
-        yield from (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
-        return
     try:
-        recognise([whole])
-        notes.append(f"{path.name} holds one conversation.")
-        yield whole
+        with encoding.open(path) as file:
+            whole = json.load(file, object_pairs_hook=_object, strict=False)
+    except json.JSONDecodeError as error:
+        if _is_one_list(path, encoding):
+            told = _("{file} is not valid JSON ({error}, line {line:,}): was it cut off?")
+            raise ValueError(told.format(file=path.name, error=error.msg, line=error.lineno)) from None
+        yield from _lines(path, encoding, notes)
         return
-    except ValueError:
-        lists = (
-            {name: value for name, value in whole.items() if isinstance(value, list)} if isinstance(whole, dict) else {}
-        )
-    name = part if part in lists else next(iter(lists), "")
-    if not lists or (len(lists) > 1 and name != part):
-        raise ValueError(
-            f"{path.name} holds {'the lists ' + ', '.join(lists) if lists else 'no list of rows'}: keep one list of rows."
-        )
-    if left := [other for other in whole if other != name]:
-        notes.append(f"{path.name}: {name!r} was read, {', '.join(map(repr, left))} was not.")
-    yield from lists[name]
+    if isinstance(whole, dict):
+        yield from map(_row, _rows_of_object(whole, path, notes, part))
+    elif isinstance(whole, list):
+        if not whole:
+            notes.append(_("{file} is an empty list.").format(file=path.name))
+        one = _is_turns(whole)
+        yield from [_row(whole)] if one else map(_row, whole)
+    else:
+        yield whole
 
 
-def _columns(whole: object) -> dict[str, list]:
+def _rows_of_object(whole: dict, path: Path, notes: Notes, part: str) -> list:
+    """The rows of an object: whole columns, one conversation, a row under each key, or the one list in it."""
+    if columns := _columns(whole):
+        notes.append(_("{file} holds columns instead of rows, and was read so.").format(file=path.name))
+        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    if known_columns(whole):
+        notes.append(_("{file} holds one conversation.").format(file=path.name))
+        return [whole]
+    values = list(whole.values())
+    if all(isinstance(value, dict) and known_columns(value) for value in values) or (values and all(map(_is_turns, values))):
+        notes.append(_("{file} holds a row under each key, and was read so.").format(file=path.name))
+        return values
+    return _the_list(whole, path, notes, part)
+
+
+def _the_list(whole: dict, path: Path, notes: Notes, part: str) -> list:
+    lists = [name for name, value in whole.items() if isinstance(value, list)]
+    if not lists:
+        raise ValueError(_("{file} holds no list of rows: keep one list of rows.").format(file=path.name))
+    name = part if part in lists else lists[0]
+    if len(lists) > 1 and name != part:
+        told = _("{file} holds the lists {names}: keep one list of rows.")
+        raise ValueError(told.format(file=path.name, names=", ".join(lists[:MOST])))
+    if left := [repr(other) for other in whole if other != name]:
+        told = _("{file}: {name!r} was read, {others} was not.")
+        notes.append(told.format(file=path.name, name=name, others=", ".join(left[:MOST])))
+    return whole[name]
+
+
+def _columns(whole: dict) -> dict[str, list]:
     """Name -> values of an object that holds whole columns (as pandas' `to_json` writes them); {} for any other."""
-    if not isinstance(whole, dict) or len(whole) < 2:
+    if len(whole) < 2 or not all(isinstance(column, (dict, list)) for column in whole.values()):
         return {}
     values = [list(column.values()) if isinstance(column, dict) else column for column in whole.values()]
-    if not all(isinstance(column, list) and len(column) == len(values[0]) > 0 for column in values):
+    if not all(len(column) == len(values[0]) > 0 for column in values):
         return {}
-    plain = all(isinstance(value, str) for value in values[0])
+    plain = all(isinstance(value, str) for value in values[0]) and known_columns(whole)
     return dict(zip(whole, values, strict=True)) if plain else {}
 
 
-def parquet_rows(path: Path, notes: Notes) -> Iterator[dict]:
+def parquet_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict]:
     from pyarrow.parquet import ParquetFile
 
     file = ParquetFile(path)
     if not file.metadata.num_rows:
-        notes.append(f"{path.name} has no row.")
+        notes.append(_("{file} has no row.").format(file=path.name))
     for batch in file.iter_batches(batch_size=1000):
         yield from batch.to_pylist()
+
+
+def _object(pairs: list[tuple]) -> dict | UnreadRow:
+    """A JSON object; one whose field stands twice is not read, since json.loads would keep the last of the two alone."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    names = [name for name, _value in pairs]
+    twice = next(name for name in names if names.count(name) > 1)
+    return UnreadRow(str(pairs), Reason.FIELD_TWICE, {"value": twice[:40]})
+
+
+def _row(value: object) -> object:
+    """A row as it is; a list of turns is a conversation."""
+    return {"messages": value} if _is_turns(value) else value
+
+
+def _is_turns(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(t, dict) and ("role" in t or "from" in t) for t in value)
 
 
 READERS = {".jsonl": jsonl_rows, ".json": json_rows, ".csv": csv_rows, ".tsv": csv_rows, ".parquet": parquet_rows}

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 
+from helpers.data.encodings import Notes
 from helpers.data.folders import folder_rows
 from helpers.data.formats import Format, recognise
-from helpers.data.readers import READERS, Notes
-from helpers.model.source import folder_digest, hub_revision
+from helpers.data.readers import READERS
+from helpers.model.source import folder_digest, hub_revision, require_readable
 from helpers.paths import local_path
 from helpers.settings import RunConfig
+from helpers.show.words import _
 
 SHUFFLE_BUFFER = 10_000  # rows in memory when a stream is sampled
 LOOKED_AT = 50  # rows by which the format is recognised
@@ -42,16 +44,20 @@ def parts(config: RunConfig) -> list[tuple[RunConfig, float]]:
     revisions = revisions if len(revisions) == len(names) else revisions[:1] * len(names)
     found = []
     for name, revision in zip(map(str.strip, names), revisions, strict=True):
-        match = re.fullmatch(r"(.+?):([\d.]+)", name)
-        one, weight = (match[1], match[2]) if match and not local_path(name) else (name, "1")
-        if not one or not re.fullmatch(r"\d+(\.\d+)?", weight) or not 0 < float(weight) <= 100:
-            raise ValueError(
-                f"dataset_id={config.dataset_id!r}: {name!r} is no data set with a weight of 0 to 100, such as a.csv:2."
-            )
-        found.append(
-            (replace(config, dataset_id=one, dataset_revision=revision, run_name=config.run_name), float(weight))
-        )
+        one, weight = _weighted(name, config.dataset_id)
+        settings = replace(config, dataset_id=one, dataset_revision=revision, run_name=config.run_name)
+        found.append((settings, weight))
     return found
+
+
+def _weighted(name: str, whole: str) -> tuple[str, float]:
+    """ "a.csv:2" as its name and its weight."""
+    match = re.fullmatch(r"(.+?):([\d.]+)", name)
+    one, weight = (match[1], match[2]) if match and not local_path(name) else (name, "1")
+    if not one or not re.fullmatch(r"\d+(\.\d+)?", weight) or not 0 < float(weight) <= 100:
+        told = _("dataset_id={whole!r}: {name!r} is no data set with a weight of 0 to 100, such as a.csv:2.")
+        raise ValueError(told.format(whole=whole, name=name))
+    return one, float(weight)
 
 
 def open_sources(config: RunConfig) -> list[Source]:
@@ -64,8 +70,15 @@ def _open(config: RunConfig, weight: float) -> Source:
     rows = read_rows(config, notes)
     head = list(islice(rows, LOOKED_AT))
     if not head:
-        raise ValueError(f"dataset_id={config.dataset_id!r} has no row to read. {' '.join(notes)}".strip())
-    return Source(config.dataset_id, weight, chain(head, rows), recognise(head, config.dataset_format), notes)
+        told = _("dataset_id={data!r} has no row to read. {notes}")
+        raise ValueError(told.format(data=config.dataset_id, notes=" ".join(notes)).strip())
+    form = recognise(head, config.dataset_format)
+    if form.prose:
+        told = _("{columns} holds texts where a mark would stand: joined to the question.")
+        if not form.joins:
+            told = _("{columns} holds texts where a mark would stand: not read. If it is part of the question, name it input.")
+        notes.append(told.format(columns=", ".join(form.prose)))
+    return Source(config.dataset_id, weight, chain(head, rows), form, notes)
 
 
 def data_revision(config: RunConfig) -> str:
@@ -97,8 +110,8 @@ def _hub_info(config: RunConfig):
     return HfApi().dataset_info(config.dataset_id, revision=revision, files_metadata=True)
 
 
-def read_rows(config: RunConfig, notes: Notes | None = None) -> Iterator[dict | str]:
-    """The rows of one data set as they are, one at a time; what is not a row comes as the text of its line.
+def read_rows(config: RunConfig, notes: Notes | None = None) -> Iterator[object]:
+    """The rows of one data set as they are, one at a time; what is not a row comes as an UnreadRow.
 
     With config.max_rows a random sample of that many, drawn with config.seed and kept in the file's order, so that a
     sorted file is not cut to its head. What had to be guessed is appended to `notes`.
@@ -112,8 +125,11 @@ def read_rows(config: RunConfig, notes: Notes | None = None) -> Iterator[dict | 
 def _local(config: RunConfig) -> Path | None:
     """The local file or folder, or None for a hub id; FileNotFoundError when it looks local and is not there."""
     name, path = config.dataset_id, local_path(config.dataset_id)
-    if path is None and (name.startswith(("/", "~", ".")) or name.count("/") > 1 or Path(name).suffix in READERS):
-        raise FileNotFoundError(f"dataset_id={name!r} is no file or folder here, and a hub id looks like owner/name.")
+    if path is not None:
+        require_readable(path)
+    elif name.startswith(("/", "~", ".")) or name.count("/") > 1 or Path(name).suffix in READERS:
+        told = _("dataset_id={name!r} is no file or folder here, and a hub id looks like owner/name.")
+        raise FileNotFoundError(told.format(name=name))
     return path
 
 
@@ -122,10 +138,10 @@ def _hub_rows(config: RunConfig) -> Iterator[dict]:
     from datasets import load_dataset
 
     if config.dataset_streaming and "[" in config.dataset_split:
-        raise ValueError(
-            f"dataset_split={config.dataset_split!r} cannot be streamed: use {config.dataset_split.split('[')[0]!r} "
-            "and max_rows, or dataset_streaming=False."
+        told = _(
+            "dataset_split={split!r} cannot be streamed: use {part!r} and max_rows, or dataset_streaming=False."
         )
+        raise ValueError(told.format(split=config.dataset_split, part=config.dataset_split.split("[")[0]))
     try:
         rows = load_dataset(
             config.dataset_id,
@@ -134,29 +150,34 @@ def _hub_rows(config: RunConfig) -> Iterator[dict]:
             revision=hub_revision(config.dataset_revision),
             streaming=config.dataset_streaming,
         )
-    except RuntimeError as error:
-        if "script" not in str(error):
+    except (RuntimeError, ValueError) as error:
+        sentence = _hub_refusal(config, str(error))
+        if not sentence:
             raise
-        raise ValueError(
-            f"dataset_id={config.dataset_id!r} wants to run its own program, which is refused: the hub's Parquet copy "
-            "needs none, try dataset_revision='refs/convert/parquet'."
-        ) from None
-    except ValueError as error:
-        if listed := re.search(r"(?:among the available configs|Available): \[(.*?)\]", str(error)):
-            told = f"dataset_config={config.dataset_config!r} is none of" if config.dataset_config else "it has"
-            raise ValueError(
-                f"dataset_id={config.dataset_id!r}: {told} the subsets {listed[1]}: choose one with dataset_config."
-            ) from None
-        if "split" in str(error).lower():
-            raise ValueError(
-                f"dataset_split={config.dataset_split!r} is no part of {config.dataset_id!r}: {error}"
-            ) from None
-        raise
+        raise ValueError(sentence) from None
     if config.max_rows and config.dataset_streaming:
         return iter(rows.shuffle(seed=config.seed, buffer_size=SHUFFLE_BUFFER).take(config.max_rows))
     if config.max_rows and config.max_rows < len(rows):
         rows = rows.select(sorted(random.Random(config.seed).sample(range(len(rows)), config.max_rows)))
     return iter(rows)
+
+
+def _hub_refusal(config: RunConfig, error: str) -> str:
+    """What to do about an error of `load_dataset`; "" when it speaks for itself."""
+    data = config.dataset_id
+    if "script" in error:
+        told = _(
+            "dataset_id={data!r} wants to run its own program, which is refused: the hub's Parquet copy needs none, try "
+            "dataset_revision='refs/convert/parquet'."
+        )
+        return told.format(data=data)
+    if listed := re.search(r"(?:among the available configs|Available): \[(.*?)\]", error):
+        told = _("dataset_id={data!r} has the subsets {listed}: choose one with dataset_config (now {subset!r}).")
+        return told.format(data=data, listed=listed[1], subset=config.dataset_config)
+    if "split" in error.lower():
+        told = _("dataset_split={split!r} is no part of {data!r}: {error}")
+        return told.format(split=config.dataset_split, data=data, error=error)
+    return ""
 
 
 def _sample(rows: Iterator, size: int, seed: int) -> Iterator:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helpers.files import open_modes
 from helpers.model.refusal import Reason, Refused
 from helpers.paths import PROJECT_ROOT, local_path
 from helpers.settings import RunConfig
@@ -148,10 +149,18 @@ def folder_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
     for path in files:
+        require_readable(path)
         digest.update(path.relative_to(folder.parent if folder.is_file() else folder).as_posix().encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"sha256:{digest.hexdigest()}"
+
+
+def require_readable(path: Path) -> None:
+    """Raises PermissionError with one sentence for a file or folder that this user may not read."""
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        told = _("{path} cannot be read by this user: ask its owner for `chmod -R a+rX`, or copy it.")
+        raise PermissionError(told.format(path=path))
 
 
 def _cached(name: str, build: Callable[[Path], None]) -> Path:
@@ -163,6 +172,7 @@ def _cached(name: str, build: Callable[[Path], None]) -> Path:
         temporary.chmod(0o755)
         try:
             build(temporary)
+            open_modes(temporary)
             if not folder.exists():  # another process may have been faster
                 os.replace(temporary, folder)
         finally:

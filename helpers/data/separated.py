@@ -1,0 +1,136 @@
+"""Rows of comma-, semicolon- or tab-separated text; a quotation mark gone wrong is named by its line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.data.encodings import BROKEN, Encoding, Notes, encoding_of
+from helpers.data.reasons import Reason, UnreadRow
+from helpers.show.words import _
+
+
+@dataclass
+class Lines:
+    """The lines of one file as fields, and what is noted about them at the end."""
+
+    path: Path
+    reader: object  # of the csv module
+    delimiter: str
+    broken: bool
+    rows: int = 0
+    several: int = 0  # rows that go over several lines
+    longest: tuple[int, int] = (0, 0)  # lines of the longest row, and where it begins
+
+    def next(self) -> tuple[int, list[str] | None]:
+        """The line where the next row begins, and its fields; None at the end."""
+        start = self.reader.line_num + 1
+        try:
+            return start, next(self.reader, None)
+        except csv.Error as error:
+            if "end of data" in str(error):
+                told = _(
+                    "{file}: the quotation mark that opens in line {line:,} is never closed: close it, or remove it."
+                )
+                raise ValueError(told.format(file=self.path.name, line=start)) from None
+            told = _(
+                "{file}, line {line:,}: text follows a closing quotation mark ({error}). Inside a field in quotation marks, "
+                'each of its own is written twice: "she said ""yes"" to me".'
+            )
+            raise ValueError(told.format(file=self.path.name, line=start, error=error)) from None
+
+    def row(self, start: int, fields: list[str], header: list[str]) -> dict | UnreadRow:
+        """The fields of the row that begins in line `start`, by name."""
+        more = self.reader.line_num - start
+        self.rows += 1
+        if more > 0:
+            self.several += 1
+            self.longest = max(self.longest, (more + 1, start))
+        if self.broken and any(map(BROKEN.search, fields)):
+            return UnreadRow(f"{self.path.name}, line {start:,}: {self.delimiter.join(fields)}", Reason.BROKEN_UTF8)
+        if len(fields) != len(header):
+            return UnreadRow(json.dumps(fields, ensure_ascii=False))
+        if more > 1 and (swallowed := _rows_inside(fields, self.delimiter, len(header))):
+            where = f"{self.path.name}, line {start}: {swallowed} rows"
+            return UnreadRow(self.delimiter.join(fields), Reason.SWALLOWED, {"value": where})
+        return dict(zip(header, fields, strict=True))
+
+    def note(self, header: list[str], notes: Notes) -> None:
+        if self.several:
+            told = _(
+                "{rows:,} rows of {file} go over several lines, the longest over {lines:,} from line {start:,}: is that one "
+                "text, or a quotation mark that was not closed?"
+            )
+            lines, start = self.longest
+            notes.append(told.format(rows=self.several, file=self.path.name, lines=lines, start=start))
+        if not self.rows:
+            told = _("{file} has a header ({names}) and no row.") if header else _("{file} is empty.")
+            notes.append(told.format(file=self.path.name, names=", ".join(header)))
+
+
+def csv_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict | UnreadRow]:
+    """Rows of a file with a header. Raises ValueError that names the line of a quotation mark gone wrong."""
+    csv.field_size_limit(sys.maxsize)  # the standard limit, 131,072 characters, is shorter than a long conversation
+    encoding = encoding_of(path, notes)
+    with encoding.open(path, newline="") as file:
+        delimiter = _delimiter(path, file.readline(), notes)
+        literal = delimiter == "\t" and not _quotes_quote(path, encoding)
+        quoting = csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL
+        file.seek(0)
+        reader = csv.reader(file, delimiter=delimiter, strict=True, quoting=quoting)
+        lines = Lines(path, reader, delimiter, encoding.broken)
+        header = lines.next()[1] or []
+        _require_one_name_each(path, header)
+        start, fields = lines.next()
+        while fields is not None:
+            if fields:
+                yield lines.row(start, fields, header)
+            start, fields = lines.next()
+    lines.note(header, notes)
+
+
+def _delimiter(path: Path, first: str, notes: Notes) -> str:
+    """What separates the names of the header; noted when the file's own ending says another."""
+    expected = "\t" if path.suffix.lower() == ".tsv" else ","
+    found = max(expected + ",\t;", key=first.count)
+    if found != expected:
+        name = {"\t": _("tabs"), ";": _("semicolons"), ",": _("commas")}[found]
+        notes.append(_("{file} is separated by {sign}, and was read so.").format(file=path.name, sign=name))
+    return found
+
+
+def _require_one_name_each(path: Path, header: list[str]) -> None:
+    names = [name.strip() for name in header if name.strip()]
+    for name in names:
+        if names.count(name) > 1:
+            told = _("{file} has two columns of the name {name!r}: rename or remove one.")
+            raise ValueError(told.format(file=path.name, name=name))
+
+
+def _rows_inside(fields: list[str], delimiter: str, width: int) -> int:
+    """Lines inside of a field that look like whole rows; 0 where one does not, for then it is text."""
+    inner = [line for field in fields if field.count("\n") > 1 for line in field.splitlines()[1:-1] if line]
+    looks_so = len(inner) > 2 and width > 1 and all(line.count(delimiter) == width - 1 for line in inner)
+    return len(inner) if looks_so else 0
+
+
+def _quotes_quote(path: Path, encoding: Encoding) -> bool:
+    """True when the quotation marks of a tab-separated file really quote: then every row has as many fields as the header."""
+    with encoding.open(path, newline="") as file:
+        if not any(field.startswith('"') for line in file for field in line.split("\t")):
+            return False
+        file.seek(0)
+        lines = csv.reader(file, delimiter="\t", strict=True)
+        try:
+            width = len(next(lines, []))
+            return all(not row or (len(row) == width and not any(map(_swallows, row))) for row in lines)
+        except csv.Error:
+            return False
+
+
+def _swallows(field: str) -> bool:
+    return "\n" in field and "\t" in field
