@@ -1,17 +1,26 @@
 """Notebook 03: rows in any format become conversations, and conversations become tokens with labels.
 
-folders      which files of a folder are read, and what is left
-readers      the rows of one file, with notes of what was guessed
 sources      the rows of a file, a folder, a hub data set, or several with weights
-fields       which columns are read, as what, and which are not
+folders      which files of a folder are read, and what is left
+encodings    which characters the bytes of a file are
+separated    rows of CSV and TSV
+readers      rows of JSON and Parquet, with notes of what was guessed
+columns      which columns are read, as what, and which are not
+formats      which columns hold the conversation; any row becomes messages, by
 role_tokens  the text format of open-korean-instructions
-turns        turns as any data set spells them become a valid conversation
-formats      any row becomes messages
-copies       when is one conversation a copy of another?
-rehearsal    general conversations for the training part
+adapters     one function a format
+turns        turns as any data set spells them
+normalise    a valid conversation, or Unusable
+reasons      why a row cannot be used, and what was mended
+leftovers    what exports leave in texts
+marks        does a column of marks take away whole answers?
 tally        rows that were dropped or mended, counted by reason and source
+copies       when is one conversation a copy of another?
+split        which conversations belong together, and which are held out
+rehearsal    general conversations for the training part
 prepare      rows -> data/train.jsonl, data/eval.jsonl and a report of what was dropped
 labels       messages -> token ids and labels; 04 trains on these
+checks       every check by its name: limit, advice, and how one row fails it
 verdicts     what is wrong with the labels, for the whole set
 costs        what the tokenizer makes of this language, and what max_length costs
 xray         the tokens and labels of single rows, to look at

@@ -55,7 +55,11 @@ def preference(values: list, row: dict, form, repairs: list[Repair]) -> list[dic
         return turns
     if form.columns[0].strip().lower() in ("conversations", "messages"):
         question = [from_json(question[0])]
-    asked = listed_turns(question[0], repairs, form.tabular) if isinstance(question[0], list) else _said("user", question[0])
+    asked = (
+        listed_turns(question[0], repairs, form.tabular)
+        if isinstance(question[0], list)
+        else _said("user", question[0])
+    )
     begins_with_it = turns[: len(asked)] == asked or (len(turns) > 1 and turns[0]["content"] == asked[0]["content"])
     return turns if begins_with_it else asked + turns
 

@@ -56,7 +56,20 @@ MARKS = (Means.GOOD, Means.BAD, Means.RATED, Means.LEARNED)
 CHOICE = re.compile(r"(?:option|choice|opt|답지|보기)s?[ _-]?[a-e1-5]")  # one of several columns of a multiple choice
 LETTERS = set("abcd")
 BAD_WORDS = "bad wrong incorrect rejected reject negative poor dislike down thumbs_down thumbsdown 👎 나쁨 불량".split()
-NO_INPUT = {"<noinput>", "noinput", "<no input>", "no input", "n/a", "none", "null", "nan", "nil", "없음", "해당 없음", "-"}
+NO_INPUT = {
+    "<noinput>",
+    "noinput",
+    "<no input>",
+    "no input",
+    "n/a",
+    "none",
+    "null",
+    "nan",
+    "nil",
+    "없음",
+    "해당 없음",
+    "-",
+}
 WORDY = 12  # characters; a longer text in the column of a mark, or one of several words, is no mark
 
 

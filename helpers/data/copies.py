@@ -8,7 +8,6 @@ probability 0.3^8, under 1 in 10,000, and the work grows with the text, not with
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections import Counter
@@ -17,15 +16,8 @@ PIECE = 3  # characters
 NEAR = 0.7  # Jaccard similarity
 SKETCH = 8  # smallest hashes kept
 SHARED = 0.1  # share of a sample's conversations; pieces that more of them have are those of the task
+SMALL_TALK = 20  # characters of a question and its answer; shorter ones are said everywhere
 SAMPLE, SAMPLE_FROM = 200, 20  # conversations that are looked at, and how many are enough
-
-
-def conversation_key(messages: list[dict], seed: int) -> int:
-    """64 bits that are the same for the same conversation, to the letter; another seed gives another number."""
-    text = "\x1e".join(f"{message['role']}\x1f{message['content']}" for message in messages)
-    more = [m[key] for m in messages for key in ("reasoning_content", "tool_calls") if key in m]
-    text += f"\x1e{more}" if more else ""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest())
 
 
 def pieces(messages: list[dict]):
@@ -93,12 +85,41 @@ def spread(conversations: list) -> list:
     return conversations[:: max(1, len(conversations) // SAMPLE)][:SAMPLE]
 
 
+class AnswerIndex:
+    """The answers of the held-out conversations behind their questions, which training must not have."""
+
+    def __init__(self, conversations: list[list[dict]]):
+        self.by_key: dict[int, list[int]] = {}
+        for number, messages in enumerate(conversations):
+            for key in _answers(messages):
+                self.by_key.setdefault(key, []).append(number)
+
+    def seen_in(self, messages: list[dict]) -> set[int]:
+        """Numbers of the indexed conversations of which `messages` has an answer, to the same question."""
+        return {number for key in _answers(messages) for number in self.by_key.get(key, ())}
+
+
+def _answers(messages: list[dict]) -> list[int]:
+    """A hash of every question and its answer, less case and spaces; "thanks" and "you're welcome" do not count."""
+    question, found = "", []
+    for message in messages:
+        if message["role"] == "user":
+            question = message["content"]
+        elif message["role"] == "assistant":
+            text = "".join(f"{question}\x1e{message['content']}".casefold().split())
+            if len(text) >= SMALL_TALK:
+                found.append(hash(text))
+    return found
+
+
 def overlap(train: list[list[dict]], held_out: list[list[dict]]) -> tuple[int, int]:
-    """Held-out conversations that are near copies of a training one, and those whose first question training asks too."""
-    index, copied, asked = CopyIndex(held_out, spread(train)), set(), set()
+    """Held-out conversations that training has seen (nearly the whole, or an answer behind its question), and those whose
+    first question training asks too."""
+    index, answers = CopyIndex(held_out, spread(train)), AnswerIndex(held_out)
+    copied, asked = set(), set()
     questions = Counter(map(_first_question, held_out))
     for messages in train:
-        copied.update(index.copies_of(messages))
+        copied.update(index.copies_of(messages), answers.seen_in(messages))
         if (question := _first_question(messages)) in questions:
             asked.add(question)
     return len(copied), sum(questions[question] for question in asked)

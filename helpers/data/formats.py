@@ -8,7 +8,7 @@ from typing import NamedTuple
 from helpers.data.adapters import ADAPTERS, put_beside
 from helpers.data.columns import Means, beside, meaning, plain_name, prose_columns
 from helpers.data.normalise import ROLE_TOKEN, Converted, normalise
-from helpers.data.reasons import Reason, Repair, Unusable, UnreadRow
+from helpers.data.reasons import Reason, Repair, UnreadRow, Unusable
 from helpers.data.turns import is_tabular, schema
 from helpers.show.words import N_, _
 

@@ -8,6 +8,7 @@ from itertools import islice
 
 from helpers.fields import Stage
 from helpers.settings import PAD_TO, RunConfig, names_of
+from helpers.show.words import _
 from helpers.template.chat import render
 from helpers.template.spans import answer_spans, thoughts
 
@@ -55,7 +56,7 @@ def encoded(
     """Each of `rows` as {"input_ids", "labels"} in full length; None where the chat template refuses or changes its text."""
     from helpers.show.progress import Progress
 
-    with Progress(total=len(rows), desc="tokenising", unit=" rows") as progress:
+    with Progress(total=len(rows), desc=_("tokenising"), unit=_(" rows")) as progress:
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
             yield from _encode_batch(tokenizer, batch, answer_only, learn_thinking)
@@ -86,22 +87,21 @@ def require_green(report: dict, config: RunConfig) -> None:
 
     Raises ValueError as well when the verdicts were made for other settings than `config` has, or for none.
     """
-    judged = report.get("judged_for", {})
-    now = judged_settings(config)
+    judged, now = report.get("judged_for", {}), judged_settings(config)
     # a report of an older version names fewer settings
     other = {name: judged[name] for name in now if name in judged and judged[name] != now[name]}
-    other = other if judged else dict.fromkeys(now)
-    if other:
-        told = ", ".join(f"{name} {was!r} -> {getattr(config, name)!r}" for name, was in other.items())
-        raise ValueError(
-            f"The labels were judged for other settings ({told}): run 03_data_preview.ipynb with these settings first."
+    if other or not judged:
+        other = other or dict.fromkeys(now)
+        changes = ", ".join(f"{name} {was!r} -> {now[name]!r}" for name, was in other.items())
+        told = _(
+            "The labels were judged for other settings ({changes}): run 03_data_preview.ipynb with these settings first."
         )
+        raise ValueError(told.format(changes=changes))
     red = [verdict for verdict in report["verdicts"] if not verdict["ok"]]
     if red and not config.allow_label_issues:
-        told = "; ".join(f"{verdict['check']}: {verdict['measured']} ({verdict['fix']})" for verdict in red)
-        raise ValueError(
-            f"The labels are not fit to train on. {told}. Set allow_label_issues=True to train all the same."
-        )
+        faults = "; ".join(f"{_(verdict['check'])}: {verdict['measured']} ({verdict['fix']})" for verdict in red)
+        told = _("The labels are not fit to train on. {faults}. Set allow_label_issues=True to train all the same.")
+        raise ValueError(told.format(faults=faults))
 
 
 def _encode_batch(tokenizer, rows: list[dict], answer_only: bool, learn_thinking: str) -> list[dict | None]:
@@ -116,10 +116,10 @@ def _encode_batch(tokenizer, rows: list[dict], answer_only: bool, learn_thinking
     if not known:
         return [None] * len(found)
     # the template has written BOS already: the tokenizer must not add another
-    tokens = tokenizer([text for text, _ in known], add_special_tokens=False, return_offsets_mapping=True)
+    tokens = tokenizer([text for text, _spans in known], add_special_tokens=False, return_offsets_mapping=True)
     rows = iter(
         {"input_ids": ids, "labels": _labels(ids, offsets, spans)}
-        for ids, offsets, (_, spans) in zip(tokens.input_ids, tokens.offset_mapping, known, strict=True)
+        for ids, offsets, (_text, spans) in zip(tokens.input_ids, tokens.offset_mapping, known, strict=True)
     )
     return [next(rows) if item else None for item in found]
 

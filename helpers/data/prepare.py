@@ -1,32 +1,60 @@
 """From any data set to data/train.jsonl and data/eval.jsonl: convert, count every drop, hold out, leave no copy.
 
-Rows pass through one at a time, so a data set larger than memory works: what stays is a hash per conversation, about 0.1 kB.
+Rows pass through one at a time, so a data set larger than memory works: what stays is a few hashes per conversation.
 """
 
 from __future__ import annotations
 
-import heapq
 import json
 import os
 import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
-from helpers.data.copies import SAMPLE, CopyIndex, conversation_key
-from helpers.data.formats import convert, fields_read
+from helpers.data.copies import SAMPLE, AnswerIndex, CopyIndex
+from helpers.data.formats import convert
+from helpers.data.leftovers import Leftovers, leftovers_verdict
+from helpers.data.marks import Marks, marks_verdict
+from helpers.data.reasons import Reason, Unusable
 from helpers.data.rehearsal import SOURCE, append_rehearsal, rehearsal_config, rehearsal_rows
 from helpers.data.sources import Source, data_revision, open_sources
-from helpers.data.tally import AGAIN, COPY, LIGHT, Tally, rows_lost, shorter
+from helpers.data.split import beginning_key, conversation_key, held_out_units, units
+from helpers.data.tally import Tally, rows_lost, shorter
 from helpers.model.source import model_revision
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
+from helpers.show.words import _
 from helpers.template.spans import refusal
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
-def prepare(config: RunConfig, run: RunDir, tokenizer=None) -> dict:
+
+class DataReport(TypedDict, total=False):
+    """data_report.json. 03 adds the verdicts, the numbers, the lengths and the settings that they were made for."""
+
+    schema: int
+    dataset: dict  # id, revision, name and columns of the first one's format
+    rows: dict[str, int]  # read (+ repeated) = train + eval + dropped; rehearsal
+    sources: list[dict]
+    data: list[dict]  # of each data set: format, columns, notes, fields
+    drops: list[dict]
+    repairs: list[dict]
+    leftovers: list[dict]
+    lost: dict  # a verdict
+    marks: dict  # a verdict
+    left: dict  # a verdict
+    verdicts: list[dict]
+    judged_for: dict
+    numbers: dict[str, float]
+    lengths: dict[str, int]
+
+
+def prepare(config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase | None = None) -> DataReport:
     """Read config.dataset_id, write data/train.jsonl and data/eval.jsonl, return the counts for data_report.json.
 
     Each line is {"messages": [...], "source": str}, with "tools" where the row has some. The counts add up:
@@ -36,60 +64,188 @@ def prepare(config: RunConfig, run: RunDir, tokenizer=None) -> dict:
     Raises ValueError for an unknown format, or when no conversation is left to train on.
     """
     run.train_jsonl.parent.mkdir(parents=True, exist_ok=True)
-    read, kept, drops, repairs = Counter(), Counter(), Tally(), Tally()
     with tempfile.TemporaryDirectory(dir=run.train_jsonl.parent, prefix=".preparing-") as folder:
-        everything, train, held_out = (Path(folder) / name for name in ("all", "train", "eval"))
+        made = Preparation(config, tokenizer, Path(folder))
         sources = open_sources(config)
-        fields, keys, seen = [], array("Q"), set()
-        with everything.open("w", encoding="utf-8") as file:
+        made.read_all(sources)
+        made.write_parts({source.name: source.weight for source in sources})
+        made.require_enough(sources)
+        if config.rehearsal_fraction:
+            made.rehearse()
+        os.replace(made.train, run.train_jsonl)
+        os.replace(made.held_out, run.eval_jsonl)
+    return made.report(sources)
+
+
+@dataclass
+class Preparation:
+    """What is counted on the way from rows to the two parts, and the files in `folder` that they pass through."""
+
+    config: RunConfig
+    tokenizer: PreTrainedTokenizerBase | None
+    folder: Path
+    read: Counter[str] = field(default_factory=Counter)  # rows of each source
+    kept: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)  # train, eval, repeated, rehearsal
+    drops: Tally = field(default_factory=Tally)
+    repairs: Tally = field(default_factory=Tally)
+    leftovers: Leftovers = field(default_factory=Leftovers)
+    marks: Marks = field(default_factory=Marks)
+    keys: array = field(default_factory=lambda: array("Q"))  # of every conversation in `everything`
+    beginnings: array = field(default_factory=lambda: array("Q"))
+    seen: set[int] = field(default_factory=set)
+
+    everything = property(lambda self: self.folder / "all")
+    train = property(lambda self: self.folder / "train")
+    held_out = property(lambda self: self.folder / "eval")
+
+    def read_all(self, sources: list[Source]) -> None:
+        """Every usable conversation of `sources` into `everything`, each once."""
+        with self.everything.open("w", encoding="utf-8") as file:
             for source in sources:
                 name = source.name if len(sources) > 1 else ""
-                found = _conversations(source, name, config, tokenizer, seen, read, drops, repairs)
-                for key, line in found:
-                    keys.append(key)
-                    file.write(line)
-                fields.append(
-                    {
-                        "data": source.name,
-                        "format": source.form.name,
-                        "columns": source.form.columns,
-                        "notes": source.notes,
-                    }
-                )
-                fields[-1]["fields"] = source.fields
-        weights = {source.name: source.weight for source in sources}
-        counts = _write_parts(everything, train, held_out, keys, _held_out_limit(keys, config), drops, kept, weights)
-        notes = [note for source in sources for note in source.notes]
-        if not counts["train"]:
-            told = "; ".join([f"{row['reason']}: {row['rows']:,}" for row in drops.rows()] + notes)
-            raise ValueError(
-                f"dataset_id={config.dataset_id!r} leaves no conversation to train on, of {read.total():,} rows "
-                f"read ({told or 'the data set is empty'})."
+                for key, row in self.conversations(source, name):
+                    self.keys.append(key)
+                    self.beginnings.append(beginning_key(row["messages"]))
+                    file.write(_line(row))
+
+    def conversations(self, source: Source, name: str = "") -> Iterator[tuple[int, dict]]:
+        """(key, row to write) of every usable conversation of one data set, each once; counts as it goes."""
+        from helpers.show.progress import Progress
+
+        for row in Progress(source.rows, desc=_("reading"), unit=_(" rows")):
+            told = name or _source(row, source.name)
+            self.read[told] += 1
+            source.count(row)
+            try:
+                done = convert(row, source.form)
+                self._require_new(key := conversation_key(done.messages, self.config.seed), done)
+            except Unusable as unusable:
+                self.drops.add(unusable, told, row)
+                self.marks.dropped(unusable, row, source.form)
+                continue
+            self.seen.add(key)
+            self.marks.kept(row, source.form)
+            self.leftovers.look(done.messages)
+            for repair in done.repairs:
+                self.repairs.add(repair, told, row)
+            tools = {"tools": done.tools} if done.tools else {}
+            yield key, {"messages": done.messages, **tools, "source": told}
+
+    def _require_new(self, key: int, done) -> None:
+        """Raises Unusable for what the template refuses, and for a conversation that was there."""
+        if self.tokenizer is not None:
+            why = refusal(self.tokenizer, done.messages, done.tools, self.config.learn_thinking)
+            if why:
+                raise Unusable(Reason.TEMPLATE, value=why)
+        if key in self.seen:
+            raise Unusable(Reason.AGAIN)
+
+    def write_parts(self, weights: dict[str, float]) -> None:
+        """Split `everything`; a held-out conversation that training has seen is dropped."""
+        wanted = min(round(len(self.keys) * self.config.eval_fraction), self.config.max_eval_rows)
+        if self.config.eval_fraction > 0:
+            wanted = max(wanted, 1)
+        unit_of = units(self.keys, self.beginnings)
+        chosen = held_out_units(self.keys, unit_of, wanted)
+        held, sample = self._drawn(unit_of, chosen)
+        conversations = [row["messages"] for row in held]
+        indices = (CopyIndex(conversations, sample), AnswerIndex(conversations)) if held else ()
+        copied = self._write_train(unit_of, chosen, weights, indices)
+        with self.held_out.open("w", encoding="utf-8") as file:
+            for number, row in enumerate(held):
+                if number in copied:
+                    self.drops.add(Reason.COPY, row["source"], row)
+                    continue
+                file.write(_line(row))
+                self.rows["eval"] += 1
+                self.kept[row["source"]] += 1
+
+    def _drawn(self, unit_of: array, chosen: set[int]) -> tuple[list[dict], list[list[dict]]]:
+        """The rows to hold out, in the order of the draw (the first are a sample of all), and a sample of the others."""
+        drawn, sample, step = [], [], max(1, len(self.keys) // SAMPLE)
+        with self.everything.open(encoding="utf-8") as lines:
+            for number, (key, unit, line) in enumerate(zip(self.keys, unit_of, lines, strict=True)):
+                if unit in chosen:
+                    drawn.append((key, line))
+                elif number % step == 0 and len(sample) < SAMPLE:
+                    sample.append(json.loads(line)["messages"])
+        return [json.loads(line) for _key, line in sorted(drawn)], sample
+
+    def _write_train(self, unit_of: array, chosen: set[int], weights: dict, indices: tuple) -> set[int]:
+        """The training part by the weights; gives the numbers of the held-out conversations that it has seen."""
+        from helpers.show.progress import Progress
+
+        copied: set[int] = set()
+        with self.everything.open(encoding="utf-8") as lines, self.train.open("w", encoding="utf-8") as file:
+            every = zip(self.keys, unit_of, lines, strict=True)
+            for key, unit, line in Progress(every, desc=_("splitting"), unit=_(" rows"), total=len(self.keys)):
+                if unit in chosen:
+                    continue
+                row = json.loads(line)
+                times = _times(weights.get(row["source"], 1.0), key)
+                if not times:
+                    self.drops.add(Reason.LIGHT, row["source"], row)
+                    continue
+                file.write(line * times)
+                self.rows.update(train=times, repeated=times - 1)
+                self.kept[row["source"]] += 1
+                if indices:
+                    copies, answers = indices
+                    copied.update(copies.copies_of(row["messages"]), answers.seen_in(row["messages"]))
+        return copied
+
+    def require_enough(self, sources: list[Source]) -> None:
+        """Raises ValueError when nothing is left to train on, or to hold out."""
+        data, read = self.config.dataset_id, self.read.total()
+        if not self.rows["train"]:
+            reasons = [f"{row['reason']}: {row['rows']:,}" for row in self.drops.rows()]
+            notes = [note for source in sources for note in source.notes]
+            told = _("dataset_id={data!r} leaves no conversation to train on, of {read:,} rows read ({why}).")
+            why = "; ".join(reasons + notes) or _("the data set is empty")
+            raise ValueError(told.format(data=data, read=read, why=why))
+        if not self.rows["eval"] and self.config.eval_fraction > 0:
+            told = _(
+                "dataset_id={data!r} leaves nothing to hold out: it has one conversation only, or all are nearly the same. "
+                "Raise eval_fraction={share:g}, or use more varied data."
             )
-        if not counts["eval"] and config.eval_fraction > 0:
-            raise ValueError(
-                f"dataset_id={config.dataset_id!r} leaves nothing to hold out: it has one conversation only, or all are "
-                f"nearly the same. Raise eval_fraction={config.eval_fraction:g}, or use more varied data."
-            )
-        if config.rehearsal_fraction:
-            counts[SOURCE] = rehearsal_rows(config, counts["train"])
-            general, tallies = rehearsal_config(config, counts[SOURCE]), (Counter(), Tally(), Tally())
-            found = (_conversations(s, SOURCE, general, tokenizer, seen, *tallies) for s in open_sources(general))
-            lines = [line for conversations in found for _, line in conversations]
-            append_rehearsal(train, lines, config, counts[SOURCE])
-        os.replace(train, run.train_jsonl)
-        os.replace(held_out, run.eval_jsonl)
-    dropped = {name: sum(drops.counts[why].get(name, 0) for why in drops.counts) for name in read}
-    rows = [{"source": s, "read": n, "dropped": dropped[s], "kept": kept[s]} for s, n in read.most_common()]
-    return {
-        "dataset": {"id": config.dataset_id, "revision": config.dataset_revision, **sources[0].form._asdict()},
-        "rows": {"read": read.total(), **counts, "dropped": drops.total()},
-        "sources": sorted(shorter(rows), key=lambda row: row["source"]),
-        "data": fields,
-        "drops": drops.rows(),
-        "repairs": repairs.rows(),
-        "lost": rows_lost(read.total(), drops),
-    }
+            raise ValueError(told.format(data=data, share=self.config.eval_fraction))
+
+    def rehearse(self) -> None:
+        """General conversations to the end of the training part; they are in no count but `rehearsal`."""
+        wanted = rehearsal_rows(self.config, self.rows["train"])
+        general = Preparation(rehearsal_config(self.config, wanted), self.tokenizer, self.folder, seen=self.seen)
+        sources = open_sources(general.config)
+        lines = [_line(row) for source in sources for _key, row in general.conversations(source, SOURCE)]
+        append_rehearsal(self.train, lines, self.config, wanted)
+        self.rows[SOURCE] = wanted
+
+    def report(self, sources: list[Source]) -> DataReport:
+        read, weighted = self.read.total(), any(source.weight != 1 for source in sources)
+        shown = ["train", "eval", *(["repeated"] if weighted else []), *([SOURCE] if self.rows[SOURCE] else [])]
+        by_source = [
+            {"source": name, "read": rows, "dropped": self.drops.of_source(name), "kept": self.kept[name]}
+            for name, rows in self.read.most_common()
+        ]
+        form, leftovers = sources[0].form, self.leftovers.rows(read)
+        return {
+            "schema": 1,
+            "dataset": {
+                "id": self.config.dataset_id,
+                "revision": self.config.dataset_revision,
+                "name": form.name,
+                "columns": form.columns,
+            },
+            "rows": {"read": read, **{name: self.rows[name] for name in shown}, "dropped": self.drops.total()},
+            "sources": sorted(shorter(by_source), key=lambda row: row["source"]),
+            "data": [source.summary() for source in sources],
+            "drops": self.drops.rows(),
+            "repairs": self.repairs.rows(),
+            "leftovers": leftovers,
+            "lost": rows_lost(read, self.drops),
+            "marks": marks_verdict(read, self.marks),
+            "left": leftovers_verdict(leftovers, read),
+        }
 
 
 def with_revisions(config: RunConfig, run: RunDir) -> RunConfig:
@@ -104,92 +260,15 @@ def with_revisions(config: RunConfig, run: RunDir) -> RunConfig:
     if run.config_json.exists():
         before = RunConfig.from_json(run.config_json.read_text(encoding="utf-8"))
         for name, source in (("model_revision", "model_id"), ("dataset_revision", "dataset_id")):
-            old = getattr(before, name)
-            if getattr(before, source) == getattr(config, source) and old and old != found[name]:
-                print(f"{name} is now {found[name]}, and was {old} when this run was prepared before.")
+            old, same = getattr(before, name), getattr(before, source) == getattr(config, source)
+            if same and old and old != found[name]:
+                told = _("{name} is now {new}, and was {old} when this run was prepared before.")
+                print(told.format(name=name, new=found[name], old=old))
     return replace(config, **found)
 
 
-def _conversations(
-    source: Source, name: str, config: RunConfig, tokenizer, seen: set, read, drops, repairs
-) -> Iterator:
-    """(key, line of JSON) of every usable conversation of one data set, each once; counts as it goes."""
-    from helpers.show.progress import Progress
-
-    columns, of_turns, listed = Counter(), Counter(), source.form.columns[0]
-    for row in Progress(source.rows, desc="reading", unit=" rows"):
-        told = name or _source(row, source.name)
-        read[told] += 1
-        if isinstance(row, dict):
-            columns.update(row.keys())
-            if isinstance(row.get(listed), list):
-                for turn in row[listed]:
-                    of_turns.update(turn.keys() if isinstance(turn, dict) else ())
-        done = convert(row, source.form)
-        why = done.dropped
-        if not why and tokenizer is not None:
-            why = refusal(tokenizer, done.messages, done.tools, config.learn_thinking)
-        key = 0 if why else conversation_key(done.messages, config.seed)
-        if why or key in seen:
-            drops.add(why or AGAIN, told, row)
-            continue
-        seen.add(key)
-        for repair in done.repairs:
-            repairs.add(repair, told, row)
-        written = {"messages": done.messages, **({"tools": done.tools} if done.tools else {}), "source": told}
-        yield key, json.dumps(written, ensure_ascii=False) + "\n"
-    source.fields = fields_read(source.form, columns, of_turns)
-
-
-def _held_out_limit(keys: array, config: RunConfig) -> int:
-    """Conversations whose key is at most this are held out: a seeded draw that does not depend on the rows' order."""
-    wanted = min(round(len(keys) * config.eval_fraction), config.max_eval_rows)
-    if config.eval_fraction > 0 and len(keys) > 1:
-        wanted = max(wanted, 1)
-    return heapq.nsmallest(wanted, keys)[-1] if wanted else -1
-
-
-def _write_parts(
-    everything: Path, train: Path, held_out: Path, keys: array, limit: int, drops, kept, weights
-) -> dict[str, int]:
-    """Split the lines of `everything` by their keys; a held-out one that is nearly a training one is dropped."""
-    from helpers.show.progress import Progress
-
-    with everything.open(encoding="utf-8") as lines:
-        drawn, step, sample = [], max(1, len(keys) // SAMPLE), []
-        for number, (key, line) in enumerate(zip(keys, lines, strict=True)):
-            if key <= limit:
-                drawn.append((key, line))
-            elif number % step == 0 and len(sample) < SAMPLE:
-                sample.append(json.loads(line)["messages"])
-    held = [
-        json.loads(line) for _, line in sorted(drawn)
-    ]  # in the order of the draw: the first rows are a sample of all
-    index, copied, counts = CopyIndex([row["messages"] for row in held], sample), set(), {"train": 0, "eval": 0}
-    weighted, repeated = any(weight != 1 for weight in weights.values()), 0
-    with everything.open(encoding="utf-8") as lines, train.open("w", encoding="utf-8") as file:
-        for key, line in Progress(zip(keys, lines, strict=True), desc="splitting", unit=" rows", total=len(keys)):
-            if key <= limit:
-                continue
-            row = json.loads(line)
-            times = _times(weights.get(row["source"], 1.0), key) if weighted else 1
-            if not times:
-                drops.add(LIGHT, row["source"], row)
-                continue
-            file.write(line * times)
-            counts["train"] += times
-            kept[row["source"]] += 1
-            repeated += times - 1
-            copied.update(index.copies_of(row["messages"]) if held else ())
-    with held_out.open("w", encoding="utf-8") as file:
-        for number, row in enumerate(held):
-            if number in copied:
-                drops.add(COPY, row["source"], row)
-            else:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                counts["eval"] += 1
-                kept[row["source"]] += 1
-    return {**counts, "repeated": repeated} if weighted else counts
+def _line(row: dict) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def _times(weight: float, key: int) -> int:
@@ -198,7 +277,7 @@ def _times(weight: float, key: int) -> int:
     return whole + ((key * 0x9E3779B97F4A7C15 & 0xFFFFFFFF) < (weight - whole) * 2**32)
 
 
-def _source(row, data: str) -> str:
+def _source(row: object, data: str) -> str:
     """The row's own `source`, else the data set's name."""
     named = row.get("source") if isinstance(row, dict) else None
     name = named if isinstance(named, str) and named.strip() else Path(data).stem

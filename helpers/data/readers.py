@@ -94,7 +94,9 @@ def _rows_of_object(whole: dict, path: Path, notes: Notes, part: str) -> list:
         notes.append(_("{file} holds one conversation.").format(file=path.name))
         return [whole]
     values = list(whole.values())
-    if all(isinstance(value, dict) and known_columns(value) for value in values) or (values and all(map(_is_turns, values))):
+    if all(isinstance(value, dict) and known_columns(value) for value in values) or (
+        values and all(map(_is_turns, values))
+    ):
         notes.append(_("{file} holds a row under each key, and was read so.").format(file=path.name))
         return values
     return _the_list(whole, path, notes, part)
@@ -151,7 +153,11 @@ def _row(value: object) -> object:
 
 
 def _is_turns(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(t, dict) and ("role" in t or "from" in t) for t in value)
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(t, dict) and ("role" in t or "from" in t) for t in value)
+    )
 
 
 READERS = {".jsonl": jsonl_rows, ".json": json_rows, ".csv": csv_rows, ".tsv": csv_rows, ".parquet": parquet_rows}

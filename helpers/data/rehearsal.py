@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from helpers.settings import RunConfig
+from helpers.show.words import _
 
 OWN = "notebooks/data/rehearsal.jsonl"
 SOURCE = "rehearsal"  # of its rows in train.jsonl
@@ -34,10 +35,11 @@ def append_rehearsal(train: Path, lines: list[str], config: RunConfig, wanted: i
     Raises ValueError when there is none.
     """
     if not lines:
-        raise ValueError(
-            f"rehearsal_dataset_id={config.rehearsal_dataset_id!r} has no conversation that training can use: take another, "
-            "or set rehearsal_fraction=0."
+        told = _(
+            "rehearsal_dataset_id={data!r} has no conversation that training can use: take another, or set "
+            "rehearsal_fraction=0."
         )
+        raise ValueError(told.format(data=config.rehearsal_dataset_id))
     drawn = random.Random(config.seed).sample(lines, len(lines))
     with train.open("a", encoding="utf-8") as file:
         file.writelines(drawn[i % len(drawn)] for i in range(wanted))

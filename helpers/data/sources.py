@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -11,8 +12,9 @@ from pathlib import Path
 
 from helpers.data.encodings import Notes
 from helpers.data.folders import folder_rows
-from helpers.data.formats import Format, recognise
+from helpers.data.formats import Format, convert, fields_read, recognise
 from helpers.data.readers import READERS
+from helpers.data.reasons import Unusable
 from helpers.model.source import folder_digest, hub_revision, require_readable
 from helpers.paths import local_path
 from helpers.settings import RunConfig
@@ -31,7 +33,31 @@ class Source:
     rows: Iterator
     form: Format
     notes: Notes
-    fields: list[dict] = field(default_factory=list)  # what is read and what is not; known when all rows were read
+    columns: Counter = field(default_factory=Counter)  # rows that hold each
+    of_turns: Counter = field(default_factory=Counter)  # fields of the listed turns
+
+    def count(self, row: object) -> None:
+        """Take note of the columns of one row, and of the fields of its turns."""
+        if not isinstance(row, dict):
+            return
+        self.columns.update(row.keys())
+        turns = row.get(self.form.columns[0])
+        if isinstance(turns, list):
+            for turn in turns:
+                self.of_turns.update(turn.keys() if isinstance(turn, dict) else ())
+
+    def summary(self) -> dict:
+        """For data_report.json; complete when all rows were read."""
+        known = {"data": self.name, "format": self.form.name, "columns": self.form.columns, "notes": self.notes}
+        return {**known, "fields": fields_read(self.form, self.columns, self.of_turns)}
+
+
+def first_as_messages(rows: list[dict], source: Source) -> list[dict]:
+    """The first of `rows` as messages, or why it is dropped: to look at."""
+    try:
+        return convert(rows[0], source.form).messages if rows else []
+    except Unusable as unusable:
+        return [{"dropped": str(unusable)}]
 
 
 def parts(config: RunConfig) -> list[tuple[RunConfig, float]]:
@@ -76,7 +102,9 @@ def _open(config: RunConfig, weight: float) -> Source:
     if form.prose:
         told = _("{columns} holds texts where a mark would stand: joined to the question.")
         if not form.joins:
-            told = _("{columns} holds texts where a mark would stand: not read. If it is part of the question, name it input.")
+            told = _(
+                "{columns} holds texts where a mark would stand: not read. If it is part of the question, name it input."
+            )
         notes.append(told.format(columns=", ".join(form.prose)))
     return Source(config.dataset_id, weight, chain(head, rows), form, notes)
 
@@ -84,7 +112,7 @@ def _open(config: RunConfig, weight: float) -> Source:
 def data_revision(config: RunConfig) -> str:
     """What is really read, to be recorded: the hub commit, or "sha256:..." over the local files; of several, in order."""
     found = []
-    for one, _ in parts(config):
+    for one, _weight in parts(config):
         path = _local(one)
         found.append(folder_digest(path) if path else _hub_info(one).sha)
     return ", ".join(found)
@@ -93,7 +121,7 @@ def data_revision(config: RunConfig) -> str:
 def data_size(config: RunConfig) -> int:
     """Bytes of the local files, or the most that the hub will send for all parts of the data sets."""
     total = 0
-    for one, _ in parts(config):
+    for one, _weight in parts(config):
         if path := _local(one):
             total += sum(
                 file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()
@@ -138,9 +166,7 @@ def _hub_rows(config: RunConfig) -> Iterator[dict]:
     from datasets import load_dataset
 
     if config.dataset_streaming and "[" in config.dataset_split:
-        told = _(
-            "dataset_split={split!r} cannot be streamed: use {part!r} and max_rows, or dataset_streaming=False."
-        )
+        told = _("dataset_split={split!r} cannot be streamed: use {part!r} and max_rows, or dataset_streaming=False.")
         raise ValueError(told.format(split=config.dataset_split, part=config.dataset_split.split("[")[0]))
     try:
         rows = load_dataset(

@@ -1,16 +1,23 @@
-"""What became of the rows: counted by reason and source, with an example of each, and a verdict on how much was lost."""
+"""What became of the rows: counted by reason and source, with an example of each."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 
-AGAIN = "the same conversation again"
-COPY = "held out, but nearly the same as a training conversation"
-LIGHT = "left out by the weight of its data set"
-MOST_LOST = 0.2  # share of the rows that may be dropped before 04 refuses
+from helpers.data.checks import Check, rows_verdict
+from helpers.data.reasons import Reason, Repair, UnreadRow, Unusable, in_words
+from helpers.show.verdict import Verdict
+from helpers.show.words import _
+
+WANTED = (
+    *(Reason.AGAIN, Reason.COPY, Reason.LIGHT),
+    *(Reason.MARKED_BAD, Reason.NOT_LEARNED, Reason.NOTHING_LEARNED),
+)
 MOST_SOURCES = 100  # sources that the report names; the rest is put together
 OTHERS = "(other sources)"
+EXAMPLE = 300  # characters of an example
+PROJECTED = 160  # ... and of one in the table that a teacher can project
 
 
 class Tally:
@@ -18,28 +25,44 @@ class Tally:
 
     def __init__(self):
         self.counts: dict[str, Counter[str]] = {}
-        self.examples: dict[str, str] = {}
+        self.firsts: dict[str, dict] = {}
 
-    def add(self, reason: str, source: str, row) -> None:
-        if reason not in self.examples:
-            text = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False, default=str)
-            self.examples[reason] = text[:300].encode("utf-8", "replace").decode()
-            self.counts[reason] = Counter()
-        self.counts[reason][source] += 1
+    def add(self, reason: Unusable | Reason | Repair, source: str, row: object) -> None:
+        sentence = str(reason)
+        if sentence not in self.firsts:
+            values = reason.values if isinstance(reason, Unusable) else {}
+            code = reason.reason.name if isinstance(reason, Unusable) else reason.name
+            self.firsts[sentence] = {"example": as_example(row), "code": code, "values": values}
+            self.counts[sentence] = Counter()
+        self.counts[sentence][source] += 1
 
     def total(self) -> int:
         return sum(count.total() for count in self.counts.values())
 
+    def of(self, *reasons: Reason) -> int:
+        """Rows with one of `reasons`, whatever their values."""
+        codes = {reason.name for reason in reasons}
+        return sum(self.counts[name].total() for name, first in self.firsts.items() if first["code"] in codes)
+
+    def of_source(self, source: str) -> int:
+        return sum(count.get(source, 0) for count in self.counts.values())
+
     def rows(self) -> list[dict]:
-        """One row per reason, the most frequent first: reason, rows, by_source, example."""
+        """One row per reason, the most frequent first: reason, rows, by_source, example; code and values, to say it again."""
         found = []
-        for reason, example in self.examples.items():
-            by_source = [{"source": name, "rows": rows} for name, rows in self.counts[reason].most_common()]
-            shown = {row["source"]: row["rows"] for row in shorter(by_source)}
-            found.append(
-                {"reason": reason, "rows": self.counts[reason].total(), "by_source": shown, "example": example}
-            )
+        for sentence, first in self.firsts.items():
+            count = self.counts[sentence]
+            by_source = shorter([{"source": name, "rows": rows} for name, rows in count.most_common()])
+            shown = {row["source"]: row["rows"] for row in by_source}
+            found.append({"reason": sentence, "rows": count.total(), "by_source": shown, **first})
         return sorted(found, key=lambda row: -row["rows"])
+
+
+def as_example(row: object) -> str:
+    """The beginning of a row as one line of text that any file can hold."""
+    text = row.text if isinstance(row, UnreadRow) else row
+    text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False, default=str)
+    return text[:EXAMPLE].encode("utf-8", "replace").decode()
 
 
 def shorter(rows: list[dict]) -> list[dict]:
@@ -51,12 +74,32 @@ def shorter(rows: list[dict]) -> list[dict]:
 
 def rows_lost(read: int, drops: Tally) -> dict:
     """The verdict on how much of the data was lost. Copies and what the data itself marks as bad are left out, not lost."""
-    wanted = (AGAIN, COPY, LIGHT, "marked as bad", "not to be learned", "no answer in it is to be learned")
-    lost = sum(count.total() for reason, count in drops.counts.items() if not reason.startswith(wanted))
-    return {
-        "check": "rows lost",
-        "ok": lost <= MOST_LOST * read,
-        "measured": f"{lost:,} of {read:,} rows",
-        "limit": f"{MOST_LOST:.0%}",
-        "fix": "look at the reasons for which rows were dropped, and mend the data or its format",
-    }
+    return rows_verdict(Check.ROWS_LOST, drops.total() - drops.of(*WANTED), read)
+
+
+def what_was_done(report: dict) -> list[dict]:
+    """data_report.json as the rows of one table, for a class: read, kept, repaired, dropped, amber, each with an example."""
+    rows = report["rows"]
+    read = rows["read"]
+    found = [
+        _line(_("read"), ", ".join(data["format"] for data in report["data"]), read, read),
+        _line(_("kept"), _("to train on"), rows["train"], read),
+        _line(_("kept"), _("held out"), rows["eval"], read),
+    ]
+    for what, part in ((_("repaired"), "repairs"), (_("dropped"), "drops")):
+        found += [_line(what, in_words(row), row["rows"], read, row["example"]) for row in report[part]]
+    for row in report.get("leftovers", []):
+        amber = row["verdict"] == Verdict.AMBER
+        what = Verdict.AMBER.word if amber else _("seen")
+        found.append(_line(what, _(row["reason"]), row["rows"], read, row["example"]))
+    return found
+
+
+def fields_table(data: dict) -> list[dict]:
+    """The columns and fields of one data set, and what each was read as."""
+    return [{**row, "read as": _(row["read as"])} for row in data["fields"]]
+
+
+def _line(what: str, why: str, rows: int, read: int, example: str = "") -> dict:
+    share = f"{rows / max(read, 1):.1%}"
+    return {"what": what, "which": why, "rows": rows, "share": share, "example": example[:PROJECTED]}

@@ -130,7 +130,9 @@ def without_nulls(value: object, repairs: list[Repair], keep: tuple[str, ...] = 
         return [without_nulls(item, repairs, keep) for item in value]
     if not isinstance(value, dict):
         return value
-    kept = {name: without_nulls(item, repairs, keep) for name, item in value.items() if item is not None or name in keep}
+    kept = {
+        name: without_nulls(item, repairs, keep) for name, item in value.items() if item is not None or name in keep
+    }
     if len(kept) < len(value):
         repairs.append(Repair.NULLS)
     return kept

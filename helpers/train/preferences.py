@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from helpers.data.formats import convert
 from helpers.data.labels import encode
+from helpers.data.reasons import Unusable
 from helpers.data.sources import open_sources
 from helpers.files import read_json, write_atomic, write_json, write_jsonl
 from helpers.paths import runs_root
@@ -35,8 +36,12 @@ def read_pairs(dataset_id: str, config: RunConfig) -> list[dict]:
         *asked, chosen, rejected = source.form.columns
         swapped = source.form._replace(columns=(*asked, rejected, chosen))
         for row in source.rows:
-            better, worse = convert(row, source.form), convert(row, swapped)
-            if reason := better.dropped or worse.dropped or _no_pair(better, worse):
+            try:
+                better, worse = convert(row, source.form), convert(row, swapped)
+            except Unusable as unusable:
+                lost[str(unusable)] += 1
+                continue
+            if reason := _no_pair(better, worse):
                 lost[reason] += 1
                 continue
             *prompt, answer = better.messages

@@ -10,6 +10,7 @@ import pytest
 
 from helpers.data import prepare
 from helpers.data.copies import CopyIndex, overlap
+from helpers.data.reasons import Reason
 from helpers.data.sources import data_size, read_rows
 from helpers.files import read_jsonl
 from helpers.paths import local_path
@@ -72,7 +73,7 @@ def test_kept_and_dropped_add_up_per_source(tmp_path):
         "no question followed by an answer": {"b": 1},
         "the text is missing": {"b": 1},
         "an empty turn": {"b": 1},
-        prepare.AGAIN: {"a": 1},
+        Reason.AGAIN: {"a": 1},
         "not a JSON object, or not one value per column": {"rows": 1},
     }
     assert all(row["example"] for row in report["drops"])
@@ -137,7 +138,7 @@ def test_no_near_copy_of_a_held_out_row_is_trained_on(tmp_path):
     nearly = [{"Q": row["Q"].replace(" ", "  ").replace("?", "?!"), "A": row["A"].rstrip(".")} for row in rows]
     report, train, held_out = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows + nearly)), tmp_path)
     assert overlap([row["messages"] for row in train], [row["messages"] for row in held_out])[0] == 0
-    assert {row["reason"]: row["rows"] for row in report["drops"]}[prepare.COPY] > 10
+    assert {row["reason"]: row["rows"] for row in report["drops"]}[Reason.COPY] > 10
     assert report["rows"]["read"] == len(train) + len(held_out) + report["rows"]["dropped"] == 300
 
 
@@ -268,6 +269,7 @@ HUB_READER = """
 import json, sys
 from dataclasses import replace
 from helpers.settings import RunConfig
+from helpers.data.reasons import Reason
 from helpers.data.sources import data_revision, data_size, read_rows
 asked = json.loads(sys.argv[1])
 config = RunConfig.load("tiny", **{"max_rows": 0, **asked})

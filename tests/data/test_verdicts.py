@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from helpers.data.checks import ROW_CHECKS, Check
 from helpers.data.formats import Format, convert
 from helpers.data.labels import CONTEXT, encoded
-from helpers.data.verdicts import CHECKS, LEARNED_SHARE, OF_THE_WHOLE, inspect, judge
+from helpers.data.verdicts import inspect, judge
 from helpers.files import read_jsonl
 from helpers.settings import RunConfig
 from tests.conftest import ROOT
@@ -56,6 +57,17 @@ def labels_one_place_late(case):
         ]
 
 
+def labels_shifted_by_one(case):
+    for row in case["encoded"][:1]:
+        row["labels"] = [*row["labels"][1:], CONTEXT]
+
+
+def one_label_of_another_token(case):
+    labels = case["encoded"][0]["labels"]
+    place = next(i for i, label in enumerate(labels) if label != CONTEXT)
+    case["encoded"][0]["labels"] = [label + 1 if i == place else label for i, label in enumerate(labels)]
+
+
 def eos_masked_as_padding(case):
     for row in case["encoded"][:1]:
         pad = case["tokenizer"].eos_token_id
@@ -93,15 +105,17 @@ def unknown_token(case):
 
 
 BREAKS = [
-    (loss_on_everything, LEARNED_SHARE),
+    (loss_on_everything, Check.SHARE),
     (loss_on_everything, "user text learned"),
-    (nothing_learned, LEARNED_SHARE),
+    (nothing_learned, Check.SHARE),
     (refused_by_the_template, "template changes the text"),
     (empty_mask, "nothing to learn"),
     (max_length_inside_the_answers, "answer cut off by max_length"),
     (max_length_inside_the_answers, "longer than max_length"),
     (first_tokens_of_the_answers_masked, "answer not learned"),
     (labels_one_place_late, "answer not learned"),
+    (labels_shifted_by_one, "label of another place"),
+    (one_label_of_another_token, "label of another place"),
     (eos_masked_as_padding, "end of turn not learned"),
     (bos_added_by_the_tokenizer_too, "BOS missing or twice"),
     (bos_forgotten, "BOS missing or twice"),
@@ -143,7 +157,7 @@ def test_a_fault_turns_its_verdict_red(name, fault, check):
 
 
 def test_every_verdict_has_a_fault():
-    assert {check for _, check in BREAKS} | set(OF_THE_WHOLE) == {*CHECKS, LEARNED_SHARE}
+    assert {check for _, check in BREAKS} >= {*ROW_CHECKS, Check.SHARE, Check.TEMPLATE, Check.NOTHING, Check.ASKED}
     assert {check for _, _, check in CASES} == {check for _, check in BREAKS}
 
 
