@@ -26,7 +26,7 @@ GGUF_FORMATS = ("f16", "q8_0", "q4_k_m")  # files for llama.cpp, the largest fir
 PRESETS: dict[str, dict] = tomllib.loads((Path(__file__).parent / "presets.toml").read_text(encoding="utf-8"))
 # QLORA_ variables that are not fields of RunConfig
 OTHER_VARIABLES = ("QLORA_PRESET", "QLORA_RUNS_DIR", "QLORA_CACHE_DIR", "QLORA_LANG")
-RETIRED: tuple[str, ...] = ()  # settings that stand in the config.json of older runs
+RETIRED: tuple[str, ...] = ("top_p",)  # settings that stand in the config.json of older runs
 
 data, labels, training, merge, upload, evaluation, serve, plan, free = (partial(setting, stage) for stage in Stage)
 MANY = 10**6
@@ -127,9 +127,6 @@ class RunConfig:
     max_new_tokens: int = merge(128, "longest reply", "tokens", 1, 32768)
     temperature: float = evaluation(
         0.0, "of the replies in 06: 0 = greedy, above it they are drawn", low=0.0, high=100.0
-    )
-    top_p: float = evaluation(
-        1.0, "when drawing: only the most likely tokens up to this probability", low=0.01, high=1.0
     )
     checks: str = evaluation("", "Python file of yours whose public functions check a reply; empty = none")
     push: str = upload("none", "what 05 uploads", choices=("none", "adapter", "merged", "both"))

@@ -12,6 +12,7 @@ when a 4-bit model still unpacked its weights for every token (since 2026-11-25 
 
 import time
 
+from helpers.evaluate import generation
 from helpers.evaluate.generation import generate_replies, prompts_and_references
 from helpers.files import read_jsonl
 from helpers.model.load import load_base_model
@@ -33,8 +34,9 @@ def main() -> None:
     for name, load in models.items():
         model = load()
         for size in (8, 32):
+            generation.ROWS = dict.fromkeys(generation.ROWS, size)
             start = time.perf_counter()
-            replies = generate_replies(model, tokenizer, prompts, config.max_new_tokens, batch_size=size)
+            replies = generate_replies(model, tokenizer, prompts, config.max_new_tokens)
             seconds, tokens = time.perf_counter() - start, sum(len(reply.token_ids) for reply in replies)
             print(f"{name}, batches of {size}: {seconds:.0f} s for {len(replies)} replies, {tokens} tokens", flush=True)
 

@@ -33,9 +33,9 @@ Johnson's modified t (22 %), the bootstrap-t with 999 draws (6.8 % of 400 pages,
 
 import numpy
 
-from helpers.evaluate.intervals import MARGINS, SAME, WORSE, judge, paired_difference, ratio_interval
+from helpers.evaluate.intervals import BETTER, MARGINS, SAME, WORSE, judge, paired_difference, ratio_interval
 
-SIZES, VERDICTS = (4, 12, 48), 4
+SIZES, VERDICTS = (8, 12, 19, 48), 4
 
 
 def made(shape: str, rows: int = 20_000):
@@ -85,8 +85,9 @@ def simulate(population, rows: int, pages: int, seed: int = 1) -> dict[str, floa
         found["coverage"] += low <= truth <= high
         sides = [(gaps[i].tolist(), tokens[i].tolist()) for i in picked]
         page = [paired_difference([0.0] * rows, side, counts, VERDICTS) for side, counts in sides]
-        found["page"] += any(gap["low"] > 0 or gap["high"] < 0 for gap in page)
-        at_the_edge = {**page[0], "low": page[0]["low"] + edge, "high": page[0]["high"] + edge}
+        found["page"] += any(judge(gap, margin=0.0) in (BETTER, WORSE) for gap in page)
+        shifted = [(gaps[picked[0]] + edge * tokens[picked[0]]).tolist(), tokens[picked[0]].tolist()]
+        at_the_edge = paired_difference([0.0] * rows, *shifted, VERDICTS)
         found["worse"] += judge(at_the_edge) == WORSE
         found["same"] += judge(at_the_edge) == SAME
     return {name: count / pages for name, count in found.items()}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from helpers.evaluate.decoding import Sampling, decoder, generate_ids, room_for_reply
 from helpers.model.rows import reply_rows
-from helpers.model.source import longest_text
+from helpers.show.words import _
 from helpers.template.capabilities import apart
-from helpers.template.chat import Prompt, prompt_ids, render, stop_ids
+from helpers.template.chat import Prompt, prompt_ids, render
 from helpers.template.spans import answer_spans
 from helpers.template.thoughts import apart_in
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ROWS = {"cuda": 8, "cpu": 32}  # of a batch at most: a GPU is short of memory, a CPU reads the weights once per token and batch
 
 
 @dataclass(frozen=True)
@@ -32,35 +38,30 @@ class Reply:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
 
     @property
-    def told(self) -> str:
+    def shown(self) -> str:
         """The answer as a page shows it."""
-        return told(self.text, self.stopped, self.in_thought)
+        return shown(self.text, self.stopped, self.in_thought)
 
 
-def told(text: str, stopped: bool, in_thought: bool = False) -> str:
+def shown(text: str, stopped: bool, in_thought: bool = False) -> str:
     """An answer as a page shows it: one that was cut ends with an ellipsis; a thought is never shown as an answer."""
     if in_thought:
-        return "(stopped inside the thought)" if stopped else "(cut inside the thought)"
+        return _("(stopped inside the thought)") if stopped else _("(cut inside the thought)")
     return text if stopped else f"{text} …"
 
 
 def generate_replies(
-    model,
-    tokenizer,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: list[list[dict]],
     max_new_tokens: int,
-    sampling: dict | None = None,
-    seed: int = 42,
-    batch_size: int | None = None,
+    sampling: Sampling | None = None,
     progress: str = "",
 ) -> list[Reply]:
-    """One reply per prompt (a list of messages that ends with the user's turn), in the order of `prompts`; a
-    `chat.Prompt` is asked with its tools.
+    """One reply per prompt (messages that end with the user's turn; a `Prompt` has tools), in the order of `prompts`.
 
-    Greedy unless `sampling` is given, for example {"temperature": 0.7, "top_p": 0.9}. The same seed and prompts give
-    every model the same random numbers. `batch_size` is at most 8 on a GPU, where memory is scarce, and 32 on a CPU,
-    where the weights are read once per token and batch; fewer where their cache would not fit. No reply goes beyond the longest text that the model was
-    made for; raises ValueError for a prompt that fills it.
+    Greedy without `sampling`. Batches are smaller where their cache would not fit. No reply goes beyond the longest text
+    that the model was made for. Raises PromptTooLong for a prompt that fills it.
     """
     import torch
 
@@ -69,74 +70,36 @@ def generate_replies(
     ids = [prompt_ids(tokenizer, messages) for messages in prompts]
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     longest = max(map(len, ids)) + max_new_tokens
-    batch_size = batch_size or reply_rows(model, longest, at_most=8 if model.device.type == "cuda" else 32)
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    settings = generation_settings(tokenizer, max_new_tokens, sampling)
+    size = reply_rows(model, longest, at_most=ROWS["cuda" if model.device.type == "cuda" else "cpu"])
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
     replies: dict[int, Reply] = {}
     for number, batch in enumerate(Progress(batches, desc=progress, disable=not progress)):
         rows = [ids[i] for i in batch]
-        width = max(map(len, rows))
-        settings["max_new_tokens"] = min(max_new_tokens, room_for_reply(model, width))
-        with torch.inference_mode(), torch.random.fork_rng():
-            torch.manual_seed(seed + number)
-            output = model.generate(**left_padded(rows, tokenizer.pad_token_id, model.device), **settings)
-        for i, line in zip(batch, output[:, width:].tolist(), strict=True):
+        most = min(max_new_tokens, room_for_reply(model, max(map(len, rows))))
+        settings = decoder(model, tokenizer, most, sampling)
+        with torch.random.fork_rng():
+            torch.manual_seed((sampling.seed if sampling else 0) + number)
+            output = generate_ids(model, rows, settings)
+        for i, line in zip(batch, output.tolist(), strict=True):
             asked = render(tokenizer, prompts[i], add_generation_prompt=True)
-            said = cut_reply(line, tokenizer, settings["eos_token_id"], len(ids[i]), asked)
-            replies[i] = replace(said, question=prompts[i][-1]["content"])
+            reply = cut_reply(line, tokenizer, settings.eos_token_id, len(ids[i]), asked)
+            replies[i] = replace(reply, question=prompts[i][-1]["content"])
     return [replies[i] for i in range(len(ids))]
 
 
-def room_for_reply(model, prompt_tokens: int) -> int:
-    """How many tokens fit behind a prompt within the longest text that the model was made for."""
-    most = longest_text(model.config) or sys.maxsize
-    if prompt_tokens >= most:
-        raise ValueError(
-            f"A prompt of {prompt_tokens:,} tokens leaves no room for a reply: the model was made for texts of {most:,} "
-            "tokens. Lower max_length in 03, or shorten the prompt."
-        )
-    return most - prompt_tokens
-
-
-def generation_settings(tokenizer, max_new_tokens: int, sampling: dict | None = None) -> dict:
-    """Keywords for `model.generate`. Every knob is spelled out, so that a model's own defaults cannot differ."""
-    common = {
-        "max_new_tokens": max_new_tokens,
-        "eos_token_id": stop_ids(tokenizer),
-        "pad_token_id": tokenizer.pad_token_id,
-        "num_beams": 1,
-        "repetition_penalty": 1.0,
-    }
-    if sampling is None:
-        return {**common, "do_sample": False, "temperature": 1.0, "top_p": 1.0, "top_k": 50}
-    return {**common, "do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, **sampling}
-
-
-def left_padded(rows: list[list[int]], pad_id: int, device) -> dict:
-    """`input_ids` and `attention_mask` of shape (rows, longest), prompts flush right.
-
-    `generate` counts positions from the mask, so a padded prompt gets the positions it has alone.
-    """
-    import torch
-
-    width = max(map(len, rows))
-    ids = torch.tensor([[pad_id] * (width - len(row)) + row for row in rows], device=device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
-    return {"input_ids": ids, "attention_mask": mask}
-
-
-def cut_reply(new_ids: list[int], tokenizer, stops: list[int], prompt_tokens: int, prompt: str = "") -> Reply:
+def cut_reply(
+    new_ids: list[int], tokenizer: PreTrainedTokenizerBase, stops: list[int], prompt_tokens: int, prompt: str = ""
+) -> Reply:
     """The reply in `new_ids`: everything before the first stop token, its thought apart from its answer.
 
     `prompt`: the text that was asked, which may have opened the thought.
     """
     end = next((i for i, token in enumerate(new_ids) if token in stops), len(new_ids))
     kept = new_ids[:end]
-    said = apart_in(tokenizer, tokenizer.decode(kept, skip_special_tokens=False), prompt)
-    alone = tuple(tokenizer(said.answer, add_special_tokens=False).input_ids) if said.thought else None
-    return Reply(
-        said.answer, tuple(kept), end < len(new_ids), prompt_tokens, said.thought, said.unfinished, answer_ids=alone
-    )
+    parsed = apart_in(tokenizer, tokenizer.decode(kept, skip_special_tokens=False), prompt)
+    alone = tuple(tokenizer(parsed.answer, add_special_tokens=False).input_ids) if parsed.thought else None
+    stopped = end < len(new_ids)
+    return Reply(parsed.answer, tuple(kept), stopped, prompt_tokens, parsed.thought, parsed.unfinished, alone)
 
 
 def prompts_and_references(

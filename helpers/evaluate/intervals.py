@@ -7,8 +7,10 @@ single tokens; long rows weigh more, so they count as fewer: (sum of tokens)^2 /
 Where the rows lean to one side, the t interval misses on the other. So each end is the farther one of the t interval and
 of Hall's, which takes the skewness into account (J. R. Stat. Soc. B 54, 1992, 221-228). A small sample shows too little of
 it: times 1 + 8.5 / rows (Hazen, Flood Flows, 1930).
-When a page gives several verdicts, each gets its share of the 5 % (Bonferroni). `proofs/proof_statistics.py` measures
-false alarms and coverage.
+When a page gives several verdicts, each gets its share of the 5 % (Bonferroni). Of few rows (under FEW) a difference is
+shown row by row: so many better, worse and equal. "Better" then needs the sign test (Conover, Practical Nonparametric
+Statistics, 1999, 3.4) beside the interval, whose ends go no further than the rows do, and which leans no more than they.
+`proofs/proof_statistics.py` measures false alarms and coverage.
 """
 
 from __future__ import annotations
@@ -16,64 +18,132 @@ from __future__ import annotations
 import functools
 import math
 
+from helpers.show.words import N_, _
+
 ALPHA = 0.05  # of a page: how often at most one of its verdicts may be a false alarm
 FEWEST = 8  # rows; fewer hide how far their kind leans to one side, so no verdict is given
-MARGINS = {"NLL per token": 0.02, "chrF per reply": 1.0}  # nats (about 2 % in perplexity); points of 100
-BETTER, WORSE, SAME, UNCLEAR, TOO_FEW = "better", "worse", "no difference that matters", "unclear", "too few rows"
-STATES = "Better or worse: all of the interval lies beyond the margin. No difference that matters: all of it lies within. Else unclear."
+FEW = 20  # rows; fewer are counted one by one
+NLL, CHRF = "NLL per token", "chrF per reply"
+MARGINS = {NLL: 0.02, CHRF: 1.0}  # nats (about 2 % in perplexity); points of 100
+BETTER, WORSE, SAME, UNCLEAR, TOO_FEW = (
+    N_("better"), N_("worse"), N_("no difference that matters"), N_("unclear"), N_("too few rows"),
+)  # fmt: skip
+STATES = N_(
+    "Better or worse: all of the interval lies beyond the margin; under 20 rows, nearly every row does. No difference that "
+    "matters: all of it lies within. Else unclear."
+)
 
 
-def ratio_interval(
-    sums: list[float], counts: list[float], verdicts: int = 1
-) -> tuple[float, float] | tuple[None, None]:
+class NothingMeasured(ValueError):
+    """There is no row, or a number that is not finite: no interval, and no verdict."""
+
+
+def ratio_interval(sums: list[float], counts: list[float], verdicts: int = 1) -> tuple[float | None, float | None]:
     """Interval of sum(sums) / sum(counts), right 1 - 0.05 / `verdicts` of the time; (None, None) for a single row.
 
-    Raises ValueError without a row, or for a number that is not finite.
+    Raises NothingMeasured.
     """
+    worth = sum(counts) ** 2 / max(sum(count**2 for count in counts), 1)  # rows, were all of one length
+    return _ends(sums, counts, verdicts, 1 + 8.5 / max(worth, 1))
+
+
+def _ends(sums: list[float], counts: list[float], verdicts: int, bend: float) -> tuple[float | None, float | None]:
+    """The farther end on each side, of the t interval and of Hall's; `bend`: by how much the rows' own skewness is taken."""
     rows, total = len(sums), sum(counts)
     if not rows:
-        raise ValueError("There is no row to compare: measure at least one.")
+        raise NothingMeasured(_("There is no row to compare: measure at least one."))
     if not math.isfinite(sum(sums)):
-        raise ValueError("A measured number is not finite, so nothing can be said about the mean.")
+        raise NothingMeasured(_("A measured number is not finite, so nothing can be said about the mean."))
     if rows == 1:
         return None, None
     ratio = sum(sums) / total
     pulls = [(v - ratio * c) / (total - c) for v, c in zip(sums, counts, strict=True)]
     error = math.sqrt((rows - 1) / rows * sum(pull**2 for pull in pulls))
-    worth = total**2 / sum(count**2 for count in counts)  # rows, were all of one length
+    worth = total**2 / sum(count**2 for count in counts)
     t = t_quantile(max(1, round(worth) - 1), ALPHA / verdicts)
-    lean = _skewness(pulls) * (1 + 8.5 / worth) / math.sqrt(rows)
+    lean = _skewness(pulls) * bend / math.sqrt(rows)
     return ratio - error * max(t, _hall(t, lean)), ratio - error * min(-t, _hall(-t, lean))
 
 
 def paired_difference(a: list[float], b: list[float], counts: list[float], verdicts: int = 1) -> dict:
-    """b - a per token on the same rows: `difference`, its interval `low`..`high` at `level`, and how many `rows`."""
+    """b - a per token on the same rows: `difference`, its interval `low`..`high` at `level`, how many `rows`.
+
+    Under FEW rows also `by_row`, the difference of each. Raises NothingMeasured.
+    """
     both = [y - x for x, y in zip(a, b, strict=True)]
-    low, high = ratio_interval(both, counts, verdicts)
-    numbers = {"difference": sum(both) / sum(counts), "low": low, "high": high}
-    return {**numbers, "rows": len(both), "level": 1 - ALPHA / verdicts}
+    rows = {"rows": len(both), "level": 1 - ALPHA / verdicts}
+    if 1 < len(both) < FEW:
+        low, high = _ends(both, counts, verdicts, 1.0)
+        rows["by_row"] = [gap / count for gap, count in zip(both, counts, strict=True)]
+        t_low, t_high = _ends(both, counts, verdicts, 0.0)
+        low, high = min(t_low, max(low, min(rows["by_row"]))), max(t_high, min(high, max(rows["by_row"])))
+    else:
+        low, high = ratio_interval(both, counts, verdicts)
+    return {"difference": sum(both) / sum(counts), "low": low, "high": high, **rows}
 
 
-def judge(gap: dict, number: str = "NLL per token") -> str:
+def judge(gap: dict, number: str = NLL, margin: float | None = None) -> str:
     """What may be said about a `paired_difference` of `number` (a key of MARGINS): see STATES, or "too few rows"."""
     if gap["rows"] < FEWEST:
         return TOO_FEW
-    low, high, margin = gap["low"], gap["high"], MARGINS[number]
-    if number.startswith("chrF"):  # more is better
-        low, high = -high, -low
-    if high < -margin or low > margin:
-        return BETTER if high < -margin else WORSE
+    margin = MARGINS[number] if margin is None else margin
+    low, high = (gap["low"], gap["high"]) if number != CHRF else (-gap["high"], -gap["low"])  # of chrF more is better
+    if not math.isfinite(low + high):
+        return UNCLEAR
+    won, lost, rows = *rows_beyond(gap, number, margin), gap["rows"]
+    chance = 1 - gap.get("level", 0)
+    if high < -margin and ("by_row" not in gap or sign_test(won, rows - won) <= chance):
+        return BETTER
+    if low > margin and ("by_row" not in gap or sign_test(lost, rows - lost) <= chance):
+        return WORSE
     return SAME if -margin <= low and high <= margin else UNCLEAR
+
+
+def rows_beyond(gap: dict, number: str = NLL, margin: float | None = None) -> tuple[int, int]:
+    """How many rows of a difference `by_row` are better, and how many worse, by more than the margin."""
+    margin = MARGINS[number] if margin is None else margin
+    losses = [-value if number == CHRF else value for value in gap.get("by_row", ())]
+    return sum(loss < -margin for loss in losses), sum(loss > margin for loss in losses)
+
+
+def sign_test(won: int, lost: int) -> float:
+    """Two-sided chance of so uneven a split, or one more uneven, by luck alone; of pairs it is McNemar's exact test (1947)."""
+    total = won + lost
+    tail = sum(math.comb(total, k) for k in range(min(won, lost) + 1)) / 2**total
+    return min(1.0, 2 * tail)
+
+
+def wilson_interval(wins: int, total: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson, 1927); (0, 1) when nothing was counted. Honest for few."""
+    if total == 0:
+        return 0.0, 1.0
+    z, share = 1.96, wins / total
+    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / (1 + z * z / total)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def told_interval(low: float | None, high: float | None, form: str = "+.3f") -> str:
     """An interval in words."""
-    return "too few rows" if low is None else f"{low:{form}} to {high:{form}}"
+    if low is None:
+        return _(TOO_FEW)
+    return _("{low} to {high}").format(low=f"{low:{form}}", high=f"{high:{form}}")
+
+
+def told_gap(gap: dict, number: str = NLL, form: str = "+.3f") -> str:
+    """The interval of a difference in words; of few rows, how many are better and worse."""
+    if "by_row" not in gap:
+        return told_interval(gap["low"], gap["high"], form)
+    better, worse = rows_beyond(gap, number)
+    equal = gap["rows"] - better - worse
+    return _("{better} rows better, {worse} worse, {equal} equal").format(better=better, worse=worse, equal=equal)
 
 
 def share(count: float, total: int) -> str:
     """A part of `total` in words: a percentage of few would look more exact than it is."""
-    return f"{round(count)} of {total}" if total < 30 else f"{count / total:.0%} of {total}"
+    if total < 30:
+        return _("{count} of {total}").format(count=round(count), total=total)
+    return _("{share} of {total}").format(share=f"{count / total:.0%}", total=total)
 
 
 def _skewness(values: list[float]) -> float:

@@ -96,4 +96,4 @@ class SampleReplies(TrainerCallback):
         replies = generate_replies(model.eval(), processing_class, prompts, self.config.max_new_tokens)
         model.train()
         for prompt, reply in zip(prompts, replies, strict=True):
-            print(f"step {state.global_step}: {prompt[-1]['content']!r} -> {reply.told!r}", flush=True)
+            print(f"step {state.global_step}: {prompt[-1]['content']!r} -> {reply.shown!r}", flush=True)

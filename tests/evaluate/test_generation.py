@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from helpers.evaluate.generation import cut_reply, generate_replies, left_padded, prompts_and_references
+from helpers.evaluate.decoding import PromptTooLong, Sampling
+from helpers.evaluate.generation import cut_reply, generate_replies, prompts_and_references
 from helpers.model.tokenizer import load_tokenizer
 from helpers.settings import RunConfig
 from helpers.template.chat import prompt_ids, render
@@ -31,7 +32,7 @@ PROMPTS = [
 
 
 def test_batched_greedy_is_single_greedy(tiny):
-    together = generate_replies(*tiny, PROMPTS, 24, batch_size=4)
+    together = generate_replies(*tiny, PROMPTS, 24)
     alone = [generate_replies(*tiny, [prompt], 24)[0] for prompt in PROMPTS]
     assert [reply.token_ids for reply in together] == [reply.token_ids for reply in alone]
     assert sum(len(reply.token_ids) for reply in alone) > 60, "the model said too little to compare"
@@ -47,43 +48,60 @@ def test_greedy_is_the_most_likely_token_each_time(tiny):
         ids.append(token)
 
 
-def test_a_models_own_settings_change_nothing(tiny):
-    model, tokenizer = tiny
-    before = generate_replies(model, tokenizer, PROMPTS, 16)
-    saved = model.generation_config.to_dict()
-    try:
-        model.generation_config.update(repetition_penalty=9.0, do_sample=True, temperature=0.6, top_p=0.9)
-        assert generate_replies(model, tokenizer, PROMPTS, 16) == before
-    finally:
-        model.generation_config = type(model.generation_config).from_dict(saved)
+OWN = {
+    "drawn": {"do_sample": True, "temperature": 0.6, "top_p": 0.9},
+    "repeats": {"repetition_penalty": 9.0, "no_repeat_ngram_size": 2, "encoder_repetition_penalty": 3.0},
+    "length": {"min_new_tokens": 14, "exponential_decay_length_penalty": (2, 3.0), "max_time": 1e-6},
+    "search": {"num_beams": 3, "penalty_alpha": 0.6, "guidance_scale": 3.0},
+    "words": {"begin_suppress_tokens": list(range(200, 1900)), "sequence_bias": [[[300], 50.0]], "stop_strings": ["요"]},
+    "output": {"return_dict_in_generate": True, "output_scores": True, "num_return_sequences": 2},
+}
 
 
-def test_sampling_shares_its_seed(tiny):
-    def sample(seed):
-        return generate_replies(*tiny, PROMPTS, 16, sampling={"temperature": 1.5}, seed=seed)
+@pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_models_own_settings_change_nothing(tiny, kind, wrapped):
+    """Base and adapter had them, the merged folder had not: two decoders were compared."""
+    import copy
 
-    assert sample(1) == sample(1) != sample(2)
+    from peft import LoraConfig, get_peft_model
+    from transformers import GenerationConfig
+
+    model, tokenizer = copy.deepcopy(tiny[0]), tiny[1]
+    before = generate_replies(model, tokenizer, PROMPTS[:2], 16)
+    model.generation_config = own = GenerationConfig()
+    for name, value in OWN[kind].items():
+        setattr(own, name, value)
+    model = get_peft_model(model, LoraConfig(r=1)) if wrapped else model
+    assert generate_replies(model, tokenizer, PROMPTS[:2], 16) == before and model.generation_config is own
 
 
-def test_drawn_replies_of_two_models_differ_only_where_the_models_do(tiny):
+def test_what_the_model_can_never_say_belongs_to_it(tiny):
+    import copy
+
+    from transformers import GenerationConfig
+
+    model, tokenizer = copy.deepcopy(tiny[0]), tiny[1]
+    said = generate_replies(model, tokenizer, PROMPTS[:1], 8)[0].token_ids
+    for own in ({"suppress_tokens": [said[0]]}, {"bad_words_ids": [[said[0]]]}):
+        model.generation_config = GenerationConfig(**own)
+        assert said[0] not in generate_replies(model, tokenizer, PROMPTS[:1], 8)[0].token_ids
+
+
+def test_sampling_shares_its_seed_and_leaves_the_random_state_alone(tiny):
     """Nearly the same model with the same random numbers says the same; with other numbers it does not."""
     import copy
 
     model, tokenizer = tiny
     near = copy.deepcopy(model)
     near.lm_head.weight.data.mul_(1 + 1e-5)
-    drawn = {"sampling": {"temperature": 1.0, "top_p": 0.95}}
-    first = generate_replies(model, tokenizer, PROMPTS, 16, **drawn, seed=1)
-    assert generate_replies(near, tokenizer, PROMPTS, 16, **drawn, seed=1) == first
-    assert generate_replies(near, tokenizer, PROMPTS, 16, **drawn, seed=2) != first
-
-
-def test_sampling_leaves_the_random_state_alone(tiny):
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    generate_replies(*tiny, PROMPTS[:1], 4, sampling={})
+    first = generate_replies(model, tokenizer, PROMPTS, 16, Sampling(1.0, 1))
     assert torch.rand(1) == expected
+    assert generate_replies(near, tokenizer, PROMPTS, 16, Sampling(1.0, 1)) == first
+    assert generate_replies(near, tokenizer, PROMPTS, 16, Sampling(1.0, 2)) != first
 
 
 def test_the_reply_is_cut_at_the_first_stop(tiny):
@@ -93,12 +111,6 @@ def test_the_reply_is_cut_at_the_first_stop(tiny):
     stopped = cut_reply([*said, stop, stop, 5], tokenizer, [stop], 3)
     assert stopped.token_ids == tuple(said) and stopped.stopped and stopped.text == "빵"
     assert not cut_reply(said, tokenizer, [stop], 3).stopped
-
-
-def test_padding_is_on_the_left():
-    padded = left_padded([[1, 2, 3], [9]], 0, "cpu")
-    assert padded["input_ids"].tolist() == [[1, 2, 3], [0, 0, 9]]
-    assert padded["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
 
 
 def test_what_is_asked_and_what_a_person_answered():
@@ -113,13 +125,12 @@ def test_a_reply_ends_where_the_models_positions_end(tiny, monkeypatch):
     model, tokenizer = tiny
     longest = max(len(prompt_ids(tokenizer, prompt)) for prompt in PROMPTS)
     monkeypatch.setattr(model.config, "max_position_embeddings", longest + 3)
-    replies = generate_replies(model, tokenizer, PROMPTS, 24, batch_size=4)
+    replies = generate_replies(model, tokenizer, PROMPTS, 24)
     assert max(len(reply.token_ids) for reply in replies) == 3
     monkeypatch.setattr(model.config, "max_position_embeddings", longest)
-    with pytest.raises(
-        ValueError, match=rf"A prompt of {longest} tokens leaves no room for a reply: .* {longest} tokens"
-    ):
+    with pytest.raises(PromptTooLong) as refused:
         generate_replies(model, tokenizer, PROMPTS, 24)
+    assert refused.value.tokens == refused.value.limit == longest
 
 
 OPENS = "{% for m in messages %}{{ '<' + m['role'] + '>' + m['content'] + eos_token }}{% endfor %}"
@@ -140,7 +151,7 @@ def thinker(tiny):
 def test_a_reply_that_never_leaves_its_thought_is_no_answer(thinker):
     reply = generate_replies(*thinker, PROMPTS[:1], 12)[0]
     assert reply.in_thought and reply.text == "" and len(reply.token_ids) == 12
-    assert reply.thought and reply.told == "(cut inside the thought)"
+    assert reply.thought and reply.shown == "(cut inside the thought)"
 
 
 def test_a_thought_that_the_prompt_opened_ends_and_the_answer_is_alone(thinker):
@@ -154,7 +165,7 @@ def test_a_thought_that_the_prompt_opened_ends_and_the_answer_is_alone(thinker):
     assert reply.answer_ids == tuple(tokenizer("셋이에요.", add_special_tokens=False).input_ids)
     plain = cut_reply([*ids, stop], tokenizer, [stop], 3)  # the same reply where no thought was opened
     assert plain.thought == "" and plain.text == "하나 둘</think>\n셋이에요."
-    assert cut_reply([*ids[:2], stop], tokenizer, [stop], 3, asked).told == "(stopped inside the thought)"
+    assert cut_reply([*ids[:2], stop], tokenizer, [stop], 3, asked).shown == "(stopped inside the thought)"
 
 
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
