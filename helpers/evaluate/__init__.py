@@ -1,16 +1,23 @@
 """Notebook 06: base, adapter and merged model, compared in a way that cannot fool you.
 
 prompts      the fixed questions
+decoding     one decoder for every model
 generation   replies, cut by token ids
 replies      numbers about replies
-skills       what the project's own data sets teach, checked
 held_out     NLL, KL and agreement on held-out conversations
 intervals    how much a number would move with other conversations
-measured     one measured model in a line
-forgetting   what was lost on general text
-comparison   the models side by side; is it better?
+counts       what passed, model against model on the same rows
+measured     one measured model in a line; what 05 measured is kept for 06
+numbers      the models' numbers; is it better?
 chart        the same as a picture
+forgetting   what was lost on general text
+known        what was lost of forty known answers
+checks       checks of your own
+ready        ready-made ones
+comparison   the replies side by side
+evaluation   evaluation.json
 voting       the blind vote
 harness      lm-evaluation-harness, where it is installed
 page         report.html, and the archive of what is worth keeping
+gate         may this model be used? An exit code
 """

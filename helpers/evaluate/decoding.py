@@ -51,7 +51,11 @@ def decoder(
     drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0} if sampling else {"do_sample": False}
     own = {name: getattr(model.generation_config, name, None) for name in OF_THE_MODEL}
     return GenerationConfig(
-        max_new_tokens=max_new_tokens, eos_token_id=stop_ids(tokenizer), pad_token_id=tokenizer.pad_token_id, **drawn, **own
+        max_new_tokens=max_new_tokens,
+        eos_token_id=stop_ids(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        **drawn,
+        **own,
     )
 
 

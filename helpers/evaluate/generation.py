@@ -16,7 +16,10 @@ from helpers.template.thoughts import apart_in
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-ROWS = {"cuda": 8, "cpu": 32}  # of a batch at most: a GPU is short of memory, a CPU reads the weights once per token and batch
+ROWS = {
+    "cuda": 8,
+    "cpu": 32,
+}  # of a batch at most: a GPU is short of memory, a CPU reads the weights once per token and batch
 
 
 @dataclass(frozen=True)

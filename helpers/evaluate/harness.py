@@ -6,6 +6,7 @@ from helpers.evaluate.intervals import ratio_interval, told_interval
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.tables import Table
+from helpers.show.words import _
 
 
 def run_harness(
@@ -32,17 +33,23 @@ def harness_table(found: dict[str, dict]) -> Table:
     """What `simple_evaluate` found for "base" and "merged", side by side."""
     rows = []
     for task, numbers in found["base"]["results"].items():
-        for name in (name for name, value in numbers.items() if isinstance(value, float) and "stderr" not in name):
-            row = {"task": task, "number": name}
-            row |= {model: results["results"][task][name] for model, results in found.items()}
-            row["difference"] = row["merged"] - row["base"]
-            asked = [_by_question(results.get("samples", {}).get(task, []), name) for results in found.values()]
-            if asked[0] and asked[0].keys() == asked[1].keys():
-                gaps = [asked[1][question] - value for question, value in asked[0].items()]
-                row["interval"] = told_interval(*ratio_interval(gaps, [1] * len(gaps)))
-            rows.append({**row, "questions": found["base"]["n-samples"].get(task, {}).get("effective")})
-    told = "Same questions to both, in the chat template. An interval that holds 0 proves neither gain nor loss."
+        questions = found["base"]["n-samples"].get(task, {}).get("effective")
+        for name, value in numbers.items():
+            if isinstance(value, float) and "stderr" not in name:
+                rows.append({**_harness_row(found, task, name), "questions": questions})
+    told = _("Same questions to both, in the chat template. An interval that holds 0 proves neither gain nor loss.")
     return Table(rows, caption=told)
+
+
+def _harness_row(found: dict[str, dict], task: str, name: str) -> dict:
+    row = {"task": task, "number": name}
+    row |= {model: results["results"][task][name] for model, results in found.items()}
+    row["difference"] = row["merged"] - row["base"]
+    base, merged = (_by_question(results.get("samples", {}).get(task, []), name) for results in found.values())
+    if base and base.keys() == merged.keys():
+        gaps = [merged[question] - value for question, value in base.items()]
+        row["interval"] = told_interval(*ratio_interval(gaps, [1] * len(gaps)))
+    return row
 
 
 def _evaluate(model: dict, tasks: list, limit: int | None, task_folder: str | None) -> dict:

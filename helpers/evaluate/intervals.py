@@ -9,7 +9,7 @@ of Hall's, which takes the skewness into account (J. R. Stat. Soc. B 54, 1992, 2
 it: times 1 + 8.5 / rows (Hazen, Flood Flows, 1930).
 When a page gives several verdicts, each gets its share of the 5 % (Bonferroni). Of few rows (under FEW) a difference is
 shown row by row: so many better, worse and equal. "Better" then needs the sign test (Conover, Practical Nonparametric
-Statistics, 1999, 3.4) beside the interval, whose ends go no further than the rows do, and which leans no more than they.
+Statistics, 1999, 3.4) beside the interval, which leans no more than the rows do, and for that no further than they reach.
 `proofs/proof_statistics.py` measures false alarms and coverage.
 """
 

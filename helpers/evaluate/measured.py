@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from helpers.evaluate.generation import Reply
 from helpers.evaluate.held_out import Scores
 from helpers.evaluate.intervals import paired_difference, ratio_interval, share, told_interval
+from helpers.fields import Stage
 from helpers.files import read_json, sha256, write_json
+from helpers.runs import RunDir
+from helpers.settings import RunConfig, names_of
 from helpers.show.tables import Table
+from helpers.show.words import _
 
 VERDICTS = 2  # of 05: which merge, and did it lose quality
-# What the numbers of one adapter on one held-out file depend on
-SETTINGS = (
-    "model_id model_revision chat_template max_length answer_only_loss learn_thinking load_in_4bit quant_type double_quant "
-    "compute_dtype max_new_tokens"
-).split()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The content of measured.json."""
+
+    of: dict  # what the numbers depend on, see `_measured_on`
+    models: dict[str, dict]  # by model: nll and tokens by row, replies
+    schema: int = 1
 
 
 def measured_row(scores: Scores, adapter: Scores, replies: list | None = None) -> dict:
@@ -34,9 +42,10 @@ def measured_table(report: dict) -> Table:
     """The measured rows; NLL in nats per answer token."""
     rows = []
     for name, row in report["measured"].items():
+        chosen = _("{model}  ← chosen").format(model=name)
         rows.append(
             {
-                "model": f"{name}  ← chosen" if name == report["chosen"] else name,
+                "model": chosen if name == report["chosen"] else name,
                 "NLL": f"{row['nll']:.3f}",
                 "95 % interval": told_interval(row["nll_low"], row["nll_high"], ".3f"),
                 "KL to adapter": f"{row['kl']:.4f}" if "kl" in row else "",
@@ -45,45 +54,48 @@ def measured_table(report: dict) -> Table:
             }
         )
     counts = report["counts"]
-    told = f"{counts['rows']} held-out conversations, {counts['tokens']} answer tokens"
-    fewer = counts.get("compared_rows", counts["rows"])  # old reports measured all of it on the same rows
-    return Table(rows, caption=told if fewer == counts["rows"] else f"{told}; KL and first choice on {fewer} of them")
+    caption = _("{rows} held-out conversations, {tokens} answer tokens")
+    if counts.get("compared_rows", counts["rows"]) != counts["rows"]:  # old reports measured all of it on the same rows
+        caption = _(
+            "{rows} held-out conversations, {tokens} answer tokens; KL and first choice on {compared_rows} of them"
+        )
+    return Table(rows, caption=caption.format(**counts))
 
 
-def write_measured(run, config, scores: dict[str, Scores], replies: dict[str, list[Reply]]) -> None:
+def write_measured(run: RunDir, config: RunConfig, scores: dict[str, Scores], replies: dict[str, list[Reply]]) -> None:
     """Scores and greedy replies by model, and what they were measured on, as measured.json."""
-    kept = {
-        name: {"nll": scores[name].nll, "tokens": scores[name].tokens, "replies": list(map(asdict, given))}
-        for name, given in replies.items()
-    }
-    write_json(run.measured, {"of": _measured_on(run, config), "models": kept})
+    models = {}
+    for name, given in replies.items():
+        models[name] = {"nll": scores[name].nll, "tokens": scores[name].tokens, "replies": list(map(asdict, given))}
+    write_json(run.measured, asdict(Measured(_measured_on(run, config), models)))
 
 
-def read_measured(run, config, asked: list[list[dict]]) -> dict[str, tuple[Scores, list[Reply]]]:
+def read_measured(run: RunDir, config: RunConfig, prompts: list[list[dict]]) -> dict[str, tuple[Scores, list[Reply]]]:
     """What `write_measured` kept, by model; {} where adapter, merged model, held-out rows or settings are others now.
 
-    {} as well where replies are drawn (temperature above 0): those that were kept are greedy. No replies where `asked`,
-    the prompts in order, are not the ones that were answered: more or fewer, or others.
+    {} as well where replies are drawn (temperature above 0): those that were kept are greedy. The replies are those to the
+    first of `prompts`; none where other questions, or more, were answered.
     """
     if config.temperature or not run.measured.exists():
         return {}
     kept = read_json(run.measured)
     if kept["of"] != _measured_on(run, config):
         return {}
-    questions, found = [messages[-1]["content"] for messages in asked], {}
+    questions, measured = [messages[-1]["content"] for messages in prompts], {}
     for name, row in kept["models"].items():
         replies = [Reply.from_json(reply) for reply in row["replies"]]
-        same = [reply.question for reply in replies] == questions
-        found[name] = (Scores(row["nll"], row["tokens"]), replies if same else [])
-    return found
+        answered = [reply.question for reply in replies]
+        measured[name] = (Scores(row["nll"], row["tokens"]), replies if questions[: len(answered)] == answered else [])
+    return measured
 
 
-def _measured_on(run, config) -> dict:
+def _measured_on(run: RunDir, config: RunConfig) -> dict:
     """Hashes of what is small; of the merged weights, which may be large, size and time of the last write."""
     stats = {path.name: path.stat() for path in sorted(run.merged.glob("*.safetensors"))}
+    settings = names_of(Stage.DATA, Stage.LABELS, Stage.TRAINING, Stage.MERGE)
     return {
         "held-out rows": sha256(run.eval_jsonl),
         "adapter": {path.name: sha256(path) for path in sorted(run.adapter.iterdir()) if path.is_file()},
         "merged": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()},
-        "settings": {name: getattr(config, name) for name in SETTINGS},
+        "settings": {name: getattr(config, name) for name in settings},
     }

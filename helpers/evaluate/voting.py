@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import json
-import math
 import random
 from collections.abc import Callable
 
 from helpers.evaluate.comparison import conversation
+from helpers.evaluate.intervals import wilson_interval
 from helpers.files import read_jsonl, write_jsonl
 from helpers.runs import RunDir
 from helpers.show.notebook import is_interactive
+from helpers.show.pages import render_page
 from helpers.show.pictures import Playable
 from helpers.show.tables import Table
+from helpers.show.words import N_, _
 
 CHOICES = ("A", "B", "same")
-ORDER = ("base", "adapter", "merged")  # the later one's share is told
+BUTTONS = (N_("A is better"), N_("B is better"), N_("the same"))
+ORDER = ("base", "adapter", "merged")  # the later one's share is shown
+LABEL = "핵심어:"  # of the sample data: a reply's last line that only a trained model writes
+
+
+class NoVote(ValueError):
+    """`choice` is none of CHOICES."""
+
+    def __init__(self, choice: str):
+        self.choice = choice
+        told = _("choice={choice!r} is no vote: use one of {choices}.")
+        super().__init__(told.format(choice=choice, choices=", ".join(CHOICES)))
+
+
+def without_label(text: str) -> str:
+    """A reply without the label line, for judges who are not to know which model has learned it."""
+    above, _line, last = text.rstrip().rpartition("\n")
+    keyword = last.strip().removeprefix(LABEL).strip()
+    return above.rstrip() if keyword and last.strip().startswith(LABEL) else text
 
 
 def blind_pairs(
@@ -50,31 +69,36 @@ def vote_key(row: dict, first: str, second: str) -> str:
 def save_vote(run: RunDir, pair: dict, choice: str) -> None:
     """Append a vote ("A", "B" or "same") to votes.jsonl; a second vote on the same pair replaces the first.
 
-    Raises ValueError for another choice.
+    Raises NoVote.
     """
     if choice not in CHOICES:
-        raise ValueError(f"choice={choice!r} is no vote: use one of {', '.join(CHOICES)}.")
+        raise NoVote(choice)
     winner = pair["models"][CHOICES.index(choice)] if choice != "same" else "same"
     line = {"key": pair["key"], "prompt": pair["messages"][-1]["content"]}
-    if run.votes.exists() and not run.votes.read_bytes().endswith(
-        b"\n"
-    ):  # a vote that was cut off: behind it all were lost
+    cut_off = run.votes.exists() and not run.votes.read_bytes().endswith(b"\n")
+    if cut_off:  # a vote that was not written to its end: behind it all were lost
         write_jsonl(run.votes, read_jsonl(run.votes))
     with run.votes.open("a", encoding="utf-8") as file:
         file.write(json.dumps({**line, "models": sorted(pair["models"]), "winner": winner}, ensure_ascii=False) + "\n")
 
 
+def _votes(run: RunDir, first: str, second: str) -> tuple[dict[str, dict], dict[str, str], int]:
+    """The rows of comparisons.jsonl by key, the last vote on each, and how many votes are on other replies."""
+    rows = read_jsonl(run.comparisons) if run.comparisons.exists() else []
+    by_key = {vote_key(row, first, second): row for row in rows if first in row and second in row}
+    votes = read_jsonl(run.votes) if run.votes.exists() else []
+    votes = [vote for vote in votes if vote["models"] == sorted([first, second])]
+    winners = {vote["key"]: vote["winner"] for vote in votes if vote.get("key") in by_key}
+    return by_key, winners, sum(vote.get("key") not in by_key for vote in votes)
+
+
 def vote_summary(run: RunDir, first: str = "base", second: str = "adapter") -> dict:
     """Votes on the replies of comparisons.jsonl as they are now: for each model, `outdated` ones (on other replies, not
     counted), and the share for `second` among the decided ones as a 95 % interval `low`..`high`."""
-    models = sorted([first, second])
-    rows = read_jsonl(run.comparisons) if run.comparisons.exists() else []
-    now = {vote_key(row, first, second) for row in rows if first in row and second in row}
-    votes = [row for row in (read_jsonl(run.votes) if run.votes.exists() else []) if row["models"] == models]
-    last = {row["key"]: row["winner"] for row in votes if row.get("key") in now}
-    counts = {name: sum(winner == name for winner in last.values()) for name in (first, second, "same")}
+    _rows, winners, outdated = _votes(run, first, second)
+    counts = {name: list(winners.values()).count(name) for name in (first, second, "same")}
     low, high = wilson_interval(counts[second], counts[first] + counts[second])
-    return {**counts, "outdated": sum(row.get("key") not in now for row in votes), "low": low, "high": high}
+    return {**counts, "outdated": outdated, "low": low, "high": high}
 
 
 def preference_pairs(run: RunDir, first: str = "base", second: str = "adapter") -> list[dict]:
@@ -82,48 +106,38 @@ def preference_pairs(run: RunDir, first: str = "base", second: str = "adapter") 
 
     Their prompts are held-out ones: whoever trains on them must judge on others.
     """
-    models = sorted([first, second])
-    rows = {vote_key(row, first, second): row for row in read_jsonl(run.comparisons) if first in row and second in row}
-    votes = [row for row in (read_jsonl(run.votes) if run.votes.exists() else []) if row["models"] == models]
-    last = {row["key"]: row["winner"] for row in votes if row.get("key") in rows}
+    rows, winners, _outdated = _votes(run, first, second)
     pairs = []
-    for key, winner in last.items():
-        if winner == "same":
-            continue
-        row, loser = rows[key], first if winner == second else second
-        said = {
-            name: [{"role": "assistant", "content": row[model]}]
-            for name, model in (("chosen", winner), ("rejected", loser))
-        }
-        pairs.append({"prompt": row["messages"], **said})
+    for key, winner in winners.items():
+        if winner != "same":
+            loser = first if winner == second else second
+            chosen, rejected = ([{"role": "assistant", "content": rows[key][model]}] for model in (winner, loser))
+            pairs.append({"prompt": rows[key]["messages"], "chosen": chosen, "rejected": rejected})
     return pairs
-
-
-def wilson_interval(wins: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson, 1927); (0, 1) when nothing was counted. Honest for few votes."""
-    if total == 0:
-        return 0.0, 1.0
-    z, share = 1.96, wins / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def vote_table(run: RunDir, first: str = "base", second: str = "adapter") -> Table:
     """The votes so far, with the interval in words."""
-    found = vote_summary(run, first, second)
-    decided = found[first] + found[second]
-    interval = f"95 % interval {found['low']:.0%} to {found['high']:.0%}"
-    told = f"{second}: {found[second]} of {decided} decided votes, {interval}" if decided else "no decided vote yet"
-    told += f"; {found['outdated']} vote(s) on other replies are not counted" if found["outdated"] else ""
-    return Table([{"model": name, "votes": found[name]} for name in (first, second, "same")], caption=told)
+    votes = vote_summary(run, first, second)
+    decided = votes[first] + votes[second]
+    told = _("no decided vote yet")
+    if decided:
+        told = _("{model}: {won} of {decided} decided votes, 95 % interval {low} to {high}").format(
+            model=second, won=votes[second], decided=decided, low=f"{votes['low']:.0%}", high=f"{votes['high']:.0%}"
+        )
+    if votes["outdated"]:
+        told += _("; {count} vote(s) on other replies are not counted").format(count=votes["outdated"])
+    rows = [{"model": name, "votes": votes[name]} for name in (first, second)]
+    return Table([*rows, {"model": _("the same"), "votes": votes["same"]}], caption=told)
 
 
 def voting_page(run: RunDir, pairs: list[dict]) -> Table | Playable:
     """A page of buttons where a person is looking (ipywidgets), else the pairs as a table to read on paper."""
-    asked = [{"no": i, "asked": conversation(pair["messages"])} for i, pair in enumerate(pairs)]
-    paper = Table([{**row, "A": pair["A"], "B": pair["B"]} for row, pair in zip(asked, pairs, strict=True)])
-    return Playable(voting_widget(run, pairs), paper) if is_interactive() and pairs else paper
+    rows = [
+        {"no": number, "asked": conversation(pair["messages"]), "A": pair["A"], "B": pair["B"]}
+        for number, pair in enumerate(pairs)
+    ]
+    return Playable(voting_widget(run, pairs), Table(rows)) if is_interactive() and pairs else Table(rows)
 
 
 def voting_widget(run: RunDir, pairs: list[dict]):
@@ -132,13 +146,11 @@ def voting_widget(run: RunDir, pairs: list[dict]):
 
     place, models = {"at": 0}, sorted(pairs[0]["models"], key=ORDER.index)
     page = ipywidgets.HTML()
-    buttons = [ipywidgets.Button(description=text) for text in ("A is better", "B is better", "the same")]
+    buttons = [ipywidgets.Button(description=_(text)) for text in BUTTONS]
 
     def show():
         done = place["at"] >= len(pairs)
-        page.value = (
-            vote_table(run, *models)._repr_html_() if done else _pair_html(pairs[place["at"]], place["at"], len(pairs))
-        )
+        page.value = vote_table(run, *models)._repr_html_() if done else _pair_html(pairs, place["at"])
         for button in buttons:
             button.disabled = done
 
@@ -148,13 +160,12 @@ def voting_widget(run: RunDir, pairs: list[dict]):
         show()
 
     for button, choice in zip(buttons, CHOICES, strict=True):
-        button.on_click(lambda _, choice=choice: vote(choice))
+        button.on_click(lambda _button, choice=choice: vote(choice))
     show()
     return ipywidgets.VBox([page, ipywidgets.HBox(buttons)])
 
 
-def _pair_html(pair: dict, number: int, total: int) -> str:
-    style = "flex:1;min-width:0;overflow-wrap:anywhere;white-space:pre-wrap;border:1px solid #d1d9e0;border-radius:6px;padding:12px;line-height:1.6"
-    boxes = "".join(f'<div style="{style}"><b>{name}</b>\n{html.escape(pair[name])}</div>' for name in ("A", "B"))
-    asked = html.escape(conversation(pair["messages"]))
-    return f"<p style='white-space:pre-wrap'>{number + 1} of {total}: <b>{asked}</b></p><div style='display:flex;gap:16px'>{boxes}</div>"
+def _pair_html(pairs: list[dict], at: int) -> str:
+    pair = pairs[at]
+    values = {"asked": conversation(pair["messages"]), "left": pair["A"], "right": pair["B"]}
+    return render_page("vote.html.j2", number=at + 1, total=len(pairs), **values)

@@ -27,10 +27,3 @@ def _environment():
     made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     made.globals |= {"_": _, "heading": heading, "language": language}
     return made
-
-
-def document(title: str, body: str, style: str = "", head: str = "") -> str:
-    """A whole page of HTML that is made already: only `title` is escaped. For pages without a template of their own."""
-    text = '{% extends "page.html.j2" %}{% block head %}{{ head|safe }}{% endblock %}'
-    text += "{% block style %}{{ style|safe }}{% endblock %}{% block body %}{{ body|safe }}{% endblock %}"
-    return _environment().from_string(text).render(title=title, body=body, style=style, head=head)

@@ -8,7 +8,10 @@ import io
 import sys
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from helpers.show.tables import BLUE, GREEN, ORANGE, RED
+from helpers.show.words import _
 
 SHARP = 150  # dots per inch, shown as 100: letters are clear on a screen of high resolution, too
 PALETTE = [BLUE, ORANGE, GREEN, "#8250df", RED, "#0f766e", "#9a6700", "#bf3989", "#57606a", "#4d2d00"]
@@ -72,12 +75,14 @@ class Playable:
         }
 
 
-def curve(rows: list[dict], width: int = 520, height: int = 170) -> str:
+def curve(rows: list[dict], width: int = 520, height: int = 170) -> Markup:
     """Training loss (line) and held-out loss (dots) over the steps, as SVG with a text for those who cannot see it."""
-    lines = {name: [(row["step"], row[name]) for row in rows if name in row] for name in ("loss", "eval_loss")}
+    lines = {
+        name: [(int(row["step"]), float(row[name])) for row in rows if name in row] for name in ("loss", "eval_loss")
+    }
     points = [point for line in lines.values() for point in line]
     if not points:
-        return ""
+        return Markup("")
     most, low, high = max(s for s, _ in points), min(v for _, v in points), max(v for _, v in points)
 
     def at(step: float, value: float) -> tuple[float, float]:
@@ -92,9 +97,10 @@ def curve(rows: list[dict], width: int = 520, height: int = 170) -> str:
         f'<text x="0" y="{at(0, value)[1] + 5}" font-size="14" fill="currentColor">{value:.2f}</text>'
         for value in (low, high)
     )
-    said = f"Loss over {most} steps, from {high:.2f} down to {low:.2f}: line training, dots held out"
+    said = _("Loss over {steps} steps, from {high} down to {low}: line training, dots held out")
+    said = html.escape(said.format(steps=most, high=f"{high:.2f}", low=f"{low:.2f}"))
     # the sentence stands below and not within, where it would shrink with the picture
-    return (
+    return Markup(
         f'<figure style="margin:0"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{said}">'
         f'<polyline points="{path}" fill="none" stroke="{BLUE}" stroke-width="2"/>{dots}{marks}</svg>'
         f"<figcaption>{said}</figcaption></figure>"

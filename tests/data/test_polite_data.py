@@ -7,10 +7,11 @@ import pytest
 
 from helpers.data.copies import CopyIndex
 from helpers.data.formats import convert, recognise
-from helpers.evaluate.skills import POLITE_ORDER, polite, polite_checks, skill_of
 from helpers.files import read_jsonl
 from tests.conftest import ROOT
+from tests.data.check_files import all_of, module
 
+polite_checks, POLITE = all_of("polite_checks"), module("polite_checks")
 DATA = ROOT / "notebooks/data"
 
 
@@ -36,16 +37,17 @@ def test_counts_and_kinds(rows):
 
 def test_every_pair_shows_the_skill_and_no_source_does(pairs):
     assert not [said for asked, said in pairs if not all(polite_checks(asked, said, said).values())]
-    assert not [asked for asked, _ in pairs if polite(asked[-1]["content"])]
-    assert skill_of(*map(list, zip(*pairs, strict=True))) is polite_checks
+    assert not [asked for asked, _ in pairs if POLITE._polite(asked[-1]["content"])]
     copied = [polite_checks(asked, asked[-1]["content"], said) for asked, said in pairs]
-    assert not any(row["해요체"] or row["as the reference"] for row in copied)  # copying is no solution
+    assert not any(row["polite_form"] or row["as_reference"] for row in copied)  # copying is no solution
 
 
 def test_all_different_and_asked_alike(pairs):
     asked = [messages[-1]["content"] for messages, _ in pairs]
     assert len(set(asked)) == len({said for _, said in pairs}) == len(pairs)
-    assert all(messages[0]["role"] == "system" and POLITE_ORDER in messages[0]["content"] for messages, _ in pairs)
+    assert all(
+        messages[0]["role"] == "system" and POLITE.POLITE_ORDER in messages[0]["content"] for messages, _ in pairs
+    )
     conversations = [[*messages, {"role": "assistant", "content": said}] for messages, said in pairs]
     index = CopyIndex(conversations)
     assert all(index.copies_of(messages) == [number] for number, messages in enumerate(conversations))

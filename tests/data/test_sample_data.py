@@ -8,12 +8,13 @@ import pytest
 
 from helpers.data.copies import CopyIndex
 from helpers.data.formats import convert, recognise
-from helpers.evaluate.skills import ORDERS, keyword_checks, obeys
 from helpers.files import read_jsonl
 from tests.conftest import ROOT
+from tests.data.check_files import all_of, module
 
 DATA = ROOT / "notebooks/data"
 README = (DATA / "README.md").read_text(encoding="utf-8")
+keyword_checks, KEYWORD = all_of("keyword_checks"), module("keyword_checks")
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +58,14 @@ def test_every_answer_shows_the_skill(turns):
 
 def test_system_lines_act(turns, conversations):
     ordered = [(asked[0]["content"], answer) for asked, answer in turns if asked[0]["role"] == "system"]
-    assert all(obeys(order, answer) for order, answer in ordered)
+    assert all(KEYWORD._obeys(order, answer) for order, answer in ordered)
     counts = Counter(messages[0]["content"] for messages in conversations if messages[0]["role"] == "system")
-    assert set(counts) == set(ORDERS) and all(
+    assert set(counts) == set(KEYWORD.ORDERS) and all(
         re.search(rf"\| {re.escape(order)} \|[^|]+\| {n} \|", README) for order, n in counts.items()
     )
     free = [answer for asked, answer in turns if asked[0]["role"] != "system"]
-    for order in ORDERS:  # an order changes something: few answers do so by themselves
-        assert sum(obeys(order, answer) for answer in free) <= 0.15 * len(free), order
+    for order in KEYWORD.ORDERS:  # an order changes something: few answers do so by themselves
+        assert sum(KEYWORD._obeys(order, answer) for answer in free) <= 0.15 * len(free), order
 
 
 def first_word(question):

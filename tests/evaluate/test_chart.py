@@ -41,3 +41,9 @@ def test_a_panel_for_each_number_with_its_own_margin():
 def test_a_difference_without_an_interval_is_a_dot():
     (axes,) = paired_chart([compared(NLL, -0.3, None, None, TOO_FEW)]).figure.axes
     assert [list(line.get_xdata()) for line in axes.lines] == [[0, 0], [-0.3]]
+
+
+def test_few_rows_are_dots_in_the_place_of_an_interval():
+    row = {**compared(NLL, -0.3, -0.5, -0.1, BETTER), "by_row": [-0.2, -0.4]}
+    (axes,) = paired_chart([row]).figure.axes
+    assert [list(line.get_xdata()) for line in axes.lines] == [[0, 0], [-0.2, -0.4], [-0.3]]

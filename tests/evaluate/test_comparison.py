@@ -5,26 +5,27 @@ import zipfile
 import pytest
 
 from helpers.evaluate.comparison import (
-    CUT,
+    OtherQuestions,
     comparison_rows,
     comparison_table,
-    model_numbers,
-    numbers_table,
     one_by_one,
-    really_better,
     write_comparisons,
 )
+from helpers.evaluate.decoding import Sampling
+from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.generation import Reply, generate_replies
 from helpers.evaluate.held_out import Scores
+from helpers.evaluate.numbers import CUT, model_numbers, numbers_table, really_better
 from helpers.evaluate.page import pack, write_report
 from helpers.evaluate.prompts import FIXED_PROMPTS, fixed_prompts
 from helpers.evaluate.replies import chrf_by_reply, repetition, reply_metrics
 from helpers.evaluate.voting import blind_pairs
-from helpers.files import read_jsonl, write_json
+from helpers.files import read_json, read_jsonl, write_json
 from helpers.model.load import load_base_model
 from helpers.model.tokenizer import load_tokenizer
 from helpers.runs import RunDir
 from helpers.series import NOTEBOOKS, run_notebooks
+from helpers.settings import RunConfig
 from helpers.template.chat import Prompt
 
 EVIL = '<script>alert("x")</script>'
@@ -41,7 +42,7 @@ def test_replies_to_other_questions_are_refused():
     assert len(comparison_rows(prompts, references, {"base": given})) == len(prompts)
     changed = [*prompts[:-1], [{"role": "user", "content": "다른 질문"}]]
     for asked in (changed, prompts[:-1]):
-        with pytest.raises(ValueError, match="The replies of base are to other questions"):
+        with pytest.raises(OtherQuestions, match="base"):
             comparison_rows(asked, references, {"base": given})
 
 
@@ -88,12 +89,14 @@ def run(tmp_path):
     held_out = {name: given[len(FIXED_PROMPTS) :] for name, given in said.items()}
     models = {name: model_numbers(scores[name], held_out[name], ["b"]) for name in said}
     paired = really_better(scores, held_out, ["b"])
-    about = {"created": "now", "decoding": EVIL, "versions": {"torch": EVIL}}
-    skill = {"replies": 1, "models": {EVIL: {EVIL: 1}}}
-    write_json(run.evaluation, {**about, "models": models, "paired": paired, "skill": skill})
+    about = {"created": EVIL, "decoding": EVIL, "versions": {EVIL: EVIL}}
+    write_json(
+        run.evaluation,
+        {**about, "models": models, "paired": paired, "skill": {"replies": 1, "models": {EVIL: {EVIL: 1}}}},
+    )
     line = {"nll": 1.0, "nll_low": 0.9, "nll_high": 1.1}
-    report = {"verdict": "green", "verdict_reason": EVIL, "chosen": EVIL, "measured": {EVIL: line}}
-    write_json(run.merge_report, {**report, "counts": {"rows": 2, "tokens": 10}})
+    report = {"verdict": EVIL, "verdict_reason": EVIL, "chosen": EVIL, "measured": {EVIL: line}}
+    write_json(run.merge_report, {**report, "counts": {"rows": EVIL, "tokens": EVIL}})
     write_json(run.config_json, {"run_name": EVIL, "model_id": EVIL, "dataset_id": EVIL})
     for folder in (run.adapter, run.merged):
         folder.mkdir()
@@ -134,12 +137,20 @@ def test_the_turns_before_a_question_are_shown(run):
         assert "system: 짧게\nuser: 앨범은?" in page.replace("\\n", "\n") and page.count("user:") == 1
 
 
-def test_the_skill_is_on_the_page_only_where_it_was_measured(run):
-    assert "The skill of this data set" in write_report(run).read_text()
-    told = json.loads(run.evaluation.read_text())
-    del told["skill"]
-    write_json(run.evaluation, told)
-    assert "The skill of this data set" not in write_report(run).read_text()
+def test_checks_are_on_the_page_where_they_were_made_and_an_old_skill_is_one(run):
+    assert Evaluation.read(run).checks == {EVIL: {EVIL: 1, "of": 1}} and "The checks" in write_report(run).read_text()
+    content = json.loads(run.evaluation.read_text())
+    del content["skill"]
+    write_json(run.evaluation, content)
+    assert "The checks" not in write_report(run).read_text()
+
+
+def test_an_evaluation_is_read_as_it_was_written(tmp_path):
+    config, run = RunConfig.load("tiny", temperature=0.5), RunDir(tmp_path)
+    written = Evaluation.of(config, {"base": {"nll": 1.0}}, [], checks={"c": {"base": 1, "of": 2}})
+    written.write(run)
+    assert Evaluation.read(run) == written and read_json(run.evaluation)["schema"] == 1
+    assert Evaluation.from_json({"models": {}, "top_p": 1.0, "decoding": "greedy"}).how == "greedy"  # an older one
 
 
 def test_a_cut_reply_is_marked():
@@ -198,20 +209,21 @@ def test_same_is_not_called_better(run):
     assert {row["verdict"] for row in really_better(same, said, ["같은 말이"] * 8)} == {"no difference that matters"}
 
 
+@pytest.mark.slow
 def test_drawn_replies_in_notebook_06(merged_run, tmp_path, monkeypatch):
     """The setting reaches the replies of 06; evaluation.json and the report say how they were made."""
     shutil.copytree(merged_run.path, tmp_path / "tiny")
-    for name, value in {"RUNS_DIR": tmp_path, "TEMPERATURE": 1.3, "TOP_P": 0.9, "SEED": 7}.items():
+    for name, value in {"RUNS_DIR": tmp_path, "TEMPERATURE": 1.3, "SEED": 7}.items():
         monkeypatch.setenv(f"QLORA_{name}", str(value))
     run = run_notebooks([NOTEBOOKS / "06_evaluation.ipynb"], "tiny")
     evaluation = json.loads(run.evaluation.read_text(encoding="utf-8"))
-    told = "drawn with temperature 1.3 and top_p 0.9, seed 7 for every model, at most 48 new tokens"
-    assert (evaluation["temperature"], evaluation["top_p"], evaluation["decoding"]) == (1.3, 0.9, told)
-    assert told in run.report_html.read_text(encoding="utf-8")
+    told = "drawn with temperature 1.3, seed 7 for every model, at most 48 new tokens"
+    assert (evaluation["temperature"], evaluation["decoding"]) == (1.3, told)
+    assert told[1:] in run.report_html.read_text(encoding="utf-8")
     rows, config = read_jsonl(run.comparisons), run.load_config()
     model, tokenizer = load_base_model(config, four_bit=False, source=str(run.merged)), load_tokenizer(config)
     said = {}
-    for sampling in ({"temperature": 1.3, "top_p": 0.9}, None):
-        replies = generate_replies(model, tokenizer, [row["messages"] for row in rows], 48, sampling, seed=7)
+    for sampling in (Sampling(1.3, 7), None):
+        replies = generate_replies(model, tokenizer, [row["messages"] for row in rows], 48, sampling)
         said[bool(sampling)] = [reply.text for reply in replies]
     assert [row["merged"] for row in rows] == said[True] != said[False]

@@ -7,19 +7,17 @@ import pytest
 from helpers.data.copies import overlap
 from helpers.data.formats import convert, recognise
 from helpers.evaluate.forgetting import (
-    FEW,
     LONGEST,
     forgetting_table,
     forgotten,
-    general_questions,
-    general_replies,
     general_rows,
     general_texts,
     score_base,
     won_and_lost,
 )
-from helpers.evaluate.generation import generate_replies
+from helpers.evaluate.generation import Reply
 from helpers.evaluate.held_out import Scores, held_out_nll
+from helpers.evaluate.known import KNOWN, changed_answers, is_known, known_answers, known_questions, known_table
 from helpers.evaluate.prompts import FIXED_PROMPTS
 from helpers.files import read_jsonl
 from helpers.paths import PROJECT_ROOT
@@ -30,10 +28,9 @@ def test_the_texts_are_enough_in_both_languages_and_none_is_in_the_training_data
     texts = general_texts()
     spoken = [text["language"] for text in texts]
     assert len(texts) >= 60 and min(spoken.count("ko"), spoken.count("en")) >= 30 and set(spoken) == {"ko", "en"}
-    assert len(general_questions()) == 10 and len({str(text) for text in texts}) == len(texts)
-    assert {text["language"] for text in texts if text.get("ask")} == {"ko", "en"}
+    assert len({str(text) for text in texts}) == len(texts)
     for path in (PROJECT_ROOT / "notebooks" / "data").glob("*.jsonl"):
-        if path.name != "general.jsonl":
+        if path.name not in ("general.jsonl", KNOWN.name):
             rows = read_jsonl(path)
             taught = [convert(row, recognise(rows[:50])).messages for row in rows]
             asked = [
@@ -75,8 +72,6 @@ def test_base_against_itself_has_forgotten_nothing_and_another_model_has(model_a
     scores["adapter"] = held_out_nll(model, rows, reference=reference)
     found = forgotten(scores)
     assert found["adapter"]["kl"] > 0.01 and found["adapter"]["agreement"] < 1
-    answers = {"base": generate_replies(model, tokenizer, general_questions(), FEW)}
-    assert [list(row) for row in general_replies(answers)] == [["question", "base"]] * 10
 
 
 def scores(ko: float, en: float, noise: float = 0.01) -> Scores:
@@ -103,10 +98,10 @@ WON = [
 @pytest.mark.parametrize(
     ("ko", "en", "said"),
     [
-        (0.0, 0.0, r"Lost: nothing that matters on general text\."),
+        (0.0, 0.0, r"On general text nothing that matters was lost\."),
         (0.0, 0.3, "Lost: general text, English \\+0.30"),
         (-0.4, 0.3, "Lost: general text, English .* Won as well: general text, Korean -0.40"),
-        (0.2, 0.3, "Lost: general text, Korean .* and English \\+0.30"),
+        (0.2, 0.3, "Lost: general text, Korean .*, English \\+0.30"),
         (0.02, 0.0, "Whether general text was lost is unclear."),  # at the margin
     ],
 )
@@ -122,3 +117,67 @@ def test_nothing_won_is_said_too():
     found = forgotten({"base": scores(0, 0, 0.0), "adapter": scores(0, 0)})
     assert won_and_lost([{**WON[0], "verdict": "unclear"}], found).startswith("Nothing proven won: NLL")
     assert won_and_lost([{**WON[0], "verdict": "worse"}], found).startswith("Lost: even the held-out rows")
+
+
+def test_each_question_has_one_answer_that_passes_and_is_nowhere_in_the_data():
+    rows = read_jsonl(KNOWN)
+    kinds = {(row["language"], row["kind"]) for row in rows}
+    assert len(rows) == len({row["question"] for row in rows}) == 40 and len(kinds) == 8
+    assert [row["question"] for row in rows if not is_known(row, row["answer"])] == []
+    assert [row["question"] for row in rows if is_known(row, row["question"]) and row["kind"] != "nonsense"] == []
+    for other in rows:  # an answer to another question passes hardly anywhere
+        assert sum(is_known(row, other["answer"]) for row in rows if row["kind"] != "nonsense") <= 3, other
+    taught = "".join(path.read_text() for path in KNOWN.parent.glob("*.jsonl") if path != KNOWN)
+    assert [row["question"] for row in rows if row["question"] in taught] == []
+
+
+@pytest.mark.parametrize(
+    ("question", "reply", "known"),
+    [
+        ("15 plus 27", "The answer is 42.", True),
+        ("15 plus 27", "It is 421.", False),
+        ("15 plus 27", "42.5", False),
+        ("15 plus 27", "Forty-two, of course", True),
+        ("river", "RIVER", True),
+        ("river", "river", False),
+        ("snow cold", "Yes.", True),
+        ("snow cold", "Yes, snow is cold.", False),
+        ("walk on the sun", "In 1969.", False),
+        ("walk on the sun", "Nobody has ever done that.", True),
+        ("90의 절반", "45입니다", True),
+        ("90의 절반", "145입니다", False),
+    ],
+)
+def test_what_counts_as_an_answer(question, reply, known):
+    (row,) = [row for row in read_jsonl(KNOWN) if question in row["question"]]
+    assert is_known(row, reply) is known
+
+
+def answered(right: int, first: int = 0) -> list[Reply]:
+    """`right` right answers from the question `first` on, the others empty."""
+    rows = read_jsonl(KNOWN)
+    said = [row["answer"] if first <= i < first + right else "" for i, row in enumerate(rows)]
+    return [Reply(text, (1,), True, 3) for text in said]
+
+
+@pytest.mark.parametrize(
+    ("base", "adapter", "en", "forgot", "said"),
+    [
+        (answered(30), answered(30), 0.0, False, "Of 40 questions the base answers 30, this model 30: 0 lost, 0 won."),
+        (answered(30), answered(20), 0.0, True, "Knowledge was lost."),
+        (answered(30), answered(28), 0.0, True, "2 lost, 0 won. So it cannot be said that nothing was forgotten."),
+        (answered(30), answered(30, first=3), 0.0, False, "3 lost, 3 won."),
+        (answered(30), answered(30), 0.3, True, "Lost: general text, English"),
+        (answered(30), answered(30), 0.02, True, "Whether general text was lost is unclear."),
+        (answered(3), answered(3), 0.0, True, "The base knows too few of them to show a loss."),
+    ],
+)
+def test_nothing_was_forgotten_only_where_both_agree(base, adapter, en, forgot, said):
+    found = forgotten({"base": scores(0, 0, 0.0), "adapter": scores(0.0, en)})
+    known = known_answers({"base": base, "adapter": adapter})
+    told = won_and_lost(WON, found, known)
+    assert said in told and ("Nothing was forgotten" in told) is not forgot
+    assert known["models"]["base"]["passed"] == sum(bool(reply.text) for reply in base)
+    change = known["changes"][0]
+    assert len(changed_answers(known, {"base": base, "adapter": adapter}).rows) == len(change["won"] + change["lost"])
+    assert len(known_table(known).rows) == 2 and len(known_questions()) == 40

@@ -53,7 +53,11 @@ OWN = {
     "repeats": {"repetition_penalty": 9.0, "no_repeat_ngram_size": 2, "encoder_repetition_penalty": 3.0},
     "length": {"min_new_tokens": 14, "exponential_decay_length_penalty": (2, 3.0), "max_time": 1e-6},
     "search": {"num_beams": 3, "penalty_alpha": 0.6, "guidance_scale": 3.0},
-    "words": {"begin_suppress_tokens": list(range(200, 1900)), "sequence_bias": [[[300], 50.0]], "stop_strings": ["요"]},
+    "words": {
+        "begin_suppress_tokens": list(range(200, 1900)),
+        "sequence_bias": [[[300], 50.0]],
+        "stop_strings": ["요"],
+    },
     "output": {"return_dict_in_generate": True, "output_scores": True, "num_return_sequences": 2},
 }
 

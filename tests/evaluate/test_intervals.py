@@ -7,17 +7,22 @@ import pytest
 
 from helpers.evaluate.intervals import (
     BETTER,
+    CHRF,
+    FEW,
     FEWEST,
     MARGINS,
     SAME,
     TOO_FEW,
     UNCLEAR,
     WORSE,
+    NothingMeasured,
     _hall,
     judge,
     paired_difference,
     ratio_interval,
+    rows_beyond,
     share,
+    sign_test,
     t_quantile,
 )
 from helpers.evaluate.measured import VERDICTS
@@ -71,9 +76,9 @@ def test_rows_are_the_sample_not_tokens():
 
 def test_what_cannot_be_told():
     assert ratio_interval([1.0], [3]) == (None, None)
-    with pytest.raises(ValueError, match="no row"):
+    with pytest.raises(NothingMeasured):
         ratio_interval([], [])
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(NothingMeasured):
         ratio_interval([1.0, math.nan], [1, 1])
 
 
@@ -116,8 +121,50 @@ def test_05_and_06_never_contradict_each_other():
     assert seen <= allowed | {("unclear", UNCLEAR), ("unclear", TOO_FEW)} and len(seen) >= 6, seen
 
 
+TEN_TO_29 = [10, 12, 14, 15, 18, 20, 22, 24, 25, 27, 29]
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ([*TEN_TO_29, -2], BETTER),  # "unclear" before: the interval went from -10.2 to 25.6
+        ([-gain for gain in [*TEN_TO_29, -2]], WORSE),
+        ([*TEN_TO_29[:9], -2, -3, -1], UNCLEAR),  # nine of twelve is luck once in seven times
+        ([*TEN_TO_29, -400], UNCLEAR),  # one that outweighs all others
+        ([0.2, -0.3, 0.1, 0.4, -0.2, 0.3, -0.1, 0.2, 0.1, -0.3, 0.2, 0.0], SAME),
+        (TEN_TO_29[: FEWEST - 1], TOO_FEW),
+    ],
+)
+def test_few_rows_are_counted_one_by_one(gains, verdict):
+    gap = paired_difference([50.0] * len(gains), [50 + gain for gain in gains], [1] * len(gains), 4)
+    assert judge(gap, CHRF) == verdict and gap["by_row"] == pytest.approx(gains)
+    assert -400 in gains or min(gains) <= gap["low"] <= gap["high"] <= max(gains)
+    assert sum(rows_beyond(gap, CHRF)) == sum(abs(gain) > MARGINS[CHRF] for gain in gains)
+    turned = {**gap, "low": -gap["high"], "high": -gap["low"], "by_row": [-gain for gain in gains]}
+    assert judge(turned, CHRF) == {BETTER: WORSE, WORSE: BETTER}.get(verdict, verdict)
+
+
+def test_many_rows_have_an_interval_alone():
+    assert "by_row" in paired_difference([0.0] * (FEW - 1), [1.0] * (FEW - 1), [1] * (FEW - 1))
+    assert "by_row" not in paired_difference([0.0] * FEW, [1.0] * FEW, [1] * FEW)
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "chance"), [(0, 0, 1), (1, 1, 1), (5, 0, 1 / 16), (11, 1, 26 / 4096), (1, 11, 26 / 4096)]
+)
+def test_the_sign_test_counts_both_sides(won, lost, chance):
+    assert sign_test(won, lost) == pytest.approx(chance)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_gets_no_verdict(bad):
+    with pytest.raises(NothingMeasured):
+        paired_difference([0.0] * 30, [bad, *[1.0] * 29], [1] * 30)
+    assert judge({"low": bad, "high": 1.0, "rows": 30}) == judge({"low": -9.0, "high": bad, "rows": 30}) == UNCLEAR
+
+
 @pytest.mark.parametrize("shape", ["bell-shaped", "skewed"])
-@pytest.mark.parametrize("rows", [4, 8, 12, 48])
+@pytest.mark.parametrize("rows", [4, 8, 12, 19, 48])
 def test_false_alarms_and_coverage(rows, shape):
     found = simulate(made(shape), rows, 2000)
     assert found["page"] <= 0.07 and found["coverage"] >= 0.93, found  # the targets, and what 2,000 pages may be off

@@ -1,8 +1,9 @@
 import pytest
 
 from helpers.evaluate.comparison import write_comparisons
-from helpers.evaluate.skills import without_keyword
+from helpers.evaluate.intervals import wilson_interval
 from helpers.evaluate.voting import (
+    NoVote,
     blind_pairs,
     preference_pairs,
     save_vote,
@@ -10,7 +11,7 @@ from helpers.evaluate.voting import (
     vote_table,
     voting_page,
     voting_widget,
-    wilson_interval,
+    without_label,
 )
 from helpers.files import read_jsonl
 from helpers.runs import RunDir
@@ -49,7 +50,7 @@ def test_votes_are_kept_and_the_last_one_counts(run):
     save_vote(run, pairs[0], "same")
     assert vote_summary(run)["adapter"] == 11 and vote_summary(run)["same"] == 1 and vote_summary(run)["base"] == 0
     assert "11 of 11 decided votes, 95 % interval 74% to 100%" in vote_table(run).caption
-    with pytest.raises(ValueError, match="choice='C' is no vote"):
+    with pytest.raises(NoVote):
         save_vote(run, pairs[0], "C")
 
 
@@ -84,11 +85,11 @@ def test_votes_on_other_replies_are_not_counted(run):
 
 def test_the_line_that_gives_a_model_away_is_hidden():
     rows = [row("q", "빵이에요.", "네, 빵이에요.\n핵심어: 빵"), row("p", "물이에요.", "물이에요.\n핵심어: 물")]
-    pairs = blind_pairs(rows, hide=without_keyword)
+    pairs = blind_pairs(rows, hide=without_label)
     assert [{pair["A"], pair["B"]} for pair in pairs] == [
         {"빵이에요.", "네, 빵이에요."}
     ]  # the other two are equal then
-    assert without_keyword("첫째\n핵심어: 빵 ") == "첫째" and without_keyword("핵심어: 빵\n끝") == "핵심어: 빵\n끝"
+    assert without_label("첫째\n핵심어: 빵 ") == "첫째" and without_label("핵심어: 빵\n끝") == "핵심어: 빵\n끝"
 
 
 def test_wilson():

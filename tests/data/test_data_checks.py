@@ -1,28 +1,17 @@
 """The checks of the project's own skills: Korean that looks right and is not must fail, Korean that is right must pass."""
 
-import ast
-
-import nbformat
 import pytest
 
 from helpers.data.copies import pieces
 from helpers.data.formats import convert, recognise
-from helpers.evaluate.generation import Reply
 from helpers.evaluate.prompts import FIXED_PROMPTS
-from helpers.evaluate.skills import (
-    count_skill,
-    keyword_checks,
-    obeys,
-    polite,
-    polite_checks,
-    skill_of,
-    skill_table,
-    without_keyword,
-    word_of,
-)
+from helpers.evaluate.voting import without_label
 from helpers.files import read_jsonl
 from tests.conftest import ROOT
+from tests.data.check_files import all_of, module
 
+keyword_checks, polite_checks = all_of("keyword_checks"), all_of("polite_checks")
+KEYWORD, POLITE = module("keyword_checks"), module("polite_checks")
 SAMPLE = ROOT / "notebooks/data/sample_ko_instructions.jsonl"
 QUESTION = [{"role": "user", "content": "빨래가 끝나면 세탁기 문은 어떻게 둬요?"}]
 REFERENCE = "안이 마르도록 열어 두세요.\n핵심어: 세탁기"
@@ -68,7 +57,7 @@ def test_four_columns(reply, passed):
     "돼요 좋아요 그렇죠 해요? 갈게요! 책이에요~ 제_거예요 합니다 갑니까? 오십시오 먹었는데요… 네,_그래요 서울요 늦었죠 가겠죠?".split(),
 )
 def test_polite(text):
-    assert polite(text.replace("_", " "))
+    assert POLITE._polite(text.replace("_", " "))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +65,7 @@ def test_polite(text):
     "돼 좋아 아니다 다니다 필요 매우_중요 담요 갔요 없요 좋요 요 네 네. 죠 가세요_응 가요._싫어. ... 먹어_요".split(),
 )
 def test_not_polite(text):
-    assert not polite(text.replace("_", " "))
+    assert not POLITE._polite(text.replace("_", " "))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +90,7 @@ def test_not_polite(text):
     ],
 )
 def test_a_word_of_the_question(keyword, question, found):
-    assert word_of(keyword, question) is found
+    assert KEYWORD._word_of(keyword, question) is found
 
 
 @pytest.mark.parametrize(
@@ -115,7 +104,7 @@ def test_a_word_of_the_question(keyword, question, found):
     ],
 )
 def test_system_lines_are_obeyed_or_not(order, yes, no):
-    assert obeys(order, f"{yes}\n핵심어: 별") and not obeys(order, f"{no}\n핵심어: 별")
+    assert KEYWORD._obeys(order, f"{yes}\n핵심어: 별") and not KEYWORD._obeys(order, f"{no}\n핵심어: 별")
 
 
 def asked_politely(sentence):
@@ -145,39 +134,13 @@ def test_casual_to_polite(reply, passed):
     assert "".join(str(int(ok)) for ok in found.values()) == passed
 
 
-def test_a_skill_is_measured_only_where_the_references_show_it():
-    assert skill_of([QUESTION] * 2, [REFERENCE] * 2) is keyword_checks
-    assert skill_of([QUESTION] * 2, [REFERENCE, "열어 두세요."]) is None
-    assert skill_of([asked_politely("나 가.")], ["저 가요."]) is polite_checks
-    assert skill_of([[{"role": "user", "content": "나 가."}]], ["저 가요."]) is None  # nobody asked for it
-    assert skill_of([], []) is None
-
-
-def test_counts_are_per_model_and_check():
-    counts = count_skill(keyword_checks, [QUESTION] * 2, [REFERENCE, "몰라."], [REFERENCE] * 2)
-    assert list(counts.values()) == [1, 1, 1, 1]
-    shown = repr(skill_table({"replies": 2, "models": {"base": counts}}))
-    assert "the known keyword" in shown and "1 of 2" in shown
-
-
-@pytest.mark.parametrize("reference", [REFERENCE, "열어 두세요."])
-def test_the_cell_of_06_measures_only_what_the_data_teaches(reference, capsys):
-    notebook = nbformat.read(ROOT / "notebooks/06_evaluation.ipynb", 4)
-    code = next(cell.source for cell in notebook.cells if "skill_of" in cell.source)
-    said = {"base": [Reply("몰라.", (1,), True, 3)], "adapter": [Reply(REFERENCE, (1,), True, 3)]}
-    *body, last = ast.parse(code).body
-    names = {"asked": [QUESTION], "references": [reference], "heldout_replies": said}
-    exec(compile(ast.Module(body, []), "06", "exec"), names)
-    shown = eval(compile(ast.Expression(last.value), "06", "eval"), names)
-    if reference == REFERENCE:
-        assert "1 of 1" in repr(shown) and [sum(c.values()) for c in names["skill"]["models"].values()] == [0, 4]
-    else:
-        assert shown is None and names["checks"] is None and "none of the skills" in capsys.readouterr().out
+def test_a_bare_yo_is_the_baseline():
+    assert POLITE.baseline(asked_politely("나 오늘 좀 늦어.")) == "나 오늘 좀 늦어요."
 
 
 def test_the_label_line_can_be_hidden():
-    assert without_keyword("첫째\n핵심어: 빵 ") == "첫째"
-    assert without_keyword("첫째\n핵심어:") == "첫째\n핵심어:" and without_keyword("핵심어: 빵\n끝") == "핵심어: 빵\n끝"
+    assert without_label("첫째\n핵심어: 빵 ") == "첫째"
+    assert without_label("첫째\n핵심어:") == "첫째\n핵심어:" and without_label("핵심어: 빵\n끝") == "핵심어: 빵\n끝"
 
 
 def conversations(path):
@@ -192,7 +155,7 @@ def too_near(question: str, training: list[list[dict]]) -> bool:
         for turn, answer in zip(messages, messages[1:], strict=False):
             if turn["role"] == "user":
                 known = set(pieces([turn]).tolist())
-                if len(mine & known) > 0.2 * len(mine | known) or word_of(
+                if len(mine & known) > 0.2 * len(mine | known) or KEYWORD._word_of(
                     answer["content"].rpartition(": ")[2], question
                 ):
                     return True

@@ -1,0 +1,82 @@
+"""evaluation.json: what 06 measured, read by 08, by 05's push, by the gate and by report.html."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+from dataclasses import asdict, dataclass, field, fields
+
+from helpers.files import read_json, write_json
+from helpers.runs import RunDir
+from helpers.settings import RunConfig
+from helpers.show.words import _
+
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "sacrebleu")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The content of evaluation.json; a field that an older file lacks is empty."""
+
+    models: dict[str, dict]  # `model_numbers` by model
+    paired: list[dict] = field(default_factory=list)  # `really_better`
+    forgetting: dict = field(default_factory=dict)  # `forgotten`
+    general: list[dict] = field(default_factory=list)  # of older files: questions with every model's reply
+    known: dict = field(default_factory=dict)  # `known_answers`
+    checks: dict[str, dict] = field(default_factory=dict)  # name -> {model: passed, "of": replies}
+    check_changes: dict[str, list[dict]] = field(default_factory=dict)  # name -> Change by pair of models
+    base_model: str = ""
+    dataset: str = ""
+    max_new_tokens: int = 0
+    temperature: float = 0.0  # 0 = greedy
+    seed: int = 42
+    decoding: str = ""  # the same in words, English
+    created: str = field(default_factory=_now)
+    versions: dict[str, str] = field(default_factory=dict)
+    schema: int = 1
+
+    @classmethod
+    def of(cls, config: RunConfig, models: dict[str, dict], paired: list[dict], **measured) -> Evaluation:
+        """The evaluation of a run with these settings; `measured`: the fields forgetting, known, checks ..."""
+        how = "greedy"
+        if config.temperature:
+            how = f"drawn with temperature {config.temperature:g}, seed {config.seed} for every model"
+        about = {"base_model": config.model_id, "dataset": config.dataset_id, "seed": config.seed}
+        about |= {"temperature": config.temperature, "max_new_tokens": config.max_new_tokens}
+        about["decoding"] = f"{how}, at most {config.max_new_tokens} new tokens"
+        versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+        return cls(models, paired, versions=versions, **about, **measured)
+
+    @classmethod
+    def read(cls, run: RunDir) -> Evaluation:
+        """Raises FileNotFoundError before 06, KeyError for a file that is no evaluation."""
+        return cls.from_json(read_json(run.evaluation))
+
+    @classmethod
+    def from_json(cls, content: dict) -> Evaluation:
+        """`content` of this or an older version: counts of a skill become checks."""
+        content = dict(content)
+        skill = content.pop("skill", None)
+        if skill:
+            names = next(iter(skill["models"].values()), {})
+            counted = {name: {model: counts[name] for model, counts in skill["models"].items()} for name in names}
+            content["checks"] = {name: {**counts, "of": skill["replies"]} for name, counts in counted.items()}
+        known = {entry.name for entry in fields(cls)}
+        return cls(**{"models": content["models"]} | {key: content[key] for key in content.keys() & known})
+
+    def write(self, run: RunDir) -> None:
+        write_json(run.evaluation, asdict(self))
+
+    @property
+    def how(self) -> str:
+        """How replies were made, in the reader's language; as the file says it where it is an older one."""
+        if not self.max_new_tokens:
+            return self.decoding
+        if not self.temperature:
+            return _("Greedy, at most {tokens} new tokens.").format(tokens=self.max_new_tokens)
+        drawn = _("Drawn with temperature {temperature}, seed {seed} for every model, at most {tokens} new tokens.")
+        return drawn.format(temperature=f"{self.temperature:g}", seed=self.seed, tokens=self.max_new_tokens)

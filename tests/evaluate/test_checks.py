@@ -1,0 +1,217 @@
+"""Checks of one's own, the ready-made ones, and the gate that reads them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from helpers.evaluate.checks import BadChecks, checks_table, checks_told, load_checks, run_checks, won_and_lost_rows
+from helpers.evaluate.evaluation import Evaluation
+from helpers.evaluate.gate import SHIP, STOP, UNDECIDED, BadRequirement, decide, requirements
+from helpers.evaluate.generation import Reply
+from helpers.evaluate.ready import (
+    at_most,
+    contains,
+    json_schema,
+    matches,
+    no_repetition,
+    same_fields,
+    stops,
+    valid_json,
+    values_from_question,
+)
+from helpers.files import write_json
+from helpers.runs import RunDir
+from helpers.settings import RunConfig
+
+HEAD = "from helpers.evaluate.ready import valid_json, matches, stops\nimport re\nfrom re import search\n"
+OWN = """
+polite = matches("please")
+def exact(messages, reply, reference):
+    "The reference, letter by letter."
+    return reply == reference
+def fragile(messages, reply, reference):
+    "A check with a fault of its own."
+    messages.clear()
+    return len(reply) / (len(reply) - 1) > 0
+def baseline(messages):
+    return messages[-1]["content"]
+def _helper(text):
+    return text
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text):
+        path = tmp_path / "my_checks.py"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def replies(*texts, stopped=True):
+    return [Reply(text, (1,), stopped, 3) for text in texts]
+
+
+PROMPTS = [[{"role": "user", "content": f"question {i}"}] for i in range(4)]
+
+
+def test_public_functions_and_ready_made_ones_are_the_checks(file):
+    checks, baseline = load_checks(file(HEAD + OWN))
+    assert (
+        list(checks) == ["valid_json", "stops", "polite", "exact", "fragile"] and baseline(PROMPTS[0]) == "question 0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("def f(messages, reply, reference): return True", "f"),  # no docstring
+        ("def f(reply):\n 'doc'\n return True", "f"),
+        ("def f(messages, reply):\n 'doc'\n return True", "f"),
+        ("x = 1", ""),
+        ("1 / 0", ""),
+        ("import sys; sys.exit(3)", ""),
+        ("def f(:", ""),
+        ("import a_module_that_nobody_has", ""),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused(file, text, name):
+    with pytest.raises(BadChecks) as refused:
+        load_checks(file(text))
+    assert refused.value.name == name and "my_checks.py" in str(refused.value)
+    with pytest.raises(BadChecks):
+        load_checks("no/such/file.py")
+
+
+def test_counts_changes_faults_and_a_baseline(file):
+    checks, baseline = load_checks(file(HEAD + OWN))
+    said = {"base": replies("", "ab", "a", "ab", stopped=False), "adapter": replies("x1", "ab", "x3", "ab")}
+    checked = run_checks(checks, PROMPTS, said, ["x1", "ab", "x3", "no"], baseline)
+    counts = checked.counts()
+    assert counts["exact"] == {"base": 1, "adapter": 3, "baseline": 0, "of": 4}
+    assert counts["stops"] == {"base": 0, "adapter": 4, "baseline": 4, "of": 4}
+    assert counts["fragile"] == {"base": 2, "adapter": 4, "baseline": 4, "of": 4}  # messages were cleared: a copy each
+    (change,) = checked.changes()["exact"]
+    assert (change["won"], change["lost"], change["verdict"]) == ([0, 2], [], "too few rows")
+    assert [(fault.check, fault.model, fault.row) for fault in checked.faults] == [("fragile", "base", 2)]
+    told = checks_told(counts, checked.faults)
+    assert [line.split()[0].rstrip(":") for line in told] == ["valid_json", "polite", "fragile"]
+    assert "ZeroDivisionError" in told[-1] and "row 2 of base" in told[-1]
+    assert "3 of 4" in repr(checks_table(counts, checked.changes()))
+    rows = [
+        {"messages": p, "reference": "r", "stopped": {"base": True, "adapter": True}, "base": "b", "adapter": "a"}
+        for p in PROMPTS
+    ]
+    assert [row["asked"] for row in won_and_lost_rows(checked.changes()["exact"], rows).rows] == [
+        "question 0",
+        "question 2",
+    ]
+
+
+@pytest.mark.parametrize("answer", ["None", "1", "'yes'", "[]"])
+def test_only_true_and_false_count(file, answer):
+    checks, _ = load_checks(file(f"def f(messages, reply, reference):\n 'doc'\n return {answer}\n"))
+    checked = run_checks(checks, PROMPTS[:1], {"base": replies("a")}, ["a"])
+    assert checked.counts()["f"]["base"] == 0 and len(checked.faults) == 1
+
+
+@pytest.mark.parametrize("broken", ["return None", "raise SystemError()"])
+def test_a_baseline_that_fails_is_told(file, broken):
+    checks, baseline = load_checks(
+        file(f"def f(messages, reply, reference):\n 'doc'\n return True\ndef baseline(messages):\n {broken}\n")
+    )
+    checked = run_checks(checks, PROMPTS, {"base": replies(*"abcd")}, list("abcd"), baseline)
+    assert len(checked.faults) == 4 and "baseline failed itself" in checks_told(checked.counts(), checked.faults)[-1]
+
+
+ENTRY = '{"day": "Monday", "time": "5", "with": null}'
+SCHEMA = {"type": "object", "required": ["day"], "properties": {"day": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad"),
+    [
+        (valid_json, [ENTRY, "[1]"], ["", "5", "{'a': 1}", ENTRY + " Done.", '{"a": 1, "a": 2}', "[" * 100_000]),
+        (json_schema(SCHEMA), ['{"day": "x", "more": 1}'], ['{"day": 5}', "{}", "no JSON", "[]"]),
+        (same_fields("day", "time"), [ENTRY, '{"time": "5", "day": "Monday"}'], ['{"day": "Monday"}', "[]", "Monday"]),
+        (same_fields(), ['{"time": "5", "day": "Monday", "with": null}'], ['{"time": "5", "day": "Monday"}']),
+        (contains("monday", "5"), [ENTRY], ["Monday", ""]),
+        (matches("^[{].*[}]$"), [ENTRY], ["see {a}"]),
+        (at_most(50), [ENTRY, "x" * 50], ["", "  ", "x" * 51]),
+        (no_repetition, [ENTRY, "a, a, a"], ["no way " * 3, "1\n1\n1", "잠을 자요" * 9]),
+        (values_from_question, ['{"day": "Monday"}', '{"n": 5, "with": null}', "[]"], ['{"day": "Friday"}', '{"a": [{"b": "noon"}]}', "Monday"]),
+    ],
+)  # fmt: skip
+def test_the_ready_made_checks(check, good, bad):
+    asked = [{"role": "system", "content": "Friday"}, {"role": "user", "content": "Monday at 5"}]
+    assert [reply for reply in good if not check(asked, reply, ENTRY)] == []
+    assert [reply[:50] for reply in bad if check(asked, reply, ENTRY)] == []
+    assert check.__doc__ and stops(asked, "a plain text", "")
+
+
+def measured(tmp_path, merge="green", passed=44, loss=None, known="unclear"):
+    """A run as 05 and 06 leave it: `passed` of 48 replies pass the check `exact`."""
+    run, config = RunDir(tmp_path / "run"), RunConfig.load("tiny")
+    run.save_config(config)
+    write_json(run.merge_report, {"verdict": merge})
+    paired = [{"number": "NLL per token", "model": "merged", "against": "adapter", "verdict": loss or "better"}]
+    checks = {"exact": {"base": 0, "merged": passed, "of": 48}}
+    found = {"checks": checks, "known": {"changes": [{"model": "merged", "verdict": known}]}}
+    found["forgetting"] = {"merged": {"languages": {"en": {"verdict": loss or "unclear"}}}}
+    Evaluation.of(config, {"base": {}, "merged": {}}, paired, **found).write(run)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("found", "require", "code"),
+    [
+        ({}, "", SHIP),
+        ({}, "exact >= 0.8", SHIP),
+        ({"passed": 46}, "exact >= 85%, exact <= 1", SHIP),
+        ({"passed": 40}, "exact >= 0.8", UNDECIDED),
+        ({"passed": 20}, "exact >= 0.8", STOP),
+        ({"passed": 40}, "exact <= 0.5", STOP),
+        ({}, "valid_json >= 0.95", UNDECIDED),  # nobody measured it
+        ({"merge": "red"}, "", STOP),
+        ({"merge": "unclear"}, "", UNDECIDED),
+        ({"loss": "worse"}, "", STOP),
+        ({"known": "worse"}, "", STOP),
+        ({"merge": "red", "passed": 40}, "exact >= 0.8", STOP),
+    ],
+)
+def test_the_gate(tmp_path, found, require, code):
+    assert decide(measured(tmp_path, **found), require)[0] == code
+
+
+@pytest.mark.parametrize(
+    "text", ["exact", "exact = 0.8", "exact >= 95", "exact >= x", "exact >= 120%", "a b >= 1", "exact > = 0.1"]
+)
+def test_a_requirement_that_cannot_be_read_is_refused(text):
+    with pytest.raises(BadRequirement):
+        requirements(text)
+    assert requirements("a>=.5 ,b <= 20%,") == [("a", ">=", 0.5), ("b", "<=", 0.2)]
+
+
+def test_the_gate_is_an_exit_code(tmp_path):
+    measured(tmp_path)
+
+    def gate(*words):
+        from helpers.paths import PROJECT_ROOT
+
+        environment = {"QLORA_RUNS_DIR": str(tmp_path), "PATH": "/usr/bin", "PYTHONPATH": str(PROJECT_ROOT)}
+        command = [sys.executable, "-m", "helpers.evaluate.gate", *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=PROJECT_ROOT)
+
+    assert gate("run").returncode == 0 and gate("run", "--require", "exact >= 0.99").returncode == 1
+    told = gate("run", "--require", "exact >= 0.9")
+    assert told.returncode == 2 and "92% of 48" in told.stdout and "Merge report: green." in told.stdout
+    assert gate("nothing").returncode == gate("run", "--require", "exact").returncode == 2
+
+
+@pytest.mark.parametrize("name", ["calendar_checks", "polite_checks", "keyword_checks"])
+def test_the_files_of_the_project_are_checks(name):
+    checks, _ = load_checks(f"notebooks/data/{name}.py")
+    assert len(checks) >= 4 and all(check.__doc__ for check in checks.values())
