@@ -89,9 +89,9 @@ LOOKS = {
     "A3.2": ("A3", {}, THREE_ROWS, "{name: round(total / counted, 2) for name, total in sums.items()}"),
     "05.1": ("05", {"merge_method": "dequantised-base"}, {}, CHECK.format("05.1")),
     "05.2": ("05", {"merge_shard_gb": 0.1}, {}, CHECK.format("05.2")),
-    "06.1": ("06", {"temperature": 0.8, "top_p": 0.9}, {}, CHECK.format("06.1")),
+    "06.1": ("06", {"temperature": 0.8}, {}, CHECK.format("06.1")),
     "06.2": ("06", {}, QUESTION, CHECK.format("06.2")),
-    "06.3": ("06", {}, {"count=12": "count=4"}, CHECK.format("06.3")),
+    "06.3": ("06", {}, {"count=count": "count=4"}, CHECK.format("06.3")),
     "07.2": ("07", {"serve_rows": 0}, {}, "cost_table(merged, measured)"),
     "07.3": ("07", {}, FOREIGN, "tokenizer.decode(output[0, inputs.input_ids.shape[1] :])"),
 }

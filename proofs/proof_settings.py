@@ -64,7 +64,7 @@ OTHERS = {
     "sample_steps": [1],
     "max_new_tokens": [1, 64],
     "temperature": [0.7, 0.01],
-    "top_p": [0.9],
+    "require": ["exact >= 0.8"],
     "hub_repo": ["me/mine", "not a repository"],
     "gguf_formats": ["f16", "q8_0", "q9_9"],
     "gpu": ["RTX 4090 24 GB", "abacus"],
