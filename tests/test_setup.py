@@ -1,19 +1,40 @@
 """setup_kernel.sh where it must refuse: one clear sentence each, nothing half-done left behind."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 
 import pytest
 
 from tests.conftest import ROOT
 
 
-def set_up(tmp_path, *arguments, **variables):
+def set_up(tmp_path, *arguments, project=ROOT, **variables):
     environment = {**os.environ, "VENV_DIR": str(tmp_path / "venv"), **variables}
     return subprocess.run(
-        ["bash", ROOT / "setup_kernel.sh", *arguments], env=environment, capture_output=True, text=True
+        ["bash", project / "setup_kernel.sh", *arguments], env=environment, capture_output=True, text=True
     )
+
+
+OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}  # the environment is made, then there is nothing to install
+
+
+def program(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # never through a link: it leads to the real Python
+    path.write_text(f"#!/bin/bash\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def sentence(result) -> str:
+    """The only line of a refusal."""
+    assert result.returncode == 1, result.stdout
+    [line] = result.stderr.strip().splitlines()
+    return line.removeprefix("setup_kernel.sh: ")
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -27,6 +48,7 @@ def test_old_or_missing_python(tmp_path, exists):
     assert not (tmp_path / "venv").exists()
 
 
+@pytest.mark.slow  # makes an environment
 def test_cuda_torch_of_the_system_is_kept(tmp_path):
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise SystemExit('the check must not import torch')")
@@ -75,6 +97,7 @@ def test_a_driver_too_old_for_the_wheel_is_told_before_any_download(tmp_path, dr
     assert ("only 1 GB are free here" in result.stderr) is fits and not (tmp_path / "venv").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", [True, False])
 def test_an_environment_of_another_image_is_made_anew(tmp_path, gone):
     """Its python is a link to nowhere, or one that is too old."""
@@ -124,11 +147,230 @@ def test_short_disk(tmp_path):
     assert result.returncode == 1 and "only 1 GB are free here" in result.stderr and "VENV_DIR" in result.stderr
 
 
+@pytest.mark.slow  # makes an environment
 def test_failed_install_gives_its_reason(tmp_path):
     result = set_up(tmp_path, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("setup_kernel.sh: installing pinned packages") and "failed: ERROR: " in last
+
+
+def alone(folder, name, text):
+    """A PATH on which no other Python is found."""
+    program(folder / "bin" / name, text)
+    for tool in "bash cat cksum sed realpath dirname grep tail head ls df awk rm printf".split():
+        (folder / "bin" / tool).symlink_to(shutil.which(tool))
+    return {"PATH": str(folder / "bin"), **OFFLINE}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["python3.13", "python3.14", "python3.11"])
+def test_a_python_that_is_there_under_one_name_alone(tmp_path, name):
+    told = sentence(set_up(tmp_path, **alone(tmp_path, name, f'exec {sys.executable} "$@"')))
+    assert "installing pinned packages" in told
+
+
+@pytest.mark.parametrize("name", ["python2", "python3.10", "ruby"])
+def test_no_python_is_one_sentence(tmp_path, name):
+    told = sentence(set_up(tmp_path, **alone(tmp_path, name, "exit 1")))
+    assert told.startswith("no Python 3.11 or newer found (python3 is not there)")
+
+
+@pytest.mark.slow  # makes an environment
+def test_a_blank_in_the_path_of_python(tmp_path):
+    python = program(tmp_path / "my tools" / "python 3", f'exec {sys.executable} "$@"')
+    assert "installing pinned packages" in sentence(set_up(tmp_path, PYTHON=str(python), **OFFLINE))
+    told = sentence(set_up(tmp_path / "b", PYTHON=str(tmp_path / "my tools" / "none")))
+    assert "no Python 3.11 or newer found at PYTHON=" in told and "my tools/none" in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", ["no pip", "half a pip", "no ensurepip"])
+def test_an_environment_without_pip_gets_one(tmp_path, left):
+    """As uv makes them, and as a `python -m venv` that was killed leaves them."""
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    if left == "half a pip":
+        [site] = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+        for folder in ("pip", "pip-99.dist-info"):
+            (site / folder).mkdir()
+        (site / "pip" / "__init__.py").touch()
+        (site / "pip-99.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: pip\nVersion: 99\n")
+    if left == "no ensurepip":
+        program(python.with_name("real"), f'exec {sys.executable} "$@"')
+        python.unlink()
+        program(python, f'case "$*" in *ensurepip*|*pip*) exit 1;; esac\nexec {sys.executable} "$@"')
+    told = set_up(tmp_path, PYTHON=sys.executable, **OFFLINE)
+    assert "installing pinned packages" in sentence(told)
+    subprocess.run([python, "-m", "pip", "--version"], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_a_python_without_ensurepip_says_what_to_install_each_time(tmp_path):
+    """Debian without python3-venv: an environment is begun, and then there is no pip for it."""
+    python = program(
+        tmp_path / "python3",
+        f"""
+if [ "$2" = venv ]; then {sys.executable} "$@" --without-pip; echo 'The virtual environment was not created successfully because ensurepip is not
+available.'; exit 1; fi
+exec {sys.executable} "$@\"""",
+    )
+    broken = 'case "$*" in *ensurepip*|*pip._int*) exit 1;; esac\n'
+    for _again in range(2):
+        told = sentence(set_up(tmp_path, PYTHON=str(python), **OFFLINE))
+        assert "has no ensurepip" in told and "apt-get install python3-venv" in told
+        program(tmp_path / "venv" / "bin" / "python", f'{broken}exec {sys.executable} "$@"')
+    assert "installing pinned packages" in sentence(set_up(tmp_path, PYTHON=sys.executable, **OFFLINE))
+
+
+@pytest.mark.slow  # makes an environment
+def test_the_disk_that_is_asked_is_the_one_of_the_environment(tmp_path):
+    program(
+        tmp_path / "bin" / "df",
+        f'case "$*" in *{tmp_path}/large*) free=90000000;; *) free=1200000;; esac\necho a b c d; echo x 9 9 $free',
+    )
+    path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHON": sys.executable}
+    (tmp_path / "large").mkdir()
+    assert "only 1 GB are free here" in sentence(set_up(tmp_path, **path))
+    assert "installing" in sentence(
+        set_up(tmp_path, **path | {"VENV_DIR": str(tmp_path / "large" / "a" / "venv")}, **OFFLINE)
+    )
+
+
+def test_no_right_to_write_is_said(tmp_path):
+    (tmp_path / "shut").mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", tmp_path / "shut"], capture_output=True).returncode:
+        pytest.skip("a disk that is only read needs the right to mount")
+    program(tmp_path / "bin" / "df", "echo a b c d; echo x 9 9 90000000")
+    path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHON": sys.executable}
+    try:
+        told = sentence(set_up(tmp_path, VENV_DIR=str(tmp_path / "shut" / "a" / "venv"), **path))
+    finally:
+        subprocess.run(["umount", tmp_path / "shut"], check=True)
+    assert told == f"you may not write in {tmp_path}/shut: set VENV_DIR to a folder of your own."
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """An environment with its own pip, and the packages of this one."""
+    folder = tmp_path_factory.mktemp("made") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    [site] = (folder / "lib").glob("python*/site-packages")
+    (site / "all.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder
+
+
+CONF = "[global]\nuser = true\nindex-url = https://mirror/simple\n[install]\nprefix = /tmp/elsewhere\nno-deps = true\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "aside"),
+    [
+        ({"PIP_USER": "1"}, "PIP_USER"),
+        ({"PIP_TARGET": "/x", "PIP_PREFIX": "/x", "PIP_ROOT": "/x"}, "PIP_PREFIX, PIP_ROOT, PIP_TARGET"),
+        ({"PIP_REQUIRE_VIRTUALENV": "true", "PIP_NO_DEPS": "1"}, "PIP_NO_DEPS, PIP_REQUIRE_VIRTUALENV"),
+        ({"PIP_PYTHON": sys.executable, "PIP_DRY_RUN": "1"}, "PIP_DRY_RUN, PIP_PYTHON"),
+        ({"PIP_USER": "0"}, ""),
+        ({"PIP_CONFIG_FILE": "conf"}, "no-deps of pip.conf, prefix of pip.conf, user of pip.conf"),
+    ],
+)
+def test_settings_of_pip_that_send_packages_elsewhere_are_left_aside_and_named(environment, tmp_path, variables, aside):
+    if "PIP_CONFIG_FILE" in variables:
+        variables = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf")}
+        (tmp_path / "pip.conf").write_text(CONF)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    clean |= {"PIP_CONFIG_FILE": "/dev/null", "PIP_FIND_LINKS": "/a b", **variables}
+    code = 'say() { echo "$@"; }; eval "$("$0" setup_kernel.py pip)"; "$0" -m pip config list'
+    shown = subprocess.run(
+        ["bash", "-c", code, environment / "bin/python"], env=clean, cwd=ROOT, capture_output=True, text=True
+    )
+    told = [line for line in shown.stdout.splitlines() if "Left aside" in line]
+    assert told == ([f"Left aside, as settings of this machine's pip: {aside}."] if aside else []), shown.stderr
+    settings = {line.partition("=")[0].removeprefix(":env:.") for line in shown.stdout.splitlines() if "=" in line}
+    assert "find-links" in settings and ("index-url" in settings) == ("pip.conf" in aside)
+    assert not settings & {"user", "target", "prefix", "root", "require-virtualenv", "no-deps", "python", "dry-run"}
+
+
+def test_settings_of_pip_that_cannot_be_read(environment, tmp_path):
+    (tmp_path / "pip.conf").write_text("[glob\nuser")
+    told = sentence(set_up(tmp_path, VENV_DIR=str(environment), PIP_CONFIG_FILE=str(tmp_path / "pip.conf")))
+    assert told.startswith("pip cannot read its settings on this machine: ")
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"https_proxy": "http://127.0.0.1:9"}, "the proxy cannot be used (https_proxy)"),
+        ({"ALL_PROXY": "socks://127.0.0.1:9"}, "the proxy cannot be used (ALL_PROXY)"),
+        ({"PIP_PROXY": "http://127.0.0.1:9"}, "the proxy cannot be used (PIP_PROXY)"),
+        ({"PIP_INDEX_URL": "http://127.0.0.1:9/simple"}, "the package index cannot be reached"),
+        ({"PIP_INDEX_URL": "https://no.such.host.invalid/simple"}, "the package index cannot be reached"),
+    ],
+)
+def test_why_packages_do_not_come(environment, tmp_path, variables, told):
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith("PIP_") and "PROXY" not in name.upper()
+    }
+    clean |= {
+        "VENV_DIR": str(environment),
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_RETRIES": "0",
+        "PIP_TIMEOUT": "3",
+        **variables,
+    }
+    code = '. <(sed "/^cd /d; /^case /,\\$d" setup_kernel.sh); settle_pip; install it no-such-package-of-ours'
+    shown = subprocess.run(
+        ["bash", "-c", code, str(ROOT / "setup_kernel.sh")], env=clean, cwd=ROOT, capture_output=True, text=True
+    )
+    assert told in sentence(shown) and "127.0.0.1" not in shown.stderr, shown.stdout + shown.stderr
+
+
+def kernels(environment, home, *arguments, **variables):
+    variables |= {"HOME": str(home), "JUPYTER_DATA_DIR": str(home / "jupyter")}
+    return subprocess.run(
+        [environment / "bin" / "python", "setup_kernel.py", "kernel", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_kernel_keeps_its_env_and_says_whose_it_was(environment, tmp_path):
+    own = environment / "share/jupyter/kernels/qlora/kernel.json"
+    users = tmp_path / "jupyter/kernels/qlora/kernel.json"
+    assert kernels(environment, tmp_path, "--user").returncode == 0
+    there = json.loads(own.read_text())
+    own.write_text(json.dumps(there | {"env": {"QLORA_RUNS_DIR": "/workspace/class/kim"}}))
+    shutil.rmtree(users.parent)  # drill 1 of the workshop kit
+    assert kernels(environment, tmp_path, "--user").stdout == ""
+    for file in (own, users):
+        assert json.loads(file.read_text())["env"]["QLORA_RUNS_DIR"] == "/workspace/class/kim"
+    users.write_text(json.dumps(there | {"argv": ["/other/bin/python"], "env": {"QLORA_RUNS_DIR": "/other"}}))
+    assert "was that of /other/bin/python" in kernels(environment, tmp_path, "--user").stdout
+    assert json.loads(users.read_text())["env"]["QLORA_RUNS_DIR"] == "/workspace/class/kim"
+    for damage in ("{", "[]", '{"argv": []}'):
+        own.write_text(damage)
+        assert kernels(environment, tmp_path, "--user").returncode == 0 and "argv" in json.loads(own.read_text())
+
+
+def test_no_home_costs_the_users_kernel_alone(environment, tmp_path):
+    told = kernels(environment, tmp_path, "--user", JUPYTER_DATA_DIR="/proc/none")
+    assert told.returncode == 0 and "only the environment's own JupyterLab has the kernel QLoRA" in told.stdout
+
+
+def test_root_is_told_how_jupyterlab_starts(tmp_path):
+    code = '. <(sed "/^cd /d; /^case /,\\$d" setup_kernel.sh); jupyter_lab notebooks'
+    shown = subprocess.run(
+        ["bash", "-c", code, str(ROOT / "setup_kernel.sh")],
+        cwd=ROOT,
+        env={**os.environ, "VENV_DIR": "/a b"},
+        capture_output=True,
+        text=True,
+    )
+    assert shown.stdout == r"/a\ b/bin/jupyter lab" + (" --allow-root" if os.geteuid() == 0 else "") + " notebooks"
 
 
 def test_unknown_option(tmp_path):

@@ -1,0 +1,110 @@
+"""What setup_kernel.sh asks Python: of the interpreter that it looks at (kind), and of the environment that it has made.
+
+python setup_kernel.py kind FROM BEFORE    cuda, old:VERSION or plain; status 1 below Python 3.11
+python setup_kernel.py pip                 lines for the shell: the machine's settings of pip that stay, and those left aside
+python setup_kernel.py kernel [--user]     installs the Jupyter kernel "qlora"
+"""
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+# Of a machine's settings of pip, those of where packages come from, and which may not be taken. All others would send them
+# elsewhere, or change what is installed.
+STAY = "constraint index-url extra-index-url find-links no-index trusted-host cert client-cert proxy timeout default-timeout retries cache-dir no-cache-dir keyring-provider"
+HARMLESS = "config-file disable-pip-version-check progress-bar no-input no-color quiet verbose root-user-action break-system-packages"
+
+
+def kind(first, end):
+    """Which torch the interpreter has; torch itself is not imported."""
+    spec = importlib.util.find_spec("torch")
+    text = Path(spec.origin).with_name("version.py").read_text() if spec and spec.origin else ""
+    found = re.search(r"^__version__\b.*=\s*['\"](\d+)\.(\d+)([^'\"]*)", text, re.M)
+    taken = not found or version(first) <= (int(found[1]), int(found[2])) < version(end)
+    if not re.search(r"^cuda\b.*=\s*['\"]", text, re.M):
+        return "plain"
+    return "cuda" if taken else f"old:{found[1]}.{found[2]}{found[3]}"
+
+
+def version(text):
+    return tuple(int(part) for part in text.split("."))
+
+
+def pip():
+    """What pip itself has read from its files and from the environment; the later one counts. (`pip config list` leaves out the file
+    that PIP_CONFIG_FILE names.)"""
+    from pip._internal.configuration import Configuration
+    from pip._internal.exceptions import PipError
+
+    read = Configuration(isolated=False)
+    try:
+        read.load()
+    except PipError as error:
+        sys.exit(str(error).splitlines()[0])
+    settings = []
+    for key, value in read.items():
+        settings += value.items() if isinstance(value, dict) else [(key, value)]  # newer ones say by which file
+    stay, aside = {}, set()
+    for key, value in settings:
+        name = key.rpartition(".")[2]
+        variable = "PIP_" + name.upper().replace("-", "_")
+        if name in STAY.split():
+            stay[variable] = value
+        elif name not in HARMLESS.split() and value.lower() not in ("", "0", "false", "no", "off"):
+            aside.add(variable if key.startswith(":env:") else f"{name} of pip.conf")
+    lines = [f"unset {name}" for name in os.environ if re.fullmatch(r"PIP_\w+", name)]
+    lines += [f"export {variable}={shlex.quote(value)}" for variable, value in stay.items()]
+    lines.append("export PIP_CONFIG_FILE=/dev/null")
+    if aside:
+        lines.append(
+            "say " + shlex.quote(f"Left aside, as settings of this machine's pip: {', '.join(sorted(aside))}.")
+        )
+    return "\n".join(lines)
+
+
+def kernel(*where):
+    """In the environment for scripts and tests, and for the user, so that a pod's own JupyterLab lists it. The `env` of the kernel
+    that was there stays: pod.sh has set it. On a pod, downloads belong on the volume, which outlives the container."""
+    from ipykernel.kernelspec import install
+    from jupyter_core.paths import jupyter_data_dir
+
+    env = {}
+    if os.access("/workspace", os.W_OK):
+        env["HF_HOME"] = os.environ.get("HF_HOME", "/workspace/.cache/huggingface")
+    places = {"sys": Path(sys.prefix, "share", "jupyter")}
+    try:
+        places |= {"user": Path(jupyter_data_dir())} if where else {}
+    except RuntimeError:  # no home folder
+        print("This account has no home folder, so that only the environment's own JupyterLab has the kernel QLoRA.")
+    for place in places.values():
+        try:
+            there = json.loads((place / "kernels" / "qlora" / "kernel.json").read_text(encoding="utf-8"))
+            owner = there["argv"][0]
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+        if Path(owner).parent.resolve() == Path(sys.executable).parent.resolve():
+            env |= there.get("env", {})
+        else:
+            print(f"The kernel QLoRA was that of {owner}: it is this environment's now.")
+    for name, place in places.items():
+        try:
+            install(user=name == "user", prefix=None if name == "user" else sys.prefix, kernel_name="qlora", display_name="QLoRA", env=env)  # fmt: skip
+        except OSError as error:
+            if name == "sys" and (place / "kernels" / "qlora" / "kernel.json").exists():
+                continue  # somebody else's environment, which has it
+            if name == "sys":
+                sys.exit(f"the kernel cannot be written in {place} ({error.strerror})")
+            print(
+                f"{place} cannot be written ({error.strerror}), so that only the environment's own JupyterLab has the kernel QLoRA."
+            )
+    return ""
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 11):  # noqa: UP036  it is asked of any Python
+        sys.exit(1)
+    print(globals()[sys.argv[1]](*sys.argv[2:]), end="\n" if sys.argv[1] != "kernel" else "")
