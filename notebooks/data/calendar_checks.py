@@ -18,9 +18,8 @@ def valid_json(messages: list[dict], reply: str, reference: str) -> bool:
 
 
 def exact(messages: list[dict], reply: str, reference: str) -> bool:
-    """All five fields are right."""
-    entry = _entry(reply)
-    return entry is not None and entry == _entry(reference)
+    """All five fields are right; a capital letter makes no difference."""
+    return all(_same(field, reply, reference) for field in FIELDS)
 
 
 def event_right(messages: list[dict], reply: str, reference: str) -> bool:
@@ -49,9 +48,9 @@ def person_right(messages: list[dict], reply: str, reference: str) -> bool:
 
 
 def copied(messages: list[dict], reply: str, reference: str) -> bool:
-    """Every value stands in the message, letter by letter: nothing is made up."""
-    entry, text = _entry(reply), messages[-1]["content"]
-    return entry is not None and all(value is None or value in text for value in entry.values())
+    """Every value stands in the message: nothing is made up."""
+    entry, text = _entry(reply), messages[-1]["content"].casefold()
+    return entry is not None and all(value is None or value.casefold() in text for value in entry.values())
 
 
 def nothing_added(messages: list[dict], reply: str, reference: str) -> bool:
@@ -145,4 +144,6 @@ def _each_key_once(pairs: list[tuple]) -> dict:
 
 def _same(field: str, reply: str, reference: str) -> bool:
     entry, right = _entry(reply), _entry(reference)
-    return entry is not None and right is not None and entry[field] == right[field]
+    if entry is None or right is None or entry[field] is None or right[field] is None:
+        return entry is not None and right is not None and entry[field] is right[field]
+    return entry[field].casefold() == right[field].casefold()
