@@ -2,8 +2,22 @@
 
     python -m proofs.proof_calendar [--language en] [--first 20] [--replies FILE] [setting=value ...]
 
-Data, 4-bit base, adapter, arguments and trainer are those of 03 and 04; replies are greedy, on the held-out rows. Counts are
-exactly right entries, seconds are those of the process on all cores (CPU time), each training's own and each answering's own.
+Data, 4-bit base, adapter, arguments and trainer are those of 03 and 04; replies are greedy, on the held-out rows. Seconds are
+CPU time of the process. `calendar-once` rows have a shape, people, a place and an event that training never saw.
+
+Results of 2026-11-29, SmolLM2-135M, rank 16, one thread of a 2-core AMD EPYC with AVX512-BF16 that did other work too. English:
+max_rows=0 max_eval_rows=60 max_length=160 max_new_tokens=64 per_device_train_batch_size=8 max_steps=67, rate 2e-3.
+
+    exactly right            all     calendar-once   CPU s
+    rules alone           24 of 60     7 of 22
+    base                   0 of 60     0 of 22                 no reply is an entry
+    base, 3 examples       1 of 60     1 of 22                 36 replies are entries
+    20 steps of 8         37 of 60    13 of 22         89      12 of the first 20 rows
+    20 steps, rate 4e-3   38 of 60    12 of 22         97      14 of the first 20 rows
+    67 steps of 8         55 of 60    18 of 22        271      18 of the first 20 rows
+
+What is still wrong is fluent: the event of "ballet class with Gabriel and Florian" is said to be "boulangé". Asked for the
+capital of France, the base says Paris; after the 20 steps at 4e-3 the reply is {"capital": "Français", ...}.
 """
 
 import argparse
@@ -25,6 +39,8 @@ from helpers.settings import RunConfig
 from helpers.train.probe import throwaway_trainer
 
 DATA = "notebooks/data/calendar_{}.jsonl"
+SHOTS = 3  # training rows that stand before the question where the base is shown what to do
+OTHER = ["What is the capital of France?", "Which animals give us wool?"]  # not what it learns
 
 
 def main() -> None:
@@ -34,36 +50,49 @@ def main() -> None:
     parser.add_argument("--replies", help="file for all replies, one JSON object a line")
     parser.add_argument("settings", nargs="*", help="such as learning_rate=1e-3")
     options = parser.parse_args()
-    checks, replies = load_checks(), []
     settings = {"dataset_id": DATA.format(options.language), "run_name": "proof"}
     config = RunConfig.load("demo", **{**settings, **dict(pair.split("=") for pair in options.settings)})
     with tempfile.TemporaryDirectory(prefix="proof-calendar-") as folder:
         os.environ["QLORA_RUNS_DIR"] = folder
-        run, tokenizer = RunDir(Path(folder)), load_tokenizer(config)
-        print(prepare(config, run, tokenizer)["rows"], flush=True)
-        rows = read_jsonl(run.eval_jsonl)
-        asked, right = prompts_and_references(rows)
-        told = {"rules alone": [checks.baseline(messages) for messages in asked]}
-        report("rules alone", told["rules alone"], rows, checks)
-        for name, changed in trainings(config, options.first).items():
-            start = time.process_time()
-            trainer = throwaway_trainer(run, changed)
-            trainer.train()
-            model, spent = trainer.model.eval(), time.process_time() - start
-            print(f"{name}: trained in {spent:.0f} CPU s", flush=True)
-            if "base" not in told:
-                with model.disable_adapter():
-                    told["base"] = answers(model, tokenizer, asked, config)
-                report("base", told["base"], rows, checks)
-            told[name] = answers(model, tokenizer, asked, config)
-            report(name, told[name], rows, checks)
+        run = RunDir(Path(folder))
+        print(prepare(config, run, load_tokenizer(config))["rows"], flush=True)
+        rows, replies = read_jsonl(run.eval_jsonl), measured(run, config, options.first)
     if options.replies:
-        replies = [
-            {"source": row["source"], "asked": messages[-1]["content"], "right": reference}
-            | {name: texts[number] for name, texts in told.items()}
-            for number, (row, messages, reference) in enumerate(zip(rows, asked, right, strict=True))
+        found = [
+            {"source": row["source"], "asked": row["messages"][-2]["content"], "right": row["messages"][-1]["content"]}
+            | {name: texts[number] for name, texts in replies.items()}
+            for number, row in enumerate(rows)
         ]
-        Path(options.replies).write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in replies), "utf-8")
+        Path(options.replies).write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in found), "utf-8")
+
+
+def measured(run: RunDir, config: RunConfig, first: int) -> dict[str, list[str]]:
+    """The replies of every model to the held-out rows, by name; prints what they are worth."""
+    checks, tokenizer, rows, found = load_checks(), load_tokenizer(config), read_jsonl(run.eval_jsonl), {}
+    asked, _ = prompts_and_references(rows)
+    shown = [m for row in read_jsonl(run.train_jsonl)[:SHOTS] for m in row["messages"] if m["role"] != "system"]
+    with_examples = [[messages[0], *shown, messages[-1]] for messages in asked]
+
+    def answer(name: str, model, prompts: list) -> None:
+        found[name] = answers(model, tokenizer, prompts, config)
+        report(name, found[name], rows, checks)
+        other = answers(model, tokenizer, [[{"role": "user", "content": text}] for text in OTHER], config)
+        print({question: text[:100] for question, text in zip(OTHER, other, strict=True)}, flush=True)
+
+    found["rules alone"] = [checks.baseline(messages) for messages in asked]
+    report("rules alone", found["rules alone"], rows, checks)
+    for name, changed in trainings(config, first).items():
+        start = time.process_time()
+        trainer = throwaway_trainer(run, changed)
+        trainer.train()
+        model = trainer.model.eval()
+        print(f"{name}: trained in {time.process_time() - start:.0f} CPU s", flush=True)
+        if "base" not in found:
+            with model.disable_adapter():
+                answer("base", model, asked)
+                answer(f"base, shown {SHOTS} examples", model, with_examples)
+        answer(name, model, asked)
+    return found
 
 
 def load_checks():
