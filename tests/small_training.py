@@ -17,6 +17,10 @@ CONFIG = RunConfig(
     lora_r=4,
     lora_dropout=0.1,
     learning_rate=1e-2,
+    lr_scheduler_type="linear",
+    warmup_steps=0,
+    weight_decay=0.0,
+    max_grad_norm=1.0,
     max_steps=14,
     per_device_train_batch_size=4,
     logging_steps=1,
@@ -29,19 +33,18 @@ CONFIG = RunConfig(
 
 def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
     """The trainer of notebook 04 for the first `rows` rows of the sample data; `changes` go to SFTConfig."""
-    import torch
     from transformers import set_seed
     from trl import SFTConfig
 
     from helpers.data.formats import convert, recognise
     from helpers.data.labels import encode_rows
     from helpers.files import read_jsonl
-    from helpers.model.device import compute_dtype
     from helpers.model.load import load_base_model
     from helpers.model.lora import lora_config
     from helpers.model.tokenizer import load_tokenizer
     from helpers.paths import PROJECT_ROOT
-    from helpers.settings import PAD_TO, SAMPLE_DATA
+    from helpers.settings import SAMPLE_DATA
+    from helpers.train.arguments import sft_arguments
     from helpers.train.callbacks import callbacks
     from helpers.train.trainer import LeanTrainer
 
@@ -51,24 +54,9 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
     data = encode_rows([{"messages": convert(row, form).messages} for row in sample], tokenizer, config)
     set_seed(config.seed)
     settings = {
+        **sft_arguments(config),
         "output_dir": str(run.trainer),
-        "use_cpu": True,
-        "bf16": compute_dtype(config) == torch.bfloat16,
-        "max_steps": config.max_steps,
-        "per_device_train_batch_size": config.per_device_train_batch_size,
         "per_device_eval_batch_size": 4,
-        "pad_to_multiple_of": PAD_TO,
-        "activation_checkpointing": False,
-        "train_sampling_strategy": "group_by_length" if config.sort_by_length else "random",
-        "learning_rate": config.learning_rate,
-        "save_steps": config.save_steps,
-        "eval_strategy": "steps",
-        "eval_steps": config.eval_steps,
-        "logging_steps": config.logging_steps,
-        "logging_nan_inf_filter": False,
-        "include_num_input_tokens_seen": "non_padding",
-        "seed": config.seed,
-        "report_to": "none",
         "disable_tqdm": True,
         **changes,
     }

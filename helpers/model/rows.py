@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from helpers.model.device import sharded
 from helpers.model.memory import free_memory
+from helpers.model.ranks import lowest
 
 KEPT_FREE = 0.1  # share of the free memory that is not given away: gaps, and what others take meanwhile
 # bytes per token of the vocabulary and position: logits, their float32 copy, both models' logarithms
@@ -46,6 +48,7 @@ def reply_rows(model, tokens: int, at_most: int) -> int:
 
 
 def scoring_rows(model, tokens: int, at_most: int) -> int:
-    """How many rows of `tokens` `model` can be measured on at once on its device."""
+    """How many rows of `tokens` `model` can be measured on at once on its device; under FSDP on that with the least room."""
     text = model.config.get_text_config(decoder=True).to_dict()
-    return rows_at_once(free_memory(model.device), scoring_bytes(text, tokens), at_most)
+    rows = rows_at_once(free_memory(model.device), scoring_bytes(text, tokens), at_most)
+    return int(lowest(rows)) if sharded() else rows  # there each pass is one of all processes

@@ -39,17 +39,24 @@ class Unpacked4bit(Linear4bit):
 
     made_from = (None, None, 0, 0)  # the packed weight, its constants, where its data lies, how often it was written to
 
-    def forward(self, x):
-        """(..., in) -> (..., out), as `Linear4bit` computes it."""
+    def dense(self, x) -> torch.Tensor | None:
+        """The unpacked weight (out, in); None where `x` has to go through bitsandbytes' own product."""
         packed = self.weight
         state, kept = packed.quant_state, self.made_from
         repacked = getattr(state, "packing_format_for_cpu", False)
         if x.device.type != "cpu" or self.compute_dtype != state.dtype or repacked or packed.is_inference():
-            return super().forward(x)
+            return None
         place = (packed.data_ptr(), packed._version)
         if kept[0] is not packed or kept[1] is not state or kept[2:] != place:
             with torch.inference_mode(False), torch.no_grad():  # also a training may use what an answer unpacked
                 self.unpacked = dequantize_4bit(packed.data, state)
             self.made_from = (packed, state, *place)
-        bias = None if self.bias is None else self.bias.to(state.dtype)
-        return linear(x.to(state.dtype), self.unpacked, bias).to(x.dtype)
+        return self.unpacked
+
+    def forward(self, x):
+        """(..., in) -> (..., out), as `Linear4bit` computes it."""
+        weight = self.dense(x)
+        if weight is None:
+            return super().forward(x)
+        bias = None if self.bias is None else self.bias.to(weight.dtype)
+        return linear(x.to(weight.dtype), weight, bias).to(x.dtype)

@@ -15,7 +15,7 @@ from helpers.files import folder_bytes, read_jsonl
 from helpers.paths import runs_root
 from helpers.plan.time import training_tokens
 from helpers.runs import RunDir
-from helpers.settings import PAD_TO, RunConfig
+from helpers.settings import RunConfig
 from helpers.show.units import human_bytes
 
 STEPS = 3  # the first one warms up and is not measured
@@ -99,15 +99,16 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
     from transformers import PrinterCallback, TrainerCallback, set_seed
     from trl import SFTConfig
 
-    from helpers.model.device import number_formats
     from helpers.model.load import load_base_model
     from helpers.model.lora import lora_config
+    from helpers.train.arguments import QUIET, sft_arguments
     from helpers.train.metrics import peak_memory_bytes
     from helpers.train.trainer import LeanTrainer
 
     steps = config.gradient_accumulation_steps
     size, evaluated = config.per_device_train_batch_size * steps, EVALUATED * config.per_device_eval_batch_size
     batch = _longest(rows, size, size * STEPS)
+    short = {"max_steps": STEPS, "logging_strategy": "no", "disable_tqdm": True}
     ends, tokens = [], []  # seconds at the end of each step; tokens of each forward pass, padding and all
 
     class Clock(TrainerCallback):
@@ -117,26 +118,7 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
     set_seed(config.seed)
     trainer = LeanTrainer(
         model=load_base_model(config),
-        args=SFTConfig(
-            output_dir=str(run.trainer),
-            max_steps=STEPS,
-            per_device_train_batch_size=config.per_device_train_batch_size,
-            per_device_eval_batch_size=config.per_device_eval_batch_size,
-            gradient_accumulation_steps=steps,
-            activation_checkpointing=config.activation_checkpointing,
-            max_length=config.max_length,
-            packing=config.packing,
-            pad_to_multiple_of=PAD_TO,
-            learning_rate=config.learning_rate,
-            max_grad_norm=config.max_grad_norm,
-            optim=config.optim,
-            seed=config.seed,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            **number_formats(config),
-        ),
+        args=SFTConfig(str(run.trainer), **(sft_arguments(config) | QUIET | short)),
         train_dataset=batch,
         eval_dataset=_longest(held_out, evaluated, evaluated) if len(held_out) else None,
         processing_class=tokenizer,

@@ -1,6 +1,6 @@
 """Notebook 04: a QLoRA training that resumes exactly and stops with a reason.
 
-settings     does the page train with what config.json says?
+arguments    the keywords of the SFTConfig, and does a page train with them?
 packing      how many packed rows at once, and do they stay apart in this model?
 loss         is the loss that is trained the model's own?
 trainer      `SFTTrainer` with a lean loss and an exact resume

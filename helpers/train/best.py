@@ -1,4 +1,4 @@
-"""Best, not last: the complete checkpoint with the lowest held-out loss is kept, used, and told in words.
+"""Best, not last: the complete checkpoint with the lowest held-out loss is kept, used, and measured row by row.
 
 All decisions come from the losses in a checkpoint's trainer_state.json, so a resumed training decides the same.
 """
@@ -7,26 +7,51 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transformers import TrainerCallback
 
 from helpers.evaluate.held_out import Scores, held_out_nll
-from helpers.evaluate.intervals import WORSE, judge, paired_difference, told_interval
 from helpers.files import read_json, write_json
+from helpers.model.ranks import first_decides
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
-from helpers.train.checkpoints import checkpoints, fault, is_last, step_of
+from helpers.show.words import _
+from helpers.train.checkpoints import complete_checkpoints
+from helpers.train.curve import best_step, held_out_losses, summary
+from helpers.train.failures import require_trained
+from helpers.train.moved import movement, nothing_learned
+
+if TYPE_CHECKING:
+    from helpers.train.trainer import LeanTrainer
 
 
-def held_out_losses(history: list[dict]) -> dict[int, float]:
-    """Optimizer step -> held-out loss (nats per token), from the rows of `state.log_history`; step 0 is the base."""
-    return {row["step"]: row["eval_loss"] for row in history if "eval_loss" in row}
+@dataclass(frozen=True)
+class HeldOut:
+    """held_out.json: the adapter of `step`, of a training of `last` steps, on every held-out row.
 
+    Two rows of two runs have the same key in `rows` when they are the same tokens with the same labels; `nll` in nats.
+    """
 
-def best_step(history: list[dict]) -> int | None:
-    """The trained step with the lowest held-out loss, the earliest of equals; None before the first evaluation."""
-    losses = {step: loss for step, loss in held_out_losses(history).items() if step}
-    return min(losses, key=losses.get, default=None)
+    step: int
+    last: int
+    summary: str  # what the curve says
+    rows: list[str]
+    nll: list[float]
+    tokens: list[int]
+
+    def write(self, run: RunDir) -> None:
+        numbers = {"rows": self.rows, "nll": self.nll, "tokens": self.tokens}
+        write_json(run.held_out, {"schema": 1, "step": self.step, "last": self.last, "told": self.summary, **numbers})
+
+    @classmethod
+    def read(cls, run: RunDir) -> HeldOut:
+        """Raises FileNotFoundError, with the notebook that makes it."""
+        run.require(run.held_out, produced_by="04_qlora_training.ipynb")
+        kept = read_json(run.held_out)
+        return cls(kept["step"], kept["last"], kept["told"], kept["rows"], kept["nll"], kept["tokens"])
 
 
 class KeepBest(TrainerCallback):
@@ -47,48 +72,45 @@ class KeepBest(TrainerCallback):
         since = sum(step > best for step in held_out_losses(state.log_history))
         if 0 < self.patience <= since and state.global_step < state.max_steps:
             if state.is_world_process_zero:
-                print(
-                    f"Stopped early: {since} evaluations since step {best} were not lower (patience={self.patience})."
-                )
+                said = _("Stopped early: {count} evaluations since step {step} were not lower (patience={patience}).")
+                print(said.format(count=since, step=best, patience=self.patience))
             state.max_steps = state.global_step  # this step is the last: the checkpoint says so too
             control.should_save = control.should_training_stop = True
 
 
-def use_kept(trainer, run: RunDir, config: RunConfig) -> dict:
+def use_kept(trainer: LeanTrainer, run: RunDir, config: RunConfig) -> HeldOut:
     """After the last step: put the adapter that `config.keep` names into the model, and measure it row by row.
 
-    Writes held_out.json, prints what the curve says, and gives both: `step` (of the adapter), `last`, `told` (what the curve says, in words), and for every
-    held-out row its `rows` key, `nll` (nats) and `tokens`. Two rows of two runs have the same key when they are the same
-    tokens with the same labels. Raises RuntimeError when no complete checkpoint is left.
+    Writes held_out.json and prints what the curve says. Raises NotFinished when no complete last checkpoint is left.
     """
-    complete = {step_of(path): path for path in checkpoints(run.trainer) if fault(path) is None}
-    if not complete or not is_last(complete[max(complete)]):
-        raise RuntimeError(f"No complete last checkpoint in {run.trainer}: run the training cell again.")
+    require_trained(run)
+    complete = first_decides(complete_checkpoints(run.trainer))  # how many are measured is the same in every process
     last = max(complete)
     history = read_json(complete[last] / "trainer_state.json")["log_history"]
     losses = {
         step: loss for step, loss in held_out_losses(history).items() if step in complete
     }  # not the base's, step 0
     best = min(losses, key=losses.get, default=last)
-    rows = trainer.eval_dataset
-    scores = {last: _score(trainer, complete[last], rows)}
-    used, lowest = best if config.keep == "best" else last, best_step(history)
-    if lowest != best and lowest is not None:
-        print(
-            f"checkpoint-{lowest} had the lowest held-out loss, and is not complete: checkpoint-{best} stands in for it."
+    lowest = best_step(history)
+    if lowest is not None and lowest != best:
+        said = _(
+            "checkpoint-{lowest} had the lowest held-out loss, and is not complete: checkpoint-{best} stands in for it."
         )
-    if best != last:
-        scores[best] = _score(trainer, complete[best], rows)
-        if used == last:
-            trainer.load_trained(complete[last])
-    keys = [row_key(row) for row in rows]
-    found = {"step": used, "last": last, "told": told(history, scores, best, config), "rows": keys}
-    found |= {"nll": scores[used].nll, "tokens": scores[used].tokens}
+        print(said.format(lowest=lowest, best=best))
+    used = best if config.keep == "best" else last
+    scores = {step: _score(trainer, complete[step]) for step in dict.fromkeys((last, best, used))}  # the used one last
+    trainer.load_trained(complete[used])
+    said = summary(history, scores, best, config)
+    if nothing_learned(complete[used]):
+        said += " " + _("Nothing was learned: every B of the adapter is zero, so it answers as the base does.")
+    kept = HeldOut(
+        used, last, said, [row_key(row) for row in trainer.eval_dataset], scores[used].nll, scores[used].tokens
+    )
     if trainer.is_world_process_zero():
-        write_json(run.held_out, found)
-        print(found["told"])
+        kept.write(run)
+        print(conclusion(run, []))
     trainer.accelerator.wait_for_everyone()  # the others read held_out.json, too
-    return found
+    return kept
 
 
 def row_key(row: dict) -> str:
@@ -96,46 +118,18 @@ def row_key(row: dict) -> str:
     return hashlib.sha256(json.dumps([row["input_ids"], row["labels"]]).encode()).hexdigest()[:16]
 
 
-def told(history: list[dict], scores: dict[int, Scores], best: int, config: RunConfig) -> str:
-    """What the held-out curve says, in sentences; `scores` holds the best and the last step."""
-    last, losses = max(scores), held_out_losses(history)
-    used = best if config.keep == "best" else last
-    if best == last:
-        said = f"Held-out loss was lowest at the last step, {last}: no overfitting was seen."
-    else:
-        gap = paired_difference(scores[best].nll, scores[last].nll, scores[best].tokens)
-        rose = f"{gap['difference']:+.2f} ({told_interval(gap['low'], gap['high'], '+.2f')}, {gap['rows']} rows)"
-        before, after = _training_loss(history, best), _training_loss(history, last)
-        training = f"training loss went from {before:.2f} to {after:.2f}"
-        verdict = judge(gap)
-        if verdict == WORSE and after < before:
-            by = f"{gap['difference']:.2f} ({told_interval(gap['low'], gap['high'], '.2f')}, {gap['rows']} rows)"
-            said = (
-                f"Overfitting since step {best}: held-out loss rose by {by} up to step {last}, while training loss fell from "
-                f"{before:.2f} to {after:.2f}."
-            )
-        elif verdict == WORSE:
-            said = (
-                f"Held-out loss changed by {rose} from step {best} to step {last}, and {training}: no overfitting, but "
-            )
-            said += "a training that breaks down; lower learning_rate."
-        else:
-            said = f"Held-out loss was lowest at step {best}; up to step {last} it changed by {rose}: "
-            said += f"{verdict}. That is no proof of overfitting."
-        said += f" The adapter of step {used} is used (keep={config.keep!r})."
-    if 0 in losses and losses[used if used in losses else last] >= losses[0]:
-        said += f" It is no better than the base, whose held-out loss was {losses[0]:.2f}: lower learning_rate."
-    return said
+def conclusion(run: RunDir, rows: list[dict]) -> str:
+    """What the finished training says of itself; how far it is when it is not; `rows` of metrics.jsonl."""
+    if not run.held_out.exists():
+        said = _("This training is not finished: step {step} of {last} so far. Run the training cell; it goes on.")
+        return said.format(step=rows[-1]["step"], last=next(row["max_steps"] for row in rows if "max_steps" in row))
+    moved = movement(run.trainer)
+    return HeldOut.read(run).summary + (f"\n{moved}" if moved else "")
 
 
-def _score(trainer, checkpoint, rows) -> Scores:
+def _score(trainer: LeanTrainer, checkpoint: Path) -> Scores:
     trainer.load_trained(checkpoint)
-    trainer.model.eval()
-    return held_out_nll(trainer.model, rows, trainer.args.per_device_eval_batch_size, progress=checkpoint.name)
-
-
-def _training_loss(history: list[dict], step: int) -> float:
-    """Mean of the training losses that were logged since the evaluation before `step`."""
-    start = max((s for s in held_out_losses(history) if s < step), default=0)
-    logged = [row["loss"] for row in history if "loss" in row and start < row["step"] <= step]
-    return sum(logged) / len(logged) if logged else float("nan")
+    # without the autocast of the training: as a fresh start, 05 and 06 measure it
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
+    rows, size = trainer.eval_dataset, trainer.args.per_device_eval_batch_size
+    return held_out_nll(model, rows, size, progress=checkpoint.name)

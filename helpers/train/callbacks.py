@@ -1,24 +1,24 @@
-"""Callbacks for a training that can be trusted: metrics on disk, complete checkpoints, and a stop with a reason.
-
-Each is a plain `TrainerCallback`; `callbacks` lists the ones of a run in the order in which they must act.
-"""
+"""The callbacks of a training that can be trusted, in the order in which they must act."""
 
 from __future__ import annotations
 
 import os
-
-from transformers import TrainerCallback
+from typing import TYPE_CHECKING
 
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.train.best import KeepBest
 from helpers.train.chart import LiveChart, SampleReplies
-from helpers.train.guards import CheckpointKeeper, DiskGuard, FreshStart, LossGuard, SaveByTime, StopOnRequest
+from helpers.train.guards import DiskGuard, FreshStart, LossGuard
 from helpers.train.metrics import MetricsLog
+from helpers.train.saving import CheckpointKeeper, SaveByTime, StopOnRequest
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
 
 
 def callbacks(run: RunDir, config: RunConfig) -> list[TrainerCallback]:
-    """The callbacks of a run, in the order in which they act: a stop is decided before the guards look at the save."""
+    """The callbacks of a run: a stop is decided before the guards look at the save."""
     run.trainer.mkdir(parents=True, exist_ok=True)
     return [
         FreshStart(),
@@ -34,18 +34,22 @@ def callbacks(run: RunDir, config: RunConfig) -> list[TrainerCallback]:
     ]
 
 
+def dpo_callbacks(run: RunDir, config: RunConfig) -> list[TrainerCallback]:
+    """Those of them that a training on preferences has: its last checkpoint is used, its replies are looked at afterwards."""
+    run.trainer.mkdir(parents=True, exist_ok=True)
+    return [
+        FreshStart(),
+        StopOnRequest(run),
+        SaveByTime(config.save_minutes),
+        LossGuard(labels=False),
+        DiskGuard(run.trainer, config.save_total_limit),
+        CheckpointKeeper(config.save_total_limit),
+    ]
+
+
 def keep_curves_with_the_run(run: RunDir, config: RunConfig) -> None:
     """W&B and trackio write into the run directory; W&B without a key writes an offline file and asks nobody."""
     os.environ.setdefault("WANDB_DIR", str(run.path))
     os.environ.setdefault("TRACKIO_DIR", str(run.path / "trackio"))
     if config.report_to == "wandb" and not os.environ.get("WANDB_API_KEY"):
         os.environ.setdefault("WANDB_MODE", "offline")
-
-
-def require_finished(trainer) -> None:
-    """Raises RuntimeError when `trainer` was stopped before its last step."""
-    if trainer.state.global_step < trainer.state.max_steps:
-        raise RuntimeError(
-            f"Training was stopped at step {trainer.state.global_step} of {trainer.state.max_steps}: "
-            "run this cell again, it resumes from the checkpoint."
-        )

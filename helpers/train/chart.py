@@ -11,42 +11,42 @@ from helpers.files import read_jsonl
 from helpers.model.device import sharded
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
-from helpers.show.pictures import Picture
+from helpers.show.pictures import Picture, chart
 from helpers.show.tables import BLUE, GREY, ORANGE
 from helpers.show.units import human_time
+from helpers.show.words import _
 
 
 def training_chart(rows: list[dict], title: str = "") -> Picture:
     """Train loss, held-out loss and learning rate over the optimizer steps."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    loss, rate = figure.subplots(1, 2, width_ratios=(3, 1))
-    for name, label, style in (
-        ("loss", "training", {"color": BLUE, "linewidth": 1.5}),
-        ("eval_loss", "held out", {"color": ORANGE, "marker": "o", "markersize": 4}),
-    ):
-        points = [(row["step"], row[name]) for row in rows if name in row]
-        loss.plot(*zip(*points, strict=True) if points else ([], []), label=label, **style)
-    points = [(row["step"], row["learning_rate"]) for row in rows if "learning_rate" in row]
-    rate.plot(*zip(*points, strict=True) if points else ([], []), color=GREY)
-    loss.set(xlabel="optimizer step", ylabel="loss (nats per token)", title=title)
-    rate.set(xlabel="optimizer step", title="learning rate")
+    figure, (loss, rate) = chart(8, 3.2, columns=2, width_ratios=(3, 1))
+    loss.plot(*_curve(rows, "loss"), label=_("training"), color=BLUE, linewidth=1.5)
+    loss.plot(*_curve(rows, "eval_loss"), label=_("held out"), color=ORANGE, marker="o", markersize=4)
+    rate.plot(*_curve(rows, "learning_rate"), color=GREY)
+    loss.set(xlabel=_("optimizer step"), ylabel=_("loss (nats per token)"), title=title)
+    rate.set(xlabel=_("optimizer step"), title=_("learning rate"))
     rate.ticklabel_format(axis="y", scilimits=(0, 0))
     loss.legend(frameon=False)
-    for axes in (loss, rate):
-        axes.spines[["top", "right"]].set_visible(False)
-    return Picture(figure, _told(rows, title))
+    return Picture(figure, _in_words(rows, title))
 
 
-def _told(rows: list[dict], title: str) -> str:
+def _curve(rows: list[dict], name: str) -> tuple[list, list]:
+    """Steps and values of the rows that have `name`."""
+    points = [(row["step"], row[name]) for row in rows if name in row]
+    return [step for step, value in points], [value for step, value in points]
+
+
+def _in_words(rows: list[dict], title: str) -> str:
     """The chart in words: where each curve begins and ends."""
-    said = [title] if title else []
-    for name, label in (("loss", "training loss"), ("eval_loss", "held-out loss")):
-        if points := [(row["step"], row[name]) for row in rows if name in row]:
-            (first, begin), (last, end) = points[0], points[-1]
-            said.append(f"{label} {begin:.2f} at step {first}, {end:.2f} at step {last}")
-    return "; ".join(said) or "no loss yet"
+    parts = [title] if title else []
+    for name, said in (
+        ("loss", _("training loss {begin:.2f} at step {first}, {end:.2f} at step {last}")),
+        ("eval_loss", _("held-out loss {begin:.2f} at step {first}, {end:.2f} at step {last}")),
+    ):
+        steps, values = _curve(rows, name)
+        if steps:
+            parts.append(said.format(begin=values[0], first=steps[0], end=values[-1], last=steps[-1]))
+    return "; ".join(parts) or _("no loss yet")
 
 
 class LiveChart(TrainerCallback):
@@ -65,16 +65,17 @@ class LiveChart(TrainerCallback):
 
         if get_ipython() is None or not state.is_world_process_zero or ("loss" not in logs and "eval_loss" not in logs):
             return
-        chart = training_chart(read_jsonl(self.metrics), self._title(state))
+        picture = training_chart(read_jsonl(self.metrics), self._title(state))
         if self.display is None:
-            self.display = display(chart, display_id=True)
+            self.display = display(picture, display_id=True)
         else:
-            self.display.update(chart)
+            self.display.update(picture)
 
     def _title(self, state) -> str:
-        done = max(state.global_step - self.first_step, 1)
-        left = (time.perf_counter() - self.start) / done * (state.max_steps - state.global_step)
-        return f"step {state.global_step} of {state.max_steps}, {human_time(left)} left"
+        taken = max(state.global_step - self.first_step, 1)
+        left = (time.perf_counter() - self.start) / taken * (state.max_steps - state.global_step)
+        said = _("step {step} of {last}, {time} left")
+        return said.format(step=state.global_step, last=state.max_steps, time=human_time(left))
 
 
 class SampleReplies(TrainerCallback):
@@ -92,8 +93,9 @@ class SampleReplies(TrainerCallback):
             return
         from helpers.evaluate.generation import generate_replies, prompts_and_references
 
-        prompts, _ = prompts_and_references(read_jsonl(self.run.eval_jsonl), count=2)
+        prompts, _answers = prompts_and_references(read_jsonl(self.run.eval_jsonl), count=2)
         replies = generate_replies(model.eval(), processing_class, prompts, self.config.max_new_tokens)
         model.train()
         for prompt, reply in zip(prompts, replies, strict=True):
-            print(f"step {state.global_step}: {prompt[-1]['content']!r} -> {reply.shown!r}", flush=True)
+            said = _("step {step}: {question!r} -> {reply!r}")
+            print(said.format(step=state.global_step, question=prompt[-1]["content"], reply=reply.shown), flush=True)

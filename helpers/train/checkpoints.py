@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 from helpers.files import read_json, sha256, write_json
+from helpers.model.ranks import first_decides
+from helpers.show.words import _
 
 MARKER = "complete.json"
 ROWS = "rows_per_step"  # the one name in it that is no file
+NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def mark_complete(checkpoint: Path, rows_per_step: int | None = None) -> None:
@@ -34,19 +38,29 @@ def fault(checkpoint: Path) -> str | None:
     try:
         saved = read_json(checkpoint / MARKER)
     except FileNotFoundError:
-        return "its save did not finish"
+        return _("its save did not finish")
     except json.JSONDecodeError:
-        return f"{MARKER} cannot be read"
+        return _("{file} cannot be read").format(file=MARKER)
     saved.pop(ROWS, None)
     for name, (size, digest) in saved.items():
         path = checkpoint / name
         if not path.exists():
-            return f"{name} is missing"
+            return _("{file} is missing").format(file=name)
         if path.stat().st_size != size:
-            return f"{name} has {path.stat().st_size:,} bytes, {size:,} were saved"
+            return _("{file} has {now:,} bytes, {saved:,} were saved").format(
+                file=name, now=path.stat().st_size, saved=size
+            )
         if sha256(path) != digest:
-            return f"the contents of {name} have changed since they were saved"
-    return None
+            return _("the contents of {file} have changed since they were saved").format(file=name)
+    return _("it is a copy of another one") if is_copy(checkpoint) else None
+
+
+def is_copy(checkpoint: Path) -> bool:
+    """True when the step in it is not the one in its name: somebody's copy, which is neither resumed from nor deleted."""
+    try:
+        return read_json(checkpoint / "trainer_state.json")["global_step"] != step_of(checkpoint)
+    except (FileNotFoundError, json.JSONDecodeError):  # half of a save
+        return False
 
 
 def rows_per_step(checkpoint: Path) -> int | None:
@@ -55,13 +69,19 @@ def rows_per_step(checkpoint: Path) -> int | None:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoint folders of a trainer folder, newest (highest step) first, complete or not."""
-    return sorted(folder.glob("checkpoint-*[0-9]"), key=step_of, reverse=True)
+    """The checkpoint folders of a trainer folder, newest (highest step) first, complete or not; no copies, no other names."""
+    named = [path for path in folder.glob("checkpoint-*") if NAME.fullmatch(path.name) and path.is_dir()]
+    return sorted(named, key=step_of, reverse=True)
+
+
+def complete_checkpoints(folder: Path) -> dict[int, Path]:
+    """The complete ones by their step, newest first."""
+    return {step_of(path): path for path in checkpoints(folder) if fault(path) is None}
 
 
 def step_of(checkpoint: Path) -> int:
     """The optimizer step in a checkpoint's name."""
-    return int(checkpoint.name.rsplit("-", 1)[1])
+    return int(NAME.fullmatch(checkpoint.name)[1])
 
 
 def is_last(checkpoint: Path) -> bool:
@@ -72,14 +92,19 @@ def is_last(checkpoint: Path) -> bool:
 
 def newest_complete(folder: Path) -> Path | None:
     """The newest complete checkpoint of `folder`, None if there is none; says which were skipped, why, and which is taken."""
+    taken = None
     for checkpoint in checkpoints(folder):
         reason = fault(checkpoint)
         if reason is None:
-            print(f"Resuming from {checkpoint.name}.")
-            return checkpoint
-        print(f"Skipped {checkpoint.name}: {reason}.")
-    print("No checkpoint to resume from: training starts at step 0.")
-    return None
+            taken = checkpoint.name
+            break
+        print(_("Skipped {checkpoint}: {reason}.").format(checkpoint=checkpoint.name, reason=reason))
+    taken = first_decides(taken)
+    if taken is None:
+        print(_("No checkpoint to resume from: training starts at step 0."))
+        return None
+    print(_("Resuming from {checkpoint}.").format(checkpoint=taken))
+    return folder / taken
 
 
 def _sync(path: Path) -> None:

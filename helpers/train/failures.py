@@ -1,49 +1,103 @@
-"""What ends a training from outside, said in a sentence: a disk that is full, a GPU that failed."""
+"""What ends a training from outside, said in a sentence: ■, a disk that is full, a GPU that failed."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+from typing import TYPE_CHECKING
 
 import torch
 
 from helpers.runs import RunDir
-from helpers.train.checkpoints import checkpoints, fault
+from helpers.show.words import _
+from helpers.train.checkpoints import complete_checkpoints, is_last
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+
+class Stopped(KeyboardInterrupt):
+    """■ was pressed at `step`; the next start goes on from step `resumes`, 0 for the beginning. A page shows the sentence only."""
+
+    def __init__(self, step: int, resumes: int):
+        said = _("Stopped at step {step}. Run this cell again: it goes on from {checkpoint}.")
+        if not resumes:
+            said = _(
+                "Stopped at step {step}, before the first checkpoint. Run the cell that loads the model again, then this one."
+            )
+        super().__init__(said.format(step=step, checkpoint=f"checkpoint-{resumes}"))
+        self.step, self.resumes = step, resumes
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of screens of red."""
+        return [str(self)]
+
+
+class NotFinished(RuntimeError):
+    """The training of a run has not reached its last step."""
 
 
 @contextlib.contextmanager
-def failures_explained(run: RunDir):
-    """Put it round a training: a disk that ran full inside a save, or a GPU that failed, becomes a sentence.
+def failures_explained(run: RunDir, trainer: Trainer | None = None):
+    """Put it round a training: what ended it from outside becomes a sentence with the checkpoint that the next start takes.
 
-    It names what went wrong and the checkpoint that the next start resumes from. OSError for the disk, RuntimeError for
-    the GPU, IndexError for a number that is out of range there; every other error passes as it is.
+    Stopped for ■, OSError for a full disk, RuntimeError for the GPU, IndexError for a number that is out of range there;
+    every other error passes as it is.
     """
     try:
         yield
+    except KeyboardInterrupt as error:
+        resumes = max(complete_checkpoints(run.trainer), default=0)
+        raise Stopped(trainer.state.global_step if trainer else resumes, resumes) from error
     except Exception as error:
-        kept = next((path.name for path in checkpoints(run.trainer) if fault(path) is None), "step 0")
-        if isinstance(error, torch.AcceleratorError):  # what the driver reports
-            told = str(error).splitlines()[0]
-            if "device-side assert" in told:
-                raise IndexError(
-                    f"A kernel on the GPU was asked for something out of range ({told}): most often a token id that the model "
-                    "has no embedding for, so the data or the tokenizer, not the pod. Restart the kernel and run 04 again "
-                    f"with CUDA_LAUNCH_BLOCKING=1 to see the line. It resumes from {kept}."
-                ) from error
-            raise RuntimeError(
-                f"The GPU stopped answering ({told}): see what nvidia-smi says, restart the kernel "
-                f"or move the volume to another pod, and run 04 again. It resumes from {kept}."
-            ) from error
-        if disk_full(error):
-            raise OSError(
-                f"The disk ran full while a file was written at {run.path}: make room (on a network volume the quota is what "
-                f"you rented, whatever df says), then run the training cell again. It resumes from {kept}, which is complete."
-            ) from error
+        if explained := _explained(error, run):
+            raise explained from error
         raise
 
 
-def disk_full(error: Exception) -> bool:
+def require_finished(trainer: Trainer) -> None:
+    """Raises NotFinished when `trainer` was stopped before its last step."""
+    if trainer.state.global_step < trainer.state.max_steps:
+        said = _("Training was stopped at step {step} of {last}: run this cell again, it resumes from the checkpoint.")
+        raise NotFinished(said.format(step=trainer.state.global_step, last=trainer.state.max_steps))
+
+
+def require_trained(run: RunDir) -> None:
+    """Raises NotFinished unless the last step of the run has a complete checkpoint: an adapter that 04 may save."""
+    complete = complete_checkpoints(run.trainer)
+    if not complete or not is_last(complete[max(complete)]):
+        said = _("{run} has no complete last checkpoint: run the training cell again, to its end.")
+        raise NotFinished(said.format(run=run.path.name))
+
+
+def disk_full(error: BaseException) -> bool:
     """True when `error` is what Python, safetensors or torch.save raise for a write that found no space, or no quota."""
     # torch.save does not say why a write failed, only that the file is shorter than what it wrote
-    told = ("No space left", "quota exceeded", "Quota exceeded", "fail at inline_container")
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(text in str(error) for text in told)
+    signs = ("No space left", "quota exceeded", "Quota exceeded", "fail at inline_container")
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(text in str(error) for text in signs)
+
+
+def _explained(error: Exception, run: RunDir) -> Exception | None:
+    """The error in words; None for one that is nobody's but its own."""
+    names = [path.name for path in complete_checkpoints(run.trainer).values()]
+    kept, cause = (names or ["step 0"])[0], str(error).partition("\n")[0]
+    if isinstance(error, torch.AcceleratorError) and "device-side assert" in cause:
+        said = _(
+            "A kernel on the GPU was asked for something out of range ({cause}): most often a token id that the model has no "
+            "embedding for, so the data or the tokenizer, not the pod. Restart the kernel and run 04 again with "
+            "CUDA_LAUNCH_BLOCKING=1 to see the line. It resumes from {checkpoint}."
+        )
+        return IndexError(said.format(cause=cause, checkpoint=kept))
+    if isinstance(error, torch.AcceleratorError):  # what the driver reports
+        said = _(
+            "The GPU stopped answering ({cause}): see what nvidia-smi says, restart the kernel or move the volume to another "
+            "pod, and run 04 again. It resumes from {checkpoint}."
+        )
+        return RuntimeError(said.format(cause=cause, checkpoint=kept))
+    if disk_full(error):
+        said = _(
+            "The disk ran full while a file was written at {folder}: make room (on a network volume the quota is what you "
+            "rented, whatever df says), then run the training cell again. It resumes from {checkpoint}, which is complete."
+        )
+        return OSError(said.format(folder=run.path, checkpoint=kept))
+    return None

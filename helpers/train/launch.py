@@ -21,40 +21,37 @@ from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.units import human_time
+from helpers.show.words import N_, _
 
 FSDP = (
-    "--use_fsdp --fsdp_version 2 --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP --fsdp_state_dict_type FULL_STATE_DICT"
-)
-FSDP = [*FSDP.split(), "--fsdp_cpu_ram_efficient_loading", "false"]  # it does nothing for 4-bit weights
+    "--use_fsdp --fsdp_version 2 --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP --fsdp_state_dict_type FULL_STATE_DICT "
+    "--fsdp_cpu_ram_efficient_loading false"  # it does nothing for 4-bit weights
+).split()
+RUNNING = N_("running")
 NOTEBOOK = PROJECT_ROOT / "notebooks" / "04_qlora_training.ipynb"
 
 
 def start(run: RunDir, config: RunConfig, processes: int = 1, then: str = "", sharded: bool = False) -> int:
     """Run notebook 04 on `run` in a session of its own and give its process id; the log is launch.log in the run directory.
 
-    With `processes` > 1 its code runs as a script under `accelerate launch`, one process per GPU, each with the whole
-    model (DDP); with `sharded` too, each with a part of every layer (FSDP2). `then` is a shell command, such as `runpodctl pod stop $RUNPOD_POD_ID`; it runs when the adapter has been
-    saved, whatever the rest of the notebook does after that.
+    With `processes` > 1 its code runs as a script under `accelerate launch`, one process per GPU, each with the whole model
+    (DDP), or with `sharded` a part of every layer (FSDP2). `then` is a shell command, such as
+    `runpodctl pod stop $RUNPOD_POD_ID`; it runs when the adapter has been saved, whatever the rest of the notebook does.
     Raises RuntimeError when the run is already being trained, ValueError for settings that cannot be sharded.
     """
     if sharded:
         require_shardable(config, processes)
     if owner := running(run) or run.lock_owner():
-        raise RuntimeError(
-            f"{run.path.name} is already being trained, by process {owner['pid']}: watch it, stop it, "
-            "or choose another run with QLORA_RUN_NAME."
+        said = _(
+            "{run} is already being trained, by process {pid}: watch it, stop it, or choose another run with QLORA_RUN_NAME."
         )
+        raise RuntimeError(said.format(run=run.path.name, pid=owner["pid"]))
     run.require(run.config_json, produced_by="03_data_preview.ipynb")
     variables = {"QLORA_PRESET": config.preset, "QLORA_RUN_NAME": run.path.name, "QLORA_RUNS_DIR": str(run.path.parent)}
     command = f"{shlex.join(_command(run, config, processes, sharded))}; echo $? > launch.exit"
     if then:  # after the exit is written down: it may stop this very machine
         command += f"; if [ -e {run.trained.name} ]; then bash -c {shlex.quote(then)}; echo $? > launch.then; fi"
-    for left in (
-        *(run.path / f"launch.{name}" for name in ("exit", "then")),
-        run.trained,
-        run.stop_request,
-        run.stopped,
-    ):
+    for left in (run.path / "launch.exit", run.path / "launch.then", run.trained, run.stop_request, run.stopped):
         left.unlink(missing_ok=True)
     return detach(["bash", "-c", command], run.path, {**os.environ, **variables})
 
@@ -78,26 +75,20 @@ def detach(command: list[str], folder: Path, environment: dict[str, str]) -> int
 
 def watch(run: RunDir, config: RunConfig) -> list[dict]:
     """Where the detached training stands, as rows of a table: state, step, loss, speed, time left, cost so far."""
-    rows = read_jsonl(run.metrics) if run.metrics.exists() else []
+    rows, state = read_jsonl(run.metrics) if run.metrics.exists() else [], _state(run)
     steps = [row for row in rows if "loss" in row]
-    state = _state(run)
-    facts = [{"fact": "state", "value": state}]
-    if not steps:
-        return facts
-    last, done = steps[-1], steps[-1]["step"] / steps[-1]["max_steps"]
-    held_out = [row["eval_loss"] for row in rows if "eval_loss" in row]
-    facts += [
-        {"fact": "step", "value": f"{last['step']} of {last['max_steps']}"},
-        {"fact": "training loss", "value": last["loss"]},
-        {"fact": "held-out loss", "value": held_out[-1] if held_out else None},
-        {"fact": "tokens/s", "value": last["tokens_per_second"]},
-        {"fact": "time so far", "value": human_time(rows[-1]["elapsed_s"])},
-    ]
-    if state == "running":
-        facts.append({"fact": "time left", "value": human_time(last["elapsed_s"] * (1 - done) / done)})
-    if config.price_per_hour:
-        facts.append({"fact": "cost so far", "value": rows[-1]["elapsed_s"] / 3600 * config.price_per_hour})
-    return facts
+    facts = {"state": _(state)}
+    if steps:
+        last, held_out = steps[-1], [row["eval_loss"] for row in rows if "eval_loss" in row]
+        share, elapsed = last["step"] / last["max_steps"], rows[-1]["elapsed_s"]
+        facts["step"] = _("{step} of {last}").format(step=last["step"], last=last["max_steps"])
+        facts |= {"training loss": last["loss"], "held-out loss": held_out[-1] if held_out else None}
+        facts |= {"tokens/s": last["tokens_per_second"], "time so far": human_time(elapsed)}
+        if state == RUNNING:
+            facts["time left"] = human_time(last["elapsed_s"] * (1 - share) / share)
+        if config.price_per_hour:  # of one card
+            facts["cost so far"] = elapsed / 3600 * config.price_per_hour * max(config.gpus, 1)
+    return [{"fact": name, "value": value} for name, value in facts.items()]
 
 
 def stop(run: RunDir, patience: float = 600) -> str:
@@ -106,7 +97,7 @@ def stop(run: RunDir, patience: float = 600) -> str:
     Gives the state it ended in. Raises RuntimeError when nothing is running.
     """
     if (owner := running(run)) is None:
-        raise RuntimeError(f"{run.path.name} has no detached training to stop.")
+        raise RuntimeError(_("{run} has no detached training to stop.").format(run=run.path.name))
     if trains := run.lock_owner():  # let it finish the step and save
         write_atomic(run.stop_request, str(trains["pid"]))
         deadline = time.monotonic() + patience
@@ -132,16 +123,14 @@ def running(run: RunDir) -> dict | None:
 def require_shardable(config: RunConfig, processes: int) -> None:
     """Raises ValueError when a training by FSDP2 would fail on the cards, or would only be slower there."""
     if processes < 2:
-        raise ValueError(
-            f"sharded=True with processes={processes}: there is nothing to share; give processes=, one per GPU."
+        said = _("sharded=True with processes={count}: there is nothing to share; give processes=, one per GPU.")
+        raise ValueError(said.format(count=processes))
+    if not config.optim.startswith("adamw_torch"):  # bitsandbytes' kernels have no sharding strategy
+        said = _(
+            "optim={name!r} cannot update a part of a weight: start a new run with optim='adamw_torch'. Under FSDP its states "
+            "are shared over the cards as well."
         )
-    if not config.optim.startswith(
-        "adamw_torch"
-    ):  # bitsandbytes' kernels: "does not have a sharding strategy registered"
-        raise ValueError(
-            f"optim={config.optim!r} cannot update a part of a weight: start a new run with optim='adamw_torch'. "
-            "Under FSDP its states are shared over the cards as well."
-        )
+        raise ValueError(said.format(name=config.optim))
 
 
 def notebook_script(notebook: Path, sharded: bool = False) -> str:
@@ -169,20 +158,25 @@ def launch_options(processes: int, sharded: bool = False) -> list[str]:
 
 
 def _state(run: RunDir) -> str:
+    """One of the sentences below, in English."""
     if running(run):
-        return "running"
+        return RUNNING
     if not (run.path / "launch.json").exists():
-        return "not started"
-    result, after = (run.path / f"launch.{name}" for name in ("exit", "then"))
+        return N_("not started")
+    result, after = (_exit_status(run.path / f"launch.{name}") for name in ("exit", "then"))
+    if run.trained.exists() and result not in (None, "0"):
+        return N_("finished; what the notebook did after the training failed: the end of launch.log says why")
+    if run.trained.exists() and after not in (None, "0"):
+        return N_("finished; the command to run after it failed: the end of launch.log says why")
     if run.trained.exists():
-        if result.exists() and result.read_text().strip() != "0":
-            return "finished; what the notebook did after the training failed: the end of launch.log says why"
-        if after.exists() and after.read_text().strip() != "0":
-            return "finished; the command to run after it failed: the end of launch.log says why"
-        return "finished"
-    if not result.exists():
-        return "killed: start it again, it resumes from its last complete checkpoint"
-    return "stopped with a checkpoint" if run.stopped.exists() else "failed: the end of launch.log says why"
+        return N_("finished")
+    if result is None:
+        return N_("killed: start it again, it resumes from its last complete checkpoint")
+    return N_("stopped with a checkpoint") if run.stopped.exists() else N_("failed: the end of launch.log says why")
+
+
+def _exit_status(file: Path) -> str | None:
+    return file.read_text().strip() if file.exists() else None
 
 
 def _born(pid: int) -> int | None:

@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 
 from helpers.files import read_jsonl, write_atomic
 from helpers.show.units import human_bytes, human_time
+from helpers.show.words import _
 
 NOTED = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch")
 
@@ -20,9 +21,9 @@ class MetricsLog(TrainerCallback):
     """Appends one row per log to metrics.jsonl and flushes it; a resumed run drops the rows after its checkpoint.
 
     A row holds step, elapsed_s (over all sittings, evaluations and saves too), and loss, learning_rate, grad_norm and
-    tokens_per_second of the steps alone (question and answer, no padding), or eval_loss (nats per
-    labelled token in each batch, then the mean of the batches: held_out.json has the loss of every row).
-    `sitting` counts the starts: 2 in the rows after the first resume. The last row of a finished run holds the facts: tokens, peak_memory_bytes, device.
+    tokens_per_second of the steps alone (no padding), or eval_loss (nats per labelled token in each batch, then the mean
+    of the batches: held_out.json has the loss of every row). `sitting` counts the starts: 2 after the first resume. The
+    last row of a finished run holds tokens, peak_memory_bytes and device.
     """
 
     def __init__(self, path: Path):
@@ -80,17 +81,21 @@ def device_name() -> str:
     """What the training runs on, in words."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"CPU, {torch.get_num_threads()} threads"
+    return _("CPU, {count} threads").format(count=torch.get_num_threads())
 
 
 def training_facts(rows: list[dict]) -> list[dict]:
-    """What the finished training was, from the rows of metrics.jsonl, as rows of a table."""
-    facts, held_out = rows[-1], [row["eval_loss"] for row in rows if "eval_loss" in row]
-    return [
-        {"fact": "steps", "value": facts["step"]},
-        {"fact": "held-out loss, first and last", "value": f"{held_out[0]:.3f} -> {held_out[-1]:.3f}"},
-        {"fact": "training time", "value": human_time(facts["elapsed_s"])},
-        {"fact": "speed", "value": f"{facts['tokens'] / facts['elapsed_s']:,.0f} tokens/s"},
-        {"fact": "peak memory", "value": human_bytes(facts["peak_memory_bytes"])},
-        {"fact": "device", "value": facts["device"]},
-    ]
+    """What the training was (or is so far), from the rows of metrics.jsonl, as rows of a table."""
+    last, held_out = rows[-1], [row["eval_loss"] for row in rows if "eval_loss" in row]
+    facts = {_("steps"): last["step"]}
+    if held_out:
+        facts[_("held-out loss, first and last")] = f"{held_out[0]:.3f} -> {held_out[-1]:.3f}"
+    facts[_("training time")] = human_time(last["elapsed_s"])
+    if "tokens" in last:  # the row that a finished training ends with
+        speed = _("{tokens:,.0f} tokens/s").format(tokens=last["tokens"] / last["elapsed_s"])
+        facts |= {
+            _("speed"): speed,
+            _("peak memory"): human_bytes(last["peak_memory_bytes"]),
+            _("device"): last["device"],
+        }
+    return [{"fact": name, "value": value} for name, value in facts.items()]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from helpers.model.device import attention
 from helpers.settings import RunConfig
+from helpers.show.words import _
 
 TOLERANCE = 0.1  # of the largest logit: 16-bit rounding stays far below, a leak far above
 
@@ -44,11 +45,11 @@ def require_rows_apart(model, rows) -> float:
     model.train(training)
     off = ((found[0, len(first) :] - wanted[0]).abs().max() / wanted.abs().max()).item()
     if off > TOLERANCE:
-        kind = model.config.model_type
-        raise ValueError(
-            f"packing=True mixes the conversations of a row in the architecture {kind!r} (logits differ by {off:.0%}): "
-            "set packing=False."
+        said = _(
+            "packing=True mixes the conversations of a row in the architecture {kind!r} (logits differ by {off:.0%}): set "
+            "packing=False."
         )
+        raise ValueError(said.format(kind=model.config.model_type, off=off))
     return off
 
 

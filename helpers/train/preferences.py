@@ -19,7 +19,8 @@ from helpers.paths import runs_root
 from helpers.runs import RunDir
 from helpers.runs.forks import share
 from helpers.settings import RunConfig
-from helpers.template.chat import fold_system, stop_ids
+from helpers.show.words import _
+from helpers.template.chat import fold_system
 
 OWN = "notebooks/data/preferences_ko.jsonl"  # written for this project
 FEWEST = 8  # pairs: a quarter is held out
@@ -61,21 +62,22 @@ def ready(pairs: list[dict], tokenizer, config: RunConfig):
     for pair in pairs:
         pair = {**pair, "prompt": fold_system(tokenizer, pair["prompt"])}
         try:
-            texts = [_text(pair, name, tokenizer, config) for name in ("chosen", "rejected")]
+            texts = [token_ids(pair, name, tokenizer, config) for name in ("chosen", "rejected")]
         except ValueError as error:  # the chat template refuses it
             lost[str(error)] += 1
             continue
         if max(map(len, texts)) > config.max_length:  # cut, it would teach not to stop
-            lost[f"longer than max_length={config.max_length} tokens"] += 1
+            lost[_("longer than max_length={length} tokens").format(length=config.max_length)] += 1
         else:
             kept.append(pair)
     _tell(lost)
     if len(kept) < FEWEST:
-        why = "".join(f" ({reason}: {count} left out)" for reason, count in lost.most_common(1))
-        raise ValueError(
-            f"{len(kept)} usable preference pairs{why} are too few to learn from and to hold some out: use at least {FEWEST}, "
-            f"by more votes in 06, another data set, or PAIRS = {OWN!r}."
+        why = "".join(_(" ({reason}: {count} left out)").format(reason=r, count=n) for r, n in lost.most_common(1))
+        said = _(
+            "{count} usable preference pairs{why} are too few to learn from and to hold some out: use at least {fewest}, by "
+            "more votes in 06, another data set, or PAIRS = {own!r}."
         )
+        raise ValueError(said.format(count=len(kept), why=why, fewest=FEWEST, own=OWN))
     return Dataset.from_list(kept)
 
 
@@ -102,16 +104,16 @@ def preference_run(
     when no row is left, or when a run of that name is another one.
     """
     if not rows:
-        raise ValueError(
-            "Every held-out conversation was voted on, so none is left to judge: hold out more (eval_fraction in 03), or "
-            f"use PAIRS = {OWN!r}."
+        said = _(
+            "Every held-out conversation was voted on, so none is left to judge: hold out more (eval_fraction in 03), or use "
+            "PAIRS = {own!r}."
         )
+        raise ValueError(said.format(own=OWN))
     made, kept = RunDir(runs_root() / name), {"from": run.path.name, **settings, "pairs": pairs}
     found = read_json(made.preference) if made.preference.exists() else None
     if found != kept and made.path.exists():
-        raise ValueError(
-            f"A run {name!r} with other settings is already there: take another NAME, or delete {made.path}."
-        )
+        said = _("A run {name!r} with other settings is already there: take another NAME, or delete {folder}.")
+        raise ValueError(said.format(name=name, folder=made.path))
     config = replace(config, run_name=name)
     made.path.mkdir(exist_ok=True)
     write_json(made.preference, kept)
@@ -122,47 +124,7 @@ def preference_run(
     return made, config
 
 
-def same_as_04(config: RunConfig) -> dict:
-    """The arguments of a `DPOConfig` that 04 has, too."""
-    from helpers.model.device import number_formats
-
-    names = (
-        "gradient_accumulation_steps max_length activation_checkpointing max_grad_norm weight_decay optim seed".split()
-    )
-    return {**{name: getattr(config, name) for name in names}, **number_formats(config), "report_to": "none"}
-
-
-def start_from_reference(trainer) -> None:
-    """Make the adapter that is trained equal to its reference, to the last bit.
-
-    TRL rounds the former to bfloat16, not the latter. Unless the training computes in bfloat16, it goes back to float32, as
-    in `LeanTrainer`.
-    """
-    model = trainer.model
-    for name, weight in model.named_parameters():
-        if weight.requires_grad:
-            reference = model.get_parameter(name.replace(".default.", ".ref."))
-            kind = weight.dtype if trainer.args.bf16 else reference.dtype
-            reference.data = reference.data.to(kind)
-            weight.data = reference.data.clone()
-
-
-def require_same_text(trainer, pairs, tokenizer, config: RunConfig) -> None:
-    """Raises ValueError unless TRL tokenised every pair of the trainer as 04 and 06 do, with the end of the turn to learn."""
-    stops = set(stop_ids(tokenizer))
-    for row, pair in zip(trainer.train_dataset, pairs, strict=True):
-        for name in ("chosen", "rejected"):
-            theirs, ours = row["prompt_ids"] + row[f"{name}_ids"], _text(pair, name, tokenizer, config)
-            if theirs != ours:
-                raise ValueError(
-                    f"TRL writes a pair as {tokenizer.decode(theirs)!r}, but 04 trained on {tokenizer.decode(ours)!r}: set "
-                    "chat_template in 03 to a template without thoughts."
-                )
-            if not stops & set(row[f"{name}_ids"]):
-                raise ValueError(f"The {name} answer {pair[name][-1]['content'][:60]!r} has no end of turn to learn.")
-
-
-def _text(pair: dict, name: str, tokenizer, config: RunConfig) -> list[int]:
+def token_ids(pair: dict, name: str, tokenizer, config: RunConfig) -> list[int]:
     """Token ids of the conversation with the answer `name`, in full length."""
     return encode(tokenizer, [*pair["prompt"], *pair[name]], 10**9, learn_thinking=config.learn_thinking)["input_ids"]
 
@@ -170,10 +132,10 @@ def _text(pair: dict, name: str, tokenizer, config: RunConfig) -> list[int]:
 def _no_pair(better, worse) -> str:
     """Why two conversations are no pair; "" when they are."""
     if better.tools:
-        return "with tools, which this page does not train"
+        return _("with tools, which this page does not train")
     if better.messages[:-1] != worse.messages[:-1] or len(better.messages) < 2:
-        return "the two answers are not to the same conversation"
-    return "both answers are the same" if better.messages[-1] == worse.messages[-1] else ""
+        return _("the two answers are not to the same conversation")
+    return _("both answers are the same") if better.messages[-1] == worse.messages[-1] else ""
 
 
 def _turns(messages: list[dict]) -> list[tuple[str, str]]:
@@ -184,4 +146,5 @@ def _turns(messages: list[dict]) -> list[tuple[str, str]]:
 
 def _tell(lost: Counter) -> None:
     for reason, count in lost.items():
-        print(f"Left out: {count} pair{'s' if count > 1 else ''}, {reason}.")
+        said = _("Left out: {count} pairs, {reason}.") if count > 1 else _("Left out: {count} pair, {reason}.")
+        print(said.format(count=count, reason=reason))

@@ -1,8 +1,10 @@
-"""`SFTTrainer` with a loss that skips what nobody learns from, a resume that is exact, and an adapter that fp16 can train."""
+"""`SFTTrainer` with a float32 adapter, a loss that skips what nobody learns from, and a resume that is exact."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import pad
@@ -13,27 +15,26 @@ from trl import SFTTrainer
 
 from helpers.model.anatomy import name_experts
 from helpers.settings import LOSS_ROWS
+from helpers.show.words import _
+from helpers.train.branch import one_function_a_branch
 from helpers.train.checkpoints import rows_per_step
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class LeanTrainer(SFTTrainer):
     """The same losses and gradients as `SFTTrainer`, with less work on a CPU; it resumes exactly after an interruption."""
 
     def __init__(self, *args, **kwargs):
-        """As `SFTTrainer`, on one card where nobody asked for more, and with a float32 adapter unless it trains in bfloat16.
-
-        TRL casts the adapter of every 4-bit model to bfloat16: CUDA's GradScaler cannot unscale its gradients (trl#4901),
-        and a CPU without bfloat16 instructions is slow in it.
-        """
+        """As `SFTTrainer`, on one card where nobody asked for more, and with a float32 adapter."""
         settings = kwargs["args"]
         if settings.n_gpu > 1:  # several cards and no launcher: the Trainer would copy the model to each of them
             settings._n_gpu = 1  # as the Trainer itself does for a model that lies on several cards
         name_experts(args[0] if args else kwargs["model"])
         super().__init__(*args, **kwargs)
-        if not settings.bf16:
-            for weight in self.model.parameters():
-                if weight.requires_grad:
-                    weight.data = weight.data.float()
+        float32_adapter(self.model)
+        one_function_a_branch(self.model)
         if self.is_fsdp_enabled:
             keep_losses_whole(self.accelerator.state.fsdp_plugin)
 
@@ -41,9 +42,9 @@ class LeanTrainer(SFTTrainer):
         """Mean loss over labelled tokens (nats); the head works on the positions with a label only.
 
         On a GPU, TRL's own fused head does the same in a Triton kernel; on a CPU it works on all positions, and computes
-        entropy and accuracy as well.
+        entropy and accuracy as well. A loss that somebody asked for is TRL's own, too.
         """
-        if return_outputs or self.aux_loss_enabled or inputs["input_ids"].is_cuda:
+        if return_outputs or self.other_loss or self.aux_loss_enabled or inputs["input_ids"].is_cuda:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         targets = pad(inputs["labels"], (0, 1), value=-100)[..., 1:]  # each position predicts the next token
         labelled = targets != -100
@@ -53,6 +54,8 @@ class LeanTrainer(SFTTrainer):
 
         head = self.model.get_output_embeddings()
         rest = {name: value for name, value in inputs.items() if name != "labels"}
+        if flush_left(rest.get("attention_mask")):
+            del rest["attention_mask"]
         with (
             head.register_forward_pre_hook(lambda module, args: (args[0][labelled],)),
             # inside of what accelerate wraps, which would copy the logits to float32
@@ -64,37 +67,38 @@ class LeanTrainer(SFTTrainer):
         # the count is that of all processes, over whose gradients the average is taken
         return total / num_items_in_batch.clamp(min=1) * self.accelerator.num_processes
 
-    def load_trained(self, checkpoint) -> None:
+    @property
+    def other_loss(self) -> bool:
+        """True when another loss than the mean of the labelled tokens was asked for."""
+        return self.args.loss_type != "nll" or self.label_smoother is not None or self.compute_loss_func is not None
+
+    def load_trained(self, checkpoint: Path) -> None:
         """The adapter of a finished training into the model, when there is nothing left to train."""
         self._load_from_checkpoint(str(checkpoint))
 
-    def keep_rows_per_step(self, checkpoint) -> None:
+    def keep_rows_per_step(self, checkpoint: Path | None) -> None:
         """Go on with as many rows in a step as `checkpoint` was trained with, also on another number of processes.
 
         Raises ValueError when no accumulation gives that number: the data order would be another one.
         """
         if checkpoint is None or (wanted := rows_per_step(checkpoint)) is None:  # saved before this was written down
             return
-        now = self.args.per_device_train_batch_size * self.accelerator.num_processes
-        if wanted % now:
-            raise ValueError(
-                f"{checkpoint.name} was trained with {wanted} rows per step; {self.accelerator.num_processes} processes of "
-                f"{self.args.per_device_train_batch_size} rows cannot make that: start it with another number of processes."
+        args, processes = self.args, self.accelerator.num_processes
+        passes, left = divmod(wanted, args.per_device_train_batch_size * processes)
+        if left:
+            advice = _(
+                "{checkpoint} was trained with {rows} rows per step; {processes} processes of {size} rows cannot make that: "
+                "start it with another number of processes."
             )
-        if wanted // now != self.args.gradient_accumulation_steps:
-            before, self.args.gradient_accumulation_steps = self.args.gradient_accumulation_steps, wanted // now
-            print(
-                f"{checkpoint.name} was trained with {wanted} rows per step: gradient_accumulation_steps is {wanted // now} "
-                f"instead of {before}, so that the steps stay the same."
+            size = args.per_device_train_batch_size
+            raise ValueError(advice.format(checkpoint=checkpoint.name, rows=wanted, processes=processes, size=size))
+        if passes != args.gradient_accumulation_steps:
+            said = _(
+                "{checkpoint} was trained with {rows} rows per step: gradient_accumulation_steps is {now} instead of "
+                "{before}, so that the steps stay the same."
             )
-
-    def _load_from_checkpoint(self, checkpoint, model=None):
-        """As the Trainer's, but the adapter keeps its number format: peft makes it float32, while TRL trains it in bfloat16."""
-        formats = {name: weight.dtype for name, weight in self.model.named_parameters() if weight.requires_grad}
-        super()._load_from_checkpoint(checkpoint, model)
-        for name, weight in self.model.named_parameters():
-            if name in formats:
-                weight.data = weight.data.to(formats[name])
+            before, args.gradient_accumulation_steps = args.gradient_accumulation_steps, passes
+            print(said.format(checkpoint=checkpoint.name, rows=wanted, now=passes, before=before))
 
     def _get_train_sampler(self, train_dataset=None):
         if self.args.train_sampling_strategy != "group_by_length":
@@ -103,6 +107,22 @@ class LeanTrainer(SFTTrainer):
         lengths = [len(ids) for ids in rows["input_ids"]]
         per_process = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return ByLength(lengths, per_process * self.args.world_size, self)
+
+
+def float32_adapter(model: PreTrainedModel) -> None:
+    """Give everything that is trained in `model` 32 bits; products stay in the format of the training.
+
+    TRL makes the adapter of a 4-bit model bfloat16, with 8 bits for a number: an update below 1/256 of it is rounded away,
+    and at usual rates much of the adapter stands still. CUDA's GradScaler cannot unscale its gradients either (trl#4901).
+    """
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+
+
+def flush_left(mask: torch.Tensor | None) -> bool:
+    """True when every row of an attention mask (rows, tokens) has its padding at the end: a causal model never sees it."""
+    return mask is not None and mask.dim() == 2 and bool((mask[:, 1:] <= mask[:, :-1]).all())
 
 
 def keep_losses_whole(plugin) -> None:

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from helpers.evaluate.held_out import Scores
 from helpers.files import read_jsonl
-from helpers.train.best import best_step, held_out_losses, told
 from helpers.train.checkpoints import checkpoints, is_last
+from helpers.train.curve import best_step, held_out_losses, summary
 from tests.small_training import CONFIG, train
 from tests.train.test_training import adapter, curve, new_run
 
@@ -107,6 +107,8 @@ HISTORY = [
         (0.2, HISTORY, r"Overfitting since step 50: held-out loss rose by 0.20 \(0.20 to 0.20, 20 rows\) up to step 100, "
                        r"while training loss fell from 1.74 to 1.25"),
         (0.021, HISTORY, "Overfitting since"),  # the whole interval lies just beyond the margin of 0.02
+        (0.2, [r for r in HISTORY if "loss" not in r], "No training loss was logged there, so whether it is overfitting is unclear"),
+        (0.2, [r for r in HISTORY if r["step"] <= 50 or "eval_loss" in r], "whether it is overfitting is unclear"),
         (0.0202, HISTORY, "it changed by .*: unclear. That is no proof of overfitting"),  # the interval holds the margin
         (0.019, HISTORY, "it changed by .*: no difference that matters. That is no proof of overfitting"),  # just within
         (0.2, [r | {"loss": 1.7} if "loss" in r else r for r in HISTORY], "no overfitting, but a training that breaks down"),
@@ -122,11 +124,11 @@ def test_what_is_said(rise, history, said):
         50: Scores([10.0] * 20, [10] * 20),
         100: Scores([10.0 + 10 * (rise + n) for n in noise], [10] * 20),
     }
-    text = told(history, scores, 50, BEST)
-    assert re.search(said, text) and "The adapter of step 50 is used (keep='best')." in text
-    assert "step 100 is used (keep='last')" in told(history, scores, 50, CONFIG)
+    text = summary(history, scores, 50, BEST)
+    assert re.search(said, text) and "nan" not in text and "The adapter of step 50 is used (keep='best')." in text
+    assert "step 100 is used (keep='last')" in summary(history, scores, 50, CONFIG)
     few = {step: Scores(found.nll[:2], found.tokens[:2]) for step, found in scores.items()}
-    assert "Overfitting" not in told(HISTORY, few, 50, BEST)
+    assert "Overfitting" not in summary(HISTORY, few, 50, BEST)
 
 
 def test_the_first_of_equals_and_never_the_base():

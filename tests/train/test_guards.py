@@ -11,8 +11,9 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+from helpers import files
 from helpers.runs import RunDir
-from helpers.train import guards
+from helpers.train import guards, saving
 from helpers.train.checkpoints import checkpoints, mark_complete, rows_per_step
 from helpers.train.failures import disk_full, failures_explained
 from helpers.train.launch import launch_options
@@ -48,10 +49,12 @@ def test_an_fp16_card_trains_a_float32_adapter_and_survives_an_overflow(run, mon
     assert not norms[0] < float("inf") and norms[-1] < float("inf")  # the first steps were skipped, the last one taken
 
 
-def test_an_adapter_on_4_bits_is_float32_under_fp16_only(run):
-    for fp16, dtype in ((True, torch.float32), (False, torch.bfloat16)):
-        trainer = build(run, CONFIG, bf16=not fp16, fp16=fp16, **QUIET)
-        assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {dtype}
+@pytest.mark.parametrize("format", ["bf16", "fp16", None])
+@pytest.mark.parametrize("four_bit", [True, False])
+def test_the_adapter_is_float32_in_every_training(run, format, four_bit):
+    config = replace(CONFIG, load_in_4bit=four_bit, compute_dtype="bfloat16")
+    trainer = build(run, config, **({"bf16": False, "fp16": False} | ({format: True} if format else {})), **QUIET)
+    assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
 
 
 class Skips:
@@ -124,8 +127,8 @@ def test_a_device_side_assert_is_not_blamed_on_the_pod(run):
 
 def test_a_start_without_room_leaves_the_adapter_fresh(run, monkeypatch):
     trainer = build(run, max_steps=1, **QUIET)
-    real, free = guards.shutil.disk_usage, iter([1, 10**12, 10**12])
-    monkeypatch.setattr(guards.shutil, "disk_usage", lambda path: real(path)._replace(free=next(free)))
+    real, free = files.shutil.disk_usage, iter([1, 10**12, 10**12])
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: real(path)._replace(free=next(free)))
     with pytest.raises(OSError, match="The disk is full: training needs"):
         trainer.train()
     trainer.train()  # room was made, and this cell run again, as the sentence says
@@ -145,7 +148,7 @@ class Clock:
 
 
 def test_a_checkpoint_comes_by_the_clock_too(run, monkeypatch):
-    monkeypatch.setattr(guards.time, "monotonic", Clock().monotonic)
+    monkeypatch.setattr(saving.time, "monotonic", Clock().monotonic)
     build(run, replace(CONFIG, save_minutes=1.0), max_steps=5, save_steps=1000, eval_strategy="no").train()
     # looks at 0 (start), 30, 60: step 2 saves, looks at 90 itself, and so on; step 5 is the last
     assert [path.name for path in checkpoints(run.trainer)] == ["checkpoint-5", "checkpoint-4"]
@@ -189,7 +192,7 @@ def test_a_request_for_this_process_that_came_early_is_obeyed(run):
 TWO = """
 import sys, torch
 from accelerate import PartialState
-from helpers.train.guards import first_decides
+from helpers.model.ranks import first_decides
 me = PartialState(cpu=True)
 seen = me.process_index, first_decides(me.process_index == 0), first_decides(me.process_index == 1)
 print(" ".join(map(str, seen)) + "\\n", end="", flush=True)  # one write: the other process prints as well

@@ -2,26 +2,33 @@
 
 import json
 import math
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig
+from transformers import set_seed
 
 from helpers.data.copies import overlap
 from helpers.data.formats import convert, recognise
 from helpers.files import read_jsonl, write_json
+from helpers.model.lora import lora_config
 from helpers.model.tokenizer import load_tokenizer
 from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir, fork
 from helpers.settings import RunConfig
+from helpers.train.checkpoints import newest_complete
+from helpers.train.dpo import ExactDPO, NotTheReference, partners, require_same_text
+from helpers.train.guards import LossGuard
 from helpers.train.preferences import (
     OWN,
     preference_run,
     read_pairs,
     ready,
-    require_same_text,
-    start_from_reference,
     unvoted,
 )
+from helpers.train.saving import CheckpointKeeper
 from tests.small_training import CONFIG
 
 
@@ -140,66 +147,115 @@ def test_it_writes_a_run_of_its_own(run):
     assert not fork("tiny-dpo", "rank", chosen=False, lora_r=2).preference.exists()  # one that 04 is to train
 
 
-@pytest.fixture(scope="module")
-def dpo(tmp_path_factory, tokenizer):
-    """DPO of one step on an adapter whose B is not zero: (trainer, pairs)."""
-    from peft import PeftModel, get_peft_model
-    from trl import DPOConfig, DPOTrainer
+STEPS = {
+    "use_cpu": True,
+    "max_steps": 4,
+    "save_steps": 2,
+    "learning_rate": 1e-2,
+    "report_to": "none",
+    "disable_tqdm": True,
+}
+
+
+def small_dpo(folder, adapter, pairs, tokenizer, **changes) -> ExactDPO:
+    """DPO of four steps on the adapter of `adapter`, with checkpoints in `folder`."""
+    from peft import PeftModel
+    from trl import DPOConfig
 
     from helpers.model.load import load_base_model
-    from helpers.model.lora import lora_config
 
-    folder = tmp_path_factory.mktemp("dpo")
-    model = get_peft_model(load_base_model(CONFIG), lora_config(CONFIG))
+    sizes = {"per_device_train_batch_size": 4, "max_length": CONFIG.max_length, "eval_on_start": True}
+    args = DPOConfig(str(folder), **(STEPS | sizes | {"bf16": False} | changes))
+    set_seed(1)
+    policy = PeftModel.from_pretrained(load_base_model(CONFIG), str(adapter), is_trainable=True)
+    data = {"train_dataset": pairs, "eval_dataset": pairs, "processing_class": tokenizer}
+    return ExactDPO(model=policy, args=args, callbacks=[CheckpointKeeper(2), LossGuard(labels=False)], **data)
+
+
+def adapter_on_disk(folder, config=CONFIG, **kind):
+    """An adapter whose B is not zero, of CONFIG's model; `kind`: keywords of its LoraConfig."""
+    from peft import get_peft_model
+
+    from helpers.model.load import load_base_model
+
+    model = get_peft_model(load_base_model(config), LoraConfig(**(lora_config(config).to_dict() | kind)))
     torch.manual_seed(0)
     for name, weight in model.named_parameters():
-        if "lora_B" in name:
+        if "lora_B" in name or "lora_embedding_B" in name:
             torch.nn.init.normal_(weight, std=0.02)
-    model.save_pretrained(folder / "adapter")
-    pairs = ready([pair(f"{i}번 친구는 뭐 해요?") for i in range(8)], tokenizer, CONFIG)
-    args = DPOConfig(
-        output_dir=str(folder), use_cpu=True, bf16=False, max_steps=2, learning_rate=1e-2, report_to="none", save_strategy="no",
-        per_device_train_batch_size=4, max_length=CONFIG.max_length, disable_tqdm=True,
-    )  # fmt: skip
-    policy = PeftModel.from_pretrained(load_base_model(CONFIG), str(folder / "adapter"), is_trainable=True)
-    return DPOTrainer(
-        model=policy, args=args, train_dataset=pairs, eval_dataset=pairs, processing_class=tokenizer
-    ), pairs
+    model.save_pretrained(folder)
+    return folder
 
 
-def test_the_reference_is_the_adapter_as_it_was(dpo, tmp_path, tokenizer):
+@pytest.fixture(scope="module")
+def eight(tokenizer):
+    return ready([pair(f"{i}번 친구는 뭐 해요?") for i in range(8)], tokenizer, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def dpo(tmp_path_factory, tokenizer, eight):
+    folder = tmp_path_factory.mktemp("dpo")
+    return small_dpo(folder / "trainer", adapter_on_disk(folder / "adapter"), eight, tokenizer)
+
+
+KINDS = {
+    "all linear layers": {},
+    "embeddings, whose names end in .default": {"target_modules": ["embed_tokens", "q_proj"]},
+    "a whole head": {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+    "DoRA": {"use_dora": True},
+    "biases": {"lora_bias": True},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_whatever_is_trained_begins_at_its_reference(tmp_path, tokenizer, eight, kind):
+    trainer = small_dpo(tmp_path, adapter_on_disk(tmp_path / "adapter", **kind), eight, tokenizer)
+    weights, pairs = dict(trainer.model.named_parameters()), partners(trainer.model)
+    assert all(torch.equal(weights[a], weights[b]) and weights[a].dtype == torch.float32 for a, b in pairs.items())
+    assert len(pairs) == sum(weight.requires_grad for weight in weights.values())
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(math.log(2), abs=1e-5)
+
+
+def test_without_a_partner_or_with_another_reference_it_stops(tmp_path, tokenizer, eight):
+    trainer = small_dpo(tmp_path, adapter_on_disk(tmp_path / "adapter"), eight, tokenizer)
+    trainer.model.get_parameter(next(iter(partners(trainer.model).values()))).data += 1
+    with pytest.raises(NotTheReference):
+        trainer.train()
+    next(weight for name, weight in trainer.model.named_parameters() if "norm" in name).requires_grad_(True)
+    with pytest.raises(NotTheReference):
+        partners(trainer.model)
+
+
+def test_the_reference_stays_and_a_killed_training_resumes_exactly(dpo, tmp_path, tokenizer, eight):
     from peft import get_peft_model_state_dict
 
     from helpers.model.lora import check_adapter
 
-    trainer, pairs = dpo
-    weights = dict(trainer.model.named_parameters())
-    both = {name: name.replace(".default.", ".ref.") for name in weights if ".default." in name}
-    assert any(not torch.equal(weights[a].float(), weights[b].float()) for a, b in both.items())  # TRL rounded one
-    start_from_reference(trainer)
-    assert all(torch.equal(weights[a], weights[b]) and weights[a].dtype == torch.float32 for a, b in both.items())
-    assert trainer.evaluate()["eval_loss"] == pytest.approx(math.log(2), abs=1e-6)
-    was = {name: weights[name].clone() for name in both.values()}
-    trainer.train()
-    assert trainer.evaluate()["eval_loss"] < math.log(2) - 0.01
-    assert all(torch.equal(weights[name], old) for name, old in was.items())
-    assert any(not torch.equal(weights[a], weights[b]) for a, b in both.items())
-    trainer.model.save_pretrained(tmp_path, selected_adapters=["default"])
-    trained = get_peft_model_state_dict(trainer.model, adapter_name="default")
-    assert check_adapter(tmp_path, trained) == len(both) and not (tmp_path / "ref").exists()
+    adapter = Path(dpo.args.output_dir).parent / "adapter"
+    was = {name: dpo.model.get_parameter(name).clone() for name in partners(dpo.model).values()}
+    dpo.train()
+    assert dpo.evaluate()["eval_loss"] < math.log(2) - 0.01
+    assert all(torch.equal(dpo.model.get_parameter(name), old) for name, old in was.items())
+    dpo.model.save_pretrained(tmp_path / "saved", selected_adapters=["default"])
+    trained = get_peft_model_state_dict(dpo.model, adapter_name="default")
+    assert check_adapter(tmp_path / "saved", trained) == len(was) and not (tmp_path / "saved" / "ref").exists()
+
+    shutil.copytree(Path(dpo.args.output_dir) / "checkpoint-2", tmp_path / "killed" / "checkpoint-2")
+    again = small_dpo(tmp_path / "killed", adapter, eight, tokenizer)
+    again.train(resume_from_checkpoint=str(newest_complete(tmp_path / "killed")))
+    resumed = get_peft_model_state_dict(again.model, adapter_name="default")
+    assert again.state.global_step == 4 and all(torch.equal(resumed[name], trained[name]) for name in trained)
+    assert all(torch.equal(again.model.get_parameter(name), old) for name, old in was.items())
 
 
-def test_a_text_that_is_not_04s_is_refused(dpo, tokenizer):
-    trainer, pairs = dpo
-    require_same_text(trainer, pairs, tokenizer, CONFIG)
-    for changed, told in (
-        ({"chosen_ids": lambda ids: ids[1:]}, "but 04 trained on"),
-        ({"prompt_ids": lambda ids: [*ids, 5]}, "but 04 trained on"),
-    ):
-        rows, data = trainer.train_dataset.to_list(), trainer.train_dataset
-        for name, change in changed.items():
-            rows[3][name] = change(rows[3][name])
-        trainer.train_dataset = data.from_list(rows)
-        with pytest.raises(ValueError, match=told):
-            require_same_text(trainer, pairs, tokenizer, CONFIG)
-        trainer.train_dataset = data
+@pytest.mark.parametrize("part", ["train_dataset", "eval_dataset"])
+@pytest.mark.parametrize("change", [("chosen_ids", lambda ids: ids[1:]), ("prompt_ids", lambda ids: [*ids, 5])])
+def test_a_text_that_is_not_04s_is_refused(dpo, tokenizer, eight, monkeypatch, part, change):
+    parts = {"train": eight, "test": eight}
+    require_same_text(dpo, parts, tokenizer, CONFIG)
+    data, (name, edit) = getattr(dpo, part), change
+    rows = data.to_list()
+    rows[3][name] = edit(rows[3][name])
+    monkeypatch.setattr(dpo, part, data.from_list(rows))
+    with pytest.raises(ValueError, match="but 04 trained on"):
+        require_same_text(dpo, parts, tokenizer, CONFIG)

@@ -8,14 +8,8 @@ import torch
 from helpers.data.prepare import prepare
 from helpers.model.tokenizer import load_tokenizer
 from helpers.settings import RunConfig
-from helpers.train.probe import (
-    probe_chart,
-    range_test,
-    rule_of_thumb,
-    suggested_rate,
-    suggestion,
-    throwaway_trainer,
-)
+from helpers.train.probe import range_test, throwaway_trainer
+from helpers.train.rate import probe_chart, rule_of_thumb, suggested_rate, suggestion
 from tests.small_training import CONFIG, build
 from tests.train.test_training import new_run
 
@@ -74,6 +68,30 @@ def test_a_tenth_of_where_it_breaks_and_nothing_without_a_fall():
     assert "broke down at 1.0e-04; a tenth of that, 1e-05, leaves room" in suggestion(curve(3.0, 2.0, 2.7), tiny, 64)
     assert "did not break down up to 1.0e-04" in suggestion(curve(3.0, 2.5, 2.0), tiny, 64)
     assert "suggests nothing" in suggestion(curve(3.0, 3.1), tiny, 64)
+
+
+@pytest.mark.parametrize("losses", [(math.inf,), (math.inf, math.inf), (), (3.0,)])
+def test_a_loss_that_is_no_number_suggests_nothing(losses):
+    rows = curve(*losses)
+    assert suggested_rate(rows) is None and "fork with" not in suggestion(rows, RunConfig.load("tiny"), 64)
+
+
+@pytest.mark.parametrize(("rows", "few"), [(1, True), (20, True), (40, False)])
+def test_rows_that_are_learned_by_heart_are_told(tmp_path, capsys, rows, few):
+    trainer = build(new_run(tmp_path / "run"), rows=rows, eval_strategy="no", save_strategy="no")
+    range_test(trainer, steps=2)
+    assert ("rows are few" in capsys.readouterr().out) is few
+
+
+def test_a_loss_that_breaks_at_once_leaves_the_trainer_as_it_was(tmp_path, monkeypatch):
+    trainer = build(new_run(tmp_path / "run"), eval_strategy="no", save_strategy="no")
+    healthy, trainer.model = trainer.compute_loss, trainer.model.eval()
+    before = [weight.clone() for weight in trainer.model.parameters() if weight.requires_grad]
+    monkeypatch.setattr(trainer, "compute_loss", lambda *args: healthy(*args) * math.nan)
+    rows = range_test(trainer, steps=5)
+    assert len(rows) == 1 and suggested_rate(rows) is None and not trainer.model.training
+    after = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_the_rule_does_not_depend_on_the_rank_at_its_own_scale():

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +14,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from helpers import files
 from helpers.files import read_jsonl
 from helpers.runs import RunDir
-from helpers.train import callbacks, guards, metrics
+from helpers.train import guards, metrics
 from helpers.train.checkpoints import checkpoints, fault, mark_complete, newest_complete
-from helpers.train.failures import failures_explained
+from helpers.train.failures import NotFinished, Stopped, failures_explained, require_finished, require_trained
 from tests.conftest import ROOT
 from tests.small_training import CONFIG, build, train
+
+WEIGHTS = "adapter_model.safetensors"
+FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 
 
 def new_run(folder) -> RunDir:
@@ -105,6 +110,27 @@ def test_broken_checkpoints_are_skipped_with_the_reason(whole, tmp_path, capsys)
     assert newest_complete(tmp_path / "nothing") is None
 
 
+COPIES = (
+    "checkpoint-6_2",
+    "checkpoint-6-2",
+    "checkpoint-6-Copy1",
+    "checkpoint-999",
+    "checkpoint-6 (copy)",
+    "old-checkpoint-6",
+)
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_copy_of_a_checkpoint_is_neither_resumed_from_nor_deleted(whole, tmp_path, name):
+    run = new_run(tmp_path / "copied")
+    shutil.copytree(whole.trainer / "checkpoint-12", run.trainer / "checkpoint-12")
+    shutil.copytree(whole.trainer / "checkpoint-12", run.trainer / name)
+    assert newest_complete(run.trainer).name == "checkpoint-12"
+    train(run)
+    assert (run.trainer / name).exists() and newest_complete(run.trainer).name == "checkpoint-14"
+    assert torch.equal(*(load_file(r.trainer / "checkpoint-14" / WEIGHTS)[FIRST] for r in (run, whole)))
+
+
 def test_every_file_of_a_checkpoint_is_guarded(whole):
     marked = json.loads((checkpoints(whole.trainer)[0] / "complete.json").read_text())
     needed = {"adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
@@ -129,8 +155,8 @@ def test_a_full_disk_stops_before_the_save(tmp_path, monkeypatch):
     run = new_run(tmp_path / "full")
     needed = guards.checkpoint_bytes(build(run).model)
     free = iter([10 * needed, 2 * needed, needed - 1])  # before the start, at step 3, at step 6
-    real = guards.shutil.disk_usage
-    monkeypatch.setattr(guards.shutil, "disk_usage", lambda path: real(path)._replace(free=next(free)))
+    real = files.shutil.disk_usage
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: real(path)._replace(free=next(free)))
     with pytest.raises(
         OSError, match=r"The disk is full: the checkpoint of step 6 needs .* Checkpoints there: checkpoint-3\."
     ):
@@ -201,6 +227,28 @@ def test_a_loss_of_zero_says_that_nothing_is_learned(tmp_path):
         trainer.train()
 
 
+@pytest.mark.parametrize(("step", "resumes"), [(2, 0), (5, 3)])
+def test_the_stop_button_says_where_it_goes_on(tmp_path, step, resumes):
+    from transformers import TrainerCallback
+
+    class Press(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == step:
+                raise KeyboardInterrupt
+
+    run = new_run(tmp_path / "pressed")
+    trainer = build(run)
+    trainer.add_callback(Press())
+    with pytest.raises(Stopped) as told, failures_explained(run, trainer):
+        trainer.train()
+    assert (told.value.step, told.value.resumes) == (step, resumes)
+    assert told.value._render_traceback_() == [str(told.value)]
+    if resumes:
+        assert str(told.value) == f"Stopped at step {step}. Run this cell again: it goes on from checkpoint-{resumes}."
+    with pytest.raises(NotFinished):
+        require_trained(run)
+
+
 def test_an_interrupted_adapter_is_not_taken_for_a_fresh_one(tmp_path):
     run = new_run(tmp_path / "interrupted")
     trainer = build(run, max_steps=2, save_strategy="no", eval_strategy="no")
@@ -221,8 +269,10 @@ def test_a_stop_on_request_saves_and_resumes_exactly(whole, tmp_path, monkeypatc
     trainer = build(run, eval_on_start=True)
     trainer.add_callback(Ask())
     trainer.train()
-    with pytest.raises(RuntimeError, match="Training was stopped at step 5 of 14"):
-        callbacks.require_finished(trainer)
+    with pytest.raises(NotFinished, match="Training was stopped at step 5 of 14"):
+        require_finished(trainer)
+    with pytest.raises(NotFinished):  # no adapter is saved as if it were finished
+        require_trained(run)
     train(run)
     assert_same_training(run, whole)
 

@@ -1,0 +1,88 @@
+"""On a CPU, a layer and its LoRA branch as one function: the same numbers, with fewer passes over them.
+
+peft computes W x, then s B A x, and adds them: copies of the output (and of the input, to the adapter's float32) that a
+CPU has to read and write. Here the branch is added where the product lies, forward and backward.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from peft.tuners.lora import Linear
+from peft.tuners.lora.bnb import Linear4bit
+from torch.nn.functional import linear
+
+from helpers.model.device import sharded
+from helpers.model.unpacking import Unpacked4bit
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def one_function_a_branch(model: PreTrainedModel) -> None:
+    """Let each LoRA layer of `model` that lies on a CPU compute product and branch in one function."""
+    for layer in model.modules():
+        if type(layer) in ONE and layer.get_base_layer().weight.device.type == "cpu" and not sharded():
+            layer.__class__ = ONE[type(layer)]
+
+
+class Branch(torch.autograd.Function):
+    """W x + bias + s B A z for `x` and `z` (tokens, in), where z is x or a part of it (dropout); -> (tokens, out).
+
+    W and bias are frozen. A (rank, in) and B (out, rank) may have more bits than x: products have those of x.
+    """
+
+    @staticmethod
+    def forward(ctx, x, z, weight, bias, a, b, scale):
+        low_a, low_b = a.to(x.dtype), b.to(x.dtype)
+        inner = z @ low_a.T
+        ctx.save_for_backward(z, inner, low_a, low_b, weight)
+        ctx.scale, ctx.same = scale, z is x
+        return linear(x, weight, bias).addmm_(inner, low_b.T, alpha=scale)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        z, inner, low_a, low_b, weight = ctx.saved_tensors
+        of_inner = (gradient @ low_b).mul_(ctx.scale)
+        of_a, of_b = of_inner.T @ z, (gradient.T @ inner).mul_(ctx.scale)
+        of_x, of_z = None, None
+        if ctx.needs_input_grad[0]:
+            of_x = gradient @ weight
+        if ctx.same and of_x is not None:
+            of_x.addmm_(of_inner, low_a)
+        elif ctx.needs_input_grad[1]:
+            of_z = of_inner @ low_a
+        return of_x, of_z, None, None, of_a.float(), of_b.float(), None
+
+
+class _OneFunction:
+    """Of a peft layer: `Branch` where it is a plain one that is trained alone; else what peft does."""
+
+    def forward(self, x, *args, **kwargs):
+        names = self.active_adapters
+        name, base = names[0], self.get_base_layer()
+        dense = base.dense(x) if isinstance(base, Unpacked4bit) else base.weight
+        plain = len(names) == 1 and name in self.lora_A and name not in self.lora_variant and not self.lora_bias[name]
+        if args or kwargs or not plain or self.disable_adapters or self.merged or dense is None:
+            return super().forward(x, *args, **kwargs)
+        if not torch.is_grad_enabled() or dense.requires_grad or dense.dtype != x.dtype:  # measured as 05 and 06 do
+            return super().forward(x)
+        flat = x.reshape(-1, x.shape[-1])
+        drop = self.lora_dropout[name]
+        part = flat if isinstance(drop, torch.nn.Identity) or not self.training else drop(flat)
+        bias = None if base.bias is None else base.bias.to(dense.dtype)
+        weights = self.lora_A[name].weight, self.lora_B[name].weight
+        y = Branch.apply(flat, part, dense, bias, *weights, self.scaling[name])
+        return y.unflatten(0, x.shape[:-1])
+
+
+class OneFunction(_OneFunction, Linear):
+    """peft's layer on a 16- or 32-bit one."""
+
+
+class OneFunction4bit(_OneFunction, Linear4bit):
+    """peft's layer on a 4-bit one that is unpacked once."""
+
+
+ONE = {Linear: OneFunction, Linear4bit: OneFunction4bit}

@@ -1,0 +1,114 @@
+"""A2: `DPOTrainer` that begins exactly at its reference, with a float32 adapter, and resumes exactly."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+from transformers import TrainerCallback
+from trl import DPOTrainer
+
+from helpers.settings import RunConfig
+from helpers.show.words import _
+from helpers.template.chat import stop_ids
+from helpers.train.arguments import number_formats
+from helpers.train.branch import one_function_a_branch
+from helpers.train.preferences import token_ids
+from helpers.train.trainer import float32_adapter
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+NEAR = 1e-4  # nats: the first loss is so near to ln 2, or the reference is another model
+AS_IN_04 = (
+    "gradient_accumulation_steps max_length activation_checkpointing max_grad_norm weight_decay optim seed".split()
+)
+
+
+class NotTheReference(ValueError):
+    """The training would be compared with another model than the adapter as it was."""
+
+
+def same_as_04(config: RunConfig) -> dict:
+    """The keywords of a `DPOConfig` that 04 has, too."""
+    shared = {name: getattr(config, name) for name in AS_IN_04}
+    return {**shared, **number_formats(config), "report_to": "none", "logging_nan_inf_filter": False}
+
+
+class ExactDPO(DPOTrainer):
+    """`DPOTrainer` on `model`, a PeftModel with one trained adapter, which becomes its own reference to the last bit."""
+
+    def __init__(self, *args, **kwargs):
+        """Raises NotTheReference when something is trained that has no partner in the reference."""
+        given = kwargs["model"].named_parameters()
+        exact = {name: weight.detach().float().clone() for name, weight in given if weight.requires_grad}
+        super().__init__(*args, **kwargs)  # it rounds the adapter to bfloat16, and copies a part of it
+        for name, weight in self.model.named_parameters():
+            if re.search(r"\.ref(\.|$)", name):  # peft leaves that of an embedding to be trained
+                weight.requires_grad_(False)
+        float32_adapter(self.model)
+        for name, partner in partners(self.model).items():
+            for each in (name, partner):
+                self.model.get_parameter(each).data = exact[name].clone()
+        one_function_a_branch(self.model)
+        self.add_callback(StartsAtReference())
+
+    def load_trained(self, checkpoint) -> None:
+        """The adapter of a finished training into the model, when there is nothing left to train."""
+        self._load_from_checkpoint(str(checkpoint))
+
+    def _load_from_checkpoint(self, checkpoint, model=None):
+        """The trained adapter alone. The Trainer's own would load the reference in its place: it lies in a folder there."""
+        self.model.load_adapter(checkpoint, "default", is_trainable=True)
+
+
+class StartsAtReference(TrainerCallback):
+    """Stops when the loss before the first step is not ln 2: policy and reference are not the same model."""
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+        first = (metrics or {}).get("eval_loss")
+        if state.global_step or first is None or list(args.loss_type) != ["sigmoid"] or abs(first - math.log(2)) < NEAR:
+            return
+        said = _(
+            "The loss before the first step is {loss:.4f} instead of ln 2 = 0.6931: the reference is not the adapter as it was."
+        )
+        raise NotTheReference(said.format(loss=first))
+
+
+def partners(model: PreTrainedModel) -> dict[str, str]:
+    """Name of everything that is trained -> its name in the reference. Raises NotTheReference when there is none."""
+    shapes = {name: weight.shape for name, weight in model.named_parameters()}
+    trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    found = {name: re.sub(r"\.default(?=\.|$)", ".ref", name) for name in trained}
+    alone = [name for name, other in found.items() if other == name or shapes.get(other) != shapes[name]]
+    if alone or not trained:
+        said = _(
+            "{name} is trained and has no partner in the reference ({count} such weights): DPO would compare with another model."
+        )
+        raise NotTheReference(said.format(name=(alone or ["nothing"])[0], count=len(alone)))
+    return found
+
+
+def require_same_text(
+    trainer: DPOTrainer, parts: DatasetDict, tokenizer: PreTrainedTokenizerBase, config: RunConfig
+) -> None:
+    """Raises ValueError unless TRL tokenised every pair (train and test) as 04 and 06 do, with the end of the turn to learn."""
+    stops = set(stop_ids(tokenizer))
+    for rows, pairs in ((trainer.train_dataset, parts["train"]), (trainer.eval_dataset, parts["test"])):
+        for row, pair in zip(rows, pairs, strict=True):
+            for name in ("chosen", "rejected"):
+                _require_same(row, pair, name, token_ids(pair, name, tokenizer, config), tokenizer)
+                if not stops & set(row[f"{name}_ids"]):
+                    said = _("The {name} answer {text!r} has no end of turn to learn.")
+                    raise ValueError(said.format(name=name, text=pair[name][-1]["content"][:60]))
+
+
+def _require_same(row: dict, pair: Dataset, name: str, ours: list[int], tokenizer: PreTrainedTokenizerBase) -> None:
+    theirs = row["prompt_ids"] + row[f"{name}_ids"]
+    if theirs != ours:
+        said = _(
+            "TRL writes a pair as {theirs!r}, but 04 trained on {ours!r}: set chat_template in 03 to a template without thoughts."
+        )
+        raise ValueError(said.format(theirs=tokenizer.decode(theirs), ours=tokenizer.decode(ours)))
