@@ -5,7 +5,7 @@
 Data, 4-bit base, adapter, arguments and trainer are those of 03 and 04; replies are greedy, on the held-out rows. Seconds are
 CPU time of the process. `calendar-once` rows have a shape, people, a place and an event that training never saw.
 
-Results of 2026-11-29, SmolLM2-135M, rank 16, one thread of a 2-core AMD EPYC with AVX512-BF16 that did other work too. English:
+Results of 2026-11-29 (the rows as they were before 40 words of the shapes were mended), SmolLM2-135M, rank 16, one thread of a 2-core AMD EPYC with AVX512-BF16 that did other work too. English:
 max_rows=0 max_eval_rows=60 max_length=160 max_new_tokens=64 per_device_train_batch_size=8 max_steps=67, rate 2e-3.
 
     exactly right            all     calendar-once   CPU s
@@ -39,14 +39,16 @@ from helpers.settings import RunConfig
 from helpers.train.probe import throwaway_trainer
 
 DATA = "notebooks/data/calendar_{}.jsonl"
-SHOTS = 3  # training rows that stand before the question where the base is shown what to do
 OTHER = ["What is the capital of France?", "Which animals give us wool?"]  # not what it learns
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--language", default="en", choices=["en", "ko"])
-    parser.add_argument("--first", type=int, default=20, help="steps of a first look; 0 = none")
+    parser.add_argument("--first", type=int, default=20, help="steps of a first look, at twice the rate; 0 = none")
+    parser.add_argument(
+        "--shown", type=int, default=3, help="training rows that the base is shown as examples; 0 = none"
+    )
     parser.add_argument("--replies", help="file for all replies, one JSON object a line")
     parser.add_argument("settings", nargs="*", help="such as learning_rate=1e-3")
     options = parser.parse_args()
@@ -56,7 +58,7 @@ def main() -> None:
         os.environ["QLORA_RUNS_DIR"] = folder
         run = RunDir(Path(folder))
         print(prepare(config, run, load_tokenizer(config))["rows"], flush=True)
-        rows, replies = read_jsonl(run.eval_jsonl), measured(run, config, options.first)
+        rows, replies = read_jsonl(run.eval_jsonl), measured(run, config, options.first, options.shown)
     if options.replies:
         found = [
             {"source": row["source"], "asked": row["messages"][-2]["content"], "right": row["messages"][-1]["content"]}
@@ -66,11 +68,11 @@ def main() -> None:
         Path(options.replies).write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in found), "utf-8")
 
 
-def measured(run: RunDir, config: RunConfig, first: int) -> dict[str, list[str]]:
+def measured(run: RunDir, config: RunConfig, first: int, examples: int) -> dict[str, list[str]]:
     """The replies of every model to the held-out rows, by name; prints what they are worth."""
     checks, tokenizer, rows, found = load_checks(), load_tokenizer(config), read_jsonl(run.eval_jsonl), {}
     asked, _ = prompts_and_references(rows)
-    shown = [m for row in read_jsonl(run.train_jsonl)[:SHOTS] for m in row["messages"] if m["role"] != "system"]
+    shown = [m for row in read_jsonl(run.train_jsonl)[:examples] for m in row["messages"] if m["role"] != "system"]
     with_examples = [[messages[0], *shown, messages[-1]] for messages in asked]
 
     def answer(name: str, model, prompts: list) -> None:
@@ -90,7 +92,8 @@ def measured(run: RunDir, config: RunConfig, first: int) -> dict[str, list[str]]
         if "base" not in found:
             with model.disable_adapter():
                 answer("base", model, asked)
-                answer(f"base, shown {SHOTS} examples", model, with_examples)
+                if examples:
+                    answer(f"base, shown {examples} examples", model, with_examples)
         answer(name, model, asked)
     return found
 
@@ -105,7 +108,7 @@ def load_checks():
 
 def trainings(config: RunConfig, first: int) -> dict[str, RunConfig]:
     """A first look and the whole training, by name."""
-    short = {"max_steps": first, "per_device_train_batch_size": 8}
+    short = {"max_steps": first, "learning_rate": 2 * config.learning_rate, "per_device_train_batch_size": 8}
     found = {f"{first} steps": config.with_overrides(**short, warmup_steps=2)} if first else {}
     return {**found, "whole training": config}
 

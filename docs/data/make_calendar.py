@@ -24,18 +24,14 @@ from pathlib import Path
 HERE = Path(__file__).parent
 DATA = HERE.parents[1] / "notebooks/data"
 SHARED_ROWS, SEED = 450, 30
-PARTICLES = {  # after a consonant, after a vowel
-    **{
-        name: tuple(name.split("/"))
-        for name in ("이/가", "은/는", "을/를", "과/와", "이랑/랑", "이야/야", "이라고/라고")
-    },
-    **{
-        name: tuple(name.split("/"))
-        for name in ("으로/로", "이고/고", "이니/니", "이지/지", "이래/래", "이었는데/였는데")
-    },
-}
-PARTICLE = {form: pair for pair in PARTICLES.values() for form in pair if form != "가"}
+# after a consonant, after a vowel
+PAIRS = "이/가 은/는 을/를 과/와 이랑/랑 이야/야 이라고/라고 으로/로 이고/고 이니/니 이지/지 이래/래 이었는데/였는데"
+PARTICLE = {form: tuple(pair.split("/")) for pair in PAIRS.split() for form in pair.split("/") if form != "가"}
 DIGITS_WITH_CONSONANT = "013678"  # 영 일 삼 육 칠 팔
+EARLIER_FIRST = re.compile(
+    "then|early|finish|train|kids|일러|끝나고|기차|일단"
+)  # shapes in which {time2} comes before {time}
+ONE_PERSON = re.compile(r"\{who\}( \w+s\b| \+|,? and (me|I))|and \{who\}|for two")  # two people would not fit
 
 
 def read_lists(language: str) -> dict[str, list[str]]:
@@ -50,8 +46,8 @@ def read_lists(language: str) -> dict[str, list[str]]:
     return sections
 
 
-def times(language: str, pick: random.Random, count: int) -> list[str]:
-    """`count` different hours at which people meet, all written in one way."""
+def times(language: str, pick: random.Random, later_first: bool) -> list[str]:
+    """Two different hours at which people meet, written in one way."""
     if language == "ko":
         words = "한 두 세 네 다섯 여섯 일곱 여덟 아홉 열 열한 열두".split()
         half, hours = pick.choice(
@@ -70,8 +66,10 @@ def times(language: str, pick: random.Random, count: int) -> list[str]:
         forms = ["{hour} {half}", "{hour}:{minute}", "half past {word}", "{hour} o'clock", "{hour}:{minute} {half}"]
         forms += ["quarter to {word}", "{word} thirty", "{late}:{minute}"]
     form, minute = pick.choice(forms), pick.choice(["15", "20", "30", "40", "45"])
-    chosen = [(hour, hour + 12 * (hour < 7)) for hour in pick.sample(hours, count)]
-    return [form.format(hour=h, late=late, word=words[h - 1], half=half, minute=minute) for h, late in chosen]
+    chosen = pick.sample(hours, 2)
+    chosen = sorted(chosen, reverse=True) if later_first else chosen
+    late = {hour: hour + 12 * (hour < 7) for hour in chosen}
+    return [form.format(hour=h, late=late[h], word=words[h - 1], half=half, minute=minute) for h in chosen]
 
 
 def closed(word: str) -> bool:
@@ -158,13 +156,15 @@ class Pool:
         """A value for every slot of `shape`."""
         slots = {slot.partition(":")[0] for slot in re.findall(r"\{([^}]+)\}", shape)}
         kinds = {"on": "day", "at": "place"}
-        found = dict(zip(("time", "time2"), times(self.language, self.pick, 2), strict=True))
+        found = dict(
+            zip(("time", "time2"), times(self.language, self.pick, bool(EARLIER_FIRST.search(shape))), strict=True)
+        )
         for slot in sorted(slots):
             kind = kinds.get(slot.rstrip("2"), slot.rstrip("2"))
             name = ("who" if kind in ("friend", "guest") else kind) + "2" * slot.endswith("2")
             if kind != "time" and name not in found:
                 found[name] = self.draw(kind, found.get(name[:-1] if name.endswith("2") else name + "2", ""))
-        if "who" in slots and self.pick.random() < 0.1:
+        if "who" in slots and not ONE_PERSON.search(shape) and self.pick.random() < 0.15:
             found["who"] += f" and {self.draw('who', found['who'])}"
         return found
 

@@ -84,8 +84,8 @@ ENGLISH = {  # each rule has one group; of several rules the first that fits is 
         rf"\b(\d+:\d+(?: [ap]m)?|\d+ [ap]m|\d+ o'clock|(?:half past|quarter to) {NUMBER}|{NUMBER} thirty|noon)\b",
     ],
     "place": [
-        r"\b(?:[Aa]t|[Ii]n|[Oo]n) the ((?!same)[\w' ]+?)(?:[,.!?;)]|$| on | at | with | next | this | tomorrow)",
-        rf"\b(?:[Aa]t|[Ii]n|[Oo]n) ((?!{MONTH}|{WEEKDAY})[A-Z][\wé]*(?: [A-Z\d][\wé]*)*)",
+        r"\b(?:[Aa]t|[Ii]n|[Oo]n|(?:[Cc]ome|go|child) to) the ((?!same)[\w' ]+?)(?:[,.!?;)]|$| on | at | with | next | this | tomorrow)",
+        rf"\b(?:[Aa]t|[Ii]n|[Oo]n|(?:[Cc]ome|go|child) to) ((?!{MONTH}|{WEEKDAY})[A-Z][\wé]*(?: [A-Z\d][\wé]*)*)",
         r"(?:Where|Place|Room|Location)[^:]*: (?:the )?([\w é]+?)[.,]",
     ],
     "with": [
