@@ -71,6 +71,19 @@ def replace_folder(draft: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def give_usual_modes(folder: Path) -> None:
+    """Every file of `folder` gets the mode that a new file has here: the umask's. (safetensors makes its own 0600.)"""
+    handle, probe = tempfile.mkstemp(dir=folder)
+    os.close(handle)
+    os.unlink(probe)
+    with open(probe, "w"):
+        mode = os.stat(probe).st_mode & 0o777
+    os.unlink(probe)
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(mode)
+
+
 def write_jsonl(path: Path, rows: list[dict]) -> None:
     """One row per line, written atomically."""
     write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -26,7 +26,7 @@ GGUF_FORMATS = ("f16", "q8_0", "q4_k_m")  # files for llama.cpp, the largest fir
 PRESETS: dict[str, dict] = tomllib.loads((Path(__file__).parent / "presets.toml").read_text(encoding="utf-8"))
 # QLORA_ variables that are not fields of RunConfig
 OTHER_VARIABLES = ("QLORA_PRESET", "QLORA_RUNS_DIR", "QLORA_CACHE_DIR", "QLORA_LANG")
-RETIRED: tuple[str, ...] = ("top_p",)  # settings that stand in the config.json of older runs
+RETIRED: tuple[str, ...] = ("top_p", "serve_rows", "merge_shard_gb")  # in the config.json of older runs
 
 data, labels, training, merge, upload, evaluation, serve, plan, free = (partial(setting, stage) for stage in Stage)
 MANY = 10**6
@@ -123,7 +123,6 @@ class RunConfig:
     merge_method: str = merge(
         "auto", "auto = the better one by the merge report's rule", choices=("auto", "16bit-base", "dequantised-base")
     )
-    merge_shard_gb: float = merge(2.0, "per weight file, about the peak memory of the merge", "GB", 0.001, 1000)
     max_new_tokens: int = merge(128, "longest reply", "tokens", 1, 32768)
     temperature: float = evaluation(
         0.0, "of the replies in 06: 0 = greedy, above it they are drawn", low=0.0, high=100.0
@@ -138,7 +137,6 @@ class RunConfig:
 
     # --- served files
     gguf_formats: str = serve("f16,q8_0,q4_k_m", "what 07 writes; f16 always, since the others are made from it")
-    serve_rows: int = serve(8, "held-out conversations that each file is measured on; 0 = all", "rows", 0, MANY)
 
     # --- money
     gpu: str = plan("", "the card you plan to rent, as 00_plan names it; empty = the one that is here")
@@ -245,10 +243,15 @@ def explicit_overrides(keywords: dict | None = None) -> dict:
     """
     variables = {f"QLORA_{name.upper()}": name for name in NAMES if name != "preset"}
     ours = [variable for variable in os.environ if variable.startswith("QLORA_")]
-    check_names(ours, [*variables, *OTHER_VARIABLES], "variable")
+    retired = [f"QLORA_{name.upper()}" for name in RETIRED]
+    check_names(set(ours) - set(retired), [*variables, *OTHER_VARIABLES], "variable")
     overrides = {name: os.environ[variable] for variable, name in variables.items() if variable in os.environ}
-    check_settings(keywords or {})
-    return passes_win({**overrides, **(keywords or {})})
+    keywords = keywords or {}
+    if gone := sorted({*retired} & {*ours}) + sorted({*RETIRED} & {*keywords}):
+        print(_("No setting any more, so it is left out: {names}.").format(names=", ".join(gone)))
+    keywords = {name: value for name, value in keywords.items() if name not in RETIRED}
+    check_settings(keywords)
+    return passes_win({**overrides, **keywords})
 
 
 def check_settings(values) -> None:
@@ -292,7 +295,7 @@ def _check_repository(config: RunConfig) -> None:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    name = config.hub_repo or f"you/{config.run_name}"
+    name = (config.hub_repo or f"you/{config.run_name}") + ("-adapter" if config.push == "both" else "")
     try:
         validate_repo_id(name)
     except HFValidationError as error:

@@ -9,16 +9,15 @@ and the server fills in the template of the file with an engine of its own, whic
 the same with a system turn) with each of four models: SentencePiece, thinking, a merged tiny model, the demo's base.
 """
 
-import json
 import sys
 import tempfile
-import urllib.request
 from pathlib import Path
 
 from transformers import AutoTokenizer
 
 from helpers.evaluate.prompts import fixed_prompts
 from helpers.serve.gguf import convert
+from helpers.serve.server import llama_server, post
 from helpers.template.chat import fold_system, render
 from tests.serve.models import TALKS, llama, sentencepiece, thinking
 
@@ -28,23 +27,16 @@ PAST = [{"role": "assistant", "content": "네, 그래요."}, {"role": "user", "c
 
 def same_prompts(tokenizer, file: Path) -> tuple[int, int]:
     """How many conversations the server renders as `tokenizer` does, and of how many; BOS is left out, it adds its own."""
-    import xllamacpp
-
-    settings = xllamacpp.CommonParams()
-    settings.model.path, settings.n_ctx, settings.warmup = str(file), 512, False
-    settings.n_parallel = settings.cpuparams.n_threads = 1
-    server, same, bos = xllamacpp.Server(settings), 0, tokenizer.bos_token or ""
+    same, bos = 0, tokenizer.bos_token or ""
     talks = [*fixed_prompts(), *TALKS, *([*talk, *PAST] for talk in TALKS), *([SYSTEM, *talk, *PAST] for talk in TALKS)]
-    for talk in talks:
-        messages = fold_system(tokenizer, talk)
-        url = f"{server.listening_address}/apply-template"
-        body = json.dumps({"messages": messages}).encode()
-        with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"})) as answer:
-            text = json.load(answer)["prompt"]
-        wanted = render(tokenizer, messages, add_generation_prompt=True)
-        same += text.removeprefix(bos) == wanted.removeprefix(bos)
-        if text.removeprefix(bos) != wanted.removeprefix(bos):
-            print(f"  llama.cpp {text!r}\n  jinja2    {wanted!r}")
+    with llama_server(file, 512) as address:
+        for talk in talks:
+            messages = fold_system(tokenizer, talk)
+            text = post(address, "apply-template", {"messages": messages})["prompt"]
+            wanted = render(tokenizer, messages, add_generation_prompt=True)
+            same += text.removeprefix(bos) == wanted.removeprefix(bos)
+            if text.removeprefix(bos) != wanted.removeprefix(bos):
+                print(f"  llama.cpp {text!r}\n  jinja2    {wanted!r}")
     return same, len(talks)
 
 

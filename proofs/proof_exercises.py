@@ -88,11 +88,11 @@ LOOKS = {
     "A3.1": ("A3", {}, {}, "[round(padding(sorted_once, size), 3) for size in (8, 2)]"),
     "A3.2": ("A3", {}, THREE_ROWS, "{name: round(total / counted, 2) for name, total in sums.items()}"),
     "05.1": ("05", {"merge_method": "dequantised-base"}, {}, CHECK.format("05.1")),
-    "05.2": ("05", {"merge_shard_gb": 0.1}, {}, CHECK.format("05.2")),
+    "05.2": ("05", {}, {}, CHECK.format("05.2")),
     "06.1": ("06", {"temperature": 0.8}, {}, CHECK.format("06.1")),
     "06.2": ("06", {}, QUESTION, CHECK.format("06.2")),
     "06.3": ("06", {}, {"count=count": "count=4"}, CHECK.format("06.3")),
-    "07.2": ("07", {"serve_rows": 0}, {}, "cost_table(merged, measured)"),
+    "07.2": ("07", {}, {}, "cost_table(merged, measured)"),
     "07.3": ("07", {}, FOREIGN, "tokenizer.decode(output[0, inputs.input_ids.shape[1] :])"),
 }
 
@@ -153,7 +153,7 @@ def merge_killed(run: Path) -> str:
 
     told = ""
     for killed in (True, False):
-        book, client = opened("05", {"OVERRIDES = {}": 'OVERRIDES = {"merge_shard_gb": 0.1}'})
+        book, client = opened("05", {})
         code = [(cell, index) for index, cell in enumerate(book.cells) if cell.cell_type == "code"]
         merge = next(pair for pair in code if "merge_shards(" in pair[0].source)
         with client.setup_kernel():

@@ -78,7 +78,7 @@ UP_TO_04 = set(
     "num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps per_device_eval_batch_size "
     "learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm optim activation_checkpointing sort_by_length "
     "logging_steps eval_steps save_steps save_minutes save_total_limit sample_steps report_to allow_label_issues "
-    "gpu volume_gb price_per_hour prices gguf_formats serve_rows".split()
+    "gpu volume_gb price_per_hour prices gguf_formats".split()
 )
 
 

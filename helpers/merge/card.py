@@ -8,6 +8,7 @@ from helpers.evaluate.intervals import share, told_interval
 from helpers.files import read_json, read_jsonl, write_atomic, write_json
 from helpers.merge.leftovers import MANIFEST, files_to_push
 from helpers.merge.licences import PERMISSIVE, licence, naming_rule, on_hub, public_name
+from helpers.merge.report import MergeReport
 from helpers.merge.results import on_the_card, write_results
 from helpers.model.source import DEMO_MODEL
 from helpers.runs import RunDir
@@ -61,7 +62,7 @@ def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None =
     """
     from huggingface_hub import ModelCard
 
-    report = read_json(run.merge_report) if run.merge_report.exists() else None
+    report = MergeReport.read(run.merge_report) if run.merge_report.exists() else None
     base, data = public_name(config.model_id), public_name(config.dataset_id)
     if push.what == "adapter":
         file = push.folder / "adapter_config.json"
@@ -71,9 +72,8 @@ def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None =
     kind = "A LoRA adapter for" if push.what == "adapter" else "An adapter merged into"
     inherited = {"base model": licence(config.model_id, "model"), "data": licence(config.dataset_id, "dataset")}
     rule = naming_rule(inherited["base model"], push.repo)
-    terms = [f"- {what}: {escape(found.words)}" for what, found in inherited.items()] + (
-        [f"- {escape(rule)}"] if rule else []
-    )
+    terms = [f"- {what}: {escape(found.words)}" for what, found in inherited.items()]
+    terms += [f"- {escape(rule)}"] if rule else []
     if rule and "QLORA_HUB_REPO" in rule:
         print(rule)
     card = ModelCard.from_template(
@@ -92,7 +92,7 @@ def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None =
     return card
 
 
-def _card_data(config: RunConfig, push, report: dict | None, inherited: dict):
+def _card_data(config: RunConfig, push, report: MergeReport | None, inherited: dict):
     from huggingface_hub import ModelCardData
 
     base, terms = public_name(config.model_id), inherited["base model"]
@@ -159,34 +159,34 @@ def _made(run: RunDir, config: RunConfig) -> str:
     return "\n".join(f"- {name}: {escape(value)}" for name, value in facts.items())
 
 
-def _measured(report: dict | None) -> str:
+def _measured(report: MergeReport | None) -> str:
     if report is None:
         return "Nothing yet: the merge notebook writes the merge report."
     names = ("model", "NLL per token", "95 % interval", "KL to adapter", "same first choice", "replies that stop")
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
-    for name, row in report["measured"].items():
+    for name, row in report.measured.items():
         cells = [escape(name), f"{row['nll']:.3f}", told_interval(row["nll_low"], row["nll_high"], ".3f")]
         cells += [f"{row['kl']:.4f}" if "kl" in row else "", f"{row['agreement']:.1%}" if "agreement" in row else ""]
         cells += [share(row["stops"] * row["replies"], row["replies"]) if "stops" in row else ""]
         lines.append(f"| {' | '.join(cells)} |")
-    counts, versions = report["counts"], " ".join(f"{name} {version}" for name, version in report["versions"].items())
+    counts, versions = report.counts, " ".join(f"{name} {version}" for name, version in report.versions.items())
     lines += [
-        f"\nOn {counts['rows']} held-out conversations, {counts['tokens']} answer tokens; seed {report['seed']}; {escape(versions)}.",
-        f"\nMerge: {escape(report['chosen'])}. The merge report is {report['verdict']}: {escape(report['verdict_reason'])}",
+        f"\nOn {counts['rows']} held-out conversations, {counts['tokens']} answer tokens; seed {report.seed}; {escape(versions)}.",
+        f"\nMerge: {escape(report.chosen)}. The merge report is {report.verdict}: {escape(report.verdict_reason)}",
     ]
     return "\n".join(lines)
 
 
-def _examples(report: dict | None, what: str) -> str:
+def _examples(report: MergeReport | None, what: str) -> str:
     """Held-out questions with the base model's reply and this one's, as the merge report's measurement heard them."""
     if report is None:
         return "No example replies: the merge notebook, which asks the models, was not run."
     parts = [("Asked", "prompt"), ("The base model", "base"), ("This model", what)]
-    told = [
+    shown = [
         "\n".join(
             f"{'-' if i == 0 else ' '} **{name}:** {escape(row[key]) or '(nothing)'}  "
             for i, (name, key) in enumerate(parts)
         )
-        for row in report["examples"]
+        for row in report.examples
     ]
-    return "\n".join(["## Example replies\n", *told])
+    return "\n".join(["## Example replies\n", *shown])

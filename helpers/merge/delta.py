@@ -8,17 +8,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from helpers.files import read_json
+from helpers.model.adapter import MERGED_FIELDS, other_fields
 from helpers.model.weights import WeightFiles
+from helpers.show.words import _
 
-# The fields of LoraConfig whose meaning is known here. Any other field that is not at its default (DoRA, bias in
-# LoRA layers, PiSSA, whatever comes next) is left to peft's own merge.
-UNDERSTOOD = set(
-    "task_type peft_type auto_mapping peft_version base_model_name_or_path revision inference_mode r target_modules "
-    "exclude_modules lora_alpha lora_dropout bias use_rslora modules_to_save layers_to_transform layers_pattern "
-    "rank_pattern alpha_pattern runtime_config".split()
-)
-HARMLESS_STARTS = (True, False, "gaussian", "eva", "orthogonal")  # these leave the base weights as they were
+if TYPE_CHECKING:
+    import torch
+
 PREFIX = "base_model.model."
 
 
@@ -51,11 +50,11 @@ class AdapterDelta:
         self.replaced: dict[str, str] = {}
         for name in names:
             plain = name.removeprefix(PREFIX).replace(".base_layer.", ".")
-            module, _, kind = plain.partition(".lora_")
+            module, _dot, kind = plain.partition(".lora_")
             if kind in ("A.weight", "embedding_A"):
                 self.pairs[module] = self._pair(module, name, kind)
             elif kind and kind not in ("B.weight", "embedding_B"):
-                raise ValueError(f"The adapter's tensor {name} is of a kind not known here.")
+                raise ValueError(_("the adapter's tensor {name} is of a kind not known here").format(name=name))
             elif not kind:
                 self.replaced[plain] = name
 
@@ -69,7 +68,12 @@ class AdapterDelta:
         other = name.replace("lora_A", "lora_B").replace("embedding_A", "embedding_B")
         return LoraPair(name, other, scale, embedding=kind == "embedding_A")
 
-    def apply(self, key: str, weight):
+    def shape(self, pair: LoraPair) -> tuple[int, ...]:
+        """Of the weight that a pair changes."""
+        (_rank, *inner), outer = self.weights.shape(pair.a), self.weights.shape(pair.b)[0]
+        return (*inner, outer) if pair.embedding else (outer, *inner)
+
+    def apply(self, key: str, weight: torch.Tensor) -> torch.Tensor:
         """Weight `key` of the base model (any dtype) with the adapter in it, in float32; `weight` itself if untouched.
 
         The sum is made in float32 and rounded once, where peft rounds the delta and then the sum.
@@ -98,21 +102,8 @@ class AdapterDelta:
 
 def not_understood(folder: Path) -> str:
     """Why this adapter must be merged by peft itself, in words; "" when `AdapterDelta` can do it."""
-    from peft import LoraConfig, PeftConfig
-
-    config = PeftConfig.from_pretrained(str(folder))
-    if type(config) is not LoraConfig:
-        return f"its kind is {config.peft_type}"
-    plain = LoraConfig().to_dict()
-    if config.init_lora_weights in HARMLESS_STARTS:
-        plain["init_lora_weights"] = config.init_lora_weights
-    options = [
-        f"{name}={value!r}"
-        for name, value in config.to_dict().items()
-        if name not in UNDERSTOOD and value != plain.get(name) and not (value in (None, {}) and not plain.get(name))
-    ]
-    if options:
-        return f"it was trained with {', '.join(options)}"
+    if fields := other_fields(read_json(folder / "adapter_config.json"), MERGED_FIELDS):
+        return _("it was trained with {fields}").format(fields=", ".join(fields))
     try:
         AdapterDelta(folder)
     except ValueError as error:

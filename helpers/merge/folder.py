@@ -6,18 +6,27 @@ import contextlib
 import errno
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from helpers.files import free_bytes, read_json, replace_folder
+from helpers.files import free_bytes, give_usual_modes, read_json, replace_folder, write_json
 from helpers.model.source import ModelSource
+from helpers.model.weights import without_code
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.units import human_bytes
+from helpers.show.words import N_, _
 
-FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota exceeded"}
-METHODS = {
-    "16bit-base": "the fresh 16-bit base + the adapter",
-    "dequantised-base": "the 4-bit base, written out in 16 bits, + the adapter",
-}
+if TYPE_CHECKING:
+    import torch
+
+FULL = {errno.ENOSPC: N_("no space left"), errno.EDQUOT: N_("quota exceeded")}
+LARGEST_FILE = 2_000_000_000  # bytes
+METHODS = ("16bit-base", "dequantised-base")  # the fresh base, or the 4-bit one written out in 16 bits, + the adapter
+
+
+def shard_bytes(total: int) -> int:
+    """Of a weight file, and about the memory of the merge: a quarter of the model, so that a killed merge goes on; 2 GB at most."""
+    return min(LARGEST_FILE, max(total // 4, 1))
 
 
 def methods_to_try(config: RunConfig) -> list[str]:
@@ -38,9 +47,8 @@ def candidate(run: RunDir, method: str, done: bool = False) -> Path:
     report = read_json(run.merge_report) if run.merge_report.exists() else {}
     if report.get("chosen") == method and run.merged.exists():
         return run.merged
-    raise FileNotFoundError(
-        f"The merge {method!r} is not in {run.path}: run the merge cell of 05_merge_and_push.ipynb."
-    )
+    sentence = _("The merge {method} is not in {folder}: run the merge cell of 05_merge_and_push.ipynb.")
+    raise FileNotFoundError(sentence.format(method=method, folder=run.path))
 
 
 def keep_merge(run: RunDir, method: str) -> None:
@@ -59,9 +67,13 @@ BESIDE_WEIGHTS = (
 )
 
 
-def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path) -> None:
+# What of a base's generation settings belongs to the model: tokens that it must never write. The rest is a way to ask.
+OF_THE_MODEL = ("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "sequence_bias")
+
+
+def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path, own_code: bool = False) -> None:
     """Add the tokenizer that the adapter was trained with, the base's other tokenizer and processor files, and generation
-    settings that stop; give `part` its name."""
+    settings that stop; give `part` its name. `own_code`: the model is Python code of its repository, and stays so."""
     from transformers import GenerationConfig
 
     from helpers.model.tokenizer import load_tokenizer
@@ -69,17 +81,41 @@ def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path) -> No
 
     tokenizer = load_tokenizer(config, source=str(adapter))
     tokenizer.save_pretrained(part)
-    base = base_files(config, BESIDE_WEIGHTS)
+    base = base_files(config, [*BESIDE_WEIGHTS, "generation_config.json"])
     for file in (file for pattern in BESIDE_WEIGHTS for file in sorted(base.glob(pattern))):
         if not (part / file.name).exists():
             shutil.copyfile(file, part / file.name)
-    stops = stop_ids(tokenizer)
-    settings = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=stops, pad_token_id=tokenizer.pad_token_id
-    )
-    settings.save_pretrained(part)
+    file = base / "generation_config.json"
+    settings = read_json(file) if file.exists() else {}
+    kept = {name: settings[name] for name in OF_THE_MODEL if settings.get(name)}
+    ids = {"bos_token_id": tokenizer.bos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    GenerationConfig(**ids, eos_token_id=stop_ids(tokenizer), **kept).save_pretrained(part)
+    write_old_names(part / "config.json")
+    if not own_code:
+        without_code(part)
     (part / "fingerprint.json").unlink(missing_ok=True)
+    give_usual_modes(part)
     replace_folder(part, out)
+
+
+def write_old_names(file: Path) -> None:
+    """Beside what transformers 5 writes in config.json, the names by which transformers 4 reads it.
+
+    Without them it takes rope_theta 10000 and no scaling, without a word.
+    """
+    settings = read_json(file)
+    for part in (settings, settings.get("text_config")):
+        rope = (part or {}).get("rope_parameters") or {}
+        whole, local = rope.get("full_attention", rope), rope.get("sliding_attention")
+        if "rope_theta" in whole:
+            part["rope_theta"] = whole["rope_theta"]
+            scaling = {name: value for name, value in whole.items() if name != "rope_theta"}
+            part["rope_scaling"] = scaling if scaling.get("rope_type", "default") != "default" else None
+            if local:  # Gemma 3
+                part["rope_local_base_freq"] = local["rope_theta"]
+        if part and "dtype" in part:
+            part["torch_dtype"] = part["dtype"]
+    write_json(file, settings)
 
 
 def base_files(config: RunConfig, patterns: list[str]) -> Path:
@@ -94,20 +130,21 @@ def merging_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def refuse_not_finite(name: str, weight, why: str) -> None:
+def refuse_not_finite(name: str, weight: torch.Tensor, why: str) -> None:
     """Raises ValueError, naming the weight, when it holds a number that is not finite."""
     if not weight.isfinite().all():
-        raise ValueError(f"The merged weight {name} is not finite: {why}. Nothing was written under a final name.")
+        sentence = _("The merged weight {name} is not finite: {why}. Nothing was written under a final name.")
+        raise ValueError(sentence.format(name=name, why=why))
 
 
 def check_disk(part: Path, missing: int) -> None:
     """Raises OSError when the disk of `part` has less than `missing` bytes free, as far as it says (a network volume does not)."""
     free = free_bytes(part)
     if free is not None and missing * 1.02 > free:
-        raise OSError(
-            f"The merge writes {human_bytes(missing)} and {part.parent} has {human_bytes(free)} free: free some space, "
-            "or move the runs with QLORA_RUNS_DIR."
+        sentence = _(
+            "The merge writes {size} and {folder} has {free} free: free some space, or move the runs with QLORA_RUNS_DIR."
         )
+        raise OSError(sentence.format(size=human_bytes(missing), folder=part.parent, free=human_bytes(free)))
 
 
 @contextlib.contextmanager
@@ -115,7 +152,7 @@ def starting_afresh(part: Path):
     """An empty folder `part` for the block; when the block fails, it is deleted, and a full disk is one sentence (OSError)."""
     shutil.rmtree(part, ignore_errors=True)
     try:
-        with full_disk_told(part):
+        with full_disk_explained(part):
             yield
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -123,7 +160,7 @@ def starting_afresh(part: Path):
 
 
 @contextlib.contextmanager
-def full_disk_told(folder: Path):
+def full_disk_explained(folder: Path):
     """Turn a full disk or quota inside the block into one sentence (OSError with its errno kept)."""
     try:
         yield
@@ -131,8 +168,8 @@ def full_disk_told(folder: Path):
         number = getattr(error, "errno", None) or next((n for n in FULL if f"os error {n})" in str(error)), None)
         if number not in FULL:
             raise
-        raise OSError(
-            number,
-            f"The disk or quota of {folder.parent} is full ({FULL[number]}): free some space and run the cell again, or move "
-            "the runs with QLORA_RUNS_DIR. Nothing half-written has a final name.",
-        ) from None
+        sentence = _(
+            "The disk or quota of {folder} is full ({reason}): free some space and run the cell again, or move the runs "
+            "with QLORA_RUNS_DIR. Nothing half-written has a final name."
+        )
+        raise OSError(number, sentence.format(folder=folder.parent, reason=_(FULL[number]))) from None

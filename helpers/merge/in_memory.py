@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers.merge.folder import check_disk, finish_folder, merging_device, refuse_not_finite, starting_afresh
-from helpers.merge.skeleton import read_skeleton
+from helpers.merge.folder import (
+    check_disk,
+    finish_folder,
+    merging_device,
+    refuse_not_finite,
+    shard_bytes,
+    starting_afresh,
+)
+from helpers.merge.skeleton import empty_model, read_skeleton
+from helpers.model.adapter import check_names
 from helpers.model.device import weight_dtype
 from helpers.model.load import load_base_model
 from helpers.model.lora import check_adapter
 from helpers.model.quantise import through_4bit
 from helpers.settings import RunConfig
+from helpers.show.words import _
 
 MOVED = 0.2  # of the logits' spread: rounding to 16 bits moves them by some hundredths, a wrong merge by whole spreads
 
@@ -25,6 +34,7 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
     from transformers import GenerationConfig
 
     check_adapter(adapter)
+    check_names(empty_model(config), adapter)
     model, skeleton = load_base_model(config, four_bit=False, device="cpu"), read_skeleton(config)
     if method == "dequantised-base":
         for name in skeleton.quantised:
@@ -34,28 +44,33 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
             weight.data = rows.T.contiguous() if turned else rows
     model = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu").eval()
     if not hasattr(model.base_model, "merge_and_unload"):
-        raise ValueError(f"An adapter of kind {model.peft_type} has no merged form: push the adapter instead.")
+        sentence = _("An adapter of kind {kind} has no merged form: push the adapter instead.")
+        raise ValueError(sentence.format(kind=model.peft_type.value))
     part = out.parent / f".{out.name}.part"
-    check_disk(part, sum(weight.nbytes for weight in model.parameters()))
+    size = sum(weight.nbytes for weight in model.parameters())
+    check_disk(part, size)
     before = _logits(model)
     _give_each_its_own(model)
     try:
         merged = model.merge_and_unload(progressbar=True)
     except RuntimeError as error:
-        raise ValueError(f"peft cannot merge this adapter ({error}): push the adapter instead.") from None
+        sentence = _("peft cannot merge this adapter ({reason}): push the adapter instead.")
+        raise ValueError(sentence.format(reason=error)) from None
     _tie_again(merged, bool(skeleton.tied))
     merged.to(weight_dtype(config))  # on a CPU it may be in float32: added there, rounded once
     for name, weight in merged.state_dict().items():
-        refuse_not_finite(name, weight, "adapter or base hold such numbers, or they do not fit into 16 bits")
+        refuse_not_finite(name, weight, _("adapter or base hold such numbers, or they do not fit into 16 bits"))
     moved = ((_logits(merged) - before).square().mean().sqrt() / before.std()).item()
     if not moved < MOVED:
-        raise ValueError(
-            f"peft's merge changes what this model says (its logits move by {moved:.2g} of their spread): push the adapter instead."
+        sentence = _(
+            "peft's merge changes what this model says (its logits move by {moved} of their spread): push the adapter "
+            "instead."
         )
+        raise ValueError(sentence.format(moved=f"{moved:.2g}"))
     merged.generation_config = GenerationConfig()  # the base's may be one that transformers refuses to save
     with starting_afresh(part):
-        merged.save_pretrained(part, max_shard_size=int(config.merge_shard_gb * 1e9))
-        finish_folder(config, adapter, part, out)
+        merged.save_pretrained(part, max_shard_size=shard_bytes(size))
+        finish_folder(config, adapter, part, out, skeleton.own_code)
     return out
 
 

@@ -13,9 +13,18 @@ from pathlib import Path
 
 from helpers.files import read_json, sha256
 from helpers.merge.leftovers import MANIFEST, files_to_push, is_loaded, left_over
+from helpers.merge.report import MergeReport
 from helpers.model.hub import hub_status
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
+from helpers.show.verdict import Verdict
+from helpers.show.words import N_, _
+
+ANSWERS = {
+    401: N_("the token is wrong or expired: make a new one and set HF_TOKEN"),
+    403: N_("your token may not write to {repo}: use a token with write access, or set QLORA_HUB_REPO"),
+    404: N_("{repo} is not there, or your token may not see it"),
+}
 
 
 @dataclass(frozen=True)
@@ -41,37 +50,43 @@ def plan_push(run: RunDir, config: RunConfig) -> list[Push]:
 
     hub_status(config)  # raises for no token, a refused or read-only one, no network
     kinds = ["adapter", "merged"] if config.push == "both" else [config.push]
-    repo = config.hub_repo or f"{HfApi().whoami()['name']}/{config.run_name}"
+    repo = config.hub_repo or config.run_name
+    repo = repo if "/" in repo else f"{HfApi().whoami()['name']}/{repo}"
     pushes = []
     for what in kinds:
         folder = run.adapter if what == "adapter" else run.merged
         name = f"{repo}-adapter" if what == "adapter" and len(kinds) == 2 else repo
         pushes.append(Push(what, folder, name, f"Add the {what} of run {config.run_name}"))
     if missing := [reason for push in pushes for reason in incomplete(run, push)]:
-        raise ValueError(f"Not pushed: {' '.join(missing)}")
+        raise ValueError(_("Not pushed: {reasons}").format(reasons=" ".join(missing)))
     reasons = [reason for push in pushes for reason in refusals(run, push)]
     if reasons and not config.hub_force:
-        raise ValueError(f"Not pushed: {' '.join(reasons)} (hub_force=True pushes all the same, and the card says so.)")
+        sentence = _("Not pushed: {reasons} (hub_force=True pushes all the same, and the card says so.)")
+        raise ValueError(sentence.format(reasons=" ".join(reasons)))
     for push in pushes:
+        check_repo_name(push.repo)
         _refuse_taken_name(push, config)
     return pushes
 
 
 def incomplete(run: RunDir, push: Push) -> list[str]:
     """What the folder lacks so that nobody could use it, one sentence each; [] when nothing. No setting overrides it."""
+    from helpers.model.adapter import refuse_untrained
     from helpers.model.lora import check_adapter
 
     reasons = []
     try:
         check_adapter(run.adapter)
+        refuse_untrained(run.adapter)
     except (FileNotFoundError, ValueError) as error:
         reasons.append(str(error))
     if push.what == "merged" and not list(push.folder.glob("*.safetensors")):
-        reasons.append("The merged folder holds no weights: run the merge cells first.")
+        reasons.append(_("The merged folder holds no weights: run the merge cells first."))
     if not (push.folder / "tokenizer_config.json").exists():
-        reasons.append(f"The tokenizer is missing in {push.folder.name}/.")
+        reasons.append(_("The tokenizer is missing in {folder}/.").format(folder=push.folder.name))
     elif not _has_template(push.folder):
-        reasons.append(f"The tokenizer in {push.folder.name}/ has no chat template, so others would ask it wrongly.")
+        sentence = _("The tokenizer in {folder}/ has no chat template, so others would ask it wrongly.")
+        reasons.append(sentence.format(folder=push.folder.name))
     return reasons
 
 
@@ -80,8 +95,8 @@ def refusals(run: RunDir, push: Push) -> list[str]:
     if push.what != "merged":
         return []
     if not run.merge_report.exists():
-        return ["The merge has no report: run 05_merge_and_push.ipynb from its top."]
-    return _faults_of_report(read_json(run.merge_report), push.folder)
+        return [_("The merge has no report: run 05_merge_and_push.ipynb from its top.")]
+    return _faults_of_report(MergeReport.read(run.merge_report), push.folder)
 
 
 def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
@@ -106,15 +121,18 @@ def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
             removed = [CommitOperationDelete(name) for name in old]
             commit = api.create_commit(push.repo, added + removed, commit_message=push.message, parent_commit=there.sha)
             if old:
-                print(f"Not of this push, so removed from {push.repo} (its history keeps them): {', '.join(old)}")
+                sentence = _("Not of this push, so removed from {repo} (its history keeps them): {files}")
+                print(sentence.format(repo=push.repo, files=", ".join(old)))
             if stay:
-                print(f"Not written by this project, so left in {push.repo} as it was: {', '.join(stay)}")
+                sentence = _("Not written by this project, so left in {repo} as it was: {files}")
+                print(sentence.format(repo=push.repo, files=", ".join(stay)))
             return commit.oid
         except (httpx2.TransportError, HfHubHTTPError) as error:
             status = getattr(getattr(error, "response", None), "status_code", 500)
             if status < 500 or attempt == attempts:
                 raise
-            print(f"The connection broke ({type(error).__name__}): attempt {attempt + 1} of {attempts} sends the rest.")
+            sentence = _("The connection broke ({error}): attempt {number} of {attempts} sends the rest.")
+            print(sentence.format(error=type(error).__name__, number=attempt + 1, attempts=attempts))
             time.sleep(2**attempt / 2)
 
 
@@ -127,12 +145,16 @@ def read_back(push: Push, commit: str) -> int:
 
     files = files_to_push(push.folder)
     found = HfApi().verify_repo_checksums(push.repo, revision=commit, local_dir=push.folder)
-    if absent := [name for name in found.extra_paths if name in files]:
-        raise RuntimeError(f"{absent[0]} did not arrive in {push.repo}: run the push cell again.")
-    if other := [name for name in found.missing_paths if is_loaded(name)]:
-        raise RuntimeError(f"{other[0]} is in {push.repo} and not of this push: run the push cell again.")
-    if differ := [one["path"] for one in found.mismatches if one["path"] in files]:
-        raise RuntimeError(f"{differ[0]} in {push.repo} differs from the local file: run the push cell again.")
+    absent = [name for name in found.extra_paths if name in files]
+    other = [name for name in found.missing_paths if is_loaded(name)]
+    differ = [file["path"] for file in found.mismatches if file["path"] in files]
+    for names, sentence in (
+        (absent, N_("{file} did not arrive in {repo}: run the push cell again.")),
+        (other, N_("{file} is in {repo} and not of this push: run the push cell again.")),
+        (differ, N_("{file} in {repo} differs from the local file: run the push cell again.")),
+    ):
+        if names:
+            raise RuntimeError(_(sentence).format(file=names[0], repo=push.repo))
     return len(files)
 
 
@@ -142,30 +164,26 @@ def hub_errors(push: Push):
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    kept = f"Nothing local is lost: {push.what}/ is as it was."
+    kept = _("Nothing local is lost: {folder}/ is as it was.").format(folder=push.what)
     try:
         yield
     except HfHubHTTPError as error:
         status = error.response.status_code
-        told = {
-            401: "the token is wrong or expired: make a new one and set HF_TOKEN",
-            403: f"your token may not write to {push.repo}: use a token with write access, or set QLORA_HUB_REPO",
-            404: f"{push.repo} is not there, or your token may not see it",
-        }.get(status, "try again later")
-        raise RuntimeError(f"The hub answered {status}: {told}. {kept}") from None
+        reason = _(ANSWERS.get(status, N_("try again later"))).format(repo=push.repo)
+        sentence = _("The hub answered {status}: {reason}. {kept}")
+        raise RuntimeError(sentence.format(status=status, reason=reason, kept=kept)) from None
     except (httpx2.TransportError, OfflineModeIsEnabled) as error:
-        raise RuntimeError(
-            f"The hub cannot be reached ({type(error).__name__}): check the network and run the cell again. {kept}"
-        ) from None
+        sentence = _("The hub cannot be reached ({error}): check the network and run the cell again. {kept}")
+        raise RuntimeError(sentence.format(error=type(error).__name__, kept=kept)) from None
 
 
-def _faults_of_report(report: dict, merged: Path) -> list[str]:
+def _faults_of_report(report: MergeReport, merged: Path) -> list[str]:
     """A red verdict; weights that are not the ones that were measured."""
-    faults = ["The merge report is red."] if report["verdict"] == "red" else []
+    faults = [_("The merge report is red.")] if report.verdict is Verdict.RED else []
     weights = {path.name: path for path in merged.glob("*.safetensors")}
-    measured = {name: digest for name, digest in report["files"].items() if name.endswith(".safetensors")}
+    measured = {name: digest for name, digest in report.files.items() if name.endswith(".safetensors")}
     if {name: sha256(path) for name, path in weights.items()} != measured:
-        faults.append("The merge report is of other weights than merged/ holds: run 05_merge_and_push.ipynb again.")
+        faults.append(_("The merge report is of other weights than merged/ holds: run 05_merge_and_push.ipynb again."))
     return faults
 
 
@@ -181,11 +199,25 @@ def _refuse_taken_name(push: Push, config: RunConfig) -> None:
         files = [file.rfilename for file in there.siblings if file.rfilename != ".gitattributes"]
         known = "README.md" in files and _card(push.repo).get("qlora_run") == config.run_name
     if files and not known:
-        raise FileExistsError(f"{push.repo} exists and is not from this run: set QLORA_HUB_REPO to another name.")
+        sentence = _("{repo} exists and is not from this run: set QLORA_HUB_REPO to another name.")
+        raise FileExistsError(sentence.format(repo=push.repo))
     if config.hub_private and not there.private:
-        raise FileExistsError(
-            f"{push.repo} exists and is public: set QLORA_HUB_PRIVATE=false if all may see it, or QLORA_HUB_REPO to another name."
+        sentence = _(
+            "{repo} exists and is public: set QLORA_HUB_PRIVATE=false if all may see it, or QLORA_HUB_REPO to another name."
         )
+        raise FileExistsError(sentence.format(repo=push.repo))
+
+
+def check_repo_name(repo: str) -> None:
+    """Raises ValueError for a name that the hub would refuse, before anything is created there."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        sentence = _("{repo} cannot be the name of a repository: {reason} Set QLORA_HUB_REPO to another one.")
+        raise ValueError(sentence.format(repo=repr(repo), reason=str(error).splitlines()[0])) from None
 
 
 def _card(repo: str):

@@ -7,13 +7,14 @@ from pathlib import Path
 from helpers.evaluate.intervals import told_interval
 from helpers.files import write_atomic
 from helpers.merge.licences import on_hub, public_name
+from helpers.merge.report import MergeReport
 from helpers.settings import RunConfig
 
 # of the hub's results folder: https://huggingface.co/docs/hub/eval-results
 FILE, TASK = ".eval_results/held-out.yaml", "held_out_nll"
 
 
-def on_the_card(config: RunConfig, report: dict, what: str) -> list:
+def on_the_card(config: RunConfig, report: MergeReport, what: str) -> list:
     """The card's `model-index`: one `EvalResult`, the NLL of `what` ("adapter" or "merged").
 
     The share of replies that stop is not among them: of a dozen it says little.
@@ -24,14 +25,14 @@ def on_the_card(config: RunConfig, report: dict, what: str) -> list:
         EvalResult(
             task_type="text-generation",
             dataset_type=config.dataset_id if on_hub(config.dataset_id) else "local",
-            dataset_name=f"{public_name(config.dataset_id)}, held-out part, {report['counts']['rows']} conversations",
+            dataset_name=f"{public_name(config.dataset_id)}, held-out part, {report.counts['rows']} conversations",
             metric_type="nll",
             metric_value=round(_measured(report, what)["nll"], 4),
         )
     ]
 
 
-def write_results(folder: Path, config: RunConfig, report: dict | None, what: str) -> None:
+def write_results(folder: Path, config: RunConfig, report: MergeReport | None, what: str) -> None:
     """Write FILE into `folder`, or delete an older one when there is nothing to say: no report, or data that is not on the hub.
 
     The hub asks for a data set of its own and a task. The task has a name that no benchmark uses, so the number, which
@@ -43,14 +44,14 @@ def write_results(folder: Path, config: RunConfig, report: dict | None, what: st
     (folder / FILE).unlink(missing_ok=True)
     if report is None or not on_hub(config.dataset_id):
         return
-    row, counts = _measured(report, what), report["counts"]
+    row, counts = _measured(report, what), report.counts
     low_high = told_interval(row["nll_low"], row["nll_high"], ".4f")
     entry = EvalResultEntry(
         dataset_id=config.dataset_id,
         task_id=TASK,
         value=round(row["nll"], 4),
         dataset_revision=config.dataset_revision or None,
-        date=report.get("created"),
+        date=report.created or None,
         notes=f"NLL in nats per answer token, lower is better; 95 % interval {low_high}; on {counts['rows']} conversations "
         f"({counts['tokens']} answer tokens) that this run held out of the {config.dataset_split} split. No benchmark.",
     )
@@ -59,5 +60,5 @@ def write_results(folder: Path, config: RunConfig, report: dict | None, what: st
     )
 
 
-def _measured(report: dict, what: str) -> dict:
-    return report["measured"]["adapter" if what == "adapter" else report["chosen"]]
+def _measured(report: MergeReport, what: str) -> dict:
+    return report.measured["adapter" if what == "adapter" else report.chosen]

@@ -1,6 +1,6 @@
 """Put the adapter into the base model's weights, one weight file at a time.
 
-Memory: about one shard (config.merge_shard_gb), whatever the model's size. A merge that was cut off resumes where it
+Memory: about one weight file (`folder.shard_bytes`), whatever the model's size. A merge that was cut off resumes where it
 stopped; the result appears under its final name only when it is complete.
 """
 
@@ -10,18 +10,32 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from huggingface_hub import split_state_dict_into_shards_factory
 
 from helpers.merge.delta import AdapterDelta, not_understood
-from helpers.merge.folder import METHODS, check_disk, finish_folder, full_disk_told, merging_device, refuse_not_finite
+from helpers.merge.folder import (
+    METHODS,
+    check_disk,
+    finish_folder,
+    full_disk_explained,
+    merging_device,
+    refuse_not_finite,
+    shard_bytes,
+)
 from helpers.merge.in_memory import merge_in_memory
-from helpers.merge.skeleton import Skeleton, read_skeleton
+from helpers.merge.skeleton import Skeleton, empty_model, read_skeleton
+from helpers.model.adapter import check_names
 from helpers.model.lora import check_adapter
 from helpers.model.quantise import through_4bit
 from helpers.model.source import folder_digest
 from helpers.model.weights import WeightFiles
 from helpers.settings import RunConfig
+from helpers.show.words import _
+
+if TYPE_CHECKING:
+    import torch
 
 
 def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Path:
@@ -31,25 +45,28 @@ def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Pa
     finite, OSError when the disk is too small. An adapter of a kind not known here is merged by peft, with the whole model in memory.
     """
     if method not in METHODS:
-        raise ValueError(f"method={method!r} is not known: use one of {', '.join(METHODS)}.")
+        sentence = _("method={method} is not known: use one of {known}.")
+        raise ValueError(sentence.format(method=repr(method), known=", ".join(METHODS)))
     if method == "dequantised-base" and not config.load_in_4bit:
         raise ValueError(
-            "method='dequantised-base' needs a 4-bit base: this run has load_in_4bit=False, use 16bit-base."
+            _("method='dequantised-base' needs a 4-bit base: this run has load_in_4bit=False, use 16bit-base.")
         )
     check_adapter(adapter)
     skeleton, reason = read_skeleton(config), not_understood(adapter)
     if reason := reason or skeleton.not_understood():
-        print(f"peft merges this adapter itself, with the whole model in memory, because {reason}.")
+        sentence = _("peft merges this adapter itself, with the whole model in memory, because {reason}.")
+        print(sentence.format(reason=reason))
         return merge_in_memory(config, adapter, out, method)
+    check_names(empty_model(config), adapter)
     delta = AdapterDelta(adapter)
-    skeleton.check_fit(delta)
+    skeleton.check_shapes(delta)
     sources = skeleton.sources(delta)
     part = out.parent / f".{out.name}.part"
     _start_or_resume(part, _fingerprint(config, adapter, method, skeleton))
     sizes = skeleton.sizes(sources)
-    plan = plan_shards(sizes, int(config.merge_shard_gb * 1e9))
+    plan = plan_shards(sizes, shard_bytes(sum(sizes.values())))
     check_disk(part, sum(sizes[key] for key, file in plan.tensor_to_filename.items() if not (part / file).exists()))
-    with full_disk_told(part):
+    with full_disk_explained(part):
         _write_shards(part, plan, sources, skeleton, delta, config if method == "dequantised-base" else None)
         skeleton.save_config(part, untied=len(sources) > len(set(sources.values())))
         finish_folder(config, adapter, part, out)
@@ -72,7 +89,7 @@ def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, requanti
     from helpers.show.progress import Progress
 
     base, device = WeightFiles(skeleton.files), merging_device()
-    with Progress(total=len(plan.tensor_to_filename), desc="merge", unit="weight", mininterval=1) as bar:
+    with Progress(total=len(plan.tensor_to_filename), desc=_("merge"), unit=_("weight"), mininterval=1) as bar:
         for file_name, shard in plan.filename_to_tensors.items():
             if not (part / file_name).exists():  # else: done before the merge was cut off
                 tensors = {}
@@ -81,7 +98,7 @@ def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, requanti
                     if requantise and sources[key].removesuffix(".weight") in skeleton.quantised:
                         weight = through_4bit(weight.to(skeleton.dtype), requantise)
                     tensors[key] = delta.apply(key, weight).to("cpu", skeleton.dtype).contiguous()
-                    refuse_not_finite(key, tensors[key], f"the {_culprit(key, weight, delta)}")
+                    refuse_not_finite(key, tensors[key], _culprit(key, weight, delta))
                     bar.update()
                 save_file(tensors, part / f"{file_name}.part", metadata={"format": "pt"})
                 os.replace(part / f"{file_name}.part", part / file_name)
@@ -92,13 +109,13 @@ def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, requanti
         (part / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
 
 
-def _culprit(key: str, weight, delta: AdapterDelta) -> str:
+def _culprit(key: str, weight: torch.Tensor, delta: AdapterDelta) -> str:
     """Whose fault a merged weight is that is not finite, with the way out."""
     if not weight.isfinite().all():
-        return "base model's own file holds such a number, download it again or use another base"
+        return _("the base model's own file holds such a number, download it again or use another base")
     if not delta.finite(key):
-        return "adapter holds such a number, train again with a lower learning_rate"
-    return "sum does not fit into the 16-bit format, set compute_dtype to bfloat16"
+        return _("the adapter holds such a number, train again with a lower learning_rate")
+    return _("the sum does not fit into the 16-bit format, set compute_dtype to bfloat16")
 
 
 def _fingerprint(config: RunConfig, adapter: Path, method: str, skeleton: Skeleton) -> str:
@@ -110,7 +127,6 @@ def _fingerprint(config: RunConfig, adapter: Path, method: str, skeleton: Skelet
         "adapter": folder_digest(adapter / "adapter_model.safetensors"),
         "adapter_config": folder_digest(adapter / "adapter_config.json"),
         "quantisation": [config.quant_type, config.double_quant, str(skeleton.dtype)],
-        "shard_gb": config.merge_shard_gb,
     }
     return json.dumps(parts, indent=1)
 
@@ -119,7 +135,7 @@ def _start_or_resume(part: Path, fingerprint: str) -> None:
     file = part / "fingerprint.json"
     if file.exists() and file.read_text() == fingerprint:
         done = len(list(part.glob("*.safetensors")))
-        print(f"An unfinished merge resumes: {done} weight file(s) are there already.")
+        print(_("An unfinished merge resumes: {done} weight file(s) are there already.").format(done=done))
         return
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

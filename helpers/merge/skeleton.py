@@ -2,53 +2,66 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers.model.anatomy import untied
 from helpers.model.device import weight_dtype
 from helpers.model.quantise import quantization_config, refuse_quantised
+from helpers.model.refusal import Reason, Refused
 from helpers.model.source import ModelSource
 from helpers.model.weights import WeightFiles, weight_files
 from helpers.settings import RunConfig
+from helpers.show.words import _
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+    from helpers.merge.delta import AdapterDelta
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    config: object  # transformers' own, of the 16-bit model
+    config: PreTrainedConfig  # of the 16-bit model
+    own_code: bool  # it runs Python code of its repository
     files: dict[str, Path]  # weight name -> file
     names: list[str]  # the model's own weight names
     kinds: dict[str, str]  # module name -> class name
     quantised: frozenset[str]  # names of the modules that are 4-bit once loaded
     tied: tuple[str, str] | None  # (input, output) embedding weight names when they are one and the same
-    dtype: object  # torch dtype of the merged weights
+    dtype: torch.dtype  # of the merged weights
 
     def not_understood(self) -> str:
         """Why the weights of this model cannot be merged one by one, in words; "" when they can."""
-        if getattr(self.config, "auto_map", None):
-            return "the model brings its own Python code"
+        if self.own_code:
+            return _("the model brings its own Python code")
         if "Conv1D" in self.kinds.values():
-            return "the model has Conv1D layers, which keep their weights transposed"
+            return _("the model has Conv1D layers, which keep their weights transposed")
         absent = [name for name in self.names if name not in self.files and not (self.tied and name == self.tied[1])]
         if absent:
-            return f"the model's weight {absent[0]} has another name in its file"
+            return _("the model's weight {name} has another name in its file").format(name=absent[0])
         return ""
 
-    def check_fit(self, delta) -> None:
-        """Raises ValueError when the adapter names a module, or a weight of a shape, that the base has not."""
-        for module in delta.pairs:
-            if f"{module}.weight" not in self.names:
-                raise ValueError(f"The adapter changes {module}, which the base model has not: is it the right base?")
+    def check_shapes(self, delta: AdapterDelta) -> None:
+        """Raises Refused when the adapter has a whole weight, or a LoRA pair, of another shape than the base's."""
         base = WeightFiles(self.files)
-        for key, name in delta.replaced.items():
+        shapes = {key: delta.weights.shape(name) for key, name in delta.replaced.items()}
+        shapes |= {f"{module}.weight": delta.shape(pair) for module, pair in delta.pairs.items()}
+        for key, theirs in shapes.items():
             source = self.tied[0] if self.tied and key == self.tied[1] else key
-            theirs, ours = delta.weights.shape(name), base.shape(source) if source in self.files else None
+            ours = base.shape(source) if source in self.files else None
             if theirs != ours:
-                raise ValueError(
-                    f"The adapter's {key} has shape {theirs}, the base model's {ours}: is it the right base?"
+                sentence = _(
+                    "The adapter's {weight} has shape {theirs}, the base model's {ours}: is it the right base? (One whose "
+                    "embeddings were made longer is saved first, with them, and is then the base.)"
                 )
+                raise Refused(Reason.ADAPTER, sentence.format(weight=key, theirs=theirs, ours=ours), "")
 
-    def sources(self, delta) -> dict[str, str]:
+    def sources(self, delta: AdapterDelta) -> dict[str, str]:
         """Name in the merged model -> name in the base. A tied pair is written once, unless the adapter changes it.
 
         In training the adapter saw only the one of the two it was put on, so then both are written and `tied` ends.
@@ -60,14 +73,10 @@ class Skeleton:
 
     def sizes(self, sources: dict[str, str]) -> dict[str, int]:
         """Bytes of each merged weight."""
-        import math
-
         base = WeightFiles(self.files)
         return {name: math.prod(base.shape(source)) * self.dtype.itemsize for name, source in sources.items()}
 
     def save_config(self, folder: Path, untied: bool) -> None:
-        import copy
-
         config = copy.deepcopy(self.config)
         config.dtype = self.dtype
         if untied:
@@ -75,18 +84,25 @@ class Skeleton:
         config.save_pretrained(folder)
 
 
-def read_skeleton(config: RunConfig) -> Skeleton:
-    """The skeleton of the run's base model; no weight is loaded (under a second)."""
+def empty_model(config: RunConfig) -> PreTrainedModel:
+    """The run's base model without weights (on torch's device meta). Raises ValueError for one that is quantised already."""
     import torch
-    from bitsandbytes.nn import Linear4bit
     from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.quantizers import AutoHfQuantizer
 
     source = ModelSource.of(config)
     settings = AutoConfig.from_pretrained(**source.keywords)
     refuse_quantised(settings.to_dict(), config.model_id)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(settings, trust_remote_code=config.trust_remote_code)
+        return AutoModelForCausalLM.from_config(settings, trust_remote_code=config.trust_remote_code)
+
+
+def read_skeleton(config: RunConfig) -> Skeleton:
+    """The skeleton of the run's base model; no weight is loaded (under a second)."""
+    from bitsandbytes.nn import Linear4bit
+    from transformers.quantizers import AutoHfQuantizer
+
+    model = empty_model(config)
+    settings, own_code = copy.deepcopy(model.config), type(model).__module__.startswith("transformers_modules")
     names = list(model.state_dict())
     kinds = {name: type(module).__name__ for name, module in model.named_modules()}
     embeddings = [
@@ -101,5 +117,6 @@ def read_skeleton(config: RunConfig) -> Skeleton:
         with untied(model):
             quantizer.preprocess_model(model=model, device_map={"": "cpu"})
         quantised = frozenset(name for name, module in model.named_modules() if isinstance(module, Linear4bit))
+    source = ModelSource.of(config)
     files = weight_files(source.path, source.revision)
-    return Skeleton(settings, files, names, kinds, quantised, tied, weight_dtype(config))
+    return Skeleton(settings, own_code, files, names, kinds, quantised, tied, weight_dtype(config))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from helpers.model.adapter import tensor_names
 from helpers.settings import RunConfig
 
 
@@ -62,13 +63,10 @@ def check_adapter(folder: Path, trained: dict | None = None) -> int:
     Raises FileNotFoundError when there is none, ValueError when it is empty, or is not what `trained` (name -> tensor,
     from peft's `get_peft_model_state_dict`) holds.
     """
-    from safetensors import safe_open
-
     file = folder / "adapter_model.safetensors"
     if not file.exists():
         raise FileNotFoundError(f"{file.name} is missing in {folder}: run 04_qlora_training.ipynb first.")
-    with safe_open(file, framework="np") as tensors:
-        count = len(tensors.keys())
+    count = len(tensor_names(folder))
     if count == 0:
         raise ValueError(
             f"{file} holds 0 tensors: it was saved after merge_and_unload. Train again, and never merge the trainer's model."

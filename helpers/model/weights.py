@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers.files import read_json
+from helpers.files import read_json, write_json
 
 
 def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
@@ -55,3 +55,21 @@ class WeightFiles:
 
         with safe_open(str(self.places[name]), framework="pt") as file:
             return tuple(file.get_slice(name).get_shape())
+
+
+def without_code(folder: Path) -> None:
+    """Take `auto_map` out of the settings in `folder`, so that no program that reads them runs a stranger's Python code."""
+    for file in sorted(folder.glob("*.json")):
+        if file.name == "tokenizer.json" or file.name.endswith(".index.json"):
+            continue
+        settings = read_json(file)
+        if _drop(settings, "auto_map"):
+            write_json(file, settings)
+
+
+def _drop(settings: object, name: str) -> bool:
+    """True when `name` stood in `settings` or in a dictionary inside it; it is gone then."""
+    if not isinstance(settings, dict):
+        return False
+    inside = [_drop(value, name) for value in settings.values()]
+    return settings.pop(name, None) is not None or any(inside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from helpers.merge.folder import shard_bytes
 from helpers.model.rows import cache_bytes, reply_bytes, rows_at_once, scoring_bytes
 from helpers.plan.memory import (
     Part,
@@ -107,7 +108,7 @@ def merge(config: RunConfig, shape: Shape, gpu: bool = True) -> Moment:
         wide = number_bytes(config, gpu)
         why = f"peft merges this architecture with the whole {8 * wide}-bit model in the machine's memory"
         return Moment("merge", "05", 0, LIBRARIES + wide * shape.parameters + max(largest, 2 * 4 * shape.stacked), why)
-    file = min(config.merge_shard_gb * 1e9, 2 * shape.parameters)
+    file = shard_bytes(2 * shape.parameters)
     why = "libraries, one weight file, two float32 copies of the largest linear map"
     return Moment("merge", "05", 0, LIBRARIES + file + largest, why)
 

@@ -1,10 +1,13 @@
 """Notebook 07: the merged model in other programs, and whether it is still the same there.
 
-chat       a question of your own, and the reply as it is written
-gguf       the files: made, their token ids checked, and only then named
-converter  llama.cpp's converter, in a process of its own
-llama_cpp  a file in llama.cpp itself: token ids, logits, replies
-parity     the same held-out rows for each file; what it costs
-modelfile  Ollama's Modelfile, with the chat template as it was trained
-commands   vLLM's and Ollama's command lines
+chat        a question of your own, and the reply as it is written
+conversion  llama.cpp's converters, called without secrets and without code of the model
+converter   what runs in that process
+llama_cpp   a file in llama.cpp itself: token ids, logits, replies
+checks      the same token ids, stops and logits, or no name
+gguf        the files: made, checked, and only then named
+server      llama.cpp's own server, asked over HTTP
+parity      the same held-out rows for each file; what it costs
+modelfile   Ollama's Modelfile, with the chat template as it was trained
+commands    the command lines of llama-server, Ollama and vLLM
 """

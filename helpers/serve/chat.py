@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
-def ask(model, tokenizer, messages: list[dict], max_new_tokens: int) -> str:
+from helpers.show.words import _
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, messages: list[dict], max_new_tokens: int) -> str:
     """Prints the greedy reply to `messages` token by token, and returns its answer: the ids and stops that were trained."""
     from transformers import TextStreamer
 
@@ -15,10 +22,11 @@ def ask(model, tokenizer, messages: list[dict], max_new_tokens: int) -> str:
     settings = decoder(model, tokenizer, min(max_new_tokens, room_for_reply(model, len(ids))))
     stream = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     output = generate_ids(model, [ids], settings, stream)
-    asked = render(tokenizer, messages, add_generation_prompt=True)
-    reply = cut_reply(output[0].tolist(), tokenizer, settings.eos_token_id, len(ids), asked)
+    prompt = render(tokenizer, messages, add_generation_prompt=True)
+    reply = cut_reply(output[0].tolist(), tokenizer, settings.eos_token_id, len(ids), prompt)
     if reply.in_thought:
-        print(f"({reply.shown[1:-1]} after {len(reply.token_ids)} tokens, so there is no answer: raise max_new_tokens)")
+        sentence = _("(no answer: {tokens} tokens were written, all of them inside the thought; raise max_new_tokens)")
+        print(sentence.format(tokens=len(reply.token_ids)))
     elif not reply.stopped:
-        print(f"(cut at {settings.max_new_tokens} tokens: the model did not stop by itself)")
+        print(_("(cut at {tokens} tokens: the model did not stop by itself)").format(tokens=len(reply.token_ids)))
     return reply.text

@@ -1,14 +1,21 @@
-"""The commands that start other programs, with values that those programs accept."""
+"""The commands that start other programs, with values that those programs accept, serving what was measured."""
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from pathlib import Path
 
 from helpers.files import read_json
+from helpers.model.adapter import PLAIN_FIELDS, other_fields
+from helpers.model.source import longest_text
+from helpers.settings import RunConfig
+from helpers.show.words import _
 
 # vLLM's choices for --max-lora-rank: it keeps room for adapters up to that rank
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+GREEDY = json.dumps({"temperature": 0.0})  # as measured; vLLM's own is 1.0, or what the base's settings say
 
 
 def context_length(longest: int | None, needed: int) -> int:
@@ -16,30 +23,65 @@ def context_length(longest: int | None, needed: int) -> int:
     return min(longest or 4096, max(needed, 4096))
 
 
+def served_context(folder: Path, config: RunConfig) -> int:
+    """`context_length` for the model in `folder`, served for conversations as long as this run's."""
+    from transformers import AutoConfig
+
+    longest = longest_text(AutoConfig.from_pretrained(folder))
+    return context_length(longest, config.max_length + config.max_new_tokens)
+
+
 def vllm_rank(rank: int) -> int:
     """The smallest of VLLM_RANKS that holds `rank`. Raises ValueError above 512."""
     if rank > VLLM_RANKS[-1]:
-        raise ValueError(f"lora_r={rank} is more than vLLM serves (at most {VLLM_RANKS[-1]}): serve the merged model.")
+        sentence = _("lora_r={rank} is more than vLLM serves (at most {most}): serve the merged model.")
+        raise ValueError(sentence.format(rank=rank, most=VLLM_RANKS[-1]))
     return next(size for size in VLLM_RANKS if size >= rank)
 
 
-def vllm_command(model: str, context: int, adapter: Path | None = None, name: str = "") -> str:
-    """`vllm serve` for a folder or hub id, or for a base `model` with the LoRA `adapter` on top, served as `name`.
+def vllm_command(
+    model: str | Path, context: int, adapter: Path | None = None, name: str = "", revision: str = "main",
+    settings: str | Path = "vllm",
+) -> str:  # fmt: skip
+    """`vllm serve` for a folder or hub id, or for a base `model` with the LoRA `adapter` on top, served as `name`; greedy.
 
-    Raises ValueError for an adapter that vLLM does not serve.
+    `settings`: the folder whose generation_config.json has the stop tokens of the training; for an adapter, the base's are
+    not enough where it was trained with a template of its own. Raises ValueError for an adapter that vLLM does not serve:
+    it knows one rank and one alpha, and scales every module by them.
     """
     words = ["vllm", "serve", str(model), "--dtype", "auto", "--max-model-len", str(context)]
+    if revision != "main":
+        words += ["--revision", revision, "--tokenizer-revision", revision]
     if adapter:
-        settings = read_json(adapter / "adapter_config.json")
-        for field, what in (("use_dora", "DoRA"), ("modules_to_save", "modules_to_save"), ("bias", "biases")):
-            if settings.get(field) not in (None, False, [], "none"):
-                raise ValueError(f"This adapter has {what}, which vLLM does not serve: serve the merged model.")
-        rank = vllm_rank(max([settings["r"], *settings.get("rank_pattern", {}).values()]))
-        words += ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", f"{name}={adapter}"]
+        words += ["--generation-config", str(settings), *_adapter_words(Path(adapter), name)]
+    return shlex.join([*words, "--override-generation-config", GREEDY])
+
+
+def _adapter_words(adapter: Path, name: str) -> list[str]:
+    settings = read_json(adapter / "adapter_config.json")
+    if fields := other_fields(settings, PLAIN_FIELDS):
+        sentence = _("vLLM does not serve this adapter as it was trained ({fields}): serve the merged model.")
+        raise ValueError(sentence.format(fields=", ".join(fields)))
+    words = ["--enable-lora", "--max-lora-rank", str(vllm_rank(settings["r"]))]
+    words += ["--lora-modules", f"{name or adapter.name}={adapter}"]
+    template = adapter / "chat_template.jinja"
+    if template.exists():
+        return [*words, "--chat-template", str(template)]
+    tokenizer = adapter / "tokenizer_config.json"
+    if tokenizer.exists() and read_json(tokenizer).get("chat_template"):  # as transformers 4 saved it
+        return [*words, "--tokenizer", str(adapter)]
+    return words
+
+
+def llama_server_command(file: Path, context: int, lora: Path | None = None, template: Path | None = None) -> str:
+    """`llama-server` for a GGUF file; for an adapter's file on a base's, with the `template` that it was trained with."""
+    words = ["llama-server", "-m", str(file), "-c", str(context), "--temp", "0", "--jinja"]
+    words += ["--lora", str(lora)] if lora else []
+    words += ["--chat-template-file", str(template)] if template else []
     return shlex.join(words)
 
 
 def ollama_commands(folder: Path, name: str) -> str:
     """`ollama create` and `ollama run` for the Modelfile in `folder`."""
-    model = shlex.quote(name.lower())  # Ollama's names are in small letters
+    model = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")[:80] or "model"  # what Ollama takes as a name
     return f"cd {shlex.quote(str(folder))} && ollama create {model} -f Modelfile && ollama run {model}"

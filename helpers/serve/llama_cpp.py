@@ -1,92 +1,22 @@
 """A GGUF file in llama.cpp itself: token ids, logits and greedy replies, through the C interface of its library.
 
-The library comes inside the package xllamacpp, which requirements-serve.txt pins by hash. Its Python side has a server
-only, and a server gives no logits of a text that is already there. The records below are those of that one release's
-`llama.h`; `_library` compares their default values before it trusts them.
+The library comes in the package xllamacpp, whose Python side is the server only (see `server`); the records of its
+`llama.h` are those that the package llama-cpp-py-sync generates from it. requirements-serve.txt pins both by hash.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import importlib.util
-from ctypes import POINTER, Structure, byref, c_bool, c_char_p, c_float, c_int8, c_int32, c_size_t, c_uint32, c_void_p
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, c_char_p, c_void_p)
+from helpers.show.words import _
+
+if TYPE_CHECKING:
+    import numpy
+
 ERROR = 4  # ggml's log level; 5 continues the line before
-
-
-def _record(name: str, **fields):
-    return type(name, (Structure,), {"_fields_": list(fields.items())})
-
-
-def _named(kind, names: str) -> dict:
-    return dict.fromkeys(names.split(), kind)
-
-
-ModelSettings = _record(
-    "ModelSettings",
-    **_named(c_void_p, "devices tensor_buft_overrides"),
-    **_named(c_int32, "n_gpu_layers split_mode load_mode lazy_mode main_gpu"),
-    **_named(c_void_p, "tensor_split progress_callback progress_data kv_overrides"),
-    **_named(c_bool, "vocab_only check_tensors use_extra_bufts no_host no_alloc load_mtp"),
-)
-ContextSettings = _record(
-    "ContextSettings",
-    **_named(c_uint32, "n_ctx n_batch n_ubatch n_seq_max n_rs_seq n_outputs_max n_outputs_max_per_seq"),
-    **_named(c_int32, "n_threads n_threads_batch ctx_type rope_scaling pooling attention flash_attn"),
-    **_named(c_float, "rope_base rope_scale yarn_ext yarn_attn yarn_fast yarn_slow"),
-    yarn_orig_ctx=c_uint32,
-    defrag_thold=c_float,
-    **_named(c_void_p, "cb_eval cb_eval_data"),
-    **_named(c_int32, "type_k type_v"),
-    moe_cache_size=c_size_t,
-    **_named(c_void_p, "abort_callback abort_data"),
-    **_named(c_bool, "embeddings offload_kqv no_perf op_offload swa_full kv_unified"),
-    samplers=c_void_p,
-    n_samplers=c_size_t,
-    ctx_other=c_void_p,
-)
-Batch = _record(
-    "Batch",
-    n_tokens=c_int32,
-    token=POINTER(c_int32),
-    embd=c_void_p,
-    pos=POINTER(c_int32),
-    n_seq_id=POINTER(c_int32),
-    seq_id=POINTER(POINTER(c_int32)),
-    logits=POINTER(c_int8),
-)
-DEFAULTS = {
-    "n_ctx": 512,
-    "n_batch": 2048,
-    "n_ubatch": 512,
-    "n_seq_max": 1,
-    "type_k": 1,
-    "type_v": 1,
-    "offload_kqv": True,
-}
-SIGNATURES = {
-    "llama_model_default_params": (ModelSettings,),
-    "llama_context_default_params": (ContextSettings,),
-    "llama_model_load_from_file": (c_void_p, c_char_p, ModelSettings),
-    "llama_init_from_model": (c_void_p, c_void_p, ContextSettings),
-    "llama_model_get_vocab": (c_void_p, c_void_p),
-    "llama_vocab_n_tokens": (c_int32, c_void_p),
-    "llama_tokenize": (c_int32, c_void_p, c_char_p, c_int32, POINTER(c_int32), c_int32, c_bool, c_bool),
-    "llama_batch_init": (Batch, c_int32, c_int32, c_int32),
-    "llama_batch_free": (None, Batch),
-    "llama_decode": (c_int32, c_void_p, Batch),
-    "llama_get_logits_ith": (POINTER(c_float), c_void_p, c_int32),
-    "llama_get_memory": (c_void_p, c_void_p),
-    "llama_memory_clear": (None, c_void_p, c_bool),
-    "llama_adapter_lora_init": (c_void_p, c_void_p, c_char_p),
-    "llama_set_adapters_lora": (c_int32, c_void_p, POINTER(c_void_p), c_size_t, POINTER(c_float)),
-    "llama_log_set": (None, LOG, c_void_p),
-    "llama_free": (None, c_void_p),
-    "llama_model_free": (None, c_void_p),
-}
+DEFAULTS = {"n_ctx": 512, "n_batch": 2048, "n_ubatch": 512, "type_k": 1, "type_v": 1, "offload_kqv": True}
 
 
 class LlamaCpp:
@@ -98,20 +28,24 @@ class LlamaCpp:
     """
 
     def __init__(self, file: Path, tokens: int = 0, lora: Path | None = None, texts: int = 1):
-        self.llama, self.said = _library()
+        self.ffi, self.llama, self.errors, listen = _library()
+        self.llama.llama_log_set(listen, self.ffi.NULL)  # a server of this process listens in its place
         self.model = self.context = self.batch = None
         settings = self.llama.llama_model_default_params()
         settings.vocab_only, settings.n_gpu_layers = not tokens, 0
-        self.said.clear()
-        self.model = self._there(self.llama.llama_model_load_from_file(str(file).encode(), settings), file)
+        self.errors.clear()
+        self.model = self._loaded(self.llama.llama_model_load_from_file(str(file).encode(), settings), file)
         self.vocab = self.llama.llama_model_get_vocab(self.model)
         self.vocabulary = self.llama.llama_vocab_n_tokens(self.vocab)
+        self.adds_bos = bool(self.llama.llama_vocab_get_add_bos(self.vocab))
         if tokens:
             self._begin(tokens, texts, file)
         if lora:
-            adapter = self._there(self.llama.llama_adapter_lora_init(self.model, str(lora).encode()), lora)
-            if self.llama.llama_set_adapters_lora(self.context, byref(c_void_p(adapter)), 1, byref(c_float(1.0))):
-                raise ValueError(f"llama.cpp does not put {lora.name} on {file.name}.")
+            adapter = self._loaded(self.llama.llama_adapter_lora_init(self.model, str(lora).encode()), lora)
+            one, scale = self.ffi.new("struct llama_adapter_lora *[]", [adapter]), self.ffi.new("float[]", [1.0])
+            if self.llama.llama_set_adapters_lora(self.context, one, 1, scale):
+                sentence = _("llama.cpp does not put {adapter} on {file}.")
+                raise ValueError(sentence.format(adapter=lora.name, file=file.name))
 
     def _begin(self, tokens: int, texts: int, file: Path) -> None:
         import torch
@@ -121,22 +55,35 @@ class LlamaCpp:
         settings.n_ctx = settings.n_batch = self.tokens * texts
         settings.n_ubatch, settings.n_seq_max = self.tokens, texts
         settings.n_threads = settings.n_threads_batch = torch.get_num_threads()
-        self.context = self._there(self.llama.llama_init_from_model(self.model, settings), file)
+        self.context = self._loaded(self.llama.llama_init_from_model(self.model, settings), file)
         self.batch = self.llama.llama_batch_init(self.tokens * texts, 0, texts)
 
-    def _there(self, pointer, file: Path):
-        if pointer:
+    def _loaded(self, pointer, file: Path):
+        if pointer != self.ffi.NULL:
             return pointer
         self.close()
-        raise ValueError(f"llama.cpp cannot load {file.name}: {' '.join(self.said) or 'it gave no reason'}.")
+        reason = " ".join(self.errors) or _("it gave no reason")
+        raise ValueError(_("llama.cpp cannot load {file}: {reason}.").format(file=file.name, reason=reason))
 
-    def token_ids(self, text: str) -> list[int]:
-        """`text` as llama.cpp cuts it: control tokens are read as such, nothing is put before or after."""
+    def token_ids(self, text: str, served: bool = False) -> list[int]:
+        """`text` as llama.cpp cuts it, control tokens read as such.
+
+        `served`: as llama-server and Ollama call it, with what the file's own flags put before and after; where that is
+        BOS, they take the template's own away first.
+        """
+        if served and self.adds_bos:
+            bos = self.llama.llama_vocab_get_text(self.vocab, self.llama.llama_vocab_bos(self.vocab))
+            text = text.removeprefix(self.ffi.string(bos).decode())
         raw = text.encode()
-        ids = (c_int32 * (len(raw) + 8))()
-        return ids[: self.llama.llama_tokenize(self.vocab, raw, len(raw), ids, len(ids), False, True)]
+        ids = self.ffi.new("llama_token[]", len(raw) + 8)
+        count = self.llama.llama_tokenize(self.vocab, raw, len(raw), ids, len(raw) + 8, served, True)
+        return list(ids[0:count])
 
-    def logits(self, ids: list[int], wanted: list[int]):
+    def ends(self, token: int) -> bool:
+        """True when llama.cpp ends a reply at this token by itself."""
+        return bool(self.llama.llama_vocab_is_eog(self.vocab, token))
+
+    def logits(self, ids: list[int], wanted: list[int]) -> numpy.ndarray:
         """Float32 array (len(wanted), vocabulary): the logits behind those positions of `ids`.
 
         Raises ValueError for a text that is too long, RuntimeError when llama.cpp stops.
@@ -150,15 +97,15 @@ class LlamaCpp:
             first = self.replies(prompts[: self.texts], max_new_tokens, stops)
             return first + self.replies(prompts[self.texts :], max_new_tokens, stops)
         self._clear()
-        new = [[] for _ in prompts]
+        new = [[] for _prompt in prompts]
         step = [(which, 0, ids, {len(ids) - 1}) for which, ids in enumerate(prompts)]
         while step and max_new_tokens:
             best = self._decode(step).argmax(-1).tolist()
-            for (which, *_), token in zip(step, best, strict=True):
+            for (which, *_rest), token in zip(step, best, strict=True):
                 new[which].append(token)
             step = [
                 (which, start + len(ids), [token], {0})
-                for (which, start, ids, _), token in zip(step, best, strict=True)
+                for (which, start, ids, _wanted), token in zip(step, best, strict=True)
                 if token not in stops and len(new[which]) < max_new_tokens
             ]
         return new
@@ -166,28 +113,31 @@ class LlamaCpp:
     def _clear(self) -> None:
         self.llama.llama_memory_clear(self.llama.llama_get_memory(self.context), True)
 
-    def _decode(self, pieces: list[tuple[int, int, list[int], set[int]]]):
+    def _decode(self, pieces: list[tuple[int, int, list[int], set[int]]]) -> numpy.ndarray:
         """Logits (places asked for, vocabulary) of pieces of texts: which text, the place its piece starts, ids, places."""
         import numpy
 
-        for which, start, ids, _ in pieces:
-            if start + len(ids) > self.tokens or which >= self.texts:
-                raise ValueError(
-                    f"Text {which + 1} of {start + len(ids)} tokens does not fit: {self.texts} of {self.tokens} were asked for."
-                )
         batch, wanted = self.batch, []
         batch.n_tokens = 0
         for which, start, ids, places in pieces:
+            if start + len(ids) > self.tokens or which >= self.texts:
+                sentence = _("Text {number} of {tokens} tokens does not fit: {texts} of {longest} were asked for.")
+                values = {"number": which + 1, "tokens": start + len(ids), "texts": self.texts, "longest": self.tokens}
+                raise ValueError(sentence.format(**values))
             for place, token in enumerate(ids):
                 i = batch.n_tokens
                 batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = token, start + place, 1, which
                 batch.logits[i] = place in places
-                wanted += [i] * (place in places)
+                if place in places:
+                    wanted.append(i)
                 batch.n_tokens += 1
         if code := self.llama.llama_decode(self.context, batch):
-            raise RuntimeError(f"llama.cpp stopped with code {code}: {' '.join(self.said)}")
-        rows = [self.llama.llama_get_logits_ith(self.context, i) for i in wanted]
-        return numpy.stack([numpy.ctypeslib.as_array(row, (self.vocabulary,)).copy() for row in rows])
+            sentence = _("llama.cpp stopped with code {code}: {reason}")
+            raise RuntimeError(sentence.format(code=code, reason=" ".join(self.errors)))
+        rows = numpy.empty((len(wanted), self.vocabulary), numpy.float32)
+        for row, i in zip(rows, wanted, strict=True):
+            self.ffi.memmove(row.data, self.llama.llama_get_logits_ith(self.context, i), row.nbytes)
+        return rows
 
     def close(self) -> None:
         if self.batch is not None:
@@ -201,39 +151,37 @@ class LlamaCpp:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_error):
         self.close()
 
 
 @functools.cache
 def _library():
-    """llama.cpp's library, and the list of the errors that it reports; loaded once."""
-    spec = importlib.util.find_spec("xllamacpp")
-    if spec is None:
-        raise ModuleNotFoundError(
-            "The package xllamacpp, which has llama.cpp in it, is missing: run `bash setup_kernel.sh`."
-        )
-    from xllamacpp import xllamacpp
+    """llama.cpp's records and library, the list of the errors that it reports, and what listens to them; loaded once."""
+    try:
+        from llama_cpp_py_sync._cffi_bindings import ffi
+        from xllamacpp import xllamacpp
+    except ModuleNotFoundError as error:
+        raise missing_package(error.name) from None
 
-    llama, said = ctypes.CDLL(xllamacpp.__file__), []
-    missing = [name for name in SIGNATURES if not hasattr(llama, name)]
-    if missing:
-        raise ImportError(f"This build of xllamacpp has no {missing[0]}: install the one of requirements-serve.txt.")
-    for name, (result, *arguments) in SIGNATURES.items():
-        function = getattr(llama, name)
-        function.restype, function.argtypes = result, arguments
+    llama, errors = ffi.dlopen(xllamacpp.__file__), []
     defaults = llama.llama_context_default_params()
     found = {name: getattr(defaults, name) for name in DEFAULTS}
     if found != DEFAULTS:
-        raise ImportError(
-            f"This release of xllamacpp has other records ({found}): install the one of requirements-serve.txt."
+        sentence = _(
+            "This release of xllamacpp has other records ({found}): install the one of requirements-serve.txt."
         )
+        raise ImportError(sentence.format(found=found))
 
-    @LOG
-    def listen(level, text, _):
+    @ffi.callback("void(enum ggml_log_level, const char *, void *)")
+    def listen(level, text, _data):
         if level == ERROR:
-            said.append(text.decode(errors="replace").strip())
+            errors.append(ffi.string(text).decode(errors="replace").strip())
 
-    llama.keep = listen  # the library holds no reference of its own
-    llama.llama_log_set(listen, None)
-    return llama, said
+    return ffi, llama, errors, listen  # the library holds no reference of its own
+
+
+def missing_package(name: str) -> ModuleNotFoundError:
+    """The sentence about a package of requirements-serve.txt that is not installed."""
+    sentence = _("The package {name}, which brings llama.cpp, is missing: run `bash setup_kernel.sh`.")
+    return ModuleNotFoundError(sentence.format(name=name.partition(".")[0]))

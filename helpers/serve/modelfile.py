@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from helpers.show.words import _
 from helpers.template.chat import adds_bos, fold_system, render, stop_ids, takes_system
 
 
@@ -53,8 +54,10 @@ def template_pieces(tokenizer) -> Pieces:
 
     if writes_date(tokenizer):
         raise ValueError(
-            "The chat template writes today's date, and a Modelfile would keep the day on which it was made: serve the "
-            "model with vLLM or llama.cpp's own server, which fill the template in anew for every question."
+            _(
+                "The chat template writes today's date, and a Modelfile would keep the day on which it was made: serve the "
+                "model with vLLM or llama.cpp's own server, which fill the template in anew for every question."
+            )
         )
     u1, a1, u2, a2 = turn("user", "⟦1⟧"), turn("assistant", "⟦2⟧"), turn("user", "⟦3⟧"), turn("assistant", "⟦4⟧")
     start, between = render(tokenizer, [u1, a1]).split("⟦1⟧")[0], _between(render(tokenizer, [u1, a1, u2, a2]))
@@ -74,7 +77,7 @@ def template_pieces(tokenizer) -> Pieces:
     for messages in ([u1], [u1, a1, u2], [turn("system", "⟦s⟧"), u1, a1, u2]):
         if not plain or pieces.put_together(messages) != render(tokenizer, messages, add_generation_prompt=True):
             raise ValueError(
-                "The chat template cannot be written as an Ollama template: serve the model with vLLM instead."
+                _("The chat template cannot be written as an Ollama template: serve the model with vLLM instead.")
             )
     return pieces
 
@@ -101,7 +104,7 @@ def ollama_modelfile(tokenizer, weights: str, max_new_tokens: int, context: int)
     pieces, bos = template_pieces(tokenizer), tokenizer.bos_token if adds_bos(tokenizer) else ""
     if bos and not pieces.opening and pieces.before_user.startswith(bos):
         raise ValueError(
-            "The chat template writes BOS before each question, and Ollama would double the first: use vLLM."
+            _("The chat template writes BOS before each question, and Ollama would double the first: use vLLM.")
         )
     opening = pieces.opening.removeprefix(bos)
     if pieces.system:
@@ -116,13 +119,28 @@ def ollama_modelfile(tokenizer, weights: str, max_new_tokens: int, context: int)
         thinking = "{{ if and .Thinking (eq (len (slice $.Messages $i)) 1) }}<think>{{ .Thinking }}</think>{{ end }}"
     user = f'{{{{ if eq .Role "user" }}}}{pieces.before_user}{note}{{{{ .Content }}}}{pieces.after_user}'
     answer = f'{{{{ else if eq .Role "assistant" }}}}{pieces.before_answer}{thinking}{{{{ .Content }}}}{pieces.after_answer}{{{{ end }}}}'
-    stops = "".join(f'PARAMETER stop "{tokenizer.decode([token])}"\n' for token in stop_ids(tokenizer))
+    stops = "".join(f"PARAMETER stop {_quoted(tokenizer.decode([token]))}\n" for token in stop_ids(tokenizer))
     return (
         f"FROM {weights}\n"
         f'TEMPLATE """{opening}{{{{ range $i, $_ := .Messages }}}}{user}{answer}{{{{ end }}}}"""\n'
         f"{stops}PARAMETER temperature 0\nPARAMETER repeat_penalty 1.0\n"
         f"PARAMETER num_predict {max_new_tokens}\nPARAMETER num_ctx {context}\n"
     )
+
+
+def tools_note(rows: list[dict]) -> str:
+    """What to know before a model that was trained on `rows` goes to Ollama: "" where they hold no tools."""
+    if not any(row.get("tools") for row in rows):
+        return ""
+    return _(
+        "These rows call tools, and this Modelfile has no place for them: Ollama writes a tool's description in another form "
+        "than the training template, so the model would be asked in words that it never saw. For tools, use llama-server or "
+        "vLLM, which fill in the template itself."
+    )
+
+
+def _quoted(text: str) -> str:
+    return f'"""{text}"""' if '"' in text or "\n" in text else f'"{text}"'
 
 
 def _between(text: str) -> tuple[str, str]:

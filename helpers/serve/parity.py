@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers.evaluate.held_out import Scores
 from helpers.model.memory import file_bytes
+from helpers.serve.checks import check_token_ids
+from helpers.serve.llama_cpp import LlamaCpp
+from helpers.serve.server import ask_server, llama_server
 from helpers.show.tables import Table
 from helpers.show.units import human_bytes
+from helpers.show.words import _
+from helpers.template.chat import prompt_ids, render, stop_ids
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TEXTS = 8  # replies that llama.cpp writes at once: the weights are read once for all, and each needs a cache of its own
+SECONDS = 30  # in which the f16 file reads the rows that are measured
+ENOUGH = 0.995  # of first choices that are the same: rounding to 16 bits turns fewer near ties than that
 
 
 @dataclass(frozen=True)
@@ -26,93 +39,152 @@ class Measured:
     same_replies: int = 0  # token by token the reply of the merged model
     same_prompts: int = 0  # prompts with the token ids of this project's tokenizer
     firsts: list = field(default_factory=list, repr=False)  # each answer token's most likely token, by row
+    exact: bool = True  # computed in float32
 
 
-def take(rows, count: int):
-    """The first `count` rows of the encoded held-out part, which are in key order; 0 = all."""
-    return rows.select(range(min(count, len(rows)))) if count else rows
+def rows_in_time(file: Path, rows: Dataset, seconds: float = SECONDS) -> Dataset:
+    """The leading `rows` (encoded, in key order) that llama.cpp reads in `seconds`, by the time of the first; TEXTS at least."""
+    lengths = [len(ids) for ids in rows["input_ids"]]
+    with LlamaCpp(file, max(lengths)) as model:
+        used, read = 0.0, 0
+        for count, ids in enumerate(rows["input_ids"], start=1):
+            start = time.perf_counter()
+            model.logits(list(ids), _answer_places(rows[count - 1]))
+            used, read = used + time.perf_counter() - start, read + len(ids)
+            if used > seconds / 15 or count == len(rows):
+                break
+    fit = next((i for i in range(1, len(rows) + 1) if sum(lengths[:i]) * used / read > seconds), len(rows) + 1)
+    return rows.select(range(min(len(rows), max(TEXTS, fit - 1))))
 
 
-def measure_merged(model, tokenizer, rows, prompts: list[list[dict]], max_new_tokens: int, folder: Path):
+def _answer_places(row: dict) -> list[int]:
+    """Where the logits of the answer's tokens are: one place before each."""
+    return [i - 1 for i in range(1, len(row["labels"])) if row["labels"][i] != -100]
+
+
+def measure_merged(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Dataset, prompts: list[list[dict]],
+    max_new_tokens: int, folder: Path,
+) -> tuple[Measured, list]:  # fmt: skip
     """The merged model as transformers runs it: (`Measured`, its replies). `rows` as `encode_rows` gives them."""
+    import torch
+
     from helpers.evaluate.generation import generate_replies
     from helpers.evaluate.held_out import held_out_nll
     from helpers.show.progress import Progress
 
     nll, tokens, firsts = [], [], []
-    for i in Progress(range(len(rows)), desc="merged"):  # one at a time: logits of a large vocabulary are not kept
-        one = held_out_nll(model, rows.select([i]), keep=1)
-        nll += one.nll
-        tokens += one.tokens
-        firsts.append(one.logits[0].argmax(-1).tolist())
+    for i in Progress(range(len(rows)), desc=_("merged")):  # one at a time: logits of a large vocabulary are not kept
+        row = held_out_nll(model, rows.select([i]), keep=1)
+        nll += row.nll
+        tokens += row.tokens
+        firsts.append(row.logits[0].argmax(-1).tolist())
+    replies = generate_replies(model, tokenizer, prompts, max_new_tokens, progress=_("replies"))
+    count, stopped = len(prompts), sum(reply.stopped for reply in replies)
+    exact = model.dtype is torch.float32
     scores = Scores(nll, tokens)
-    replies = generate_replies(model, tokenizer, prompts, max_new_tokens, progress="replies")
-    size = file_bytes(folder)
-    count = len(prompts)
-    stopped = sum(reply.stopped for reply in replies)
-    return Measured("merged", size, scores, stopped, count, count, count, firsts), replies
+    return Measured("merged", file_bytes(folder), scores, stopped, count, count, count, firsts, exact), replies
 
 
 def measure_gguf(
-    file: Path, tokenizer, rows, prompts, max_new_tokens: int, merged: Measured, replies: list
-) -> Measured:
+    file: Path, tokenizer: PreTrainedTokenizerBase, rows: Dataset, prompts: list[list[dict]], max_new_tokens: int,
+    merged: Measured, replies: list,
+) -> Measured:  # fmt: skip
     """The GGUF file in llama.cpp, on the rows and prompts of `measure_merged`.
 
     Raises ValueError when llama.cpp cuts a prompt into other token ids, or gives a number that is not finite.
     """
-    import numpy
-
-    from helpers.serve.gguf import check_token_ids
-    from helpers.serve.llama_cpp import LlamaCpp
     from helpers.show.progress import Progress
-    from helpers.template.chat import prompt_ids, render, stop_ids
 
     asked = [prompt_ids(tokenizer, messages) for messages in prompts]
     texts = [render(tokenizer, messages, add_generation_prompt=True) for messages in prompts]
-    same_prompts = check_token_ids(file, tokenizer, texts)
-    stops, longest = (
-        stop_ids(tokenizer),
-        max([len(ids) for ids in rows["input_ids"]] + [len(ids) + max_new_tokens for ids in asked]),
-    )
-    nll, tokens, agree = [], [], []
+    same_prompts, stops = check_token_ids(file, tokenizer, texts), stop_ids(tokenizer)
+    longest = max([len(ids) for ids in rows["input_ids"]] + [len(ids) + max_new_tokens for ids in asked])
+    scores = Scores([], [])
     with LlamaCpp(file, longest, texts=TEXTS) as model:
-        for row, first in zip(Progress(rows, desc=file.stem), merged.firsts, strict=True):
-            places = [i for i in range(1, len(row["labels"])) if row["labels"][i] != -100]
-            logits = model.logits(list(row["input_ids"]), [i - 1 for i in places])
-            right = [row["labels"][i] for i in places]
-            top = logits.max(-1)
-            spread = top + numpy.log(numpy.exp(logits - top[:, None]).sum(-1, dtype=numpy.float64))
-            nll.append(float((spread - logits[range(len(right)), right]).sum()))
-            if not math.isfinite(nll[-1]):
-                raise ValueError(
-                    f"{file.name} gives an NLL of {nll[-1]} on held-out row {len(nll)}: the file is damaged."
-                )
-            tokens.append(len(right))
-            agree.append(int((logits.argmax(-1) == numpy.array(first)).sum()))
+        for row, firsts in zip(Progress(rows, desc=file.stem), merged.firsts, strict=True):
+            _add_row(scores, model, row, firsts)
+            if not math.isfinite(scores.nll[-1]):
+                sentence = _("{file} gives an NLL of {nll} on held-out row {row}: the file is damaged.")
+                raise ValueError(sentence.format(file=file.name, nll=scores.nll[-1], row=len(scores.nll)))
         new = model.replies(asked, max_new_tokens, stops)
     stopped = sum(bool(ids) and ids[-1] in stops for ids in new)
-    cut = [tuple(ids[:-1] if ids and ids[-1] in stops else ids) for ids in new]
-    same = sum(ids == reply.token_ids for ids, reply in zip(cut, replies, strict=True))
-    scores = Scores(nll, tokens, agree=agree)
+    same = sum(_cut(ids, stops) == reply.token_ids for ids, reply in zip(new, replies, strict=True))
     return Measured(file.stem, file.stat().st_size, scores, stopped, len(new), same, same_prompts)
+
+
+def _add_row(scores: Scores, model: LlamaCpp, row: dict, firsts: list[int]) -> None:
+    """NLL of the row's answer under `model`, and how often its first choice is the merged model's (`firsts`)."""
+    import numpy
+
+    places = _answer_places(row)
+    logits, right = model.logits(list(row["input_ids"]), places), [row["labels"][i + 1] for i in places]
+    top = logits.max(-1)
+    spread = top + numpy.log(numpy.exp(logits - top[:, None]).sum(-1, dtype=numpy.float64))
+    scores.nll.append(float((spread - logits[range(len(right)), right]).sum()))
+    scores.tokens.append(len(right))
+    scores.agree.append(int((logits.argmax(-1) == numpy.array(firsts)).sum()))
+
+
+def _cut(ids: list[int], stops: list[int]) -> tuple[int, ...]:
+    """A reply without the stop token that ended it."""
+    return tuple(ids[:-1] if ids and ids[-1] in stops else ids)
+
+
+def served_alike(
+    file: Path, tokenizer: PreTrainedTokenizerBase, prompts: list[list[dict]], max_new_tokens: int
+) -> tuple[int, int]:
+    """Of these prompts, sent as messages to llama-server: (asked with our token ids, answered as the file answers here)."""
+    ids, stops = [prompt_ids(tokenizer, messages) for messages in prompts], stop_ids(tokenizer)
+    tokens = max(map(len, ids)) + max_new_tokens
+    with LlamaCpp(file, tokens) as model:
+        here = [_cut(model.replies([row], max_new_tokens, stops)[0], stops) for row in ids]
+    with llama_server(file, -(-tokens // 256) * 256) as address:
+        there = [ask_server(address, tokenizer, messages, max_new_tokens) for messages in prompts]
+    asked = sum(mine == theirs for mine, (theirs, _reply) in zip(ids, there, strict=True))
+    return asked, sum(mine == _cut(reply, stops) for mine, (_ids, reply) in zip(here, there, strict=True))
+
+
+def first_choices(merged: Measured, f16: Measured) -> str:
+    """What the f16 file's share of equal first choices says, and where it is below ENOUGH, why."""
+    same, tokens = sum(f16.scores.agree), sum(f16.scores.tokens)
+    values = {"same": same, "tokens": tokens, "share": f"{same / tokens:.1%}"}
+    if same >= ENOUGH * tokens:
+        return _("The f16 file makes the same first choice at {same} of {tokens} tokens ({share}).").format(**values)
+    if not merged.exact:
+        sentence = _(
+            "The f16 file makes the same first choice at {same} of {tokens} tokens ({share}). The merged model was computed "
+            "in 16 bits, since float32 does not fit into this machine's memory: its own rounding is in this number."
+        )
+        return sentence.format(**values)
+    sentence = _(
+        "The f16 file makes the same first choice at {same} of {tokens} tokens ({share}) of the float32 model: fewer than "
+        "rounding explains. Look at NLL, and serve the merged folder with vLLM where it is worse."
+    )
+    return sentence.format(**values)
 
 
 def cost_table(merged: Measured, files: list[Measured]) -> Table:
     """What each file costs in quality and in size, beside the merged model; NLL in nats per answer token."""
     rows = []
-    for one in [merged, *files]:
-        scores = one.scores
+    for model in [merged, *files]:
+        scores = model.scores
+        more = scores.nll_per_token - merged.scores.nll_per_token
         rows.append(
             {
-                "model": one.name,
-                "size": human_bytes(one.size),
+                "model": _("merged") if model is merged else model.name,
+                "size": human_bytes(model.size),
                 "NLL": f"{scores.nll_per_token:.3f}",
-                "NLL more": "" if one is merged else f"{scores.nll_per_token - merged.scores.nll_per_token:+.3f}",
-                "same first choice": f"{sum(scores.agree)} of {sum(scores.tokens)}" if scores.agree else "",
-                "same prompt ids": f"{one.same_prompts} of {one.replies}",
-                "same reply": f"{one.same_replies} of {one.replies}",
-                "replies that stop": f"{one.stopped} of {one.replies}",
+                "NLL more": "" if model is merged else f"{more:+.3f}",
+                "same first choice": _count(sum(scores.agree), sum(scores.tokens)) if scores.agree else "",
+                "same prompt ids": _count(model.same_prompts, model.replies),
+                "same reply": _count(model.same_replies, model.replies),
+                "replies that stop": _count(model.stopped, model.replies),
             }
         )
-    count = len(merged.scores.tokens)
-    return Table(rows, caption=f"{count} held-out conversations, {sum(merged.scores.tokens)} answer tokens")
+    caption = _("{rows} held-out conversations, {tokens} answer tokens")
+    return Table(rows, caption=caption.format(rows=len(merged.scores.tokens), tokens=sum(merged.scores.tokens)))
+
+
+def _count(part: int, whole: int) -> str:
+    return _("{part} of {whole}").format(part=part, whole=whole)

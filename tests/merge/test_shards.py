@@ -67,7 +67,7 @@ def make_adapter(config, folder, **lora):
 
 
 def settings(base, **more):
-    return RunConfig.load("tiny", model_id=str(base), merge_shard_gb=0.001, **more)
+    return RunConfig.load("tiny", model_id=str(base), **more)
 
 
 def weights(folder):
@@ -222,7 +222,6 @@ def test_an_interrupted_merge_goes_on(bases, adapter, tmp_path, monkeypatch, cap
     import safetensors.torch
 
     config, out = settings(bases["llama"]), tmp_path / "merged"
-    config = RunConfig.load("tiny", model_id=config.model_id, merge_shard_gb=0.001)
     merge_shards(config, adapter, tmp_path / "whole", "16bit-base")
     whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").glob("*.safetensors")}
     written, real = [], safetensors.torch.save_file
@@ -269,16 +268,6 @@ def test_an_old_merge_stays_until_the_new_one_is_complete(bases, adapter, tmp_pa
     with pytest.raises(OSError, match="The merge writes .* has 1 bytes free: free some space"):
         merge_shards(settings(bases["llama"]), adapter, out, "dequantised-base")
     assert before == {path.name: path.read_bytes() for path in out.iterdir()}
-
-
-def test_an_adapter_of_another_base_is_refused(bases, adapter, tmp_path):
-    import safetensors.torch
-
-    file = adapter / "adapter_model.safetensors"
-    tensors = {name.replace("layers.1.", "layers.7."): t for name, t in load_file(file).items()}
-    safetensors.torch.save_file(tensors, file)
-    with pytest.raises(ValueError, match="layers.7.* which the base model has not: is it the right base"):
-        merge_shards(settings(bases["llama"]), adapter, tmp_path / "merged", "16bit-base")
 
 
 def test_methods_that_do_not_apply(bases, adapter, tmp_path):
@@ -431,7 +420,10 @@ def test_the_plan_holds_every_weight_once_and_keeps_the_limit(sizes, limit):
 MEMORY = """
 import json, sys
 from pathlib import Path
+from helpers.merge import folder as merges
 from proofs.bench_merging import make_adapter, make_base, one
+
+merges.LARGEST_FILE = 30_000_000
 
 shape, growth = {"hidden": 1024, "mlp": 2816, "vocabulary": 512}, {}
 for name, layers in (("warm-up", 1), ("model", 10)):
@@ -439,7 +431,7 @@ for name, layers in (("warm-up", 1), ("model", 10)):
     make_base(folder / "base", layers=layers, **shape)
     make_adapter(folder / "base", folder / "adapter")
     for way in sys.argv[2:]:
-        found = one(way, folder, merge_shard_gb=0.03)
+        found = one(way, folder)
         growth[way] = {kind: found[kind] - found["before"][kind] for kind in ("must_fit", "mapped_too")}
 print(json.dumps(growth))
 """

@@ -1,8 +1,16 @@
 import json
+import shlex
 
 import pytest
 
-from helpers.serve.commands import VLLM_RANKS, context_length, ollama_commands, vllm_command, vllm_rank
+from helpers.serve.commands import (
+    VLLM_RANKS,
+    context_length,
+    llama_server_command,
+    ollama_commands,
+    vllm_command,
+    vllm_rank,
+)
 
 
 @pytest.mark.parametrize("rank, size", [(1, 1), (2, 8), (8, 8), (9, 16), (48, 64), (257, 320), (320, 320), (512, 512)])
@@ -11,7 +19,7 @@ def test_the_next_rank_that_vllm_takes(rank, size):
 
 
 def test_a_rank_above_all_is_refused():
-    with pytest.raises(ValueError, match="lora_r=513 is more than vLLM serves"):
+    with pytest.raises(ValueError, match="513"):
         vllm_rank(513)
 
 
@@ -31,19 +39,68 @@ def adapter(tmp_path):
     return write
 
 
-def test_the_adapter_of_the_highest_rank_fits(adapter):
-    told = vllm_command("owner/base", 4096, adapter(rank_pattern={"q_proj": 24}), "mine")
-    assert "--max-model-len 4096 --enable-lora --max-lora-rank 32 --lora-modules mine=" in told
+def test_an_adapter_is_served_as_it_was_measured(adapter):
+    """Its own template and stop tokens, the revision that was trained on, greedy."""
+    folder = adapter()
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    words = shlex.split(vllm_command("owner/base", 4096, folder, "mine", "a1b2c3", folder))
+    options = dict(zip(words[3::2], words[4::2], strict=False))
+    assert options["--revision"] == options["--tokenizer-revision"] == "a1b2c3" and options["--max-model-len"] == "4096"
+    words = words[words.index("--generation-config") :]
+    assert f"--lora-modules mine={folder}" in " ".join(words) and words[words.index("--max-lora-rank") + 1] == "8"
+    assert words[words.index("--chat-template") + 1] == str(folder / "chat_template.jinja") and words[1] == str(folder)
+    assert json.loads(words[words.index("--override-generation-config") + 1]) == {"temperature": 0}
+
+
+@pytest.mark.parametrize("model, revision", [("/runs/my model/merged", "main"), ("owner/base", "v1; rm -rf /")])
+def test_every_word_is_one_word_for_the_shell(model, revision):
+    words = shlex.split(vllm_command(model, 512, revision=revision))
+    assert words[:3] == ["vllm", "serve", model] and (revision in words) is (revision != "main")
+    assert "--temp 0" in llama_server_command("my model.gguf", 512) and "'my model.gguf'" in llama_server_command(
+        "my model.gguf", 1
+    )
 
 
 @pytest.mark.parametrize(
-    "settings, what",
-    [({"use_dora": True}, "DoRA"), ({"modules_to_save": ["lm_head"]}, "modules_to_save"), ({"bias": "all"}, "biases")],
+    "settings",
+    [
+        {"use_dora": True},
+        {"modules_to_save": ["lm_head"]},
+        {"bias": "all"},
+        {"alpha_pattern": {"q_proj": 64}},
+        {"rank_pattern": {"q_proj": 32}},
+        {"use_rslora": True, "rank_pattern": {"q_proj": 32}},
+        {"lora_bias": True},
+        {"trainable_token_indices": [1, 2]},
+        {"target_parameters": ["experts.gate_up_proj"]},
+        {"alora_invocation_tokens": [5]},
+        {"layer_replication": [[0, 2]]},
+        {"init_lora_weights": "pissa"},
+        {"peft_type": "LOHA"},
+        {"what_comes_next": True},
+    ],
+    ids=lambda settings: next(iter(settings)),
 )
-def test_an_adapter_that_vllm_does_not_serve_is_refused(adapter, settings, what):
-    with pytest.raises(ValueError, match=f"This adapter has {what}"):
+def test_an_adapter_that_vllm_scales_otherwise_is_refused(adapter, settings):
+    with pytest.raises(ValueError, match=list(settings)[-1]):
         vllm_command("owner/base", 4096, adapter(**settings), "mine")
-    vllm_command("owner/base", 4096, adapter(use_dora=False, modules_to_save=None, bias="none"), "mine")
+
+
+def test_a_plain_adapter_is_served(adapter):
+    plain = {"use_dora": False, "modules_to_save": None, "bias": "none", "rank_pattern": {}, "what_comes_next": None}
+    for settings in (plain, {"use_rslora": True}, {"init_lora_weights": "gaussian"}, {"target_modules": ".*proj"}):
+        assert "--enable-lora" in vllm_command("owner/base", 4096, adapter(**settings), "mine")
+
+
+def test_a_template_as_transformers_4_saved_it(adapter):
+    folder = adapter()
+    (folder / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    assert f"--tokenizer {folder}" in vllm_command("owner/base", 4096, folder, "mine")
+
+
+@pytest.mark.parametrize("name, model", [("Demo", "demo"), ("한국어-챗봇", "model"), ("a b/c", "a-b-c")])
+def test_a_name_that_ollama_takes(tmp_path, name, model):
+    assert f"ollama create {model} -f Modelfile && ollama run {model}" in ollama_commands(tmp_path, name)
 
 
 def test_a_path_with_a_blank_stays_one_word(tmp_path):

@@ -2,21 +2,26 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from helpers.data.labels import encode_rows
-from helpers.serve import gguf
+from helpers.merge.shards import merge_shards
+from helpers.serve import conversion, gguf
+from helpers.serve.checks import NotTheSame
 from helpers.serve.gguf import beside, convert, convert_adapter, formats, need_room, quantise
 from helpers.serve.llama_cpp import LlamaCpp
-from helpers.serve.parity import cost_table, measure_gguf, measure_merged, take
+from helpers.serve.parity import cost_table, first_choices, measure_gguf, measure_merged, rows_in_time, served_alike
 from helpers.settings import RunConfig
-from helpers.template.chat import prompt_ids, render
+from helpers.template.chat import prompt_ids, render, stop_ids
+from tests.merge.test_shards import make_adapter
 from tests.serve.models import TALKS, llama, sentencepiece, thinking
+from tests.template.tokenizer_kinds import CHATML, kind
 
 ROWS = [{"messages": [*talk, {"role": "assistant", "content": "<think>음</think>네, 그래요."}]} for talk in TALKS]
 
@@ -112,7 +117,9 @@ def test_replies_written_together_are_greedy_replies(thinker):
 
 def test_what_each_file_costs(thinker, tmp_path):
     merged_folder, tokenizer, f16 = thinker
-    rows = take(encode_rows(ROWS, tokenizer, RunConfig.load("tiny")), 3)
+    encoded = encode_rows(ROWS, tokenizer, RunConfig.load("tiny"))
+    rows = rows_in_time(f16, encoded, seconds=1e-9)  # at least eight, or all
+    assert len(rows) == len(encoded) == 4
     model = AutoModelForCausalLM.from_pretrained(merged_folder, dtype=torch.float32).eval()
     merged, replies = measure_merged(model, tokenizer, rows, TALKS, 8, merged_folder)
     files = [f16] + [quantise(f16, tmp_path / f"{kind}.gguf", kind) for kind in formats("q8_0,q4_k_m")[1:]]
@@ -124,21 +131,26 @@ def test_what_each_file_costs(thinker, tmp_path):
         measured[0].scores.agree == measured[0].scores.tokens == merged.scores.tokens and measured[0].same_replies == 4
     )
     assert sum(measured[2].scores.agree) < sum(measured[0].scores.agree)
+    assert first_choices(merged, measured[0]) != first_choices(merged, measured[2])
     assert "4 of 4" in str(cost_table(merged, measured)) and sorted(tmp_path.iterdir()) == sorted(files[1:])
 
 
 def test_a_weight_that_is_not_finite_is_found(thinker, tmp_path):
-    merged_folder, tokenizer, _ = thinker
+    merged_folder, tokenizer, f16 = thinker
     shutil.copytree(merged_folder, tmp_path / "merged")
     weights = load_file(tmp_path / "merged" / "model.safetensors")
     weights["model.norm.weight"][3] = float("nan")
     save_file(weights, tmp_path / "merged" / "model.safetensors", metadata={"format": "pt"})
-    file = convert(tmp_path / "merged", tmp_path / "model-f16.gguf", tokenizer, texts(tokenizer))
+    with pytest.raises(NotTheSame) as refusal:
+        convert(tmp_path / "merged", tmp_path / "model-f16.gguf", tokenizer, texts(tokenizer))
+    assert refusal.value.what == "logits"
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(f16.read_bytes()[:-64] + b"\xff" * 64)
     rows = encode_rows(ROWS, tokenizer, RunConfig.load("tiny"))
     model = AutoModelForCausalLM.from_pretrained(merged_folder).eval()
     merged, replies = measure_merged(model, tokenizer, rows, TALKS, 2, merged_folder)
     with pytest.raises(ValueError, match="gives an NLL of nan on held-out row 1"):
-        measure_gguf(file, tokenizer, rows, TALKS, 2, merged, replies)
+        measure_gguf(damaged, tokenizer, rows, TALKS, 2, merged, replies)
 
 
 @pytest.mark.parametrize("settings", [{}, {"use_rslora": True}], ids=["LoRA", "rsLoRA"])
@@ -151,7 +163,9 @@ def test_the_adapter_file_on_the_base_file_is_the_adapter(thinker, tmp_path, set
     with torch.random.fork_rng():
         torch.manual_seed(0)
         get_peft_model(base, config).save_pretrained(tmp_path / "adapter")
-    adapter = convert_adapter(tmp_path / "adapter", folder, tmp_path / "adapter-f16.gguf")
+    adapter = convert_adapter(
+        tmp_path / "adapter", folder, tmp_path / "adapter-f16.gguf", on=file, texts=texts(tokenizer)
+    )
     model = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), tmp_path / "adapter"
     )
@@ -163,6 +177,110 @@ def test_the_adapter_file_on_the_base_file_is_the_adapter(thinker, tmp_path, set
     with LlamaCpp(file, 256, lora=adapter) as served:
         theirs = torch.tensor(served.logits(ids, list(range(len(ids)))))
     assert (theirs - ours).abs().max() < 0.05 * (plain - ours).abs().max()
+
+
+def test_a_server_answers_messages_as_the_file_answers_here(thinker):
+    _, tokenizer, file = thinker
+    talks = [*TALKS[:2], [{"role": "system", "content": "짧게"}, *TALKS[2]]]
+    assert served_alike(file, tokenizer, talks, 6) == (3, 3)
+
+
+STOPS = ["<|endofturn|>", "[|endofturn|]", "</answer>", "<|im_end|>", "###END###"]
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_llama_cpp_ends_a_reply_where_the_training_did(tmp_path, stop):
+    """EOS is another token, as many models have it: llama-server wrote on and on."""
+    tokenizer = kind("chatml")
+    tokenizer.add_special_tokens({"additional_special_tokens": [stop]}, replace_extra_special_tokens=False)
+    tokenizer.eos_token = tokenizer.pad_token = "<|endoftext|>"
+    tokenizer.chat_template = CHATML.replace("<|im_end|>", stop)
+    merged = llama(tmp_path / "merged", tokenizer)
+    with LlamaCpp(convert(merged, tmp_path / "model-f16.gguf", tokenizer, texts(tokenizer))) as model:
+        assert all(model.ends(token) for token in stop_ids(tokenizer)) and len(stop_ids(tokenizer)) == 2
+
+
+def adds_eos(folder):
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "add_eos_token": True}))
+
+
+@pytest.mark.parametrize("where", ["base", "merged"])
+def test_nothing_stands_behind_a_prompt(tmp_path, where):
+    tokenizer = sentencepiece(tmp_path / "base")
+    merged = llama(tmp_path / "merged", tokenizer)
+    adds_eos(tmp_path / where)
+    file = convert(merged, tmp_path / "model-f16.gguf", tokenizer, texts(tokenizer), base=str(tmp_path / "base"))
+    with LlamaCpp(file) as model:
+        for talk in TALKS:
+            text = render(tokenizer, talk, add_generation_prompt=True)
+            assert model.token_ids(text, served=True) == prompt_ids(tokenizer, talk)
+
+
+def test_a_converter_has_no_token_and_runs_no_code_of_the_model(thinker, tmp_path, monkeypatch):
+    """The folder names Python code and holds it; the environment and the home folder hold a token."""
+    merged, tokenizer, _ = thinker
+    folder, seen = tmp_path / "merged", tmp_path / "seen"
+    shutil.copytree(merged, folder)
+    (folder / "code.py").write_text(f"open({str(seen)!r}, 'w').write('ran')\nclass Code: pass\n")
+    for name, kind_of in (("config.json", "AutoConfig"), ("tokenizer_config.json", "AutoTokenizer")):
+        kept = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**kept, "auto_map": {kind_of: "code.Code"}}))
+    told = "import os\nraise ValueError(' '.join(f'{k}={v}' for k, v in os.environ.items()) + os.path.expanduser('~'))"
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "RUNPOD_API_KEY", "MY_SECRET"):
+        monkeypatch.setenv(name, "hf_private")
+    file = convert(folder, tmp_path / "model-f16.gguf", tokenizer, texts(tokenizer))
+    assert file.exists() and not seen.exists()
+    (tmp_path / "converter.py").write_text(told)
+    monkeypatch.setattr(conversion, "CONVERTER", tmp_path / "converter.py")
+    with pytest.raises(ValueError) as environment:
+        convert(folder, tmp_path / "model-f16.gguf", tokenizer, texts(tokenizer))
+    assert "hf_private" not in str(environment.value) and str(Path.home()) + " " not in str(environment.value) + " "
+
+
+@pytest.mark.parametrize("modules", [["q_proj", "lm_head"], ["lm_head"]])
+def test_a_head_that_the_converter_leaves_out_gives_no_file(tmp_path, modules):
+    """Gemma ties its head; the merge unties one that was trained, and the converter drops it without a word."""
+    tokenizer = sentencepiece(tmp_path / "base")
+    sizes = {
+        "hidden_size": 256,
+        "intermediate_size": 512,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "head_dim": 64,
+    }
+    sizes |= {"num_key_value_heads": 2, "max_position_embeddings": 512, "vocab_size": len(tokenizer)}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        shape = AutoConfig.for_model("gemma2", query_pre_attn_scalar=64, **sizes)
+        AutoModelForCausalLM.from_config(shape, dtype=torch.bfloat16).save_pretrained(tmp_path / "base")
+        tokenizer.save_pretrained(tmp_path / "base")
+        config = RunConfig.load("tiny", model_id=str(tmp_path / "base"), load_in_4bit=False)
+        make_adapter(config, tmp_path / "adapter", target_modules=modules, lora_alpha=64)
+    merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+    for what, make in (
+        (
+            "logits",
+            lambda file: convert(tmp_path / "merged", file, tokenizer, texts(tokenizer), str(tmp_path / "base")),
+        ),
+        ("tensors", lambda file: convert_adapter(tmp_path / "adapter", tmp_path / "base", file)),
+    ):
+        with pytest.raises(NotTheSame) as refusal:
+            make(tmp_path / "gguf" / "model.gguf")
+        assert refusal.value.what == what and list((tmp_path / "gguf").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"alpha_pattern": {"q_proj": 64}}, {"use_dora": True}, {"modules_to_save": ["norm"]}, {"lora_bias": True}]
+    + [{"use_rslora": True, "rank_pattern": {"q_proj": 2}}, {"trainable_token_indices": [1]}, {"peft_type": "LOHA"}],
+)
+def test_an_adapter_that_a_file_cannot_hold_is_refused(tmp_path, settings):
+    (tmp_path / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "r": 8, "lora_alpha": 16, **settings})
+    )
+    with pytest.raises(ValueError, match="cannot hold"):
+        convert_adapter(tmp_path, tmp_path, tmp_path / "adapter-f16.gguf")
 
 
 def test_what_the_converter_does_not_know_is_one_sentence(thinker, tmp_path):
@@ -209,9 +327,9 @@ def test_a_disk_that_fills_is_one_sentence(thinker, small_disk, monkeypatch):
     with pytest.raises(OSError, match=told.format("f16")):
         convert(merged, small_disk / "model-f16.gguf", tokenizer, texts(tokenizer))
     (small_disk / "model-q4_k_m.gguf").write_text("older")
-    for kind in ("q8_0", "q4_k_m"):
-        with pytest.raises(OSError, match=told.format(kind)):
-            quantise(f16, small_disk / f"model-{kind}.gguf", kind)
+    for smaller in ("q8_0", "q4_k_m"):
+        with pytest.raises(OSError, match=told.format(smaller)):
+            quantise(f16, small_disk / f"model-{smaller}.gguf", smaller)
     assert [path.read_text() for path in small_disk.iterdir()] == ["older"]
 
 
@@ -230,21 +348,21 @@ def test_how_a_converter_ends(thinker, tmp_path, monkeypatch, ends, error, told)
     script = tmp_path / "converter.py"
     bar = "atexit.register(print, 'Writing: 28%', file=sys.stderr)"
     script.write_text(f"import atexit, os, sys\n{bar}\n{ends}\n")
-    monkeypatch.setattr(gguf, "CONVERTER", script)
+    monkeypatch.setattr(conversion, "CONVERTER", script)
     with pytest.raises(error, match=told):
         convert(merged, tmp_path / "gguf" / "model-f16.gguf", tokenizer, texts(tokenizer))
     assert list((tmp_path / "gguf").iterdir()) == []
 
 
-@pytest.mark.parametrize("package", ["cyllama", "xllamacpp"])
+@pytest.mark.parametrize("package", ["cyllama", "xllamacpp", "llama_cpp_py_sync"])
 def test_a_missing_package_names_what_it_is_for(thinker, tmp_path, monkeypatch, package):
     from helpers.serve import llama_cpp
 
-    for name in [package, *(name for name in gguf.sys.modules if name.startswith(f"{package}."))]:
-        monkeypatch.setitem(gguf.sys.modules, name, None)
+    for name in [package, *(name for name in conversion.sys.modules if name.startswith(f"{package}."))]:
+        monkeypatch.setitem(conversion.sys.modules, name, None)
     llama_cpp._library.cache_clear()
     with pytest.raises(
-        ModuleNotFoundError, match=f"The package {package}, which has llama.cpp.* run `bash setup_kernel.sh`"
+        ModuleNotFoundError, match=f"The package {package}, which brings llama.cpp.* run `bash setup_kernel.sh`"
     ):
         quantise(thinker[2], tmp_path / "q.gguf", "q8_0") if package == "cyllama" else LlamaCpp(thinker[2])
     llama_cpp._library.cache_clear()
@@ -252,9 +370,9 @@ def test_a_missing_package_names_what_it_is_for(thinker, tmp_path, monkeypatch, 
 
 
 def test_a_missing_package_names_the_command(monkeypatch, tmp_path):
-    monkeypatch.setattr(gguf.sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(conversion.sys, "prefix", str(tmp_path))
     with pytest.raises(ModuleNotFoundError, match="run `bash setup_kernel.sh`"):
-        gguf.converter_folder()
+        conversion.converter_folder()
 
 
 def test_the_setting_of_formats():

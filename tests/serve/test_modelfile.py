@@ -1,7 +1,7 @@
 import pytest
 
 from helpers.model.tokenizer import load_tokenizer
-from helpers.serve.modelfile import ollama_modelfile, template_pieces
+from helpers.serve.modelfile import ollama_modelfile, template_pieces, tools_note
 from helpers.settings import RunConfig
 from helpers.template.chat import render
 from tests.template.tokenizer_kinds import FORGETS_THINKING, INST_LATE_SYSTEM
@@ -108,3 +108,15 @@ def test_thinking_is_named_where_the_template_forgets_it(tokenizer):
     assert "<think>{{ .Thinking }}</think>" in ollama_modelfile(tokenizer, "m", 1, 512)
     tokenizer.chat_template = CHATML
     assert ".Thinking" not in ollama_modelfile(tokenizer, "m", 1, 512)
+
+
+def test_rows_with_tools_get_a_sentence_and_others_none():
+    assert tools_note([{"messages": TALK}]) == tools_note([{"messages": TALK, "tools": []}]) == ""
+    assert "llama-server" in tools_note([{"messages": TALK}, {"messages": TALK, "tools": [{"type": "function"}]}])
+
+
+@pytest.mark.parametrize("stop", ['"end"', "a\nb"])
+def test_a_stop_token_with_a_quote_or_a_line_stays_one_value(tokenizer, stop):
+    tokenizer.add_special_tokens({"eos_token": stop})
+    tokenizer.chat_template = CHATML.replace("<|im_end|>", stop.replace("\n", "\\n"))
+    assert f'PARAMETER stop """{stop}"""\n' in ollama_modelfile(tokenizer, "m", 1, 512)

@@ -1,0 +1,127 @@
+"""Before a GGUF file gets its name: it cuts, ends and computes as the model does, by its own flags.
+
+A converter leaves things out without a word: a trained lm_head where the base ties it, a stop token, a scale.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers.serve.llama_cpp import LlamaCpp
+from helpers.show.words import _
+from helpers.template.chat import stop_ids
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+LIMIT = 0.3  # of the logits' standard deviation: rounding moves them by some hundredths, a lost weight by whole ones
+SAMPLES, LONGEST = 3, 256  # texts that are computed, and their tokens at most
+
+
+class NotTheSame(ValueError):
+    """A file that is not the model it was made from; `what` is "token ids", "stops", "logits" or "tensors"."""
+
+    def __init__(self, sentence: str, what: str):
+        super().__init__(sentence)
+        self.what = what
+
+
+def check_token_ids(file: Path, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> int:
+    """How many `texts` were compared. Raises NotTheSame when llama.cpp cuts one into other token ids, as it stands or
+    as llama-server and Ollama call it: with what the file's own flags put around it."""
+    with LlamaCpp(file) as model:
+        wanted = [tokenizer(text, add_special_tokens=False).input_ids for text in texts]
+        plain = [model.token_ids(text) for text in texts]
+        served = [model.token_ids(text, served=True) for text in texts]
+    other = [row for row in zip(texts, wanted, plain, served, strict=True) if not row[1] == row[2] == row[3]]
+    if other:
+        text, ids, plain_ids, served_ids = other[0]
+        got = plain_ids if plain_ids != ids else served_ids
+        at = next((i for i, (a, b) in enumerate(zip(ids, got, strict=False)) if a != b), min(len(ids), len(got)))
+        sentence = _(
+            "llama.cpp cuts {count} of {texts} texts into other token ids than this model's tokenizer, so the file would "
+            "answer badly and is not kept. First difference: token {place} of {text}, here {tokens}. (A SentencePiece "
+            "model needs the base's tokenizer.model beside its weights; otherwise serve the folder with vLLM.)"
+        )
+        tokens = tokenizer.convert_ids_to_tokens(ids[at : at + 3])
+        values = {"count": len(other), "texts": len(texts), "place": at, "text": repr(text[:40]), "tokens": tokens}
+        raise NotTheSame(sentence.format(**values), "token ids")
+    return len(texts)
+
+
+def check_stops(file: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises NotTheSame when a token that ends a reply here does not end it in llama.cpp."""
+    with LlamaCpp(file) as model:
+        open_ended = [stop for stop in stop_ids(tokenizer) if not model.ends(stop)]
+    if open_ended:
+        sentence = _(
+            "llama.cpp does not end a reply at {token}, so llama-server would write on and on, and the file is not kept. "
+            "Serve the merged folder with vLLM."
+        )
+        raise NotTheSame(sentence.format(token=repr(tokenizer.decode(open_ended[:1]))), "stops")
+
+
+def check_logits(
+    file: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str], lora: Path | None = None
+) -> float:
+    """How far llama.cpp's logits are from those of `model`, in their standard deviations, on the shortest of `texts`.
+
+    Raises NotTheSame above LIMIT, or for numbers that are not finite.
+    """
+    import torch
+
+    ids = [tokenizer(text, add_special_tokens=False).input_ids[:LONGEST] for text in texts]
+    ids = sorted(filter(None, ids), key=len)[:SAMPLES] or [list(range(min(64, len(tokenizer))))]
+    worst = 0.0
+    with LlamaCpp(file, max(map(len, ids)), lora=lora) as served, torch.inference_mode():
+        for row in ids:
+            theirs = torch.from_numpy(served.logits(row, list(range(len(row)))))
+            ours = model(input_ids=torch.tensor([row], device=model.device)).logits[0].float().cpu()
+            width = min(theirs.shape[1], ours.shape[1])  # one may be rounded up
+            off = ((theirs[:, :width] - ours[:, :width]).abs().max() / ours[:, :width].std()).item()
+            if not off <= LIMIT:
+                sentence = _(
+                    "llama.cpp computes something else than the model: its logits are {off} standard deviations away "
+                    "(limit {limit}), so its converter left something out, and {file} is not kept. Serve the merged "
+                    "folder with vLLM."
+                )
+                name = (lora or file).name.removeprefix(".").replace(".part", "")
+                raise NotTheSame(sentence.format(off=f"{off:.2f}", limit=LIMIT, file=name), "logits")
+            worst = max(worst, off)
+    return worst
+
+
+def check_adapter_tensors(file: Path, adapter: Path) -> None:
+    """Raises NotTheSame when the adapter's GGUF file holds fewer numbers than the adapter has in its LoRA matrices."""
+    import math
+
+    from gguf import GGUFReader
+    from safetensors import safe_open
+
+    with safe_open(str(adapter / "adapter_model.safetensors"), framework="np") as tensors:
+        shapes = {name: tensors.get_slice(name).get_shape() for name in list(tensors.keys()) if ".lora_" in name}
+    trained = sum(map(math.prod, shapes.values()))
+    kept = sum(int(tensor.n_elements) for tensor in GGUFReader(file).tensors)
+    if kept != trained:
+        sentence = _(
+            "llama.cpp's converter kept {kept} of the adapter's {trained} numbers (an lm_head that the base ties is left "
+            "out, for example), so the file is not kept: serve the merged model."
+        )
+        raise NotTheSame(sentence.format(kept=f"{kept:,}", trained=f"{trained:,}"), "tensors")
+
+
+def exact_model(folder: Path) -> PreTrainedModel:
+    """The model of `folder` in float32, on the GPU where it fits there; as its files have it where no memory holds that."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from helpers.model.memory import file_bytes, free_memory
+
+    size, dtype, device = 2.2 * file_bytes(folder), "auto", torch.device("cpu")
+    for place in [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]:
+        if size < free_memory(place):
+            dtype, device = torch.float32, place
+    return AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, device_map={"": device}, use_safetensors=True
+    ).eval()

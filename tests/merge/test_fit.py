@@ -1,0 +1,194 @@
+"""What a merge takes: an adapter that fits its base, whole; what it gives: a folder that other programs read as it was measured."""
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from helpers.merge.push import check_repo_name
+from helpers.merge.shards import merge_shards
+from helpers.model.adapter import Untrained, refuse_untrained
+from helpers.model.refusal import Reason, Refused
+from tests.merge.test_shards import SIZES, logits, make_adapter, settings
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, tiny_model):
+    """A function that makes a folder with a small random base, its config.json changed by keywords."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    plain, tokenizer = tmp_path_factory.mktemp("llama"), AutoTokenizer.from_pretrained(tiny_model)
+    torch.manual_seed(1)
+    shape = AutoConfig.for_model("llama", vocab_size=len(tokenizer), **SIZES)
+    AutoModelForCausalLM.from_config(shape, dtype=torch.bfloat16).save_pretrained(plain)
+    tokenizer.save_pretrained(plain)
+
+    def make(folder, name="config.json", gone=(), **changes):
+        shutil.copytree(plain, folder)
+        file = folder / name
+        kept = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps({key: value for key, value in (kept | changes).items() if key not in gone}))
+        return folder
+
+    return make
+
+
+def rewrite(folder, change):
+    """Each (name, tensor) of the adapter's file through `change`, which gives another name, or None: the tensor is lost."""
+    file = folder / "adapter_model.safetensors"
+    tensors = {change(name): tensor for name, tensor in load_file(file).items()}
+    save_file({name: tensor for name, tensor in tensors.items() if name}, file, metadata={"format": "pt"})
+
+
+def lost(part):
+    return lambda name: None if part in name else name
+
+
+def renamed(old, new):
+    return lambda name: name.replace(old, new)
+
+
+MISFITS = {
+    "a prefix of a larger model": ({}, renamed("model.layers", "language_model.model.layers")),
+    "a prefix of a compiled model": ({}, renamed("base_model.model.", "base_model.model._orig_mod.")),
+    "no prefix": ({}, renamed("base_model.model.", "")),
+    "the adapter's name": ({}, renamed(".weight", ".default.weight")),
+    "a layer lost": ({}, lost(".layers.1.")),
+    "a module lost": ({}, lost("down_proj")),
+    "one matrix lost": ({}, lost("layers.0.mlp.up_proj.lora_B")),
+    "a layer of a deeper model": ({}, renamed("layers.1.", "layers.7.")),
+    "DoRA, a prefix": ({"use_dora": True}, renamed("base_model.model.", "base_model.model.module.")),
+    "DoRA, magnitudes lost": ({"use_dora": True}, lost("magnitude")),
+    "a saved module lost": ({"modules_to_save": ["norm"]}, lost("model.norm")),
+    "single tokens renamed": ({"trainable_token_indices": [5, 6]}, renamed("trainable_tokens", "tokens")),
+}
+
+
+@pytest.mark.parametrize("kind", MISFITS)
+def test_an_adapter_whose_names_are_not_pefts_is_refused(base, tmp_path, kind):
+    """peft gives a warning at most, answers with the base, and the merge was called green."""
+    lora, change = MISFITS[kind]
+    config = settings(base(tmp_path / "base"))
+    make_adapter(config, tmp_path / "adapter", **lora)
+    rewrite(tmp_path / "adapter", change)
+    with pytest.raises(Refused) as refusal:
+        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+    assert refusal.value.reason is Reason.ADAPTER
+    assert not (tmp_path / "merged").exists()
+
+
+def test_an_adapter_of_a_base_of_another_size_is_refused(base, tmp_path):
+    config = settings(base(tmp_path / "base"))
+    make_adapter(config, tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    wider = {name: t.repeat(1, 2) if "lora_A" in name else t for name, t in load_file(file).items()}
+    save_file(wider, file, metadata={"format": "pt"})
+    with pytest.raises(Refused, match="is it the right base"):
+        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+
+
+def test_a_file_that_was_cut_short_is_refused(base, tmp_path):
+    config = settings(base(tmp_path / "base"))
+    make_adapter(config, tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="adapter_model.safetensors"):
+        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+
+
+def test_a_base_that_holds_another_adapter_is_refused(base, tmp_path):
+    make_adapter(settings(base(tmp_path / "base")), tmp_path / "adapter")
+    folder = base(tmp_path / "another")
+    shutil.copy(tmp_path / "adapter" / "adapter_config.json", folder)
+    with pytest.raises(Refused, match="adapter_config.json"):
+        merge_shards(settings(folder), tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+
+
+@pytest.mark.parametrize(
+    ("lora", "learned"),
+    [
+        ({"init_lora_weights": True}, False),
+        ({"init_lora_weights": True, "use_dora": True}, False),
+        ({"init_lora_weights": True, "target_modules": ["embed_tokens"]}, False),
+        ({"init_lora_weights": True, "modules_to_save": ["norm"]}, True),
+        ({}, True),
+    ],
+)
+def test_a_training_of_nothing_is_no_result(base, tmp_path, lora, learned):
+    make_adapter(settings(base(tmp_path / "base")), tmp_path / "adapter", **lora)
+    if learned:
+        refuse_untrained(tmp_path / "adapter")
+    else:
+        with pytest.raises(Untrained):
+            refuse_untrained(tmp_path / "adapter")
+
+
+WAYS = [{"target_modules": ["q_proj"]}, {"target_modules": ["q_proj"], "use_dora": True}]
+
+
+@pytest.mark.parametrize("lora", WAYS, ids=["by weight", "in memory"])
+def test_what_belongs_to_the_model_is_carried_and_the_way_to_ask_is_not(base, tmp_path, lora):
+    of_the_model = {"suppress_tokens": [7, 8], "begin_suppress_tokens": [9], "bad_words_ids": [[5, 6]]}
+    ways = {"min_new_tokens": 20, "no_repeat_ngram_size": 3, "temperature": 0.7, "stop_strings": ["요"]}
+    config = settings(base(tmp_path / "base", "generation_config.json", **of_the_model, **ways))
+    make_adapter(config, tmp_path / "adapter", **lora)
+    merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+    kept = json.loads((tmp_path / "merged" / "generation_config.json").read_text())
+    assert kept.items() >= of_the_model.items() and not kept.keys() & ways.keys() and kept["eos_token_id"]
+
+
+ROPES = {
+    "plain": {"rope_theta": 500000.0, "rope_scaling": None},
+    "llama3": {
+        "rope_theta": 500000.0,
+        "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+        | {"original_max_position_embeddings": 32},
+    },
+    "yarn": {"rope_theta": 20000.0, "rope_scaling": {"rope_type": "yarn", "factor": 2.0}},
+}
+
+
+@pytest.mark.parametrize("kind", ROPES)
+@pytest.mark.parametrize("lora", WAYS, ids=["by weight", "in memory"])
+def test_older_programs_find_the_rotary_positions_by_their_old_names(base, tmp_path, kind, lora):
+    from helpers.model.load import load_base_model
+
+    config = settings(base(tmp_path / "base", gone=["rope_parameters"], **ROPES[kind]), compute_dtype="float32")
+    live = make_adapter(config, tmp_path / "adapter", **lora)
+    merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+    written = json.loads((tmp_path / "merged" / "config.json").read_text())
+    assert written["rope_theta"] == ROPES[kind]["rope_theta"] and written["torch_dtype"] == written["dtype"]
+    assert (written["rope_scaling"] or {}).items() >= (ROPES[kind]["rope_scaling"] or {}).items()
+    merged = load_base_model(config, four_bit=False, source=str(tmp_path / "merged"))
+    assert (logits(merged) - logits(live)).abs().max() < 1e-3 * logits(live).std()
+
+
+@pytest.mark.parametrize("lora", WAYS, ids=["by weight", "in memory"])
+def test_no_strangers_code_is_named_and_every_file_has_the_usual_mode(base, tmp_path, lora):
+    code = {"AutoConfig": "stranger--code.Config", "AutoModelForCausalLM": "stranger--code.Model"}
+    folder = base(tmp_path / "base", auto_map=code)
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps({"size": 1, "auto_map": code, "part": {"auto_map": code}})
+    )
+    config = settings(folder)
+    make_adapter(config, tmp_path / "adapter", **lora)
+    before = os.umask(0o027)
+    try:
+        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+    finally:
+        os.umask(before)
+    for file in (tmp_path / "merged").iterdir():
+        assert file.stat().st_mode & 0o777 == 0o640, file
+        assert file.suffix != ".json" or "auto_map" not in file.read_text(), file
+    assert json.loads((tmp_path / "merged" / "preprocessor_config.json").read_text()) == {"size": 1, "part": {}}
+
+
+@pytest.mark.parametrize(
+    "name", ["me/한국어-챗봇", "me/a--b", "me/model.git", "me/" + "a" * 97, "https://x/me/a", "me/a b"]
+)
+def test_a_name_that_the_hub_refuses(name):
+    with pytest.raises(ValueError, match="cannot be the name of a repository"):
+        check_repo_name(name)
