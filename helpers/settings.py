@@ -96,11 +96,14 @@ class RunConfig:
     use_rslora: bool = training(False, "scale by alpha / sqrt(r) instead")
 
     # --- training
-    num_train_epochs: float = training(1.0, "passes over the training data", low=0.001, high=1000)
-    max_steps: int = training(-1, "overrides num_train_epochs when positive", "optimizer steps", -1, 10**9)
+    num_train_epochs: float = training(1.0, "passes over the training data", low=0.001, high=1000, ruler=True)
+    max_steps: int = training(-1, "overrides num_train_epochs when positive", "optimizer steps", -1, 10**9, ruler=True)
     per_device_train_batch_size: int = training(8, "of a device and forward pass", "conversations", 1, 4096)
     gradient_accumulation_steps: int = training(1, "per optimizer step", "forward passes", 1, 4096)
     per_device_eval_batch_size: int = free(8, "of a device and forward pass of an evaluation", "conversations", 1, 4096)
+    training_seed: int = training(
+        -1, "luck of the training alone: first numbers of the adapter, order of the rows; -1 = seed", "", -1, 2**32 - 1
+    )
     learning_rate: float = training(2e-4, "peak value", low=1e-9, high=1.0)
     lr_scheduler_type: str = training("cosine", "any name that transformers knows")
     warmup_steps: float = training(0.03, "under 1: share of all steps; else steps", low=0.0, high=MANY)
@@ -110,12 +113,18 @@ class RunConfig:
     activation_checkpointing: bool = free(False, "less memory, about half more time")
     sort_by_length: bool = training(False, "batches of similar length: less padding")
     logging_steps: int = free(5, "between two points of the training curve", "optimizer steps", 1, MANY)
-    eval_steps: int = training(50, "between two held-out losses", "optimizer steps", 1, MANY, resumable=True)
+    eval_steps: int = training(
+        50, "between two held-out losses", "optimizer steps", 1, MANY, resumable=True, ruler=True
+    )
     save_steps: int = free(50, "what a killed run can lose at most, with save_minutes", "optimizer steps", 1, MANY)
     save_minutes: float = free(10.0, "after the last checkpoint one more is saved", "minutes", 0.01, MANY)
     save_total_limit: int = free(2, "checkpoints kept", low=1, high=1000)
-    keep: str = training("best", "checkpoint that is used: lowest held-out loss, or last", choices=("best", "last"))
-    patience: int = training(0, "training ends after so many without a new lowest; 0 = never", "evaluations", 0, MANY)
+    keep: str = training(
+        "best", "checkpoint that is used: lowest held-out loss, or last", choices=("best", "last"), ruler=True
+    )
+    patience: int = training(
+        0, "training ends after so many without a new lowest; 0 = never", "evaluations", 0, MANY, ruler=True
+    )
     sample_steps: int = free(0, "between two sample replies; 0 = none", "optimizer steps", 0, MANY)
     report_to: str = free("none", "where the curves are shown, too", choices=("none", "wandb", "trackio"))
 
@@ -210,6 +219,11 @@ class RunConfig:
             run=run, preset=self.preset, changes=", ".join(changed)
         )
 
+    @property
+    def luck(self) -> int:
+        """The seed of the training: training_seed, or seed where that is not set."""
+        return self.seed if self.training_seed < 0 else self.training_seed
+
     def differences(self, other: RunConfig) -> dict[str, tuple]:
         """Fields that differ, as name -> (value here, value in `other`)."""
         mine, theirs = asdict(self), asdict(other)
@@ -229,6 +243,11 @@ RECORDED = {name: rules["of"] for name, rules in RULES.items() if "of" in rules}
 def names_of(*stages: Stage) -> tuple[str, ...]:
     """The settings of these stages, in the order of the dataclass."""
     return tuple(name for name, rules in RULES.items() if rules["stage"] in stages)
+
+
+def moves_the_ruler() -> tuple[str, ...]:
+    """Settings of a training that change its length or where it is measured: runs that differ in one are no fair race."""
+    return tuple(name for name, rules in RULES.items() if rules.get("ruler"))
 
 
 def resumable() -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
     python3 -m venv /tmp/sky && /tmp/sky/bin/pip install "skypilot[runpod]==0.14.1" && /tmp/sky/bin/python -m proofs.proof_pod_yaml
 
-It asks for `rsync` and an ssh client. The whole series, and then the four jobs of a sweep as `helpers.compare.sweep.pods` prints
+It asks for `rsync` and an ssh client. The whole series, and then the four jobs of a sweep as `helpers.compare.choices.pods` prints
 them: each is a job of its own with its own run name, and the first line of `run` makes that fork (here, on this machine).
 
 Result of 2026-11-25, SkyPilot 0.14.1, Python 3.11: five times "Dryrun finished.", the L4 chosen as the cheapest of the three; forks
@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from helpers.compare.sweep import pods
+from helpers.compare.choices import pods
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 

@@ -52,6 +52,7 @@ OTHERS = {
     "max_steps": [0, 1, 3],
     "warmup_steps": [0.5, 1, 100],
     "max_grad_norm": [0.3],
+    "training_seed": [3],
     "learning_rate": [1e-3],
     "lr_scheduler_type": ["linear", "constant", "constant_with_warmup", "cosine_with_restarts", "inverse_sqrt",
                           "reduce_lr_on_plateau", "polynomial", "warmup_stable_decay", "cosine_with_min_lr", "none"],

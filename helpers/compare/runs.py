@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from helpers.evaluate.evaluation import Evaluation
+from helpers.fields import Stage
 from helpers.files import read_json, read_jsonl
 from helpers.paths import runs_root
 from helpers.runs import RunDir
-from helpers.settings import RunConfig
+from helpers.settings import RECORDED, RunConfig, names_of
+from helpers.show.words import _
 
-ALONE = "run_name preset model_revision dataset_revision gpu prices price_per_hour volume_gb hub_repo".split()
+ALONE = ("run_name", "preset", *RECORDED, *names_of(Stage.PLAN, Stage.PUSH))  # they differ and say nothing of a result
 
 
 @dataclass(frozen=True)
@@ -20,23 +24,30 @@ class Trial:
     name: str
     config: RunConfig
     state: str  # trained, step 40 of 100, not trained
+    trained: bool = False
     rows: dict[str, tuple[float, int]] = field(
         default_factory=dict
     )  # held-out row -> nll (nats), tokens; of the adapter
     step: int | None = None  # of the adapter that is used
-    told: str = ""  # what its curve says
-    curve: list[tuple[int, float]] = field(default_factory=list)  # step, held-out loss
+    summary: str = ""  # what its curve says
+    curve: list[tuple[int, float]] = field(default_factory=list)  # step, held-out loss; inf where it was no number
     steps: int | None = None  # that it will have in the end
     seconds: float | None = None
     memory: float | None = None  # bytes
-    evaluation: dict = field(default_factory=dict)  # of 06
+    evaluation: Evaluation | None = None  # of 06
 
     @property
     def nll(self) -> float | None:
-        """Held-out NLL of the adapter, nats per token; where only 06 has measured it, 06's."""
+        """Held-out NLL of the adapter, nats per token; where only 06 has measured it, 06's. None: not measured, or no number."""
         if self.rows:
-            return sum(nll for nll, _ in self.rows.values()) / sum(tokens for _, tokens in self.rows.values())
-        return self.evaluation.get("models", {}).get("adapter", {}).get("nll")
+            return sum(nll for nll, _tokens in self.rows.values()) / sum(tokens for _nll, tokens in self.rows.values())
+        value = self.adapter.get("nll")
+        return value if value is not None and math.isfinite(value) else None
+
+    @property
+    def adapter(self) -> dict:
+        """The adapter's numbers in 06; {} where 06 did not run."""
+        return self.evaluation.models.get("adapter", {}) if self.evaluation else {}
 
     @property
     def cost(self) -> float | None:
@@ -47,13 +58,13 @@ class Trial:
 
 def read_runs(root: Path | None = None) -> list[Trial]:
     """Every run in the runs directory, by name; one that cannot be read is named with the reason, and left out."""
-    found = []
+    trials = []
     for path in sorted((root or runs_root()).glob("*/config.json")):
         try:
-            found.append(read_run(RunDir(path.parent)))
+            trials.append(read_run(RunDir(path.parent)))
         except (ValueError, KeyError, TypeError) as error:
-            print(f"{path.parent.name} cannot be read, and is left out: {error}")
-    return found
+            print(_("{run} cannot be read, and is left out: {error}").format(run=path.parent.name, error=error))
+    return trials
 
 
 def differing(trials: list[Trial]) -> list[str]:
@@ -67,29 +78,43 @@ def read_run(run: RunDir) -> Trial:
     """One run. Raises FileNotFoundError without a config.json, ValueError, KeyError or TypeError for files that are not its own."""
     config = run.stored_config()
     metrics = read_jsonl(run.metrics) if run.metrics.exists() else []
-    held_out = _json(run.held_out)
-    steps = [row for row in metrics if "max_steps" in row]
-    state = f"step {steps[-1]['step']} of {steps[-1]['max_steps']}" if steps else "not trained"
+    held_out = read_json(run.held_out) if run.held_out.exists() else {}
+    last = metrics[-1] if metrics else {}
+    logged = [row for row in metrics if "max_steps" in row]
+    trained = run.adapter.exists()
+    summary, rows = held_out.get("told", ""), _rows(held_out)
+    if held_out and not rows:
+        summary = _("Its held-out loss is no number: the training broke down.")
     return Trial(
         name=run.path.name,
         config=config,
-        state="trained" if run.adapter.exists() else state,
-        rows=dict(
-            zip(
-                held_out.get("rows", ()),
-                zip(held_out.get("nll", ()), held_out.get("tokens", ()), strict=True),
-                strict=True,
-            )
-        ),
+        state=_("trained") if trained else _state(logged),
+        trained=trained,
+        rows=rows,
         step=held_out.get("step"),
-        told=held_out.get("told", ""),
-        curve=[(row["step"], row["eval_loss"]) for row in metrics if "eval_loss" in row],
-        steps=steps[-1]["max_steps"] if steps else None,
-        seconds=metrics[-1]["elapsed_s"] if metrics else None,
-        memory=metrics[-1].get("peak_memory_bytes") if metrics else None,
-        evaluation=_json(run.evaluation),
+        summary=summary,
+        curve=[(row["step"], _number(row["eval_loss"])) for row in metrics if "eval_loss" in row],
+        steps=logged[-1]["max_steps"] if logged else None,
+        seconds=last.get("elapsed_s"),
+        memory=last.get("peak_memory_bytes"),
+        evaluation=Evaluation.from_json(read_json(run.evaluation)) if run.evaluation.exists() else None,
     )
 
 
-def _json(path: Path) -> dict:
-    return read_json(path) if path.exists() else {}
+def _rows(held_out: dict) -> dict[str, tuple[float, int]]:
+    """Row -> nats, tokens; {} where one of them is no finite number, so that it never reaches a verdict."""
+    nll, tokens = held_out.get("nll", ()), held_out.get("tokens", ())
+    if not all(math.isfinite(_number(value)) for value in nll):
+        return {}
+    return dict(zip(held_out.get("rows", ()), zip(nll, tokens, strict=True), strict=True))
+
+
+def _number(loss) -> float:
+    """A loss; one that is no finite number is worse than all others."""
+    return float(loss) if isinstance(loss, (int, float)) and math.isfinite(loss) else math.inf
+
+
+def _state(logged: list[dict]) -> str:
+    if not logged:
+        return _("not trained")
+    return _("step {step} of {steps}").format(step=logged[-1]["step"], steps=logged[-1]["max_steps"])

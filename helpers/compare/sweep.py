@@ -1,176 +1,146 @@
 """Many forks, trained one after the other by a process of its own; those that are clearly worse stop early.
 
-sweep("demo", learning_rate=[1e-4, 1e-3], lora_r=[4, 16])     # forks, queue and process; again after a kill: it goes on
+sweep("demo", learning_rate=[1e-4, 1e-3], seeds=[1, 2, 3])    # forks, queue and process; again after a kill: it goes on
 Table(standing("demo"))                                       # where it is, from the disk
 
 Successive halving (Jamieson & Talwalkar, Non-stochastic Best Arm Identification, 2016): all are trained to a quarter, the
-better half goes on to the half, and the better half of these to the end. A run that stops keeps its checkpoint, and goes on
-exactly where it was. Nothing is remembered but what lies in runs/.sweeps/ and in the runs.
+better half goes on to the half, and the better half of these to the end. Runs that differ in their seed alone are judged
+together, by their mean. A run that stops keeps its checkpoint, and goes on exactly where it was. Nothing is remembered but
+what lies in runs/.sweeps/ and in the runs.
 """
 
 from __future__ import annotations
 
-import hashlib
-import itertools
+import math
 import os
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock
-
+from helpers.compare.choices import make_fork, planned
 from helpers.compare.runs import Trial, read_run, read_runs
-from helpers.evaluate.intervals import MARGINS
-from helpers.fields import Stage
+from helpers.compare.seeds import same_but_for_luck
+from helpers.evaluate.intervals import MARGINS, NLL
 from helpers.files import read_json, write_json
 from helpers.paths import PROJECT_ROOT, runs_root
-from helpers.runs import RunDir, fork
-from helpers.runs.directory import fork_command, fork_name
-from helpers.settings import OTHER_VARIABLES, names_of
+from helpers.runs import RunDir
+from helpers.runs.lock import hold, owner_of
+from helpers.settings import OTHER_VARIABLES
+from helpers.show.words import _
 from helpers.train.launch import detach, running, start, stop
 
 ROUNDS = (0.25, 0.5, 1.0)  # shares of the steps, after which the worse half stops
-CLOSE = MARGINS["NLL per token"]  # nats: a run as near as this to the last one that goes on goes on too
+CLOSE = MARGINS[NLL]  # nats: a run as near as this to the last one that goes on goes on too
 
 
 def sweep(old: str, **choices: list) -> list[str]:
     """Fork `old` for every combination of `choices` and train the forks in a process of its own; gives their names.
 
-    The same call again goes on after a kill; another one adds its forks to the queue of `old`.
+    `seeds=[1, 2, 3]` trains each combination with each. The same call again goes on after a kill; another one adds its
+    forks to the queue of `old`. Raises BadSetting before anything is made.
     """
-    names = [_fork_once(old, changes) for changes in combinations(**choices)]
+    forks = planned(old, **choices)
+    names = [make_fork(old, name, changes).path.name for name, changes in forks.items()]
     queued = _listed(old, "queue")
     write_json(_folder(old) / "queue.json", queued + [name for name in names if name not in queued])
     if running(RunDir(_folder(old))):
-        print(f"{len(names)} runs are in the queue of {old}, which is being worked on.")
-    else:
-        settings = {k: v for k, v in os.environ.items() if not k.startswith("QLORA_") or k in OTHER_VARIABLES}
-        paths = {"QLORA_RUNS_DIR": str(runs_root()), "PYTHONPATH": f"{PROJECT_ROOT}:{os.environ.get('PYTHONPATH', '')}"}
-        process = detach([sys.executable, "-m", "helpers.compare.sweep", old], _folder(old), {**settings, **paths})
-        print(f"{len(names)} runs are in the queue; process {process} trains them, whatever happens to this notebook.")
+        print(_("{count} runs are in the queue of {old}, which is being worked on.").format(count=len(names), old=old))
+        return names
+    settings = {k: v for k, v in os.environ.items() if not k.startswith("QLORA_") or k in OTHER_VARIABLES}
+    paths = {"QLORA_RUNS_DIR": str(runs_root()), "PYTHONPATH": f"{PROJECT_ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    process = detach([sys.executable, "-m", "helpers.compare.sweep", old], _folder(old), {**settings, **paths})
+    sentence = _("{count} runs are in the queue; process {pid} trains them, whatever happens to this notebook.")
+    print(sentence.format(count=len(names), pid=process))
+    if busy := _another(old):
+        print(busy)
     return names
-
-
-def combinations(**choices: list) -> list[dict]:
-    """Every combination of the values, as the changes of a fork.
-
-    Raises ValueError for a choice that is no list of values, and for settings that change the data: such runs could not be
-    compared.
-    """
-    if shaped := sorted(choices.keys() & set(names_of(Stage.DATA, Stage.LABELS))):
-        raise ValueError(
-            f"{', '.join(shaped)} may change the held-out rows, so these runs could not be compared: fork by hand, and run 03 "
-            "for each."
-        )
-    if bad := [name for name, values in choices.items() if not isinstance(values, (list, tuple)) or not values]:
-        raise ValueError(f"{bad[0]}={choices[bad[0]]!r} is no list of values: write {bad[0]}=[...].")
-    if not choices:
-        raise ValueError("A sweep needs at least one setting with its values, such as learning_rate=[1e-4, 1e-3].")
-    return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
 
 
 def standing(old: str) -> list[dict]:
     """Where the sweep stands, as rows of a table: run, state, held-out loss after each round, and what became of it."""
     queue, failed = _listed(old, "queue"), _listed(old, "failed")
     trials = {trial.name: trial for trial in read_runs() if trial.name in queue}
-    out = dict.fromkeys(failed, "failed: the end of its launch.log says why")
+    state = {name: trial.state for name, trial in trials.items()}
+    waiting = _another(old)
+    if waiting:
+        state |= {name: waiting for name, trial in trials.items() if not trial.curve}
+    state |= dict.fromkeys(failed, _("failed: the end of its launch.log says why"))
     names = [name for name in queue if name in trials and name not in failed]
     for share in ROUNDS[:-1]:
         staying = survivors([trials[name] for name in names], share)
         if staying is None:
             break
-        out |= {name: f"stopped after {share:.0%}: clearly worse" for name in names if name not in staying}
+        for name in set(names) - set(staying):
+            state[name] = _("stopped after {share}: its held-out loss was higher").format(share=f"{share:.0%}")
         names = staying
     rows = []
-    for name in (name for name in queue if name in trials):
-        loss = {f"at {share:.0%}": loss_at(trials[name], share) for share in ROUNDS}
-        rows.append({"run": name, "state": out.get(name, trials[name].state), **loss})
+    for name in filter(trials.get, queue):
+        losses = {_("at {share}").format(share=f"{share:.0%}"): loss_at(trials[name], share) for share in ROUNDS}
+        rows.append({"run": name, "state": state[name], **losses})
     return rows
 
 
 def survivors(trials: list[Trial], share: float) -> list[str] | None:
     """The names that go on after the round `share`: the better half, and whoever is as good within `CLOSE`.
 
-    None while one of them has not come so far: then nobody is judged.
+    None while one of them has not come so far: then nobody is judged. A loss that is no number is the worst.
     """
     losses = {trial.name: loss_at(trial, share) for trial in trials}
     if None in losses.values() or not losses:
         return None
-    ranked = sorted(losses, key=losses.get)
-    limit = losses[ranked[(len(ranked) + 1) // 2 - 1]] + CLOSE
-    return [name for name in losses if losses[name] <= limit]
+    means = {}
+    for group in same_but_for_luck(trials):
+        mean = sum(losses[trial.name] for trial in group) / len(group)
+        means |= {trial.name: (mean, group[0].name) for trial in group}
+    ranked = sorted(set(means.values()))
+    limit = ranked[(len(ranked) + 1) // 2 - 1][0] + CLOSE
+    finite = any(mean < math.inf for mean, _group in ranked)
+    return [name for name in losses if means[name][0] <= limit and (means[name][0] < math.inf or not finite)]
 
 
 def loss_at(trial: Trial, share: float) -> float | None:
     """Its held-out loss (nats per token) at the first evaluation from that share of its steps on; None before that.
 
-    Of a training that `patience` has ended earlier, the last one.
+    Of a training that ended earlier, the last one.
     """
+    if not trial.curve or trial.steps is None:
+        return None
     reached = [loss for step, loss in trial.curve if step and step >= share * trial.steps]
-    ended = [loss for _, loss in trial.curve[-1:] if trial.state == "trained"]
-    return next(iter(reached or ended), None)
+    if reached:
+        return reached[0]
+    return trial.curve[-1][1] if trial.trained else None
 
 
 def work(old: str) -> None:
     """Train the queue of `old`, round by round, until nothing is left to do; one worker at a time in a runs directory."""
-    with FileLock(_folder(old).parent / "lock"):
+    if busy := _another(old):
+        print(busy, flush=True)
+    while owner_of(_lock()):
+        time.sleep(1)
+    with hold(_lock(), f"sweep of {old}"):
         failed, done = [], None
         write_json(_folder(old) / "failed.json", failed)
         while done != (queue := _listed(old, "queue")):  # runs may be added meanwhile
             names = [name for name in queue if name not in failed]
             for share in ROUNDS:
-                for name in names:
-                    if not _train_until(name, share):
-                        print(
-                            f"{name} failed: the end of its launch.log says why. The sweep goes on without it.",
-                            flush=True,
-                        )
-                        failed.append(name)
-                        write_json(_folder(old) / "failed.json", failed)
-                trials = {trial.name: trial for trial in read_runs()}
-                names = [name for name in names if name not in failed]
-                if share < ROUNDS[-1] and names:
-                    names = survivors([trials[name] for name in names], share)
-                print(f"after {share:.0%}: {', '.join(names) or 'none'}", flush=True)
+                names = _round(old, names, share, failed)
+                print(_("after {share}: {runs}").format(share=f"{share:.0%}", runs=", ".join(names)), flush=True)
             done = queue
 
 
-def pods(old: str, **choices: list) -> list[str]:
-    """The same forks as SkyPilot jobs, one pod each, into one runs directory on the volume: the command lines.
-
-    `old` must lie there after 03. Try one with `sky launch --dryrun` first.
-    """
-    config, lines = RunDir(runs_root() / old).stored_config(), []
-    for changes in combinations(**choices):
-        replace(config, **changes)  # raises ValueError for a bad value, before anything is rented
-        name = fork_name(old, changes)
-        cluster = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower()).strip("-")
-        if len(cluster) > 40:  # cut, two jobs might have one name, and the second would go to the first one's pod
-            cluster = f"{cluster[:31].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-        fork_words = fork_command(old, changes).split("fork ", 1)[1]
-        variables = {
-            "QLORA_PRESET": config.preset,
-            "QLORA_RUN_NAME": name,
-            "FORK": f"'{fork_words}'",
-            "NOTEBOOKS": "04",
-        }
-        given = " ".join(f"--env {key}={value}" for key, value in variables.items())
-        lines.append(f"sky launch -d -y -c {cluster} pod.yaml {given} --secret HF_TOKEN")
-    return lines
-
-
-def _fork_once(old: str, changes: dict) -> str:
-    """The fork's name; made unless it is there. Raises ValueError when the run of that name has other settings."""
-    name = fork_name(old, changes)
-    run, source = RunDir(runs_root() / name), RunDir(runs_root() / old)
-    source.require(source.train_jsonl, source.data_report, produced_by="03_data_preview.ipynb")
-    if not run.config_json.exists():
-        fork(old, name, chosen=False, **changes)
-    found = run.stored_config()
-    if changed := found.differences(replace(found, **changes)):
-        raise ValueError(f"The run {name} has other settings ({', '.join(changed)}): delete {run.path}.")
-    return name
+def _round(old: str, names: list[str], share: float, failed: list[str]) -> list[str]:
+    """Train `names` to that share; who goes on. One that fails is written down in `failed`, and stops nobody."""
+    for name in names:
+        if not _train_until(name, share):
+            sentence = _("{run} failed: the end of its launch.log says why. The sweep goes on without it.")
+            print(sentence.format(run=name), flush=True)
+            failed.append(name)
+            write_json(_folder(old) / "failed.json", failed)
+    trials = {trial.name: trial for trial in read_runs()}
+    left = [name for name in names if name not in failed]
+    if share == ROUNDS[-1] or not left:
+        return left
+    return survivors([trials[name] for name in left], share) or left
 
 
 def _train_until(name: str, share: float) -> bool:
@@ -178,12 +148,7 @@ def _train_until(name: str, share: float) -> bool:
     run = RunDir(runs_root() / name)
     if _reached(run, share):
         return True
-    if not running(run) and (owner := run.lock_owner()):
-        # a notebook, or the kernel of a training that was killed: it lives a moment longer, and holds the run
-        print(f"{name} is in use by process {owner['pid']} on {owner['host']}: waiting for it.", flush=True)
-        while run.lock_owner():
-            time.sleep(1)
-        return _train_until(name, share)
+    _wait_for(run)
     if not running(run):
         start(run, run.stored_config())
     while running(run):
@@ -193,10 +158,33 @@ def _train_until(name: str, share: float) -> bool:
     return _reached(run, share)
 
 
+def _wait_for(run: RunDir) -> None:
+    """Until nobody else holds the run: the kernel of a training that was killed lives a moment longer than it."""
+    owner = None if running(run) else run.lock_owner()
+    if owner:
+        sentence = _("{run} is in use by process {pid} on {host}: waiting for it.")
+        print(sentence.format(run=run.path.name, pid=owner["pid"], host=owner["host"]), flush=True)
+    while not running(run) and run.lock_owner():
+        time.sleep(1)
+
+
 def _reached(run: RunDir, share: float) -> bool:
     if share == 1:
         return run.trained.exists() and not running(run)
     return run.trained.exists() or loss_at(read_run(run), share) is not None
+
+
+def _another(old: str) -> str:
+    """Who works in this runs directory in the place of the sweep of `old`, in a sentence; "" for nobody, or itself."""
+    owner = owner_of(_lock())
+    if not owner or owner["task"] == f"sweep of {old}":
+        return ""
+    sentence = _("waits for the {task}, process {pid} on {host}: one sweep at a time in a runs directory")
+    return sentence.format(**{key: owner[key] for key in ("task", "pid", "host")})
+
+
+def _lock() -> Path:
+    return runs_root() / ".sweeps" / "lock"
 
 
 def _folder(old: str) -> Path:

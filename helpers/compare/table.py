@@ -1,29 +1,30 @@
-"""Runs beside each other, best first: a table, their curves, paired tests on the rows that both held out, and what is proven."""
+"""Runs beside each other, best first: paired tests on the rows that both held out, a table, and their curves."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict
 
 from helpers.compare.runs import Trial, differing
 from helpers.evaluate.intervals import (
-    ALPHA,
-    BETTER,
     FEWEST,
     MARGINS,
-    SAME,
+    NLL,
     STATES,
-    WORSE,
     judge,
     paired_difference,
     ratio_interval,
     share,
+    told_gap,
     told_interval,
-)
+)  # fmt: skip
 from helpers.fields import Stage
 from helpers.settings import names_of
-from helpers.show.tables import BLUE, GREY, Table
+from helpers.show.pictures import Picture, chart
+from helpers.show.tables import GREY, Table
 from helpers.show.units import human_bytes, human_time
+from helpers.show.words import _
 
 LABELLED = 10  # curves with a colour and a name; the others are grey
 
@@ -34,19 +35,19 @@ def best_first(trials: list[Trial]) -> list[Trial]:
     NLL of different rows, or by different tokens, are numbers of different things.
     """
     groups = Counter(frozenset(trial.rows) for trial in trials if trial.rows)
-    order = {rows: place for place, (rows, _) in enumerate(groups.most_common())}
+    order = {rows: place for place, (rows, _count) in enumerate(groups.most_common())}
 
     def key(trial: Trial):
-        measured = trial.nll is not None
-        return (not measured, order.get(frozenset(trial.rows), len(order)), trial.nll if measured else 0, trial.name)
+        nll = math.inf if trial.nll is None else trial.nll
+        return (trial.nll is None, order.get(frozenset(trial.rows), len(order)), nll, trial.name)
 
     return sorted(trials, key=key)
 
 
 def paired(best: Trial, other: Trial, verdicts: int = 1) -> dict:
     """`other` - `best` on the rows that both held out, as `paired_difference`, with a `verdict`; else {"refused": sentence}."""
-    if told := untested(best, other):
-        return {"refused": told}
+    if reason := untested(best, other):
+        return {"refused": reason}
     both = _in_both(best, other)
     sums = [[trial.rows[row][0] for row in both] for trial in (best, other)]
     gap = paired_difference(*sums, [best.rows[row][1] for row in both], verdicts)
@@ -55,19 +56,17 @@ def paired(best: Trial, other: Trial, verdicts: int = 1) -> dict:
 
 def untested(best: Trial, other: Trial) -> str:
     """Why there is no test of `other` against `best`, in a sentence; "" where there is one."""
+    if not other.rows and other.nll is not None:
+        return _("no test: 06 measured it, without single rows (04's training cell writes held_out.json)")
     if not other.rows:
-        what = "06 measured it, without single rows" if other.nll is not None else "not measured yet"
-        return f"no test: {what} (04's training cell writes held_out.json)"
+        return _("no test: not measured yet (04's training cell writes held_out.json)")
     both = _in_both(best, other)
-    if len(both) < FEWEST or any(best.rows[row][1] != other.rows[row][1] for row in both):
-        changed = [
-            name
-            for name in names_of(Stage.DATA, Stage.LABELS)
-            if getattr(best.config, name) != getattr(other.config, name)
-        ]
-        told = f"no test: {len(both)} of {len(other.rows)} rows held out by both"
-        return f"{told}{', since these differ: ' if changed else ''}{', '.join(changed)}"
-    return ""
+    if len(both) >= FEWEST and all(best.rows[row][1] == other.rows[row][1] for row in both):
+        return ""
+    reason = _("no test: {count} of {rows} rows held out by both").format(count=len(both), rows=len(other.rows))
+    names = names_of(Stage.DATA, Stage.LABELS)
+    changed = [name for name in names if getattr(best.config, name) != getattr(other.config, name)]
+    return reason + (_(", since these differ: {names}").format(names=", ".join(changed)) if changed else "")
 
 
 def _in_both(best: Trial, other: Trial) -> list[str]:
@@ -86,104 +85,106 @@ def against_best(trials: list[Trial]) -> dict[str, dict]:
 
 
 def runs_table(trials: list[Trial]) -> Table:
-    """One row a run, best first; of the settings only those that differ."""
-    names, gaps, rows = differing(trials), against_best(trials), []
-    asked = {trial.evaluation["decoding"] for trial in trials if "decoding" in trial.evaluation}
-    for trial in best_first(trials):
+    """One row a run, best first: what was found, then the settings that differ; a column that nobody fills is left out."""
+    names, gaps, ranked = differing(trials), against_best(trials), best_first(trials)
+    checks = list(dict.fromkeys(name for trial in ranked if trial.evaluation for name in trial.evaluation.checks))
+    alike = len({trial.evaluation.decoding for trial in trials if trial.evaluation}) < 2
+    rows = []
+    for trial in ranked:
         settings = asdict(trial.config)
-        gap = gaps.get(trial.name, {})
-        rows.append(
-            {
-                "run": trial.name,
-                **{name: settings[name] for name in names},
-                "state": trial.state if trial.step is None else f"{trial.state}, step {trial.step}",
-                "NLL": None if trial.nll is None else f"{trial.nll:.3f}",
-                "95 % interval": told_interval(*_interval(trial), ".3f") if trial.nll is not None else None,
-                "against the best": _told(gap),
-                "verdict": gap.get("verdict", "" if "refused" in gap or not trial.rows else "the best"),
-                "stops": _stops(trial, alike=len(asked) < 2),
-                "forgotten": _forgotten(trial),
-                "time": None if trial.seconds is None else human_time(trial.seconds),
-                "memory": None if trial.memory is None else human_bytes(trial.memory),
-                "cost": trial.cost,
-            }
-        )
-    empty = [name for name in (rows[0] if rows else ()) if all(row[name] is None for row in rows)]
-    told = f"NLL: nats per token on the held-out rows, of the adapter. {STATES} Margin: {MARGINS['NLL per token']:g}."
-    return Table([{k: v for k, v in row.items() if k not in empty} for row in rows], caption=told)
+        row = {**_loss(trial, gaps), **_measured(trial, alike), **{name: _passed(trial, name) for name in checks}}
+        # a setting that is True or False is no verdict: it is shown as a word of Python
+        rows.append(row | {name: str(settings[name]) for name in names} | _spent(trial))
+    filled = [name for name in (rows[0] if rows else ()) if any(row[name] is not None for row in rows)]
+    caption = _("NLL: nats per token on the held-out rows, of the adapter. {states} Margin: {margin}.")
+    caption = caption.format(states=_(STATES), margin=f"{MARGINS[NLL]:g}")
+    return Table([{name: row[name] for name in filled} for row in rows], caption=caption, foreign=tuple(checks))
 
 
-def curves(trials: list[Trial], axes) -> None:
-    """Held-out loss over the steps of every run, into matplotlib `axes`; the best ten have a colour and a name."""
-    shown = [trial for trial in best_first(trials) if trial.curve]
-    for place, trial in enumerate(reversed(shown)):
-        named = len(shown) - place <= LABELLED
-        style = {"marker": "o", "markersize": 3, "label": trial.name} if named else {"color": GREY, "alpha": 0.4}
-        axes.plot(*zip(*trial.curve, strict=True), **style)
-        if trial.step is not None and named:
-            kept = dict(trial.curve).get(trial.step)
-            axes.plot([trial.step], [kept], marker="*", markersize=9, color=BLUE) if kept is not None else None
-    axes.set(
-        xlabel="optimizer step", ylabel="held-out loss (nats per token)", title="a star marks the checkpoint in use"
-    )
-    axes.legend(*(reversed(part) for part in axes.get_legend_handles_labels()), frameon=False) if shown else None
-    axes.spines[["top", "right"]].set_visible(False)
+def _loss(trial: Trial, gaps: dict[str, dict]) -> dict:
+    """The run, its NLL, and what was found against the best."""
+    gap = gaps.get(trial.name, {})
+    state = trial.state
+    if trial.step is not None:
+        state = _("{state}, step {step}").format(state=state, step=trial.step)
+    row = {"run": trial.name, "state": state, "NLL": None, "95 % interval": None}
+    if trial.nll is not None:
+        row |= {"NLL": f"{trial.nll:.3f}", "95 % interval": told_interval(*_interval(trial), ".3f")}
+    row["against the best"] = _against(gap)
+    if "verdict" in gap:
+        row["verdict"] = _(gap["verdict"])
+    else:
+        row["verdict"] = "" if gap or not trial.rows else _("the best")
+    return row
 
 
-def proven(trials: list[Trial]) -> list[str]:
-    """What the numbers allow to say, in sentences, and what they do not."""
-    gaps = against_best(trials)
-    if not gaps:
-        return ["Fewer than two runs have measured held-out rows: there is nothing to compare."]
-    best, tested = best_first(trials)[0].name, {name: gap for name, gap in gaps.items() if "refused" not in gap}
-    told = []
-    sure = {
-        WORSE: f"Proven: {best} is better than",
-        SAME: f"Proven: as good as {best}, within the margin:",
-        BETTER: f"Proven on the rows that both held out: better than {best}:",
-    }
-    for verdict, words in sure.items():
-        if names := [name for name, gap in tested.items() if gap["verdict"] == verdict]:
-            told.append(f"{words} {', '.join(names)}.")
-    if names := [name for name, gap in tested.items() if gap["verdict"] not in sure]:
-        told.append(
-            f"Not proven, neither better nor worse than {best}: {', '.join(names)}. More held-out rows could tell."
-        )
-    if names := [name for name, gap in gaps.items() if "refused" in gap]:
-        told.append(f"Not compared: {', '.join(names)}; the table says why.")
-    if tested:
-        level = 100 * (1 - ALPHA / len(tested))
-        told.append(
-            f"Each of the {len(tested)} intervals is one of {level:.4g} %, so that all hold in 95 % of such tables. {best} was "
-            f"chosen as the lowest of {len(tested) + 1} on these very rows: on new rows expect it a little worse than it looks."
-        )
-        told.append("Each was trained once: how much another seed would move a run is not in these intervals.")
-    return told
+def _against(gap: dict) -> str:
+    if "difference" not in gap:
+        return gap.get("refused", "")
+    found = _("{difference} ({interval}, {rows} rows)")
+    return found.format(difference=f"{gap['difference']:+.3f}", interval=told_gap(gap), rows=gap["rows"])
 
 
 def _interval(trial: Trial) -> tuple:
     if trial.rows:
         return ratio_interval(*map(list, zip(*trial.rows.values(), strict=True)))
-    adapter = trial.evaluation["models"]["adapter"]
-    return adapter["nll_low"], adapter["nll_high"]
+    return trial.adapter["nll_low"], trial.adapter["nll_high"]
 
 
-def _told(gap: dict) -> str:
-    if "difference" not in gap:
-        return gap.get("refused", "")
-    return f"{gap['difference']:+.3f} ({told_interval(gap['low'], gap['high'])}, {gap['rows']} rows)"
+def _measured(trial: Trial, alike: bool) -> dict:
+    """Of 06: replies of the adapter that end by themselves (and how they were made, where that is not `alike` in all
+    runs), and NLL on general text, adapter - base: more is more forgotten."""
+    row = {"stops": None, "forgotten": None, "known answers": None}
+    if not trial.evaluation or not trial.adapter:
+        return row
+    row["stops"] = share(trial.adapter["stops"] * trial.adapter["replies"], trial.adapter["replies"])
+    if not alike:
+        row["stops"] += f"; {trial.evaluation.how or _('asked in an unknown way')}"
+    gap, known = trial.evaluation.forgetting.get("adapter"), trial.evaluation.known
+    if gap:
+        row["forgotten"] = f"{gap['difference']:+.3f} ({told_gap(gap)})"
+    if known:
+        row["known answers"] = share(known["models"]["adapter"]["passed"], known["of"])
+    return row
 
 
-def _stops(trial: Trial, alike: bool) -> str | None:
-    """Replies of the adapter that end by themselves; with the way they were asked for where that is not `alike` in all runs."""
-    adapter = trial.evaluation.get("models", {}).get("adapter")
-    if not adapter:
-        return None
-    told = share(adapter["stops"] * adapter["replies"], adapter["replies"])
-    return told if alike else f"{told}; {trial.evaluation.get('decoding', 'asked in an unknown way')}"
+def _passed(trial: Trial, check: str) -> str | None:
+    """How many replies of the adapter pass a check."""
+    counted = trial.evaluation.checks.get(check, {}) if trial.evaluation else {}
+    return share(counted["adapter"], counted["of"]) if "adapter" in counted else None
 
 
-def _forgotten(trial: Trial) -> str | None:
-    """NLL on general text, adapter - base, as 06 measured it; more is more forgotten."""
-    gap = trial.evaluation.get("forgetting", {}).get("adapter")
-    return f"{gap['difference']:+.3f} ({told_interval(gap['low'], gap['high'])})" if gap else None
+def _spent(trial: Trial) -> dict:
+    return {
+        "time": None if trial.seconds is None else human_time(trial.seconds),
+        "memory": None if trial.memory is None else human_bytes(trial.memory),
+        "cost": trial.cost,
+    }
+
+
+def curves_chart(trials: list[Trial]) -> Picture:
+    """Held-out loss over the steps of every run; the best ten have a colour and a name, a star is the checkpoint in use.
+
+    The axis ends a little above the highest loss of the first evaluation after step 0, which would push all else together.
+    """
+    figure, axes = chart(8, 3.6)
+    shown = [trial for trial in best_first(trials) if any(math.isfinite(loss) for _step, loss in trial.curve)]
+    for place, trial in reversed(list(enumerate(shown))):
+        curve = [(step, loss) for step, loss in trial.curve if math.isfinite(loss)]
+        style = {"color": GREY, "alpha": 0.4}
+        if place < LABELLED:
+            style = {"color": f"C{place}", "marker": "o", "markersize": 3, "label": trial.name}
+        axes.plot(*zip(*curve, strict=True), **style)
+        kept = dict(curve).get(trial.step)
+        if place < LABELLED and kept is not None:
+            axes.plot([trial.step], [kept], marker="*", markersize=11, color=f"C{place}")
+    losses = [loss for trial in shown for step, loss in trial.curve if step and math.isfinite(loss)]
+    if losses:
+        space = 0.1 * (max(losses) - min(losses)) or 0.1
+        axes.set_ylim(min(losses) - space, max(losses) + space)
+        handles, names = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], names[::-1])
+    axes.set(xlabel=_("optimizer step"), ylabel=_("held-out loss (nats per token)"))
+    axes.set_title(_("a star marks the checkpoint in use"))
+    names = ", ".join(trial.name for trial in shown) or _("no run yet")
+    return Picture(figure, _("Held-out loss over the steps of {runs}").format(runs=names))

@@ -65,6 +65,11 @@ def _ends(sums: list[float], counts: list[float], verdicts: int, bend: float) ->
     return ratio - error * max(t, _hall(t, lean)), ratio - error * min(-t, _hall(-t, lean))
 
 
+def mean_interval(values: list[float], verdicts: int = 1) -> tuple[float | None, float | None]:
+    """Student's interval of a mean, for values that lean to no side, such as the results of several seeds."""
+    return _ends(values, [1.0] * len(values), verdicts, 0.0)
+
+
 def paired_difference(a: list[float], b: list[float], counts: list[float], verdicts: int = 1) -> dict:
     """b - a per token on the same rows: `difference`, its interval `low`..`high` at `level`, how many `rows`.
 

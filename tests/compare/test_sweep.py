@@ -1,18 +1,22 @@
 """A sweep: its forks, its queue, halving, a kill. The training itself is a stand-in of seconds."""
 
 import json
+import math
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from helpers.compare.runs import Trial, read_runs
-from helpers.compare.sweep import combinations, loss_at, pods, standing, survivors, sweep, work
+from helpers.compare.choices import combinations, make_fork, planned, pods
+from helpers.compare.runs import Trial, read_run, read_runs
+from helpers.compare.sweep import loss_at, standing, survivors, sweep, work
+from helpers.fields import BadSetting
 from helpers.files import read_jsonl, write_json
 from helpers.paths import chosen_run, runs_root
 from helpers.runs import RunDir
@@ -63,9 +67,11 @@ def stand_in(tmp_path, monkeypatch):
 
 def queued(*ranks) -> list[str]:
     """The forks and the queue, as `sweep` makes them, without its process."""
-    from helpers.compare.sweep import _folder, _fork_once
+    from helpers.compare.sweep import _folder
 
-    names = [_fork_once("tiny", changes) for changes in combinations(lora_r=list(ranks))]
+    names = [
+        make_fork("tiny", name, changes).path.name for name, changes in planned("tiny", lora_r=list(ranks)).items()
+    ]
     write_json(_folder("tiny") / "queue.json", names)
     return names
 
@@ -80,8 +86,11 @@ def test_the_better_half_goes_on_and_a_failure_stops_nobody(run, stand_in, capsy
     work("tiny")
     states = {row["run"]: row["state"] for row in standing("tiny")}
     assert list(states) == names
-    assert states["tiny-lora_r-16"] == "trained" and states["tiny-lora_r-4"] == "stopped after 50%: clearly worse"
-    assert states["tiny-lora_r-1"] == states["tiny-lora_r-2"] == "stopped after 25%: clearly worse"
+    assert (
+        states["tiny-lora_r-16"] == "trained"
+        and states["tiny-lora_r-4"] == "stopped after 50%: its held-out loss was higher"
+    )
+    assert states["tiny-lora_r-1"] == states["tiny-lora_r-2"] == "stopped after 25%: its held-out loss was higher"
     assert states["tiny-lora_r-13"].startswith("failed")
     assert 12 <= max(steps("tiny-lora_r-1")) < 40
     for name in names:  # what was stopped went on where it was
@@ -143,24 +152,81 @@ def test_sweep_makes_forks_and_a_process_of_its_own(run, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("choices", "told"),
+    ("choices", "setting"),
     [
-        ({}, "at least one setting"),
-        ({"lora_r": 4}, "lora_r=4 is no list of values"),
-        ({"lora_r": []}, "lora_r=.. is no list"),
-        ({"seed": [1, 2]}, "seed may change the held-out rows"),
-        ({"lora_rank": [1]}, "lora_rank is no setting"),
-        ({"lora_r": [0]}, "lora_r=0 is out of range"),
+        ({}, ""),
+        ({"lora_r": 4}, "lora_r"),
+        ({"lora_r": []}, "lora_r"),
+        ({"lora_r": [4, 0]}, "lora_r"),  # the last one is bad: the first is not made either
+        ({"lora_r": [4], "optim": ["adamw_torch", 5]}, "optim"),
+        ({"lora_rank": [1]}, "lora_rank"),
+        ({"seeds": [1, -2]}, "training_seed"),
+        *(
+            ({name: [1, 2]}, name)
+            for name in ("seed", "max_length", "eval_steps", "max_steps", "num_train_epochs", "patience")
+        ),
+        *(
+            ({name: [1, 2]}, name)
+            for name in ("logging_steps", "save_steps", "price_per_hour", "temperature", "max_new_tokens")
+        ),
     ],
 )
-def test_what_cannot_be_swept_is_refused(run, choices, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_cannot_be_swept_fairly_is_refused_before_a_fork_is_made(run, choices, setting):
+    with pytest.raises(BadSetting) as refused:
         sweep("tiny", **choices)
-    assert [trial.name for trial in read_runs()] == ["tiny"]
+    assert refused.value.setting == setting
+    assert [path.name for path in runs_root().iterdir() if path.is_dir() and path.name != ".sweeps"] == ["tiny"]
 
 
-def trial(name, *curve, steps=40, state="step"):
-    return Trial(name, RunConfig.load("tiny"), state, curve=list(curve), steps=steps)
+def test_runs_of_other_lengths_are_no_fair_race(run):
+    config = run.stored_config()
+    run.config_json.write_text(replace(config, max_steps=-1).to_json())
+    run.train_jsonl.write_text("{}\n" * 100)
+    with pytest.raises(BadSetting) as refused:
+        planned("tiny", per_device_train_batch_size=[4, 8])
+    assert refused.value.setting == "max_steps"
+    assert {changes["eval_steps"] for changes in planned("tiny", lora_r=[2, 4]).values()} == {4}  # 13 steps
+
+
+@pytest.mark.parametrize(("steps", "quarter"), [(40, 10), (42, 11), (72, 18), (3, 1), (1, 1)])
+def test_all_are_measured_at_the_same_quarters(run, steps, quarter):
+    run.config_json.write_text(replace(run.stored_config(), max_steps=steps).to_json())
+    (changes,) = planned("tiny", lora_r=[2]).values()
+    assert changes["eval_steps"] == quarter
+    at = [next(step for step in range(quarter, 10**6, quarter) if step >= share * steps) for share in (0.25, 0.5)]
+    assert steps < 3 or at[0] != at[1]
+
+
+def test_values_that_are_the_same_are_one_run(run):
+    assert list(planned("tiny", lora_r=[4, "4", 4, 2], learning_rate=[1e-3, "0.001"])) == [
+        "tiny-lora_r-4-learning_rate-0.001",
+        "tiny-lora_r-2-learning_rate-0.001",
+    ]
+    assert combinations(lora_r=[2], seeds=[1, 2]) == [
+        {"lora_r": 2, "training_seed": 1},
+        {"lora_r": 2, "training_seed": 2},
+    ]
+
+
+def test_a_second_sweep_says_who_holds_the_lock(run, stand_in, capsys):
+    from helpers.compare.sweep import _folder, _lock
+    from helpers.runs.lock import hold
+
+    queued(8)
+    _folder("other")
+    with hold(_lock(), "sweep of other"):
+        (row,) = standing("tiny")
+        assert f"sweep of other, process {os.getpid()}" in row["state"]
+        code = "from helpers.compare.sweep import work; work('tiny')"
+        waiting = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert f"sweep of other, process {os.getpid()}" in waiting.stdout.readline()
+        waiting.kill()
+    assert "sweep of" not in standing("tiny")[0]["state"]
+
+
+def trial(name, *curve, steps=40, trained=False, **settings):
+    settings = {"lora_alpha": int(name.encode().hex(), 16) % 60000 + 1, **settings}  # each is a setting of its own
+    return Trial(name, RunConfig.load("tiny", **settings), "", trained, curve=list(curve), steps=steps)
 
 
 def test_who_goes_on():
@@ -173,18 +239,45 @@ def test_who_goes_on():
     assert survivors([trials[0], trial("b", (10, 1.0201))], 0.25) == ["a"]
     assert survivors([*trials, trial("late", (0, 3.0), (8, 0.1))], 0.25) is None
     assert loss_at(trials[0], 0.5) is None and loss_at(trial("x", (20, 1.0), (40, 0.9)), 0.5) == 1.0
-    assert loss_at(trial("early", (8, 1.2), state="trained"), 1.0) == 1.2
+    assert loss_at(trial("early", (8, 1.2), trained=True), 1.0) == 1.2
     assert loss_at(trial("new", steps=None), 0.25) is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_is_the_worst(run, bad):
+    fork = make_run("broken", [2.0] * 8)
+    fork.metrics.write_text(json.dumps({"step": 10, "max_steps": 40, "eval_loss": bad}) + "\n")
+    broken = read_run(fork)
+    assert loss_at(broken, 0.25) == math.inf
+    good = trial("a", (10, 5.0))
+    assert survivors([broken, good], 0.25) == ["a"] and survivors([good, broken, trial("b", (10, 9.0))], 0.25) == [
+        "a",
+        "b",
+    ]
+    assert survivors([broken], 0.25) == ["broken"]
+
+
+def test_seeds_of_one_setting_are_judged_together():
+    """By its mean: the setting with the luckiest run is not the better one."""
+    losses = {("a", 1): 1.0, ("a", 2): 1.4, ("b", 1): 1.15, ("b", 2): 1.16}
+    trials = [
+        trial(f"{name}{seed}", (10, loss), lora_alpha=1 + (name == "b"), training_seed=seed)
+        for (name, seed), loss in losses.items()
+    ]
+    assert survivors(trials, 0.25) == ["b1", "b2"]
 
 
 def test_the_same_forks_as_pods(run):
     lines = pods("tiny", lora_r=[2, 4], learning_rate=[1e-3])
+    (spaced,) = pods("tiny", lora_target_modules=["q_proj, v_proj; touch x"])
+    (words,) = [word for word in shlex.split(spaced) if word.startswith("FORK=")]
+    assert shlex.split(words.removeprefix("FORK="))[-1] == "lora_target_modules=q_proj, v_proj; touch x"
     words = shlex.split(lines[0])
     given = dict(word.split("=", 1) for word in words if "=" in word)
     assert given["QLORA_RUN_NAME"] == "tiny-lora_r-2-learning_rate-0.001" and given["NOTEBOOKS"] == "04"
-    assert given["FORK"].split() == ["tiny", given["QLORA_RUN_NAME"], "lora_r=2", "learning_rate=0.001"]
+    assert shlex.split(given["FORK"]) == ["tiny", given["QLORA_RUN_NAME"], "lora_r=2", "learning_rate=0.001"]
     assert words[words.index("-c") + 1] == "tiny-lora-r-2-learning-rate-0-001" and len(lines) == 2
-    with pytest.raises(ValueError, match="lora_r=0 is out of range"):
+    with pytest.raises(BadSetting):
         pods("tiny", lora_r=[0])
 
 

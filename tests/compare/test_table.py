@@ -1,14 +1,16 @@
 """Runs beside each other: the order, the paired tests, what is refused, and fifty of them."""
 
+import math
 import time
 
 import pytest
-from matplotlib.figure import Figure
 
+from helpers.compare.proven import proven
 from helpers.compare.runs import differing, read_runs
-from helpers.compare.table import against_best, best_first, curves, paired, proven, runs_table
+from helpers.compare.seeds import repeated, seed_gap, seeds_table
+from helpers.compare.table import against_best, best_first, curves_chart, paired, runs_table
 from helpers.evaluate.intervals import FEWEST
-from helpers.files import write_json
+from helpers.files import read_json, write_json
 from helpers.paths import runs_root
 from tests.compare.made_runs import make_run
 
@@ -39,7 +41,9 @@ def test_best_first_with_the_settings_that_differ_and_one_verdict_each():
     table = runs_table(trials)
     assert [row["run"] for row in table.rows] == ["tiny", "same", "unsure", "worse", "later"]
     assert [row["verdict"] for row in table.rows] == ["the best", "no difference that matters", "unclear", "worse", ""]
-    assert [row["lora_r"] for row in table.rows] == [8, 4, 16, 2, 32] and table.rows[-1]["state"] == "not trained"
+    assert [row["lora_r"] for row in table.rows] == ["8", "4", "16", "2", "32"] and table.rows[-1][
+        "state"
+    ] == "not trained"
     assert table.rows[1]["cost"] == pytest.approx(0.5 * 61 / 3600) and table.rows[0]["memory"] == "900 MB"
     assert "stops" not in table.rows[0]  # nobody has measured it
     gap = against_best(trials)["worse"]
@@ -115,7 +119,7 @@ def test_stops_say_how_they_were_asked_for_where_that_differs():
 
 def test_nothing_there_is_no_error():
     assert runs_table(read_runs()).rows == [] and "nothing to compare" in proven(read_runs())[0]
-    curves(read_runs(), Figure().subplots())
+    assert "no run yet" in curves_chart(read_runs()).alt and seeds_table(read_runs()).rows == []
 
 
 def test_fifty_runs_open_in_seconds():
@@ -123,10 +127,66 @@ def test_fifty_runs_open_in_seconds():
         make_run(f"run-{i:02}", noisy(i / 100), lora_r=1 + i, learning_rate=1e-4 * (1 + i % 5))
     start = time.process_time()
     trials = read_runs()
-    table, axes = runs_table(trials), Figure().subplots()
-    curves(trials, axes)
+    table, (axes,) = runs_table(trials), curves_chart(trials).figure.axes
     assert time.process_time() - start < 5
     assert [row["run"] for row in table.rows][:2] == ["run-00", "run-01"] and len(table.rows) == 50
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == [f"run-{i:02}" for i in range(10)]
     assert table.rows[1]["against the best"].startswith("+0.010 (") and table.rows[49]["verdict"] == "worse"
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, None])
+def test_what_is_no_number_never_reaches_a_verdict(bad):
+    make_run("good", BASE)
+    broken = make_run("broken", BASE)
+    found = read_json(broken.held_out)
+    write_json(broken.held_out, {**found, "nll": [bad, *found["nll"][1:]]})
+    trials = read_runs()
+    table, told = runs_table(trials), " ".join(proven(trials))
+    assert [row["run"] for row in table.rows] == ["good", "broken"] and "Not compared: broken" in told
+    assert "nan" not in f"{table!r}{told}".lower() and "broke down" in by_name(trials)["broken"].summary
+
+
+SEEDS = (1, 2, 3)
+
+
+def seeded(name: str, shifts, **settings) -> None:
+    for seed, shift in zip(SEEDS, shifts, strict=True):
+        make_run(f"{name}-{seed}", [x + shift for x in BASE], training_seed=seed, **settings)
+
+
+@pytest.mark.parametrize(
+    ("shifts", "verdict"),
+    [
+        ((0.20, 0.21, 0.20), "worse"),
+        ((0.02, 0.40, 0.20), "unclear"),  # the rows alone would prove it; the seeds do not agree
+        ((0.001, 0.0, 0.001), "no difference that matters"),
+    ],
+)
+def test_a_setting_with_seeds_needs_rows_and_seeds(shifts, verdict):
+    seeded("a", (0.0, 0.001, 0.0), lora_r=4)
+    seeded("b", shifts, lora_r=8)
+    trials = read_runs()
+    best, other = repeated(trials)
+    gap = seed_gap(best, other)
+    assert gap["verdict"] == verdict and gap["seeds"] == 3 and {t.config.lora_r for t in best} == {4}
+    first, second = seeds_table(trials).rows
+    assert first["seeds"] == 3 and second["verdict"] == verdict and second["lora_r"] == 8
+    told = " ".join(proven(trials))
+    assert "over rows and over seeds" in told or verdict == "unclear" and "do not both prove" in told
+    assert "Each was trained once" not in told
+
+
+def test_one_seed_each_is_said_to_be_luck():
+    make_run("a", BASE, training_seed=1)
+    make_run("b", noisy(0.1), training_seed=1, lora_r=2)
+    assert repeated(read_runs()) == [] and "Each was trained once" in proven(read_runs())[-1]
+    make_run("c", noisy(0.1), training_seed=2, lora_r=2)
+    assert "spread" in proven(read_runs())[-1] and len(seeds_table(read_runs()).rows) == 1
+
+
+def test_checks_are_columns():
+    run = make_run("a", BASE)
+    write_json(run.evaluation, {"models": {"base": {}}, "checks": {"<exact>": {"base": 0, "adapter": 38, "of": 48}}})
+    (row,) = runs_table(read_runs()).rows
+    assert row["<exact>"] == "79% of 48" and "<exact>" not in runs_table(read_runs())._repr_html_()
