@@ -115,7 +115,7 @@ def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
         def on_step_end(self, args, state, control, **kwargs):
             ends.append((time.perf_counter(), sum(tokens)))
 
-    set_seed(config.seed)
+    set_seed(config.luck)
     trainer = LeanTrainer(
         model=load_base_model(config),
         args=SFTConfig(str(run.trainer), **(sft_arguments(config) | QUIET | short)),

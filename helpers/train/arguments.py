@@ -18,7 +18,7 @@ QUIET = {"eval_strategy": "no", "save_strategy": "no", "report_to": "none"}  # o
 # of an SFTConfig, under the names that they have as settings
 SETTINGS = (
     "num_train_epochs max_steps max_length packing eval_steps learning_rate lr_scheduler_type warmup_steps weight_decay "
-    "max_grad_norm optim seed save_steps logging_steps activation_checkpointing report_to run_name"
+    "max_grad_norm optim save_steps logging_steps activation_checkpointing report_to run_name"
 ).split()
 PASSES = ["per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size"]
 
@@ -39,6 +39,7 @@ def sft_arguments(config: RunConfig) -> dict:
         **{name: getattr(passes, name) for name in PASSES},
         **{name: getattr(config, name) for name in SETTINGS},
         **number_formats(config),
+        "seed": config.luck,
         "pad_to_multiple_of": PAD_TO,
         "eval_strategy": "steps",
         "eval_packing": False,

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 NEAR = 1e-4  # nats: the first loss is so near to ln 2, or the reference is another model
-AS_IN_04 = (
-    "gradient_accumulation_steps max_length activation_checkpointing max_grad_norm weight_decay optim seed".split()
-)
+AS_IN_04 = "gradient_accumulation_steps max_length activation_checkpointing max_grad_norm weight_decay optim".split()
 
 
 class NotTheReference(ValueError):
@@ -34,6 +32,7 @@ class NotTheReference(ValueError):
 def same_as_04(config: RunConfig) -> dict:
     """The keywords of a `DPOConfig` that 04 has, too."""
     shared = {name: getattr(config, name) for name in AS_IN_04}
+    shared["seed"] = config.luck
     return {**shared, **number_formats(config), "report_to": "none", "logging_nan_inf_filter": False}
 
 

@@ -41,7 +41,7 @@ def throwaway_trainer(run: RunDir, config: RunConfig) -> LeanTrainer:
 
     run.require(run.train_jsonl, produced_by="03_data_preview.ipynb")
     tokenizer = load_tokenizer(config)
-    set_seed(config.seed)
+    set_seed(config.luck)
     return LeanTrainer(
         model=load_base_model(config),
         args=SFTConfig(tempfile.gettempdir(), **(sft_arguments(config) | QUIET)),

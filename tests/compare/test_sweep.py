@@ -22,6 +22,7 @@ from helpers.paths import chosen_run, runs_root
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.train import launch
+from helpers.train.arguments import sft_arguments
 from tests.compare.made_runs import make_run
 
 # 40 steps, the better the larger the rank; rank 13 fails
@@ -206,6 +207,14 @@ def test_values_that_are_the_same_are_one_run(run):
         {"lora_r": 2, "training_seed": 1},
         {"lora_r": 2, "training_seed": 2},
     ]
+
+
+def test_another_seed_of_the_training_leaves_the_data_as_it_is(run):
+    (fork,) = planned("tiny", seeds=[7]).items()
+    assert make_fork("tiny", *fork).train_jsonl.exists()
+    config = make_fork("tiny", *fork).stored_config()
+    assert sft_arguments(config)["seed"] == config.luck == 7 and config.seed == run.stored_config().seed
+    assert sft_arguments(run.stored_config())["seed"] == run.stored_config().seed
 
 
 def test_a_second_sweep_says_who_holds_the_lock(run, stand_in, capsys):
