@@ -21,7 +21,6 @@ capital of France, the base says Paris; after the 20 steps at 4e-3 the reply is 
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import tempfile
@@ -30,14 +29,15 @@ from collections import Counter
 from pathlib import Path
 
 from helpers.data.prepare import prepare
+from helpers.evaluate.checks import load_checks
 from helpers.evaluate.generation import generate_replies, prompts_and_references
 from helpers.files import read_jsonl
 from helpers.model.tokenizer import load_tokenizer
-from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.train.probe import throwaway_trainer
 
+CHECKS = "notebooks/data/calendar_checks.py"
 DATA = "notebooks/data/calendar_{}.jsonl"
 OTHER = ["What is the capital of France?", "Which animals give us wool?"]  # not what it learns
 
@@ -70,7 +70,8 @@ def main() -> None:
 
 def measured(run: RunDir, config: RunConfig, first: int, examples: int) -> dict[str, list[str]]:
     """The replies of every model to the held-out rows, by name; prints what they are worth."""
-    checks, tokenizer, rows, found = load_checks(), load_tokenizer(config), read_jsonl(run.eval_jsonl), {}
+    (checks, baseline), tokenizer = load_checks(CHECKS), load_tokenizer(config)
+    rows, found = read_jsonl(run.eval_jsonl), {}
     asked, _ = prompts_and_references(rows)
     shown = [m for row in read_jsonl(run.train_jsonl)[:examples] for m in row["messages"] if m["role"] != "system"]
     with_examples = [[messages[0], *shown, messages[-1]] for messages in asked]
@@ -81,7 +82,7 @@ def measured(run: RunDir, config: RunConfig, first: int, examples: int) -> dict[
         other = answers(model, tokenizer, [[{"role": "user", "content": text}] for text in OTHER], config)
         print({question: text[:100] for question, text in zip(OTHER, other, strict=True)}, flush=True)
 
-    found["rules alone"] = [checks.baseline(messages) for messages in asked]
+    found["rules alone"] = [baseline(messages) for messages in asked]
     report("rules alone", found["rules alone"], rows, checks)
     for name, changed in trainings(config, first).items():
         start = time.process_time()
@@ -98,14 +99,6 @@ def measured(run: RunDir, config: RunConfig, first: int, examples: int) -> dict[
     return found
 
 
-def load_checks():
-    """The checks that stand beside the data, as a module."""
-    spec = importlib.util.spec_from_file_location("calendar_checks", PROJECT_ROOT / "notebooks/data/calendar_checks.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def trainings(config: RunConfig, first: int) -> dict[str, RunConfig]:
     """A first look and the whole training, by name."""
     short = {"max_steps": first, "learning_rate": 2 * config.learning_rate, "per_device_train_batch_size": 8}
@@ -120,15 +113,14 @@ def answers(model, tokenizer, asked: list, config: RunConfig) -> list[str]:
     return found
 
 
-def report(name: str, replies: list[str], rows: list[dict], checks) -> None:
+def report(name: str, replies: list[str], rows: list[dict], checks: dict) -> None:
     """Counts of every check on all rows, and of the exact ones by the rows' source."""
-    names = [n for n, f in vars(checks).items() if callable(f) and f.__module__ == checks.__name__ and n[0] != "_"]
     passed, exact, of = Counter(), Counter(), Counter()
     for reply, row in zip(replies, rows, strict=True):
         *asked, answer = row["messages"]
-        passed.update(n for n in names if n != "baseline" and getattr(checks, n)(asked, reply, answer["content"]))
+        passed.update(name for name, check in checks.items() if check(asked, reply, answer["content"]))
         of[row["source"]] += 1
-        exact[row["source"]] += checks.exact(asked, reply, answer["content"])
+        exact[row["source"]] += checks["exact"](asked, reply, answer["content"])
     parts = ", ".join(f"{source} {exact[source]} of {of[source]}" for source in sorted(of))
     print(f"{name}: exact {passed['exact']} of {len(rows)} ({parts}); {dict(passed)}", flush=True)
 
