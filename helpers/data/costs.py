@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from helpers.show.words import N_, _
+
 SAMPLED = 500  # conversations whose characters are counted
 
 
@@ -17,15 +19,20 @@ def numbers(rows: list[dict], used: Counter, learned: int, lengths: list[int], t
     parts = sum(count for token, count in used.items() if is_part_of_character(token, tokenizer))
     unknown = used[tokenizer.unk_token_id] if tokenizer.unk_token_id not in _other_uses(tokenizer) else 0
     return {
-        "rows": len(rows),
-        "tokens": used.total(),
-        "tokens learned": learned,
-        "tokens per row (median)": float(np.median(whole)),
-        "tokens in the longest row": int(whole.max()),
-        "tokens per character": tokens_per_character(texts, tokenizer),
-        "tokens that are only a part of a character, %": 100 * parts / total,
-        "tokens that stand for an unknown character, %": 100 * unknown / total,
+        N_("rows"): len(rows),
+        N_("tokens"): used.total(),
+        N_("tokens learned"): learned,
+        N_("tokens per row (median)"): float(np.median(whole)),
+        N_("tokens in the longest row"): int(whole.max()),
+        N_("tokens per character"): tokens_per_character(texts, tokenizer),
+        N_("tokens that are only a part of a character, %"): 100 * parts / total,
+        N_("tokens that stand for an unknown character, %"): 100 * unknown / total,
     }
+
+
+def numbers_table(numbers: dict[str, float]) -> list[dict]:
+    """`numbers` as rows of a table, in the reader's language."""
+    return [{"number": _(name), "value": value} for name, value in numbers.items()]
 
 
 def tokens_per_character(texts: list[str], tokenizer) -> float:
@@ -52,7 +59,7 @@ def max_length_table(lengths: list[int], max_length: int) -> list[dict]:
     candidates = sorted({max_length // 2, max_length, max_length * 2, int(whole.max())})
     return [
         {
-            "max_length": f"{candidate:,}{' (now)' if candidate == max_length else ''}",
+            "max_length": _("{number} (now)").format(number=f"{candidate:,}") if candidate == max_length else f"{candidate:,}",
             "rows cut": int((whole > candidate).sum()),
             "share of rows cut": f"{(whole > candidate).mean():.1%}",
             "tokens to train on": int(np.minimum(whole, candidate).sum()),

@@ -18,7 +18,7 @@ from helpers.data.labels import CONTEXT, collator, cut, encoded
 from helpers.model.source import ModelSource, longest_text
 from helpers.settings import RunConfig
 from helpers.show.verdict import Verdict
-from helpers.show.words import _
+from helpers.show.words import N_, _
 from helpers.template.chat import fold_system, render
 from helpers.template.spans import answer_spans, training_template
 from helpers.template.thoughts import opens_a_thought
@@ -50,7 +50,7 @@ def inspect(
     report["verdicts"].append(rows_verdict(Check.COPIED, copied, len(held_out)))
     report["verdicts"].append(held_out_verdict(len(held_out), config))
     report["verdicts"].append(steps_verdict(lengths, config))
-    report["numbers"]["held-out first questions that training asks too"] = asked_again
+    report["numbers"][N_("held-out first questions that training asks too")] = asked_again
     return {**report, "lengths": lengths}
 
 

@@ -8,14 +8,15 @@ from typing import NamedTuple
 
 from helpers.data.labels import CONTEXT, collator, encode, thought_tokens
 from helpers.settings import RunConfig
+from helpers.show.words import N_, _
 
 # Transparent colours over the page's own background: readable on white and on black. Learned text is underlined too.
 STYLES = {
-    "learned": "background:rgba(46,160,67,.28);border-bottom:2px solid rgb(46,160,67)",
-    "thought, learned": "background:rgba(130,80,223,.25);border-bottom:2px solid rgb(130,80,223)",
-    "thought, only read": "background:rgba(130,80,223,.12)",
-    "context": "background:rgba(128,128,128,.10)",
-    "padding": "border:1px dashed rgba(128,128,128,.6)",
+    N_("learned"): "background:rgba(46,160,67,.28);border-bottom:2px solid rgb(46,160,67)",
+    N_("thought, learned"): "background:rgba(130,80,223,.25);border-bottom:2px solid rgb(130,80,223)",
+    N_("thought, only read"): "background:rgba(130,80,223,.12)",
+    N_("context"): "background:rgba(128,128,128,.10)",
+    N_("padding"): "border:1px dashed rgba(128,128,128,.6)",
 }
 CHIP = "font-size:85%;font-weight:600;border-radius:3px;padding:0 3px"
 ROW = (
@@ -43,10 +44,12 @@ class XRay:
     def _repr_html_(self) -> str:
         there = {piece.kind for row in self.rows for piece in row} | {"learned", "context", "padding"}
         legend = " ".join(
-            f'<span style="{STYLES[kind]};padding:1px 6px">{kind}</span>' for kind in STYLES if kind in there
+            f'<span style="{STYLES[kind]};padding:1px 6px">{html.escape(_(kind))}</span>' for kind in STYLES if kind in there
         )
         rows = "".join(f"<div style='{ROW}'>{''.join(map(_html, row))}</div>" for row in self.rows)
-        return f'<div style="margin:4px 0">{legend} &nbsp; hover a token for its id and label</div>{rows}'
+        hint = html.escape(_("hover a token for its id and label"))
+        # the classes keep MathJax away: a text with $...$ stays as it is
+        return f'<div class="tex2jax_ignore mathjax_ignore"><div style="margin:4px 0">{legend} &nbsp; {hint}</div>{rows}</div>'
 
     def __repr__(self) -> str:
         return "\n\n".join("".join(_plain(piece) for piece in row) for row in self.rows)

@@ -1,0 +1,477 @@
+"""Kinds of faults that strangers' data brought, each with several cases: what is learned, dropped, counted, or red."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import unicodedata
+
+import pytest
+
+from helpers.data.formats import convert, recognise
+from helpers.data.leftovers import Leftover, kinds
+from helpers.data.reasons import Reason, Repair, Unusable
+from helpers.data.split import beginning_key, together
+from helpers.data.tally import what_was_done
+from helpers.data.verdicts import held_out_verdict, require_embedding, steps_verdict
+from helpers.files import open_modes, write_atomic
+from helpers.model.tokenizer import load_tokenizer
+from helpers.paths import local_path
+from helpers.settings import RunConfig
+from tests.conftest import ROOT
+from tests.data.test_prepare import as_csv, as_parquet, messages, prepared, questions, settings, write_jsonl
+
+CONFIG = RunConfig.load("tiny")
+
+
+def as_messages(row, rows=()):
+    return convert(row, recognise([row, *rows]))
+
+
+def reasons(report) -> dict:
+    return {row["code"]: row["rows"] for row in report["drops"]}
+
+
+# --- text of the user is text
+
+
+JSON_TEXTS = [
+    '{"도시": "울산", "번호": 0}',
+    '["창문", "물"]',
+    '["기차"]',
+    '{"text": ["울산"], "확신": 0.9}',
+    "[]",
+    "{'a': None}",
+    '[{"role": "user"}]',
+]
+
+
+@pytest.mark.parametrize("text", JSON_TEXTS)
+@pytest.mark.parametrize(("asked", "answered"), [("instruction", "output"), ("question", "answer"), ("prompt", "completion"), ("query", "response")])  # fmt: skip
+def test_a_text_that_looks_like_json_is_learned_letter_by_letter(text, asked, answered):
+    for question, answer in (("뭐?", text), (text, "네."), (text, text)):
+        done = as_messages({asked: question, answered: answer})
+        assert [turn["content"] for turn in done.messages] == [question, answer] and not done.repairs
+
+
+@pytest.mark.parametrize("text", JSON_TEXTS)
+def test_so_is_one_of_a_preference_pair(text):
+    done = as_messages({"prompt": text, "chosen": text, "rejected": "흥."})
+    assert [turn["content"] for turn in done.messages] == [text, text]
+
+
+def test_structure_is_read_where_the_column_is_for_structure_or_the_format_is_asked_for():
+    said = [{"role": "user", "content": "물"}, {"role": "assistant", "content": "불"}]
+    assert as_messages({"messages": json.dumps(said)}).messages == said
+    row = {"questions": '["하나?", "둘?"]', "answers": '["1", "2"]'}
+    assert len(convert(row, recognise([row], "question-answer")).messages) == 4 and len(as_messages(row).messages) == 2
+
+
+@pytest.mark.parametrize(("answer", "word"), [(True, "true"), (False, "false")])
+def test_true_and_false_as_answers_are_words(answer, word):
+    done = as_messages({"question": "참?", "passage": "글", "answer": answer})
+    assert done.messages[1]["content"] == word and Repair.WORD in done.repairs
+
+
+# --- encodings
+
+
+LINES = [json.dumps({"Q": row["Q"], "A": row["A"]}, ensure_ascii=False) for row in questions(40)]
+ENGLISH = [
+    json.dumps({"Q": f"What is thing {i}?", "A": f"A kite for 김가 number {i * 37}."}, ensure_ascii=False)
+    for i in range(40)
+]
+
+
+@pytest.mark.parametrize("broken", [b"\x92", b"\xea\xb0", b"\xa0", b"\xff\xfe", "김".encode("cp949")])
+@pytest.mark.parametrize("lines", [LINES, ENGLISH], ids=["Korean", "English"])
+@pytest.mark.parametrize("ending", [".jsonl", ".csv"])
+def test_a_broken_place_in_utf8_costs_its_row_and_is_named(tmp_path, broken, lines, ending):
+    rows = list(map(json.loads, lines))
+    path = tmp_path / f"a{ending}"
+    (as_csv if ending == ".csv" else write_jsonl)(path, rows)
+    content = path.read_bytes().split(b"\n")
+    place = 18
+    content[place] = content[place][:12] + broken + content[place][12:]
+    path.write_bytes(b"\n".join(content))
+    report, train, held_out = prepared(settings(path), tmp_path)
+    assert reasons(report)["BROKEN_UTF8"] == 1 and len(train) + len(held_out) == 39
+    assert f"({place + 1})" in report["data"][0]["notes"][0]
+    assert f"line {place + 1}" in report["drops"][0]["example"]
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("cp949", "CP949"), ("cp1252", "CP1252"), ("utf-16", "UTF-16"), ("utf-16-le", "UTF-16-LE"), ("utf-16-be", "UTF-16-BE")])  # fmt: skip
+def test_another_character_set_is_read_and_shown_with_a_line(tmp_path, encoding, name):
+    western = [
+        {"Q": f"Où est la clé {i} ?", "A": f"Près de la fenêtre nº {i * 7919 % 997}, à l’étage."} for i in range(30)
+    ]
+    rows = western if encoding == "cp1252" else questions(30)
+    as_csv(tmp_path / "a.csv", rows, encoding)
+    report, train, held_out = prepared(settings(tmp_path / "a.csv"), tmp_path)
+    note = report["data"][0]["notes"][0]
+    assert name in note and rows[0]["A"][:8] in note
+    assert {row["messages"][0]["content"] for row in train + held_out} == {row["Q"] for row in rows}
+
+
+@pytest.mark.parametrize("encoding", ["shift-jis", "cp1251", "gb18030", "iso2022_jp"])
+def test_what_no_asked_for_family_explains_is_refused(tmp_path, encoding):
+    texts = {"cp1251": "Привет, как дела сегодня", "gb18030": "今天天气很好我们去散步吧"}
+    text = texts.get(encoding, "こんにちは、今日はいい天気ですね")
+    rows = [{"Q": f"{text} {i}?", "A": f"{text * 2} {i}"} for i in range(20)]
+    as_csv(tmp_path / "a.csv", rows, encoding)
+    if encoding == "iso2022_jp":  # seven bits: it is valid ASCII
+        return
+    with pytest.raises(ValueError, match="no character set"):
+        prepared(settings(tmp_path / "a.csv"), tmp_path)
+
+
+@pytest.mark.parametrize("place", [3, 60])
+@pytest.mark.parametrize("count", [1, 40])
+def test_nul_bytes_do_not_make_utf16(tmp_path, place, count):
+    path = write_jsonl(tmp_path / "a.jsonl", questions(80))
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([*lines[:place], b"\0" * count + lines[place], *lines[place + 1 :]]))
+    report, train, held_out = prepared(settings(path), tmp_path)
+    assert len(train) + len(held_out) == 80 and not report["data"][0]["notes"]
+
+
+def test_nul_inside_a_text_is_taken_out_and_counted():
+    done = as_messages({"question": "물\0은?", "answer": "불\0"})
+    assert [turn["content"] for turn in done.messages] == ["물은?", "불"] and done.repairs == (Repair.NUL,)
+
+
+# --- the unit of the split
+
+
+def talk(number, turns):
+    rows = questions(turns, start=1000 * number)
+    return [turn for row in rows for turn in messages(row["Q"], row["A"])]
+
+
+@pytest.mark.parametrize("system", [False, True])
+def test_conversations_that_begin_alike_go_to_one_side(tmp_path, system):
+    head = [{"role": "system", "content": "짧게."}] if system else []
+    rows = [{"messages": head + talk(i, 4)[: 2 * n]} for i in range(40) for n in (1, 2, 3, 4)]
+    _, train, held_out = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)
+    sides = [{beginning_key(row["messages"]) for row in side} for side in (train, held_out)]
+    assert 8 < len(held_out) <= 16 and not sides[0] & sides[1]
+
+
+def test_where_all_begin_alike_the_conversation_is_the_unit(tmp_path):
+    rows = [{"messages": [*messages("시작", "네, 말씀하세요."), *talk(i, 1)]} for i in range(60)]
+    assert len(prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)[2]) == 6
+
+
+def test_an_answer_that_is_trained_on_behind_its_question_is_not_held_out(tmp_path):
+    """The second question of a conversation stands alone in another row: their beginnings differ."""
+    long = [{"messages": talk(i, 2)} for i in range(30)]
+    single = [{"messages": talk(i, 2)[2:]} for i in range(15)]
+    report, train, held_out = prepared(settings(write_jsonl(tmp_path / "a.jsonl", long + single)), tmp_path)
+    trained = {
+        tuple(m["content"] for m in row["messages"][i : i + 2])
+        for row in train
+        for i in range(0, len(row["messages"]), 2)
+    }
+    for row in held_out:
+        pairs = [tuple(m["content"] for m in row["messages"][i : i + 2]) for i in range(0, len(row["messages"]), 2)]
+        assert not trained.intersection(pairs)
+    assert reasons(report)["COPY"] > 0
+
+
+def test_pairs_of_one_prompt_stay_together():
+    prompts = [messages(f"{i}번 질문?", "")[:1] for i in range(30) for _ in range(4)]
+    train, held_out = together(prompts, 0.25, seed=1)
+    assert len(held_out) == 28 and not {i // 4 for i in train} & {i // 4 for i in held_out}
+
+
+@pytest.mark.parametrize(("rows", "state"), [(1, "too few"), (9, "too few"), (10, "green")])
+def test_too_few_held_out_is_a_verdict(rows, state):
+    verdict = held_out_verdict(rows, CONFIG)
+    assert verdict["verdict"] == state and verdict["ok"]
+
+
+@pytest.mark.parametrize(
+    ("more", "lengths", "steps"),
+    [
+        ({"max_steps": 1}, [50] * 500, 1),
+        ({"max_steps": -1, "num_train_epochs": 0.1, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}, [50] * 60, 1),
+        ({"max_steps": -1, "num_train_epochs": 1, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 2, "packing": True, "max_length": 100}, [50] * 20, 5),
+        ({"max_steps": -1, "num_train_epochs": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}, [50] * 30, 30),
+    ],
+)  # fmt: skip
+def test_a_training_of_few_steps_is_amber(more, lengths, steps):
+    verdict = steps_verdict(lengths, RunConfig.load("tiny", **more))
+    assert verdict["verdict"] == ("amber" if steps < 10 else "green") and f" {steps} " in verdict["measured"]
+
+
+# --- nulls of a table
+
+
+def weather(arguments, properties):
+    call = {"type": "function", "function": {"name": "get_weather", "arguments": arguments}}
+    turns = [
+        {"role": "user", "content": "춘천 날씨?", "tool_calls": None},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "맑음", "tool_calls": None},
+        {"role": "assistant", "content": "맑아요.", "tool_calls": None},
+    ]
+    parameters = {"type": "object", "properties": properties}
+    return {
+        "messages": turns,
+        "tools": [{"type": "function", "function": {"name": "get_weather", "parameters": parameters}}],
+    }
+
+
+NULLS = (
+    {"city": "춘천", "start": None, "at": {"x": 1, "y": None}},
+    {"city": {"type": "string", "default": None}, "start": None},
+)
+
+
+def learned(row, rows=()):
+    done = as_messages(row, rows)
+    arguments = next(turn["tool_calls"][0]["function"]["arguments"] for turn in done.messages if "tool_calls" in turn)
+    return arguments, done.tools[0]["function"]["parameters"]["properties"], done.repairs
+
+
+def test_nulls_that_a_table_put_into_tools_are_left_out_and_counted(tmp_path):
+    from pyarrow.parquet import read_table
+
+    as_parquet(tmp_path / "a.parquet", [weather(*NULLS)])
+    for row in (weather(*NULLS), read_table(tmp_path / "a.parquet").to_pylist()[0]):
+        arguments, properties, repairs = learned(row)
+        assert arguments == {"city": "춘천", "at": {"x": 1}} and Repair.NULLS in repairs
+        assert properties == {
+            "city": {"type": "string", "default": None}
+        }  # the author's own: no other default is there
+
+
+def test_the_author_s_own_nulls_stay():
+    row = weather(
+        {"city": "춘천", "day": None}, {"city": {"enum": ["춘천", None]}, "day": {"type": "string", "default": None}}
+    )
+    for turn in row["messages"]:
+        turn.update({key: value for key, value in turn.items() if value is not None})
+        if turn.get("tool_calls", ...) is None:
+            del turn["tool_calls"]
+    assert learned(row)[0] == {"city": "춘천", "day": None} and not learned(row)[2]
+    assert learned(row)[1]["city"]["enum"] == ["춘천", None]
+
+
+def test_a_default_of_a_table_goes_where_another_is_real():
+    row = weather(
+        {"city": "춘천"},
+        {"city": {"type": "string", "default": None}, "n": {"type": "integer", "default": 3}, "x": None},
+    )
+    assert learned(row)[1] == {"city": {"type": "string"}, "n": {"type": "integer", "default": 3}}
+
+
+# --- columns whose names are meant otherwise
+
+
+@pytest.mark.parametrize("column", ["review", "feedback", "rating", "label", "weight", "quality", "train"])
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_text_under_the_name_of_a_mark_is_no_mark(tmp_path, column, alike):
+    rows = [
+        {"instruction": "좋은 말인가요?" if alike else row["Q"], column: f"{row['Q']} 그리고 {row['A']}", "output": "긍정" if i % 2 else "부정"}
+        for i, row in enumerate(questions(60))
+    ]  # fmt: skip
+    report, train, held_out = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)
+    assert len(train) + len(held_out) == 60
+    assert all(("그리고" in row["messages"][0]["content"]) == alike for row in train)
+    told = {field["field"]: field["read as"] for field in report["data"][0]["fields"]}[column]
+    assert told == ("joined to the question" if alike else "not read") and column in report["data"][0]["notes"][0]
+
+
+@pytest.mark.parametrize(("column", "values"), [("label", [True, False]), ("correct", ["true", "false"]), ("is_valid", [True, False]), ("deleted", [False, True])])  # fmt: skip
+def test_a_mark_that_takes_away_whole_answers_is_red_and_named(tmp_path, column, values):
+    rows = [
+        {"question": row["Q"], "answer": ["맞아요", "틀려요"][i % 2], column: values[i % 2]}
+        for i, row in enumerate(questions(60))
+    ]
+    report = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)[0]
+    assert (
+        report["marks"]["verdict"] == "red"
+        and column in report["marks"]["measured"]
+        and "틀려요" in report["marks"]["measured"]
+    )
+    assert prepared(settings(write_jsonl(tmp_path / "b.jsonl", questions(60))), tmp_path)[0]["marks"]["ok"]
+
+
+@pytest.mark.parametrize("word", ["<noinput>", "N/A", "No input", "없음", "none"])
+def test_a_word_for_no_input_is_no_input(word):
+    done = as_messages({"instruction": "뭐?", "input": word, "output": "네."})
+    assert done.messages[0]["content"] == "뭐?" and done.repairs == (Repair.NO_INPUT,)
+
+
+# --- leftovers of exports
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts"),
+    [
+        (Leftover.ESCAPES, ["순서예요.\\n1. 물", "이름\\t값", "첫\\r\\n둘", "a\\nB"]),
+        (Leftover.ENTITIES, ["&lt;b&gt;", "Tom &amp; Jerry", "it&#39;s", "&#x27;", "<br>", "<p class='a'>", "</div>"]),
+        (Leftover.INVISIBLE, ["달\u200b력", "끝\ufeff", "가\u3164나", "soft\u00adware", "a\u200db"]),
+        (Leftover.CONTROL, ["\x1b[31m빨강", "가\b나", "x\x07", "a\x85b"]),
+        (Leftover.LOST, ["caf\ufffd"]),
+        (Leftover.TEMPLATE, ["<|im_start|>user\n가", "[INST] 가 [/INST]", "<<SYS>>", "<start_of_turn>model", "<|eot_id|>", "<｜User｜>가", "### Response:\n가"]),
+        (Leftover.SPEAKER, ["Human: hello", "Assistant: hi", "사용자: 안녕"]),
+        (Leftover.NO_INPUT, ["요약해 줘\n\n<noinput>", "요약해 줘\n없음"]),
+    ],
+)  # fmt: skip
+def test_what_an_export_leaves_is_found(kind, texts):
+    assert all(kind in kinds(text, "user") for text in texts)
+
+
+@pytest.mark.parametrize("text", ["$\\nabla f + \\text{x}$", "print('a\\n')\nprint('b')", "a & b; c", "3 < 4 > 2", "👩‍💻 일해요", "AT&T", "표: 값", "없음", "C:\\new", "[1] 참고", "#1"])  # fmt: skip
+def test_what_people_write_is_no_leftover(text):
+    assert kinds(text, "user") == []
+
+
+@pytest.mark.parametrize(("bad", "state"), [(1, "green"), (3, "amber")])
+def test_leftovers_are_counted_with_an_example_and_amber_above_one_in_a_hundred(tmp_path, bad, state):
+    rows = questions(100)
+    for row in rows[:bad]:
+        row["A"] += " &lt;b&gt;"
+    report = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)[0]
+    (found,) = report["leftovers"]
+    assert (found["rows"], found["verdict"], report["left"]["verdict"]) == (bad, state, state) and "&lt;" in found[
+        "example"
+    ]
+    assert [row["rows"] for row in what_was_done(report) if row["what"] == "amber"] == [bad] * (state == "amber")
+
+
+# --- shapes, names, parts, modes
+
+
+PAIR = [{"from": "human", "value": "물?"}, {"from": "gpt", "value": "불."}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("index.json", {str(i): row for i, row in enumerate(questions(20))}),
+        ("ids.json", {f"faq-{i}": row for i, row in enumerate(questions(20))}),
+        ("columns.json", {"Q": {str(i): row["Q"] for i, row in enumerate(questions(20))}, "A": {str(i): row["A"] for i, row in enumerate(questions(20))}}),
+        ("lists.json", [[{"role": "user", "content": row["Q"]}, {"role": "assistant", "content": row["A"]}] for row in questions(20)]),
+        ("ids_of_lists.json", {f"t{i}": messages(row["Q"], row["A"]) for i, row in enumerate(questions(20))}),
+    ],
+)  # fmt: skip
+def test_rows_in_any_shape_are_rows(tmp_path, name, value):
+    (tmp_path / name).write_text(json.dumps(value, ensure_ascii=False))
+    _, train, held_out = prepared(settings(tmp_path / name), tmp_path)
+    assert {row["messages"][1]["content"] for row in train + held_out} == {row["A"] for row in questions(20)}
+
+
+def test_a_list_of_turns_in_each_line_is_a_conversation(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(messages(row["Q"], row["A"])) + "\n" for row in questions(20)))
+    assert len(prepared(settings(path), tmp_path)[1]) == 18
+
+
+def test_a_sentence_names_a_few_columns_only(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([{f"{i}": 1 for i in range(5000)}]))
+    with pytest.raises(ValueError, match="and 4980 more"):
+        prepared(settings(tmp_path / "a.json"), tmp_path)
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_of_a_mac_is_found(tmp_path, forms):
+    there, typed = (unicodedata.normalize(form, "상담_기록") for form in forms)
+    folder = tmp_path / there
+    folder.mkdir()
+    write_jsonl(folder / f"{there}.jsonl", questions(20))
+    assert len(prepared(settings(tmp_path / typed / f"{typed}.jsonl"), tmp_path)[1]) == 18
+    assert len(prepared(settings(tmp_path, dataset_config=typed), tmp_path)[1]) == 18
+    assert local_path(str(tmp_path / "없는_기록.jsonl")) is None
+
+
+def test_headings_and_roles_of_a_mac_are_known():
+    apart = {
+        unicodedata.normalize("NFD", name): value
+        for name, value in {"질문": "물?", "답변": "불.", "문맥": "글"}.items()
+    }
+    assert [turn["content"] for turn in as_messages(apart).messages] == ["물?\n\n글", "불."]
+
+
+def test_a_link_keeps_its_name(tmp_path):
+    blob = write_jsonl(tmp_path / "blob", questions(20))
+    raw = write_jsonl(tmp_path / "raw.jsonl", questions(20))
+    for name, target in (("train.jsonl", blob), ("latest", raw), ("x.csv", raw)):
+        (tmp_path / name).symlink_to(target)
+        assert len(prepared(settings(tmp_path / name), tmp_path)[1]) == 18
+
+
+README = """---
+configs:
+- config_name: default
+  data_files:
+  - {split: train_sft, path: data/train_sft-*}
+  - {split: test_sft, path: data/test_sft-*}
+  - {split: train_gen, path: data/train_gen-*}
+---
+"""
+
+
+@pytest.mark.parametrize("readme", [README, "# nothing"])
+@pytest.mark.parametrize("end", ["-00000-of-00001", ""])
+def test_parts_are_those_that_the_hub_names(tmp_path, readme, end):
+    folder = tmp_path / "set"
+    (folder / "data").mkdir(parents=True)
+    (folder / "README.md").write_text(readme if end else readme.replace("-*", ".*"))
+    for number, part in enumerate(("train_sft", "test_sft", "train_gen")):
+        as_parquet(folder / "data" / f"{part}{end}.parquet", questions(20, start=100 * number))
+    assert len(prepared(settings(folder, dataset_split="train_sft"), tmp_path)[1]) == 18
+    assert len(prepared(settings(folder, dataset_split="test"), tmp_path)[1]) == 18
+    with pytest.raises(ValueError, match="train_gen or train_sft"):
+        prepared(settings(folder), tmp_path)
+
+
+def test_pieces_of_one_part_are_read_together(tmp_path):
+    (tmp_path / "set").mkdir()
+    for number, name in enumerate(("train_1", "train-part2", "train_b", "train-00003-of-00009")):
+        write_jsonl(tmp_path / "set" / f"{name}.jsonl", questions(10, start=100 * number))
+    assert len(prepared(settings(tmp_path / "set"), tmp_path)[1]) == 36
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_files_have_the_mode_of_the_umask(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write_atomic(tmp_path / "new" / "a.json", "{}")
+        weights = tmp_path / "new" / "model.safetensors"
+        weights.touch(0o600)
+        open_modes(tmp_path / "new")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "new" / "a.json", weights):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path):
+    path = write_jsonl(tmp_path / "a.jsonl", questions(5))
+    path.chmod(0o600)
+    code = "import os; os.setgroups([]); from helpers.model.source import folder_digest; from pathlib import Path; import sys; os.setuid(4321); folder_digest(Path(sys.argv[1]))"
+    os.chmod(tmp_path, 0o755)
+    for parent in tmp_path.parents[:3]:
+        os.chmod(parent, 0o755)
+    done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True)
+    assert "PermissionError" in done.stderr and "cannot be read by this user" in done.stderr
+
+
+def test_a_tokenizer_longer_than_the_embedding_is_refused(tiny_model):
+    tokenizer = load_tokenizer(CONFIG)
+    require_embedding(tokenizer, CONFIG)
+    tokenizer.add_tokens([f"<more-{i}>" for i in range(2000 - len(tokenizer))])
+    tokenizer.add_special_tokens({"pad_token": "<pad-too-far>"})
+    with pytest.raises(ValueError, match="<pad-too-far>.*2,000"):
+        require_embedding(tokenizer, CONFIG)
+
+
+def test_a_refusal_has_its_reason_and_value():
+    with pytest.raises(Unusable) as raised:
+        as_messages({"messages": [{"role": "narrator", "content": "물"}]})
+    assert raised.value.reason is Reason.ROLE and raised.value.values == {"value": "narrator"}
