@@ -1,5 +1,6 @@
 """Notebook 03: rows in any format become conversations, and conversations become tokens with labels.
 
+start        which revisions are there, and does the tokenizer fit the model?
 sources      the rows of a file, a folder, a hub data set, or several with weights
 folders      which files of a folder are read, and what is left
 encodings    which characters the bytes of a file are

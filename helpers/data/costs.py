@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from helpers.show.words import N_, _
+
+if TYPE_CHECKING:
+    from helpers.show.pictures import Picture
 
 SAMPLED = 500  # conversations whose characters are counted
 
@@ -47,6 +51,19 @@ def is_part_of_character(token: int, tokenizer) -> bool:
     return bool(re.fullmatch(r"<0x[0-9A-F]{2}>", name)) or "\ufffd" in tokenizer.decode([token])
 
 
+def length_picture(lengths: list[int], max_length: int) -> Picture:
+    """How many conversations have how many tokens, and where max_length cuts."""
+    from helpers.show.pictures import Picture, chart
+
+    figure, axis = chart(8, 2.6)
+    axis.hist(lengths, bins=50)
+    axis.axvline(max_length, color="#cf222e", linestyle="--", label=f"max_length = {max_length:,}")
+    axis.set(xlabel=_("tokens per conversation"), ylabel=_("conversations"))
+    axis.legend()
+    told = _("{count} lengths, from {low} to {high} tokens; max_length is {limit:,}")
+    return Picture(figure, told.format(count=len(lengths), low=min(lengths), high=max(lengths), limit=max_length))
+
+
 def max_length_table(lengths: list[int], max_length: int) -> list[dict]:
     """What half, this, twice, and the longest max_length would cut, and cost: one row each.
 
@@ -59,7 +76,9 @@ def max_length_table(lengths: list[int], max_length: int) -> list[dict]:
     candidates = sorted({max_length // 2, max_length, max_length * 2, int(whole.max())})
     return [
         {
-            "max_length": _("{number} (now)").format(number=f"{candidate:,}") if candidate == max_length else f"{candidate:,}",
+            "max_length": _("{number} (now)").format(number=f"{candidate:,}")
+            if candidate == max_length
+            else f"{candidate:,}",
             "rows cut": int((whole > candidate).sum()),
             "share of rows cut": f"{(whole > candidate).mean():.1%}",
             "tokens to train on": int(np.minimum(whole, candidate).sum()),

@@ -140,6 +140,14 @@ def convert(row: object, form: Format) -> Converted:
     return normalise(turns, repairs, tuple(schema(tool, repairs, form.tabular) for tool in found.tools))
 
 
+def in_one_text(row: object, form: Format) -> str:
+    """A row to look at: "role: content" for each turn, or why it is dropped."""
+    try:
+        return "\n".join(f"{turn['role']}: {turn['content']}" for turn in convert(row, form).messages)
+    except Unusable as unusable:
+        return _("dropped: {reason}").format(reason=unusable)
+
+
 def fields_read(form: Format, columns: Counter, turns: Counter) -> list[dict]:
     """What is read and what is not, for the reader: column or field, read as, rows (or turns) that hold it."""
     parts = dict.fromkeys(form.columns, THE_CONVERSATION)

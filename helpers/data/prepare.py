@@ -11,7 +11,7 @@ import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -21,10 +21,9 @@ from helpers.data.leftovers import Leftovers, leftovers_verdict
 from helpers.data.marks import Marks, marks_verdict
 from helpers.data.reasons import Reason, Unusable
 from helpers.data.rehearsal import SOURCE, append_rehearsal, rehearsal_config, rehearsal_rows
-from helpers.data.sources import Source, data_revision, open_sources
+from helpers.data.sources import Source, open_sources
 from helpers.data.split import beginning_key, conversation_key, held_out_units, units
 from helpers.data.tally import Tally, rows_lost, shorter
-from helpers.model.source import model_revision
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
@@ -246,25 +245,6 @@ class Preparation:
             "marks": marks_verdict(read, self.marks),
             "left": leftovers_verdict(leftovers, read),
         }
-
-
-def with_revisions(config: RunConfig, run: RunDir) -> RunConfig:
-    """`config` with the model and data revisions that are really there now, for config.json.
-
-    Prints a line for each that is another than when this run was prepared before: the results may differ too.
-    """
-    found = {
-        "model_revision": model_revision(config.model_id, config.model_revision),
-        "dataset_revision": data_revision(config),
-    }
-    if run.config_json.exists():
-        before = RunConfig.from_json(run.config_json.read_text(encoding="utf-8"))
-        for name, source in (("model_revision", "model_id"), ("dataset_revision", "dataset_id")):
-            old, same = getattr(before, name), getattr(before, source) == getattr(config, source)
-            if same and old and old != found[name]:
-                told = _("{name} is now {new}, and was {old} when this run was prepared before.")
-                print(told.format(name=name, new=found[name], old=old))
-    return replace(config, **found)
 
 
 def _line(row: dict) -> str:

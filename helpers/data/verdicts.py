@@ -15,7 +15,8 @@ from helpers.data.checks import LIMITS, ROW_CHECKS, Check, Row, Special, rows_ve
 from helpers.data.copies import overlap
 from helpers.data.costs import numbers
 from helpers.data.labels import CONTEXT, collator, cut, encoded
-from helpers.model.source import ModelSource, longest_text
+from helpers.data.start import shapes
+from helpers.model.source import longest_text
 from helpers.settings import RunConfig
 from helpers.show.verdict import Verdict
 from helpers.show.words import N_, _
@@ -24,7 +25,7 @@ from helpers.template.spans import answer_spans, training_template
 from helpers.template.thoughts import opens_a_thought
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 ASKED = 500  # rows for the one check that renders a prompt again
 BATCH = 64  # rows collated at once
@@ -156,28 +157,7 @@ def _other_prompt(tokenizer: PreTrainedTokenizerBase, asked: str) -> str:
 
 def positions(config: RunConfig) -> int | None:
     """The longest text in tokens that the base model was made for; None where its config.json sets no limit."""
-    return longest_text(_shapes(config))
-
-
-def require_embedding(tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> None:
-    """Raises ValueError for a token that the model has no row for: training would stop with an index out of range."""
-    rows = _shapes(config).get_text_config().vocab_size
-    named = {index: name for name, index in tokenizer.get_vocab().items()}
-    largest = max([*named, tokenizer.pad_token_id or 0])
-    if largest >= rows:
-        told = _(
-            "The tokenizer of {model} has the token {token!r} with number {number:,}, but the model knows the numbers below "
-            "{rows:,} only: use the tokenizer that belongs to the model, or enlarge its embedding "
-            "(resize_token_embeddings) and save both."
-        )
-        told = told.format(model=config.model_id, token=named.get(largest, "?"), number=largest, rows=rows)
-        raise ValueError(told)
-
-
-def _shapes(config: RunConfig) -> PretrainedConfig:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(**ModelSource.of(config).keywords)
+    return longest_text(shapes(config))
 
 
 def verdicts_of(report: dict, labels: dict) -> list[dict]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from helpers.data.labels import CONTEXT, collator, encode, thought_tokens
 from helpers.settings import RunConfig
+from helpers.show.tables import as_written
 from helpers.show.words import N_, _
 
 # Transparent colours over the page's own background: readable on white and on black. Learned text is underlined too.
@@ -44,12 +45,13 @@ class XRay:
     def _repr_html_(self) -> str:
         there = {piece.kind for row in self.rows for piece in row} | {"learned", "context", "padding"}
         legend = " ".join(
-            f'<span style="{STYLES[kind]};padding:1px 6px">{html.escape(_(kind))}</span>' for kind in STYLES if kind in there
+            f'<span style="{STYLES[kind]};padding:1px 6px">{html.escape(_(kind))}</span>'
+            for kind in STYLES
+            if kind in there
         )
         rows = "".join(f"<div style='{ROW}'>{''.join(map(_html, row))}</div>" for row in self.rows)
         hint = html.escape(_("hover a token for its id and label"))
-        # the classes keep MathJax away: a text with $...$ stays as it is
-        return f'<div class="tex2jax_ignore mathjax_ignore"><div style="margin:4px 0">{legend} &nbsp; {hint}</div>{rows}</div>'
+        return as_written(f'<div style="margin:4px 0">{legend} &nbsp; {hint}</div>{rows}')
 
     def __repr__(self) -> str:
         return "\n\n".join("".join(_plain(piece) for piece in row) for row in self.rows)

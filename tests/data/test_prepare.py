@@ -12,6 +12,7 @@ from helpers.data import prepare
 from helpers.data.copies import CopyIndex, overlap
 from helpers.data.reasons import Reason
 from helpers.data.sources import data_size, read_rows
+from helpers.data.start import with_revisions
 from helpers.files import read_jsonl
 from helpers.paths import local_path
 from helpers.runs import RunDir
@@ -251,13 +252,13 @@ def test_errors_say_what_to_do(tmp_path):
 def test_revisions_are_recorded_and_a_change_is_said(tmp_path, capsys):
     path, run = write_jsonl(tmp_path / "a.jsonl", questions(10)), RunDir(tmp_path / "run")
     run.path.mkdir()
-    config = prepare.with_revisions(settings(path), run)
+    config = with_revisions(settings(path), run)
     assert config.dataset_revision.startswith("sha256:") and config.model_revision.startswith("sha256:")
     run.save_config(config)
-    prepare.with_revisions(settings(path), run)
+    with_revisions(settings(path), run)
     assert capsys.readouterr().out == ""
     write_jsonl(path, questions(11))
-    changed = prepare.with_revisions(settings(path), run)
+    changed = with_revisions(settings(path), run)
     assert changed.dataset_revision != config.dataset_revision
     assert f"dataset_revision is now {changed.dataset_revision}, and was" in capsys.readouterr().out
 

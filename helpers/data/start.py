@@ -1,0 +1,66 @@
+"""Before anything is read: which revisions are there, and does the tokenizer fit the model?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from helpers.data.sources import data_revision
+from helpers.model.source import ModelSource, model_revision
+from helpers.model.tokenizer import load_tokenizer
+from helpers.runs import RunDir
+from helpers.settings import RunConfig
+from helpers.show.words import _
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+
+def start(config: RunConfig, run: RunDir) -> tuple[RunConfig, PreTrainedTokenizerBase]:
+    """`config` with the revisions that are really there, written to config.json, and a tokenizer that fits the model."""
+    config = with_revisions(config, run)
+    run.save_config(config)
+    tokenizer = load_tokenizer(config)
+    require_embedding(tokenizer, config)
+    return config, tokenizer
+
+
+def with_revisions(config: RunConfig, run: RunDir) -> RunConfig:
+    """`config` with the model and data revisions that are really there now, for config.json.
+
+    Prints a line for each that is another than when this run was prepared before: the results may differ too.
+    """
+    found = {
+        "model_revision": model_revision(config.model_id, config.model_revision),
+        "dataset_revision": data_revision(config),
+    }
+    if run.config_json.exists():
+        before = RunConfig.from_json(run.config_json.read_text(encoding="utf-8"))
+        for name, source in (("model_revision", "model_id"), ("dataset_revision", "dataset_id")):
+            old, same = getattr(before, name), getattr(before, source) == getattr(config, source)
+            if same and old and old != found[name]:
+                told = _("{name} is now {new}, and was {old} when this run was prepared before.")
+                print(told.format(name=name, new=found[name], old=old))
+    return replace(config, **found)
+
+
+def require_embedding(tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> None:
+    """Raises ValueError for a token that the model has no row for: training would stop with an index out of range."""
+    rows = shapes(config).get_text_config().vocab_size
+    named = {index: name for name, index in tokenizer.get_vocab().items()}
+    largest = max([*named, tokenizer.pad_token_id or 0])
+    if largest >= rows:
+        told = _(
+            "The tokenizer of {model} has the token {token!r} with number {number:,}, but the model knows the numbers below "
+            "{rows:,} only: use the tokenizer that belongs to the model, or enlarge its embedding "
+            "(resize_token_embeddings) and save both."
+        )
+        told = told.format(model=config.model_id, token=named.get(largest, "?"), number=largest, rows=rows)
+        raise ValueError(told)
+
+
+def shapes(config: RunConfig) -> PretrainedConfig:
+    """The base model's config.json."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(**ModelSource.of(config).keywords)
