@@ -75,6 +75,6 @@ def _evaluate(model: dict, tasks: list, limit: int | None, task_folder: str | No
 
 def _by_question(samples: list[dict], name: str) -> dict:
     """Question -> its value of the number `name` ("acc,none"), where it has one of its own."""
-    metric, _, kind = name.partition(",")
+    metric, _comma, kind = name.partition(",")
     own = (sample for sample in samples if sample.get("filter", "none") == (kind or "none"))
     return {sample["doc_id"]: sample[metric] for sample in own if isinstance(sample.get(metric), (int, float))}

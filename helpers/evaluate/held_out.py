@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from helpers.show.words import _
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -71,10 +73,11 @@ def held_out_nll(
 def finite(what: str, row: int, value: float) -> float:
     """`value`; raises ValueError when it is not finite: a comparison with it would be False, and read as "not worse"."""
     if not math.isfinite(value):
-        raise ValueError(
-            f"The {what} of held-out row {row} is {value}: this model computes numbers that do not fit its format. Set "
+        sentence = _(
+            "The {what} of held-out row {row} is {value}: this model computes numbers that do not fit its format. Set "
             "compute_dtype to bfloat16 or float32; if the adapter diverged, train again with a lower learning_rate."
         )
+        raise ValueError(sentence.format(what=what, row=row, value=value))
     return value
 
 
@@ -99,7 +102,7 @@ def _answer_batches(model, dataset, batch_size: int, progress: str):
     from helpers.show.progress import Progress
 
     if not len(dataset):
-        raise ValueError("The held-out part has no row: run 03_data_preview.ipynb with a larger eval_fraction.")
+        raise ValueError(_("The held-out part has no row: run 03_data_preview.ipynb with a larger eval_fraction."))
     ids, labels = dataset["input_ids"], dataset["labels"]
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     batch_size = scoring_rows(model, len(ids[order[0]]), at_most=batch_size)
@@ -113,7 +116,7 @@ def _answer_batches(model, dataset, batch_size: int, progress: str):
         target = torch.tensor([list(labels[i]) + [-100] * p for i, p in zip(batch, pad, strict=True)])
         target[:, 0] = -100  # nothing comes before the first token
         if (target == -100).all(1).any():
-            raise ValueError("A held-out row has no labelled token: encode the rows with labels.encode_rows.")
+            raise ValueError(_("A held-out row has no labelled token: encode the rows with labels.encode_rows."))
         columns = (target != -100).any(0).nonzero().flatten()
         with torch.inference_mode():
             logits = model(

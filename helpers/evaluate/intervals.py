@@ -23,7 +23,7 @@ from helpers.show.words import N_, _
 ALPHA = 0.05  # of a page: how often at most one of its verdicts may be a false alarm
 FEWEST = 8  # rows; fewer hide how far their kind leans to one side, so no verdict is given
 FEW = 20  # rows; fewer are counted one by one
-NLL, CHRF = "NLL per token", "chrF per reply"
+NLL, CHRF = N_("NLL per token"), N_("chrF per reply")
 MARGINS = {NLL: 0.02, CHRF: 1.0}  # nats (about 2 % in perplexity); points of 100
 BETTER, WORSE, SAME, UNCLEAR, TOO_FEW = (
     N_("better"), N_("worse"), N_("no difference that matters"), N_("unclear"), N_("too few rows"),

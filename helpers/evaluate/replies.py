@@ -6,6 +6,7 @@ chrF: Popović (2015), overlap of character n-grams, 0 to 100; it needs no word 
 from __future__ import annotations
 
 from helpers.evaluate.generation import Reply
+from helpers.show.words import _
 
 
 def reply_metrics(replies: list[Reply], references: list[str] | None = None) -> dict:
@@ -16,7 +17,7 @@ def reply_metrics(replies: list[Reply], references: list[str] | None = None) -> 
     """
     count = len(replies)
     if not count:
-        raise ValueError("There is no reply to measure: give at least one prompt.")
+        raise ValueError(_("There is no reply to measure: give at least one prompt."))
     numbers = {
         "replies": count,
         "stops": sum(reply.stopped and not reply.in_thought for reply in replies) / count,

@@ -121,6 +121,28 @@ def test_nothing_from_strangers_becomes_html(run):
     assert "<script>" not in comparison_table(read_jsonl(run.comparisons))._repr_html_()
 
 
+def test_a_korean_page_leaves_replies_rows_and_names_alone(run, monkeypatch):
+    """Headings and our own words are Korean; what a model, a row or a person wrote stays, even where it is a word of ours."""
+    words = ["no", "better", "Korean", "3 of 4", "the same"]
+    prompts = fixed_prompts() + [[{"role": "user", "content": word}] for word in words]
+    said = {
+        name: [reply("text")] * len(FIXED_PROMPTS) + [reply(word) for word in words]
+        for name in ("base", "adapter", "merged")
+    }
+    write_comparisons(run, comparison_rows(prompts, words, said))
+    content = json.loads(run.evaluation.read_text())
+    write_json(run.evaluation, {**content, "skill": {"replies": 1, "models": {"base": {"won": 1, "stops": 0}}}})
+    monkeypatch.setenv("QLORA_LANG", "ko")
+    page = write_report(run).read_text()
+    assert '<html lang="ko">' in page and "답변 나란히 보기" in page and "행이 너무 적음" in page and "판정" in page
+    shown = repr(comparison_table(read_jsonl(run.comparisons)))
+    for word in words:
+        assert (
+            page.count(f">{word}</p>") == 1 and page.count(f"\n{word}</div>") == 4 and shown.count(f"{word}  ") >= 3
+        ), word
+    assert "won</td>" in page.replace("</b>", "") and "stops</td>" in page  # names of somebody's checks
+
+
 def test_the_page_fits_a_phone_and_shows_the_curve_with_its_text(run):
     assert "<svg" not in write_report(run).read_text()
     run.metrics.write_text('{"step": 1, "loss": 3.0}\n{"step": 2, "loss": 2.0, "eval_loss": 2.5}\n')
