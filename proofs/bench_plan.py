@@ -42,7 +42,7 @@ MODELS = {
 
 
 def main() -> None:
-    simulate(CONFIG, MODELS["tiny Llama"], 1, 8)  # imports
+    simulate(CONFIG, MODELS["tiny Llama"])  # imports
     for name, numbers in MODELS.items():
         began = time.process_time()
         shape = Shape.of(numbers)

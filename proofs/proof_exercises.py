@@ -12,7 +12,7 @@
     06.1  all 12 stop, 1 of the greedy ones 06.2  the own question stands first            06.3  "too few rows"
     07.2  all files within 0.0005 nats      07.3  demo, by hand: it stops, the keyword is a sentence
     08.1  rank 2 is proven to be worse      08.3  4, 16, 64 were stopped, 1 ended at 7.28
-    A1.1  4-bit weights, 3.2 GB             A1.2  from 1.9 to 15.4 GB
+    A1.1  4-bit weights, 3.2 GB             A1.2  from 2.6 to 20.5 GB
     A3.1  padding 15 % -> 7 %               A3.2  on tiny 12.61 alone, 12.88 behind three
     A4.1  rank 2                            A4.2  the loss falls by 0                      A4.3  equal to peft's layer
 

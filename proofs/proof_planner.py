@@ -1,4 +1,4 @@
-"""The plan against real memory. Not collected by pytest; tests/plan/test_plan.py runs two of its cases.
+"""The plan against real memory. Not collected by pytest; tests/plan/test_memory.py runs two of its cases.
 
     python -m proofs.proof_planner                         30 small models, real trainings of two steps; 2 to 8 minutes
     python -m proofs.proof_planner --architectures         a tiny real model of 17 architectures; 2 to 8 minutes
@@ -180,7 +180,7 @@ def measure(config: RunConfig, model, profiled: bool = True) -> dict:
     Without `profiled` RSS alone: the profiler's own notes are resident too.
 
     Allocated = storages that live when the step begins + the highest sum of the allocations and releases in it, as the
-    profiler reports them. Independent of `StorageLife`.
+    profiler reports them. Independent of `StorageTracker`.
     """
     from datasets import Dataset
     from transformers import TrainerCallback

@@ -134,7 +134,7 @@ def check_disk(config: RunConfig) -> Check:
     """Free space at the runs directory, against the base model's download, the merged copy and the checkpoints."""
     from helpers.model.shapes import model_config
     from helpers.plan.memory import total
-    from helpers.plan.moments import disk_parts
+    from helpers.plan.phases import disk_parts
     from helpers.plan.shape import Shape
 
     free, used = free_bytes(runs_root()), ""
@@ -165,17 +165,17 @@ def check_ram(config: RunConfig) -> Check:
     """Free memory of the machine against the fullest moment that the plan counts there, merge and merged model included."""
     from helpers.model.memory import free_ram
     from helpers.model.shapes import model_config
-    from helpers.plan.moments import moments
     from helpers.plan.need import device
+    from helpers.plan.phases import phases
     from helpers.plan.shape import Shape
 
     free = free_ram()
     try:
         here = device(config)
-        found = moments(config, Shape.of(model_config(config)), here)
+        found = phases(config, Shape.of(model_config(config)), here)
     except (ValueError, OSError) as reason:
         return _unplanned("RAM", f"{human_bytes(free)} available", reason)
-    worst = max(found, key=lambda moment: moment.ram if here.gpu else max(moment.ram, moment.device))
+    worst = max(found, key=lambda phase: phase.ram if here.gpu else max(phase.ram, phase.device))
     need = worst.ram if here.gpu else max(worst.ram, worst.device)
     ok = free >= need
     detail = f"{human_bytes(free)} available, the run needs at most about {human_bytes(need)} ({worst.name})"

@@ -10,21 +10,16 @@ import contextlib
 import functools
 import json
 import math
+import re
+import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
-# what a model's own code may raise on a config.json that is not right, or over tensors without numbers
-FAILURES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+from helpers.files import write_json
+
+MOST_LAYERS = 2048  # of layers or experts: more would be built for minutes, and no model has them
+COUNTS = re.compile(r"(layers?|blocks|experts|depths?)$")  # names of settings that say how many modules are built
 
 
 @dataclass(frozen=True)
@@ -59,12 +54,24 @@ class Anatomy:
 
 
 def full_config(model_config: dict):
-    """config.json as the library's own config object, defaults filled in. Raises ValueError for an unknown architecture."""
+    """config.json as the library's own config object, read as it reads the file: defaults, old names, infinite numbers.
+
+    Raises NotImplementedError for absurdly many layers, else whatever the library raises.
+    """
     from transformers import AutoConfig
 
-    left_out = ("model_type", "quantization_config", "auto_map", "torch_dtype", "dtype", "transformers_version")
-    kind = {key: value for key, value in model_config.items() if key not in left_out}
-    return AutoConfig.for_model(model_config.get("model_type", ""), **kind)
+    left_out = ("quantization_config", "auto_map", "torch_dtype", "dtype", "transformers_version")
+    kept = {key: value for key, value in model_config.items() if key not in left_out}
+    for part in (kept, *(value for value in kept.values() if isinstance(value, dict))):
+        for name, value in part.items():
+            if COUNTS.search(name) and isinstance(value, int) and value > MOST_LAYERS:
+                raise NotImplementedError(f"{name}={value:,} is more than any model has")
+    with tempfile.TemporaryDirectory() as folder:
+        write_json(Path(folder) / "config.json", kept)
+        try:
+            return AutoConfig.from_pretrained(folder, local_files_only=True)
+        except ValueError as error:
+            raise ValueError(str(error).replace(folder, "config.json")) from error
 
 
 def on_meta(model_config: dict, **keywords):
@@ -141,7 +148,7 @@ def _counted(text: str, target_modules: str) -> Anatomy:
         renamed = turned or bool(get_checkpoint_conversion_mapping(model.config.model_type))
         settings = model.config.get_text_config(decoder=True)
         shortened = Shortened.of(model, settings)
-    except FAILURES as error:
+    except Exception as error:  # whatever strangers' files and code raise: it is told
         kind = model_config.get("model_type", "?")
         raise NotImplementedError(
             f"transformers cannot build the architecture {kind!r} ({one_line(error)})."
@@ -210,7 +217,7 @@ def _branches(model, target_modules: str) -> tuple[dict[str, int], str]:
             warnings.simplefilter("ignore")
             lora = LoraConfig(task_type="CAUSAL_LM", r=1, lora_alpha=1, target_modules=chosen)
             adapted = get_peft_model(model, lora, low_cpu_mem_usage=True)
-    except FAILURES as error:
+    except Exception as error:
         return {}, one_line(error)
     found = Counter()
     for path, parameter in adapted.named_parameters():
@@ -229,7 +236,7 @@ def unanswerable(adapted) -> str:
             continue
         try:
             answer = layer(torch.empty(1, layer.in_features, dtype=layer.weight.dtype, device=layer.weight.device))
-        except FAILURES:  # it wants more than its input: nothing is known about its answer
+        except Exception:  # it wants more than its input: nothing is known about its answer
             continue
         if not isinstance(answer, torch.Tensor):
             return f"{path.rpartition('.')[2]} answers with a {type(answer).__name__}, to which no branch can be added"
@@ -252,4 +259,5 @@ def name_experts(model) -> None:
 
 def one_line(error: Exception) -> str:
     """What an error says, in one line."""
-    return " ".join(str(error).split())[:240] or type(error).__name__
+    text = " ".join(str(error).split())[:240] or type(error).__name__
+    return text.encode("utf-8", "backslashreplace").decode()  # half a character can stand in a file, and not on a page

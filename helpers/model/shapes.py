@@ -58,7 +58,7 @@ def model_config(config: RunConfig) -> dict:
 def _read(path: Path) -> dict:
     try:
         numbers = read_json(path)
-    except ValueError as error:  # not JSON, or not even text
+    except (ValueError, RecursionError) as error:  # not JSON, or not even text
         raise ValueError(f"{path} cannot be read as JSON ({error}): download it again.") from None
     if not isinstance(numbers, dict):
         raise ValueError(f"{path} holds a {type(numbers).__name__}, not the settings of a model: download it again.")

@@ -1,10 +1,13 @@
-"""The cards you can rent, and what they cost by your own list. Imports in milliseconds."""
+"""The cards you can rent (cards.json), and what they cost by your own list. Imports in milliseconds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from helpers.files import read_json
 from helpers.settings import RunConfig
+from helpers.show.words import _
 
 
 @dataclass(frozen=True)
@@ -16,42 +19,43 @@ class Gpu:
     peak: float
 
 
-# Peaks: NVIDIA's data sheets and GA102/AD102 white papers, 16-bit tensor cores that sum in 32 bits, without sparsity.
-GPUS = (
-    Gpu("T4 16 GB", 16, 65),
-    Gpu("RTX 3090 24 GB", 24, 71),
-    Gpu("L4 24 GB", 24, 121),
-    Gpu("RTX 4090 24 GB", 24, 165),
-    Gpu("RTX A6000 48 GB", 48, 155),
-    Gpu("L40S 48 GB", 48, 362),
-    Gpu("A100 80 GB", 80, 312),
-    Gpu("H100 80 GB", 80, 989),
-)
+GPUS = tuple(Gpu(**card) for card in read_json(Path(__file__).with_name("cards.json"))["cards"])
+BY_NAME = {card.name: card for card in GPUS}
+
+
+class UnknownCard(ValueError):
+    """A setting names a card that is not in the list, or a price that is none. `setting`: gpu or prices; `value`: what it says."""
+
+    def __init__(self, setting: str, value: str, told: str):
+        super().__init__(told)
+        self.setting, self.value = setting, value
 
 
 def gpu(name: str) -> Gpu:
-    """The card `name`. Raises ValueError that lists the known ones."""
-    for card in GPUS:
-        if card.name == name:
-            return card
-    raise ValueError(f"gpu={name!r} is not known: use one of {', '.join(card.name for card in GPUS)}.")
+    """The card `name`. Raises UnknownCard, which lists the known ones."""
+    if name not in BY_NAME:
+        told = _("gpu={name} is not known: use one of {known}.")
+        raise UnknownCard("gpu", name, told.format(name=repr(name), known=", ".join(BY_NAME)))
+    return BY_NAME[name]
 
 
 def prices(config: RunConfig) -> dict[str, float]:
     """Card -> price per hour, from config.prices ("RTX 4090 24 GB: 0.34, A100 80 GB: 1.19") and price_per_hour for config.gpu.
 
-    Raises ValueError for a card that is not known or a price that is no number.
+    Raises UnknownCard for a card that is not known or a price that is no number from 0 to 1,000,000.
     """
     found = {config.gpu: config.price_per_hour} if config.gpu and config.price_per_hour else {}
     for entry in filter(None, (part.strip() for part in config.prices.split(","))):
-        name, _, price = (part.strip() for part in entry.rpartition(":"))
+        name, _colon, text = entry.rpartition(":")
         try:
-            found[gpu(name).name] = float(price)
-        except ValueError as reason:
-            known = ", ".join(card.name for card in GPUS)
-            raise ValueError(
-                f"prices={entry!r} is not a card and its price per hour, such as {GPUS[1].name}: 0.3. Known cards: {known}."
-            ) from reason
-        if not 0 <= found[name] < 10**6:
-            raise ValueError(f"prices={entry!r}: a price per hour is a number from 0 to 1,000,000.")
+            price = float(text)
+        except ValueError:
+            price = -1.0
+        if name.strip() not in BY_NAME or not 0 <= price < 10**6:
+            told = _(
+                "prices={entry} is not a card and its price per hour (0 to 1,000,000), such as RTX 3090 24 GB: 0.3. "
+                "Known cards: {known}."
+            )
+            raise UnknownCard("prices", entry, told.format(entry=repr(entry), known=", ".join(BY_NAME)))
+        found[name.strip()] = price
     return found

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 
 from helpers.plan.shape import Shape
 from helpers.settings import LOSS_ROWS, RunConfig
+from helpers.show.words import N_, _
 
 TILE_TOKENS, TILE_WORDS = 4096, 32768  # TRL 1.16 computes its loss in tiles of at most this size
 QUANT_BLOCK, CONSTANTS_BLOCK = 64, 256  # bitsandbytes: weights per constant, constants per second-level constant
 SHARED = ("k_proj", "v_proj", "gate_proj")  # they read what another map has kept already
+TRAINED = 4  # bytes of a number of the adapter: float32, whatever the base computes in
 
 
 @dataclass(frozen=True)
 class Part:
-    """One component: its bytes and, in a sentence, what is counted."""
+    """One component: its English name, its bytes and, in a sentence, what is counted."""
 
     name: str
     bytes: float
@@ -32,11 +34,6 @@ def number_bytes(config: RunConfig, gpu: bool = True) -> int:
 
         return compute_dtype(config).itemsize
     return 4 if config.compute_dtype == "float32" else 2
-
-
-def trained_bytes(config: RunConfig, gpu: bool = True) -> int:
-    """Bytes of a number of the adapter: TRL trains it in bfloat16 beside a 4-bit base that computes so, else in float32."""
-    return 2 if config.load_in_4bit and config.compute_dtype != "float16" and number_bytes(config, gpu) == 2 else 4
 
 
 def adapter_parameters(config: RunConfig, shape: Shape) -> int:
@@ -56,62 +53,67 @@ def targeted(config: RunConfig, shape: Shape) -> dict[str, tuple[int, int]]:
 def weight_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part]:
     """The base model's weights as they lie in memory."""
     inner, size = shape.quantised_parameters, number_bytes(config, gpu)
-    rest = shape.parameters - inner
+    wide = N_("16-bit weights") if size == 2 else N_("32-bit weights")
     if not config.load_in_4bit:
-        return [Part(f"{8 * size}-bit weights", size * (inner + rest), f"{size} bytes for every parameter")]
-    constants = 4 / QUANT_BLOCK
+        return [Part(wide, size * shape.parameters, _("{size} bytes for every parameter").format(size=size))]
+    constants, how = 4 / QUANT_BLOCK, _("4 bytes per 64 of these parameters")
     if config.double_quant:
         constants = 1 / QUANT_BLOCK + 4 / (QUANT_BLOCK * CONSTANTS_BLOCK)
-    how = "1 byte per 64, and 4 bytes per 64 x 256" if config.double_quant else "4 bytes per 64"
-    kept = "embeddings, output head and norms" + (", and all experts" if shape.experts > 1 else "")
+        how = _("1 byte per 64, and 4 bytes per 64 x 256 of these parameters")
+    rest = _("{size} bytes for embeddings, output head and norms, which are not quantised")
+    if shape.experts > 1:
+        rest = _("{size} bytes for embeddings, output head, norms and all experts, which are not quantised")
     return [
-        Part("4-bit weights", 0.5 * inner, "half a byte for every parameter of a linear map in the layers"),
-        Part("quantisation constants", constants * inner, f"{how} of these parameters"),
-        Part(f"{8 * size}-bit weights", size * rest, f"{size} bytes for {kept}, which are not quantised"),
+        Part(N_("4-bit weights"), 0.5 * inner, _("half a byte for every parameter of a linear map in the layers")),
+        Part(N_("quantisation constants"), constants * inner, how),
+        Part(wide, size * (shape.parameters - inner), rest.format(size=size)),
     ]
 
 
-def adapter_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part]:
+def adapter_parts(config: RunConfig, shape: Shape) -> list[Part]:
     """What is trained, and what training it needs beside it."""
-    count, size = adapter_parameters(config, shape), trained_bytes(config, gpu)
-    state, how = optimizer_bytes(config, size)
+    count = adapter_parameters(config, shape)
+    numbers = _("{millions} M numbers of {size} bytes").format(millions=f"{count / 1e6:.1f}", size=TRAINED)
+    state, how = optimizer_bytes(config)
     return [
-        Part("adapter", size * count, f"{count / 1e6:.1f} M numbers of {size} bytes"),
-        Part("gradients", size * count, "one for every number of the adapter"),
-        Part("optimizer state", state * count, how),
+        Part(N_("adapter"), TRAINED * count, numbers),
+        Part(N_("gradients"), TRAINED * count, _("one for every number of the adapter")),
+        Part(N_("optimizer state"), state * count, how),
     ]
 
 
-def optimizer_bytes(config: RunConfig, size: int) -> tuple[float, str]:
+def optimizer_bytes(config: RunConfig) -> tuple[float, str]:
     """Bytes of optimizer state per trained number, and why."""
-    paged = "; a full card may page them out" if "paged" in config.optim else ""
     if "8bit" in config.optim:
-        return 2 * (1 + 4 / 256), f"two running means per number, 1 byte each, and a constant per 256{paged}"
-    if "adamw_torch" in config.optim:
-        return 2 * size, f"two running means per number, {size} bytes each, as the adapter itself"
-    if "adamw" in config.optim:
-        return 8, f"two running means per number, 4 bytes each{paged}"
-    return 8, f"not known for {config.optim}: counted as AdamW, 8 bytes per number"
+        size, how = 2 * (1 + 4 / 256), _("two running means per number, 1 byte each, and a constant per 256")
+    elif "adamw" in config.optim:
+        size, how = 2 * TRAINED, _("two running means per number, 4 bytes each")
+    else:
+        size, how = 8, _("not known for {optim}: counted as AdamW, 8 bytes per number").format(optim=config.optim)
+    return size, how + (_("; a full card may page them out") if "paged" in config.optim else "")
 
 
-def optimizer_temporaries(config: RunConfig, adapter: float, gpu: bool) -> float:
-    """Bytes that torch's AdamW makes and drops in its step: on a GPU for all numbers at once, two for each."""
-    return 2 * adapter if gpu and "adamw_torch" in config.optim else 0
+def copies_inputs(config: RunConfig, gpu: bool) -> bool:
+    """Whether peft copies to float32 what a branch reads: on a CPU, since it asks for CUDA's autocast only."""
+    return not gpu and number_bytes(config, gpu) < TRAINED
+
+
+def adapted_maps(config: RunConfig, shape: Shape) -> list[tuple[str, int, float]]:
+    """The maps of one layer beside which a branch stands: name, inputs, how many of it a layer has on average."""
+    found = shape.counted(config.lora_target_modules)
+    maps = [(m.name, m.inputs, m.count / shape.layers) for m in found.maps if m.adapted] if found else []
+    return maps or [(f"{name}_proj", size[0], 1) for name, size in targeted(config, shape).items()]
 
 
 def saved_by_layer(config: RunConfig, shape: Shape, gpu: bool = True) -> float:
     """Bytes per token that the backward pass of one layer needs from its forward pass, with numbers of `number_bytes`."""
-    wide = number_bytes(config, gpu)
-    # dropout keeps its mask: 1 byte; on a CPU a number as wide as the adapter's
-    mask = 0 if not config.lora_dropout else 1 if gpu else trained_bytes(config, gpu)
-    found = shape.counted(config.lora_target_modules)
-    maps = [(m.name, m.inputs, m.count / shape.layers) for m in found.maps if m.adapted] if found else []
-    maps = maps or [(f"{name}_proj", size[0], 1) for name, size in targeted(config, shape).items()]
-    if config.lora_dropout:  # every adapter drops other inputs, so each keeps its own copy
-        inputs = sum((wide + mask) * size * count for _, size, count in maps)
+    wide, maps, copied = number_bytes(config, gpu), adapted_maps(config, shape), copies_inputs(config, gpu)
+    if config.lora_dropout:  # every adapter drops other inputs, so each keeps its own copy, and a mask
+        mask = 1 if gpu else TRAINED
+        inputs = sum((wide + mask) * size * count for _name, size, count in maps)
     else:
-        inputs = sum(wide * size * count for name, size, count in maps if name not in SHARED)
-    ranks = wide * config.lora_r * sum(count for _, _, count in maps)
+        inputs = sum(wide * size * count for name, size, count in maps if copied or name not in SHARED)
+    ranks = wide * config.lora_r * sum(count for *_size, count in maps)
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     norms = 2 * (4 * shape.hidden + 4)  # the float32 copy inside each norm, and its scale
     attention = wide * (2 * q + 2 * kv) + 4 * shape.heads  # q, k, v, result, and one sum per head
@@ -119,18 +121,19 @@ def saved_by_layer(config: RunConfig, shape: Shape, gpu: bool = True) -> float:
     return inputs + ranks + norms + attention + feed_forward
 
 
-def loss_part(config: RunConfig, shape: Shape, tokens: int, gpu: bool = True, labelled: float = 1.0) -> Part:
-    """The loss as the project computes it: in tiles on a GPU (TRL), on the `labelled` share of the tokens on a CPU."""
+def loss_part(config: RunConfig, shape: Shape, tokens: int, gpu: bool = True) -> Part:
+    """The loss as the project computes it: in tiles on a GPU (TRL), on the labelled tokens, here all, on a CPU."""
     wide = number_bytes(config, gpu)
     hidden = (wide + 4) * tokens * shape.hidden
     if gpu:
         rows = min(tokens, TILE_TOKENS)
-        how = f"a tile of {rows:,} x {TILE_WORDS:,} logits in 16 bits, and the gradient of the last layer"
-        return Part("loss", 2 * rows * TILE_WORDS + hidden, how)
-    count = int(labelled * tokens)
-    block = (4 + 4) * min(count, LOSS_ROWS)  # so many tokens at a time in float32, and their logarithms
-    how = f"{count:,} labelled tokens x {shape.vocabulary:,} words of {wide} bytes, and the gradient of the last layer"
-    return Part("loss", (wide * count + block) * shape.vocabulary + hidden, how)
+        how = _("a tile of {rows} x {words} logits in 16 bits, and the gradient of the last layer")
+        how = how.format(rows=f"{rows:,}", words=f"{TILE_WORDS:,}")
+        return Part(N_("loss"), 2 * rows * TILE_WORDS + hidden, how)
+    block = (4 + 4) * min(tokens, LOSS_ROWS)  # so many tokens at a time in float32, and their logarithms
+    how = _("{tokens} labelled tokens x {words} words of {size} bytes, and the gradient of the last layer")
+    how = how.format(tokens=f"{tokens:,}", words=f"{shape.vocabulary:,}", size=wide)
+    return Part(N_("loss"), (wide * tokens + block) * shape.vocabulary + hidden, how)
 
 
 def full_logits_bytes(shape: Shape, tokens: int) -> int:
@@ -138,47 +141,70 @@ def full_logits_bytes(shape: Shape, tokens: int) -> int:
     return (2 + 4 + 4 + 4) * tokens * shape.vocabulary
 
 
-def step_parts(
-    config: RunConfig, shape: Shape, batch: int = 0, length: int = 0, gpu: bool = True, labelled: float = 1.0
-) -> list[Part]:
-    """The fullest moment of a training step on `batch` rows of `length` tokens (0: the config's), component by component."""
-    wide, tokens = (
-        number_bytes(config, gpu),
-        (batch or config.per_device_train_batch_size) * (length or config.max_length),
-    )
-    adapter, gradients, state = adapter_parts(config, shape, gpu)
-    layer = saved_by_layer(config, shape, gpu) * tokens
-    kept = shape.layers * (wide * shape.hidden * tokens if config.activation_checkpointing else layer)
-    loss = loss_part(config, shape, tokens, gpu, labelled)
-    at_work = (layer if config.activation_checkpointing else 0) + 3 * wide * shape.intermediate * tokens
+def step_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part]:
+    """The fullest point of a training step, component by component: the loss, the layer at work, or the optimizer's step."""
+    tokens = config.per_device_train_batch_size * config.max_length
+    adapter, gradients, state = adapter_parts(config, shape)
+    accumulates = config.gradient_accumulation_steps > 1
+    held = [*weight_parts(config, shape, gpu), adapter, state] + ([gradients] if accumulates else [])
+    kept = [kept_part(config, shape, tokens, gpu)]
+    kept += mask_parts(config, config.per_device_train_batch_size)
+    loss, working = loss_part(config, shape, tokens, gpu), layer_parts(config, shape, tokens, gpu)
+    # torch's AdamW makes and drops two numbers for each, on a GPU for all at once
+    stepping = 2 * adapter.bytes if gpu and "adamw_torch" in config.optim else 0
+    fullest = max([loss], working, key=total)
+    if stepping + (0 if accumulates else gradients.bytes) > kept[0].bytes + total(fullest):
+        how = _("what AdamW works with, for all numbers at once")  # the activations have gone by then
+        return [*held, *([] if accumulates else [gradients]), Part(N_("optimizer step"), stepping, how)]
+    return [*held, *kept, *fullest]
+
+
+def kept_part(config: RunConfig, shape: Shape, tokens: int, gpu: bool) -> Part:
+    """What the backward pass needs of all layers: their inputs, or without checkpointing all that they computed."""
+    if config.activation_checkpointing:
+        size, how = (
+            number_bytes(config, gpu) * shape.hidden,
+            _("the input of every layer, {tokens} tokens x {layers} layers"),
+        )
+    else:
+        size = saved_by_layer(config, shape, gpu)
+        how = _("everything the backward pass will need, {tokens} tokens x {layers} layers")
+    how = how.format(tokens=f"{tokens:,}", layers=shape.layers)
+    return Part(N_("kept activations"), shape.layers * size * tokens, how)
+
+
+def layer_parts(config: RunConfig, shape: Shape, tokens: int, gpu: bool) -> list[Part]:
+    """The backward pass inside one layer: its gradients, and its largest map with all bits."""
+    wide = number_bytes(config, gpu)
+    copies = 3 * wide + (TRAINED if copies_inputs(config, gpu) else 0)
+    size, how = copies * shape.intermediate, _("the gradients of its widest part")
+    if config.activation_checkpointing:
+        size, how = (
+            size + saved_by_layer(config, shape, gpu),
+            _("one layer computed again, and the gradients of its widest part"),
+        )
     unpacked = (wide + 4 / QUANT_BLOCK) * shape.largest_map if config.load_in_4bit else 0
     found = shape.counted(config.lora_target_modules)
-    if shape.stacked and found and found.adapts_experts:  # peft adds the adapter to all experts of a layer, in a copy
+    if found and found.adapts_experts and shape.stacked:  # peft adds the adapter to all experts of a layer, in a copy
         unpacked = 2 * wide * shape.stacked
-    what = "the input of every layer" if config.activation_checkpointing else "everything the backward pass will need"
-    parts = [*weight_parts(config, shape, gpu), adapter, state]
-    parts += [gradients] if config.gradient_accumulation_steps > 1 else []
-    parts += [Part("kept activations", kept, f"{what}, {tokens:,} tokens x {shape.layers} layers")]
-    parts += mask_parts(config, batch or config.per_device_train_batch_size, length or config.max_length)
-    stepping = optimizer_temporaries(config, adapter.bytes, gpu)
-    again = 0 if config.gradient_accumulation_steps > 1 else gradients.bytes
-    if again + stepping > kept + max(loss.bytes, at_work + unpacked):  # the activations have gone by then
-        parts = [part for part in parts if part.name not in ("kept activations", "attention mask", "gradients")]
-        return [*parts, gradients, Part("optimizer step", stepping, "what AdamW works with, for all numbers at once")]
-    if loss.bytes > at_work + unpacked:
-        return [*parts, loss]
-    how = "one layer computed again, and " if config.activation_checkpointing else ""
-    parts += [Part("the layer at work", at_work, f"{how}the gradients of its widest part")]
-    return [*parts, Part("unpacked weight", unpacked, "the largest linear map with all its bits, one at a time")]
+    return [
+        Part(N_("the layer at work"), size * tokens, how),
+        Part(N_("unpacked weight"), unpacked, _("the largest linear map with all its bits, one at a time")),
+    ]
 
 
-def mask_parts(config: RunConfig, batch: int, length: int) -> list[Part]:
+def mask_parts(config: RunConfig, rows: int) -> list[Part]:
     """Attention's mask. FlashAttention needs none; sdpa keeps packed rows apart by a dense one, rows x length squared."""
-    if config.attn_implementation == "flash_attention_2" or (not config.packing and batch == 1):
+    if config.attn_implementation == "flash_attention_2" or (not config.packing and rows == 1):
         return []
-    size = (batch * length) ** 2 if config.packing else batch * length**2
-    how = "packed rows must not see each other" if config.packing else "shorter rows are padded"
-    return [Part("attention mask", size, f"1 byte for every pair of tokens: {how}")]
+    if config.packing:
+        size, how = (
+            (rows * config.max_length) ** 2,
+            _("1 byte for every pair of tokens: packed rows must not see each other"),
+        )
+    else:
+        size, how = rows * config.max_length**2, _("1 byte for every pair of tokens: shorter rows are padded")
+    return [Part(N_("attention mask"), size, how)]
 
 
 def total(parts: list[Part]) -> float:

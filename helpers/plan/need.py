@@ -18,12 +18,13 @@ from helpers.plan.memory import (
 )
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig
+from helpers.show.words import N_, _
 
 # Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
 LIBRARIES = 500_000_000
 # Allowances of a GPU: driver and libraries, and the gaps between tensors that an allocator holds. Together the least with which
-# none of the 62 rows of `published.py` is planned more than 5 % too low; the median is 10 % too high then. One row decides: Qwen-14B's
-# Q-LoRA at 256 tokens (18.7 GB, though 512 tokens took 18.4). A card's GB are counted as 10^9 bytes: on the safe side.
+# none of the 62 rows of `published.json` is planned more than 5 % too low; the median is 10 % too high then. One row decides:
+# Qwen-14B's Q-LoRA at 256 tokens (18.7 GB, though 512 tokens took 18.4). A card's GB are 10^9 bytes: on the safe side.
 CONTEXT = 1_150_000_000
 SLACK = 0.15
 # On a CPU, oneDNN keeps the kernels it compiles for every length, and the C library the gaps that tensors leave. Measured: the
@@ -35,13 +36,13 @@ FAR = 0.1  # share from which sum and simulation are called different
 
 @dataclass(frozen=True)
 class Step:
-    """The fullest moment of a training step: bytes by component, whether "simulation" or "sum" says so, and both numbers."""
+    """The fullest point of a training step: bytes by component, whether "simulation" or "sum" says so, and both numbers."""
 
     parts: list[Part]
     basis: str
     sum: float
-    simulated: float | None
-    why: str  # no simulation, or why the two differ
+    simulated: float | None = None
+    why: str = ""  # there is no simulation
 
     @property
     def bytes(self) -> float:
@@ -49,59 +50,66 @@ class Step:
 
     def __str__(self) -> str:
         if self.simulated is None:
-            return f"The sum is used. {self.why}"
+            return _("The sum is used. {why}").format(why=self.why)
         off = self.sum / self.simulated - 1
         if abs(off) <= FAR:
-            return f"Sum and simulation differ by {off:+.1%}; the simulation is used."
-        reason = self.why or "it counts what the library really keeps"
-        return f"The sum is {off:+.0%} off: {reason}. The simulation is used, which runs the model's own code."
+            return _("Sum and simulation differ by {off}; the simulation is used.").format(off=f"{off:+.1%}")
+        return _(
+            "The sum is {off} off: not every layer is plain attention and feed-forward. The simulation is used, which runs "
+            "the model's own code."
+        ).format(off=f"{off:+.0%}")
 
 
 def step(config: RunConfig, shape: Shape, gpu: bool = True) -> Step:
-    """The fullest moment of a step with these settings, without allowances."""
-    by_hand = step_parts(config, shape, gpu=gpu)
-    try:
-        if not shape.numbers:
-            raise NotImplementedError("There is no config.json to simulate.")
-        from helpers.plan.simulation import simulate
+    """The fullest point of a step with these settings, without allowances."""
+    by_hand = step_parts(config, shape, gpu)
+    if not shape.numbers or shape.doubt:
+        return Step(by_hand, "sum", total(by_hand), why=shape.doubt or _("There is no config.json to simulate."))
+    from helpers.plan.simulation import simulate
 
+    try:
         found = simulate(replace(config, **settings_that_work(config, shape)), shape.numbers, gpu=gpu)
     except NotImplementedError as reason:
-        return Step(by_hand, "sum", total(by_hand), None, str(reason))
-    parts = [Part(name, size, f"counted in the {found.phase}") for name, size in found.components.items()]
-    return Step(parts, "simulation", total(by_hand), found.peak, shape.rough)
+        return Step(by_hand, "sum", total(by_hand), why=str(reason))
+    told = _("counted in the {phase}").format(phase=_(found.phase))
+    parts = [Part(name, size, told) for name, size in found.components.items()]
+    return Step(parts, "simulation", total(by_hand), found.peak)
 
 
 def settings_that_work(config: RunConfig, shape: Shape) -> dict:
-    """The settings that peft demands for this model and `config` does not have; empty for most models."""
-    found = shape.counted(config.lora_target_modules)
-    if found and config.activation_checkpointing and not found.checkpoints:
-        rest = settings_that_work(replace(config, activation_checkpointing=False), shape)
-        return {"activation_checkpointing": False, **rest}
-    if found and found.adapts_experts and config.lora_dropout:
-        return {"lora_dropout": 0.0}
-    if found and found.refused:
+    """The settings that peft or the model's code demands and `config` does not have; empty for most models."""
+    changed, found = {}, shape.counted(config.lora_target_modules)
+    if not found:
+        return changed
+    if config.activation_checkpointing and not found.checkpoints:
+        changed["activation_checkpointing"] = False
+    if found.adapts_experts and config.lora_dropout:
+        changed["lora_dropout"] = 0.0
+    if found.refused:
         names = sorted({m.name for m in found.maps if m.packed})
         for left_out in ({"out_proj"}, {"out_proj", "conv1d"}, {"out_proj", "o_proj"}):
             chosen = ",".join(name for name in names if name not in left_out)
             if chosen and not shape.counted(chosen).refused:
-                return {"lora_target_modules": chosen}
-    return {}
+                return {**changed, "lora_target_modules": chosen}
+    return changed
 
 
 def obstacles(config: RunConfig, shape: Shape) -> list[str]:
     """What stands between this plan and a training, in sentences; empty when nothing does."""
-    told, changed = [shape.doubt] if shape.doubt else [], settings_that_work(config, shape)
-    found = shape.counted(config.lora_target_modules)
+    found, changed = shape.counted(config.lora_target_modules), settings_that_work(config, shape)
+    told = [shape.doubt] if shape.doubt else []
     if "activation_checkpointing" in changed:
         told.append(
-            "The code of this architecture has no activation checkpointing: set activation_checkpointing = False."
+            _("The code of this architecture has no activation checkpointing: set activation_checkpointing = False.")
         )
     if "lora_dropout" in changed:
-        told.append(f"lora_dropout={config.lora_dropout:g}: peft takes none on experts. Set lora_dropout = 0.0.")
+        refusal = _("lora_dropout={dropout}: peft takes none on experts. Set lora_dropout = 0.0.")
+        told.append(refusal.format(dropout=f"{config.lora_dropout:g}"))
     if found and found.refused:
-        way = f"Set {named(changed)}." if changed else "Name the modules in lora_target_modules."
-        told.append(f"peft refuses lora_target_modules={config.lora_target_modules!r} here ({found.refused}). {way}")
+        refusal = _("peft refuses lora_target_modules={modules} here ({reason}).")
+        told.append(refusal.format(modules=repr(config.lora_target_modules), reason=found.refused))
+        way = {name: value for name, value in changed.items() if name == "lora_target_modules"}
+        told[-1] += " " + (_("Set {settings}.").format(settings=named(way)) if way else _("Name the modules there."))
     return told
 
 
@@ -112,14 +120,9 @@ def named(overrides: dict) -> str:
 
 def allowances(parts: list[Part]) -> list[Part]:
     """What a GPU needs beside the `parts` of a step."""
-    return [
-        Part(
-            "driver and libraries",
-            CONTEXT,
-            "an allowance, not computed: the CUDA context, and what the libraries take at their first call",
-        ),
-        Part("gaps", SLACK * total(parts), f"an allowance: {SLACK:.0%} lost between tensors, by the published tables"),
-    ]
+    driver = _("an allowance, not computed: the CUDA context, and what the libraries take at their first call")
+    gaps = _("an allowance: {share} lost between tensors, by the published tables").format(share=f"{SLACK:.0%}")
+    return [Part(N_("driver and libraries"), CONTEXT, driver), Part(N_("gaps"), SLACK * total(parts), gaps)]
 
 
 def with_allowances(size: float) -> float:
@@ -132,14 +135,9 @@ def needed(config: RunConfig, shape: Shape) -> float:
     return with_allowances(step(config, shape).bytes)
 
 
-def needed_on_cpu(config: RunConfig, shape: Shape) -> float:
-    """Bytes of this machine's memory for training without a GPU, every token labelled, with `KEPT` and the libraries."""
-    return step(config, shape, gpu=False).bytes * KEPT + LIBRARIES
-
-
-def needed_by_sum(config: RunConfig, shape: Shape, batch: int = 0, length: int = 0) -> float:
+def needed_by_sum(config: RunConfig, shape: Shape) -> float:
     """As `needed`, by the sum alone: for sliders, which must answer at once."""
-    return with_allowances(total(step_parts(config, shape, batch, length)))
+    return with_allowances(total(step_parts(config, shape)))
 
 
 def bytes_of_each(config: RunConfig, shape: Shape, cards: int) -> float:
@@ -165,10 +163,16 @@ class Device(NamedTuple):
     cards: int = 1
 
     def need(self, config: RunConfig, shape: Shape) -> float:
-        """Bytes that a training with these settings needs on each card here."""
+        """Bytes that a training with these settings needs on each card here; on a CPU with `KEPT` and the libraries."""
+        if not self.gpu:
+            return step(config, shape, gpu=False).bytes * KEPT + LIBRARIES
         if self.cards > 1 and config.split_model:
             return with_allowances(bytes_of_each(config, shape, self.cards))
-        return needed(config, shape) if self.gpu else needed_on_cpu(config, shape)
+        return needed(config, shape)
+
+    def forward_need(self, size: float) -> float:
+        """Bytes that tensors of `size` bytes need here, where nothing is kept for a backward pass."""
+        return with_allowances(size) if self.gpu else size * KEPT_FORWARD + LIBRARIES
 
 
 def evaluation(config: RunConfig, shape: Shape, device: Device) -> float:
@@ -177,19 +181,12 @@ def evaluation(config: RunConfig, shape: Shape, device: Device) -> float:
     Nothing is kept for a backward pass. Of several cards (`split_model`) the fullest has the batch's loss and mask whole.
     """
     share = device.cards if config.split_model else 1
-    trained, _, state = adapter_parts(config, shape, device.gpu)
+    trained, _gradients, state = adapter_parts(config, shape)
     rows, tokens = config.per_device_eval_batch_size, config.per_device_eval_batch_size * config.max_length
-    widest = number_bytes(config, device.gpu) * tokens * (3 * shape.intermediate + 4 * shape.hidden)
+    batch = number_bytes(config, device.gpu) * tokens * (3 * shape.intermediate + 4 * shape.hidden)
     # with packing, TRL's collator lays the rows of an evaluation batch end to end as well
-    batch = widest + loss_part(config, shape, tokens, device.gpu).bytes
-    batch += total(mask_parts(config, rows, config.max_length))
+    batch += loss_part(config, shape, tokens, device.gpu).bytes + total(mask_parts(config, rows))
     return (total(weight_parts(config, shape, device.gpu)) + trained.bytes + state.bytes) / share + batch
-
-
-def evaluating(config: RunConfig, shape: Shape, device: Device) -> float:
-    """As `evaluation`, with the allowances of `device`."""
-    size = evaluation(config, shape, device)
-    return with_allowances(size) if device.gpu else size * KEPT_FORWARD + LIBRARIES
 
 
 def device(config: RunConfig) -> Device:
@@ -206,4 +203,4 @@ def device(config: RunConfig) -> Device:
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory
         return Device(torch.cuda.get_device_name(), memory, cards=config.gpus or torch.cuda.device_count())
-    return Device("this machine", memory_of_this_machine(), gpu=False)
+    return Device(_("this machine"), memory_of_this_machine(), gpu=False)

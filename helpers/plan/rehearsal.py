@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers.files import folder_bytes, read_jsonl
 from helpers.paths import runs_root
@@ -17,6 +18,14 @@ from helpers.plan.time import training_tokens
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.units import human_bytes
+from helpers.show.words import N_, _
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from peft import PeftModel
+    from transformers import PreTrainedTokenizerBase
+
+    from helpers.train.trainer import LeanTrainer
 
 STEPS = 3  # the first one warms up and is not measured
 EVALUATED = 2  # batches
@@ -46,45 +55,52 @@ class Rehearsal:
         times = 2 + int(steps // config.eval_steps)  # before the first step and after the last as well
         evaluations = times * sum(self.eval_lengths) / self.eval_speed if self.eval_speed else 0.0
         merges = 2 if config.merge_method == "auto" and config.load_in_4bit else 1  # auto tries both ways
-        seconds = {"training": training, "evaluations": evaluations, "merge": merges * self.merge_seconds}
+        seconds = {N_("training"): training, N_("evaluation"): evaluations, N_("merge"): merges * self.merge_seconds}
         return {part: time / 3600 for part, time in seconds.items()}
+
+
+@dataclass
+class Clock:
+    """The steps that were rehearsed, each with its seconds."""
+
+    done: list[dict] = field(default_factory=list)
+
+    def act(self, step: str, call, words):
+        """Do one step; `words(result)` says how it went."""
+        start = time.perf_counter()
+        result = call()
+        self.done.append({"step": _(step), "seconds": round(time.perf_counter() - start, 1), "result": words(result)})
+        return result
 
 
 def rehearse(config: RunConfig) -> Rehearsal:
     """Run the whole series in small; whatever fails here would have failed later, with its own error."""
-    done, seconds = [], {}
-
-    def act(step: str, call, told):
-        start = time.perf_counter()
-        result = call()
-        seconds[step] = time.perf_counter() - start
-        done.append({"step": step, "seconds": round(seconds[step], 1), "result": told(result)})
-        return result
-
+    clock, tokens_a_second = Clock(), _("{speed} tokens/s")
     runs_root().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runs_root(), prefix=".rehearsal-") as folder:
         run = RunDir(Path(folder))
-        tokenizer, rows, held_out = act(
-            "data",
-            lambda: _data(config, run),
-            lambda r: f"{len(r[1])} rows, longest {max(map(len, r[1]['input_ids']))} tokens",
+        tokenizer, *parts = clock.act(N_("data"), lambda: _data(config, run), _rows_in_words)
+        lengths = [[len(ids) for ids in part["input_ids"]] for part in parts]
+        trainer, pace, peak = clock.act(
+            N_("train"),
+            lambda: _train(config, run, tokenizer, *parts),
+            lambda found: tokens_a_second.format(speed=f"{found[1]:,.0f}"),
         )
-        trainer, pace, peak = act(
-            "train", lambda: _train(config, run, tokenizer, rows, held_out), lambda r: f"{r[1]:,.0f} tokens/s"
+        eval_speed = clock.act(
+            N_("evaluate"), lambda: _evaluate(trainer), lambda found: tokens_a_second.format(speed=f"{found:,.0f}")
         )
-        eval_speed = act("evaluate", lambda: _evaluate(trainer), lambda speed: f"{speed:,.0f} tokens/s")
-        act("save", lambda: _save(trainer, tokenizer, run), human_bytes)
+        clock.act(N_("save"), lambda: _save(trainer, tokenizer, run), human_bytes)
         trainer = None  # its memory is needed again
-        model = act("reload", lambda: _reload(config, run), lambda m: type(m).__name__)
-        prompt = [read_jsonl(run.train_jsonl)[0]["messages"][:1]]
-        act("answer", lambda: _answer(model, tokenizer, prompt), lambda replies: f"{len(replies[0].token_ids)} tokens")
+        model = clock.act(N_("reload"), lambda: _reload(config, run), lambda model: type(model).__name__)
+        clock.act(
+            N_("answer"), lambda: _answer(model, tokenizer, run), lambda count: _("{count} tokens").format(count=count)
+        )
         model = None
-        act("merge", lambda: _merge(config, run), human_bytes)
-    lengths = [[len(ids) for ids in part["input_ids"]] for part in (rows, held_out)]
-    return Rehearsal(done, pace, eval_speed, seconds["merge"], peak, *lengths)
+        clock.act(N_("merge"), lambda: _merge(config, run), human_bytes)
+    return Rehearsal(clock.done, pace, eval_speed, clock.done[-1]["seconds"], peak, *lengths)
 
 
-def _data(config: RunConfig, run: RunDir):
+def _data(config: RunConfig, run: RunDir) -> tuple[PreTrainedTokenizerBase, Dataset, Dataset]:
     from helpers.data.labels import encode_rows
     from helpers.data.prepare import prepare
     from helpers.model.tokenizer import load_tokenizer
@@ -95,54 +111,67 @@ def _data(config: RunConfig, run: RunDir):
     return tokenizer, train, held_out
 
 
-def _train(config: RunConfig, run: RunDir, tokenizer, rows, held_out):
-    from transformers import PrinterCallback, TrainerCallback, set_seed
+def _rows_in_words(found: tuple) -> str:
+    rows = found[1]
+    told = _("{rows} rows, the longest with {tokens} tokens")
+    return told.format(rows=len(rows), tokens=max(map(len, rows["input_ids"])))
+
+
+def _train(
+    config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase, rows: Dataset, held_out: Dataset
+) -> tuple[LeanTrainer, float, int]:
+    """The trainer after `STEPS` steps, its speed without the first in tokens per second, and the peak of memory in bytes."""
+    from transformers import TrainerCallback
+
+    from helpers.train.metrics import peak_memory_bytes
+
+    ends = []  # seconds and tokens so far, padding and all, at the end of each step
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            ends.append((time.perf_counter(), int(state.num_input_tokens_seen)))
+
+    size = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    evaluated = EVALUATED * config.per_device_eval_batch_size
+    shown = _longest(held_out, evaluated, evaluated) if len(held_out) else None
+    trainer = _trainer(config, run, tokenizer, _longest(rows, size, size * STEPS), shown)
+    trainer.add_callback(Watch())
+    trainer.train()
+    (start, warm), (end, tokens) = ends[0], ends[-1]
+    return trainer, (tokens - warm) / (end - start), peak_memory_bytes()
+
+
+def _trainer(config: RunConfig, run: RunDir, tokenizer, rows: Dataset, held_out: Dataset | None) -> LeanTrainer:
+    """04's trainer, for `STEPS` steps that leave nothing behind."""
+    from transformers import PrinterCallback, set_seed
     from trl import SFTConfig
 
     from helpers.model.load import load_base_model
     from helpers.model.lora import lora_config
     from helpers.train.arguments import QUIET, sft_arguments
-    from helpers.train.metrics import peak_memory_bytes
     from helpers.train.trainer import LeanTrainer
 
-    steps = config.gradient_accumulation_steps
-    size, evaluated = config.per_device_train_batch_size * steps, EVALUATED * config.per_device_eval_batch_size
-    batch = _longest(rows, size, size * STEPS)
-    short = {"max_steps": STEPS, "logging_strategy": "no", "disable_tqdm": True}
-    ends, tokens = [], []  # seconds at the end of each step; tokens of each forward pass, padding and all
-
-    class Clock(TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs):
-            ends.append((time.perf_counter(), sum(tokens)))
-
+    short = {"max_steps": STEPS, "logging_strategy": "no", "disable_tqdm": True, "include_num_input_tokens_seen": "all"}
     set_seed(config.luck)
     trainer = LeanTrainer(
         model=load_base_model(config),
         args=SFTConfig(str(run.trainer), **(sft_arguments(config) | QUIET | short)),
-        train_dataset=batch,
-        eval_dataset=_longest(held_out, evaluated, evaluated) if len(held_out) else None,
+        train_dataset=rows,
+        eval_dataset=held_out,
         processing_class=tokenizer,
         peft_config=lora_config(config),
-        callbacks=[Clock()],
     )
     trainer.remove_callback(PrinterCallback)
-
-    def count(model, args, inputs):
-        tokens.append(inputs["input_ids"].numel())
-
-    with trainer.model.register_forward_pre_hook(count, with_kwargs=True):
-        trainer.train()
-    (start, warm), (end, all_tokens) = ends[0], ends[-1]
-    return trainer, (all_tokens - warm) / (end - start), peak_memory_bytes()
+    return trainer
 
 
-def _longest(rows, different: int, count: int):
+def _longest(rows: Dataset, different: int, count: int) -> Dataset:
     """`count` rows: the `different` longest ones, again and again."""
     order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))[:different]
     return rows.select([order[i % len(order)] for i in range(count)])
 
 
-def _evaluate(trainer) -> float:
+def _evaluate(trainer: LeanTrainer) -> float:
     """Tokens per second of an evaluation, 0 when nothing is held out."""
     if trainer.eval_dataset is None:
         return 0.0
@@ -151,23 +180,25 @@ def _evaluate(trainer) -> float:
     return sum(map(len, trainer.eval_dataset["input_ids"])) / (time.perf_counter() - start)
 
 
-def _save(trainer, tokenizer, run: RunDir) -> int:
+def _save(trainer: LeanTrainer, tokenizer: PreTrainedTokenizerBase, run: RunDir) -> int:
     trainer.model.save_pretrained(run.adapter)
     tokenizer.save_pretrained(run.adapter)
     return folder_bytes(run.adapter)
 
 
-def _reload(config: RunConfig, run: RunDir):
+def _reload(config: RunConfig, run: RunDir) -> PeftModel:
     from helpers.model.load import load_base_model
     from helpers.model.lora import load_adapter
 
     return load_adapter(load_base_model(config), run.adapter)
 
 
-def _answer(model, tokenizer, prompt):
+def _answer(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: RunDir) -> int:
+    """Tokens of a reply to the first question."""
     from helpers.evaluate.generation import generate_replies
 
-    return generate_replies(model, tokenizer, prompt, max_new_tokens=16)
+    prompt = read_jsonl(run.train_jsonl)[0]["messages"][:1]
+    return len(generate_replies(model, tokenizer, [prompt], max_new_tokens=16)[0].token_ids)
 
 
 def _merge(config: RunConfig, run: RunDir) -> int:

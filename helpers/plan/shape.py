@@ -5,10 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from helpers.model.anatomy import Anatomy, anatomy
+from helpers.show.words import _
 
 # architectures whose feed-forward part has two linear maps, not three
 UNGATED = "gpt2 gptj gpt_neo gpt_neox gpt_bigcode opt bloom falcon mpt phi codegen starcoder2 xglm".split()
 LARGEST = 10**7  # no size in a config.json is larger
+HIDDEN, LAYERS, VOCABULARY = (
+    ("hidden_size", "n_embd", "d_model"),
+    ("num_hidden_layers", "n_layer", "n_layers"),
+    ("vocab_size",),
+)
+HEADS, KV_HEADS = ("num_attention_heads", "n_head", "n_heads"), ("num_key_value_heads", "num_kv_heads")
+WIDTH = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
+EXPERTS, SHARED = ("num_local_experts", "num_experts", "n_routed_experts"), ("n_shared_experts", "num_shared_experts")
+USED = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k")
 
 
 @dataclass(frozen=True)
@@ -30,70 +40,36 @@ class Shape:
 
     @classmethod
     def of(cls, model_config: dict) -> Shape:
-        """From a config.json. Raises ValueError that names what is missing or absurd; what cannot be counted is a `doubt`."""
-        written = model_config.get("text_config") or model_config
-        for name, value in written.items():
-            if name in SIZES:
-                _size(name, value)
+        """From a config.json, whatever it holds. What cannot be counted, or is no size at all, is a `doubt`: a sentence."""
+        written = model_config.get("text_config")
+        written = written if isinstance(written, dict) else model_config
         try:
-            text, doubt = anatomy(model_config).text, ""
+            text, doubts = anatomy(model_config).text, []
         except NotImplementedError as reason:
-            text, doubt = written, f"{reason} The numbers are read from config.json alone, and rough."
-
-        def get(*names, default=None):
-            value = next((text[name] for name in names if text.get(name)), default)
-            if value is None:
-                raise ValueError(f"config.json has no {names[0]}: this is not the config of a language model.")
-            return _size(names[0], value)
-
-        hidden = get("hidden_size", "n_embd", "d_model")
-        heads = (
-            get("num_attention_heads", "n_head", "n_heads", default=0)
-            if "mamba" not in text.get("model_type", "")
-            else 0
-        )
-        experts = get("num_local_experts", "num_experts", "n_routed_experts", default=1)
-        width = get("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", default=4 * hidden)
-        if experts > 1:
-            each = get("moe_intermediate_size", default=width)
-            used = get("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", default=2)
-            shared = get("shared_expert_intermediate_size", default=0)
-            shared = shared or each * get("n_shared_experts", "num_shared_experts", default=0)
-            width = used * each + shared
+            rough = _("The numbers are read from config.json alone, and rough.")
+            text, doubts = written, [f"{reason} {rough}"]
+        sizes = Sizes(text, doubts)
+        hidden, layers = sizes.get(HIDDEN, 4096, asked=True), sizes.get(LAYERS, 32, asked=True)
+        kind = str(text.get("model_type", ""))
+        heads = 0 if "mamba" in kind else sizes.get(HEADS, 0)
         return cls(
             hidden=hidden,
-            layers=get("num_hidden_layers", "n_layer", "n_layers"),
+            layers=layers,
             heads=heads,
-            kv_heads=get("num_key_value_heads", "num_kv_heads", default=1 if text.get("multi_query") else heads),
-            head_dim=get("head_dim", default=hidden // heads if heads else 0),
-            intermediate=width,
-            vocabulary=get("vocab_size"),
+            kv_heads=sizes.get(KV_HEADS, 1 if text.get("multi_query") else heads),
+            head_dim=sizes.get(("head_dim",), hidden // heads) if heads else 0,
+            intermediate=sizes.width(4 * hidden),
+            vocabulary=sizes.get(VOCABULARY, 32000, asked=True),
             tied=bool(text.get("tie_word_embeddings", model_config.get("tie_word_embeddings", True))),
-            gated=text.get("model_type") not in UNGATED,
-            experts=experts,
-            doubt=doubt,
+            gated=kind not in UNGATED,
+            experts=sizes.get(EXPERTS, 1),
+            doubt=" ".join(doubts),
             numbers=model_config,
         )
 
     def counted(self, target_modules: str = "all-linear") -> Anatomy | None:
         """The model as the library builds it, with an adapter on `target_modules`; None where it cannot be built."""
         return None if self.doubt or not self.numbers else anatomy(self.numbers, target_modules)
-
-    @property
-    def rough(self) -> str:
-        """Why the sum can be far off for this model, in a few words; empty for a plain row of attention and feed-forward."""
-        if self.doubt:
-            return "its architecture is not known to the library here"
-        if self.experts > 1:
-            return "which experts a token is sent to decides what is kept"
-        if not self.heads or any("mamba" in key or "linear_attn" in key or key == "conv_kernel" for key in self._text):
-            return "not every layer is attention"
-        return "it holds more than the language model" if "text_config" in self.numbers else ""
-
-    @property
-    def _text(self) -> dict:
-        found = self.counted()
-        return found.text if found else {}
 
     @property
     def attention(self) -> dict[str, tuple[int, int]]:
@@ -113,9 +89,8 @@ class Shape:
         """All of them, tied ones once."""
         if found := self.counted():
             return found.parameters
-        inside = self.layers * self.experts * sum(i * o for i, o in self.feed_forward.values())
-        inside += self.layers * sum(i * o for i, o in self.attention.values())
-        return inside + (1 if self.tied else 2) * self.vocabulary * self.hidden + (2 * self.layers + 1) * self.hidden
+        layer = self.experts * _products(self.feed_forward) + _products(self.attention) + 2 * self.hidden
+        return self.layers * layer + ((1 if self.tied else 2) * self.vocabulary + 1) * self.hidden
 
     @property
     def quantised_parameters(self) -> int:
@@ -123,19 +98,18 @@ class Shape:
         which is no linear map and stays in 16 bits; so do classes of their own (Falcon's)."""
         if found := self.counted():
             return found.packed
-        maps = self.attention if self.experts > 1 else {**self.attention, **self.feed_forward}
-        return self.layers * sum(i * o for i, o in maps.values())
+        return self.layers * (_products(self.attention) + (0 if self.experts > 1 else _products(self.feed_forward)))
 
     @property
     def active_parameters(self) -> float:
         """Parameters in the layers that one token goes through."""
-        return self.layers * sum(i * o for i, o in {**self.attention, **self.feed_forward}.values())
+        return self.layers * (_products(self.attention) + _products(self.feed_forward))
 
     @property
     def largest_map(self) -> int:
         """Parameters of the largest linear map in a layer."""
-        maps = self.counted().maps if self.counted() else ()
-        sizes = [m.inputs * m.outputs for m in maps if m.packed]
+        found = self.counted()
+        sizes = [m.inputs * m.outputs for m in found.maps if m.packed] if found else []
         return max(sizes or [i * o for i, o in {**self.attention, **self.feed_forward}.values()])
 
     @property
@@ -148,18 +122,42 @@ class Shape:
         return max(found.parameters - maps - self.vocabulary * self.hidden, 0) / self.layers
 
 
-SIZES = (
-    "hidden_size n_embd d_model num_hidden_layers n_layer n_layers num_attention_heads n_head n_heads vocab_size "
-    "intermediate_size num_key_value_heads head_dim"
-).split()
+def _products(maps: dict[str, tuple[int, int]]) -> int:
+    return sum(inputs * outputs for inputs, outputs in maps.values())
 
 
-def _size(name: str, value) -> int:
-    """`value` as a size; of a list (one number per layer) the largest; 0 for none. Raises ValueError for anything else."""
-    if isinstance(value, (list, tuple)) and value and all(type(one) is int for one in value):
-        value = max(value)
-    if value is None:
-        return 0
-    if type(value) is not int or not 0 <= value < LARGEST:
-        raise ValueError(f"config.json says {name}={value!r}, which is no size of a model: check the file.")
-    return value
+@dataclass
+class Sizes:
+    """Reads sizes out of a config's dict; a sentence about each one that is missing or absurd goes into `doubts`."""
+
+    text: dict
+    doubts: list[str]
+
+    def get(self, names: tuple[str, ...], default: int, asked: bool = False) -> int:
+        """The first of `names` that says a size above 0, of a list (one number per layer) the largest; else `default`."""
+        for name in names:
+            value = self.text.get(name)
+            largest = max(value) if isinstance(value, (list, tuple)) and _all_sizes(value) else value
+            if type(largest) is int and 0 < largest < LARGEST:
+                return largest
+            if value is not None and value != 0:
+                told = _("config.json says {name}={value}, which is no size of a model: {default} is assumed.")
+                self.doubts.append(told.format(name=name, value=repr(value)[:80], default=f"{default:,}"))
+                return default
+        if asked:
+            told = _("config.json has no {name}, as if it were not of a language model: {default} is assumed.")
+            self.doubts.append(told.format(name=names[0], default=f"{default:,}"))
+        return default
+
+    def width(self, default: int) -> int:
+        """The width of the feed-forward part; with experts that of all which one token is sent to."""
+        width = self.get(WIDTH, default)
+        if self.get(EXPERTS, 1) == 1:
+            return width
+        each = self.get(("moe_intermediate_size",), width)
+        shared = self.get(("shared_expert_intermediate_size",), each * self.get(SHARED, 0))
+        return self.get(USED, 2) * each + shared
+
+
+def _all_sizes(values: list) -> bool:
+    return bool(values) and all(type(value) is int for value in values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import random
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from helpers.plan.shape import Shape
 from helpers.plan.speeds import SPEEDS, operations_per_token, used_share
 from helpers.runs import RunDir
 from helpers.settings import PAD_TO, RunConfig
+from helpers.show.words import _
 
 SPREAD = 0.2  # what another driver, cooling or data set changes; added on both sides of a published number
 SMALLEST = 10**9  # parameters: below this the published speeds say nothing
@@ -33,7 +35,7 @@ class Speed:
 
 
 def speed(card: Gpu, config: RunConfig, shape: Shape) -> Speed | None:
-    """What `card` should train at; None below 10^9 parameters, where only a measurement helps.
+    """What one `card` should train at; None below 10^9 parameters, where only a measurement helps.
 
     From the slowest share of its peak that anyone published to the fastest for this card, since programs differ more than
     cards; a card with fewer than two numbers takes the fastest of all. Numbers of passes under 1,024 tokens count only
@@ -42,13 +44,14 @@ def speed(card: Gpu, config: RunConfig, shape: Shape) -> Speed | None:
     if shape.parameters < SMALLEST:
         return None
     full = config.per_device_train_batch_size * config.max_length >= FULL_PASS
-    numbers = [one for one in SPEEDS if one.rows * one.length >= FULL_PASS or not full]
-    own = [one for one in numbers if one.gpu == card.name]
+    numbers = [row for row in SPEEDS if row.rows * row.length >= FULL_PASS or not full]
+    own = [row for row in numbers if row.gpu == card.name]
     low, high = min(map(used_share, numbers)), max(map(used_share, own if len(own) > 1 else numbers))
     adapter = adapter_parameters(config, shape)
     operations = operations_per_token(shape, config.max_length, adapter, config.activation_checkpointing)
     fastest = card.peak * 1e12 / operations
-    basis = f"{low:.0%} to {high:.0%} of its peak; numbers for this card: {len(own) or 'none'}"
+    basis = _("{low} to {high} of its peak; numbers for this card: {count}")
+    basis = basis.format(low=f"{low:.0%}", high=f"{high:.0%}", count=len(own) or _("none"))
     return Speed(low * (1 - SPREAD) * fastest, high * (1 + SPREAD) * fastest, basis)
 
 
@@ -63,8 +66,8 @@ def measured(run: RunDir) -> Speed | None:
         return None
     facts = [row for row in rows if "device" in row]
     whole = [row["tokens"] / row["elapsed_s"] for row in facts]
-    where = facts[-1]["device"] if facts else "this run"
-    return Speed(min(logs + whole), max(logs), f"measured in this run ({where})", padded=False)
+    where = facts[-1]["device"] if facts else _("this run")
+    return Speed(min(logs + whole), max(logs), _("measured in this run ({where})").format(where=where), padded=False)
 
 
 def conversation_lengths(config: RunConfig, run: RunDir, rows: int, tokens_per_row: int) -> tuple[list[int], str]:
@@ -73,21 +76,28 @@ def conversation_lengths(config: RunConfig, run: RunDir, rows: int, tokens_per_r
     Counted where 03 has run, and for local data at once, as 03 would prepare them; else `rows` of `tokens_per_row`, a guess.
     """
     length = min(tokens_per_row, config.max_length)
-    guess = [length] * rows, f"a guess: {rows:,} conversations of {length:,} tokens"
+    told = _("a guess: {rows} conversations of {length} tokens").format(rows=f"{rows:,}", length=f"{length:,}")
+    guess = [length] * rows
     if run.train_jsonl.exists():
         lengths = _counted(config, run)
     elif local_path(config.dataset_id) is None:
-        return guess
+        return guess, told
     else:
-        from helpers.data.prepare import prepare
+        try:
+            lengths = _prepared(config)
+        except (ValueError, OSError) as reason:  # 03 says it again, where it can be mended
+            return guess, _("{guess}, since they cannot be counted yet: {reason}").format(guess=told, reason=reason)
+    told = _("counted: {rows} conversations of {mean} tokens on average")
+    return lengths, told.format(rows=f"{len(lengths):,}", mean=f"{sum(lengths) / len(lengths):,.0f}")
 
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            try:
-                prepare(config, RunDir(Path(folder)))
-                lengths = _counted(config, RunDir(Path(folder)))
-            except (ValueError, OSError) as reason:  # 03 says it again, where it can be mended
-                return guess[0], f"{guess[1]}, since they cannot be counted yet: {reason}"
-    return lengths, f"counted: {len(lengths):,} conversations of {sum(lengths) / len(lengths):,.0f} tokens on average"
+
+def _prepared(config: RunConfig) -> list[int]:
+    """As 03 would prepare local data, in a folder that is thrown away."""
+    from helpers.data.prepare import prepare
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        prepare(config, RunDir(Path(folder)))
+        return _counted(config, RunDir(Path(folder)))
 
 
 def _counted(config: RunConfig, run: RunDir) -> list[int]:
@@ -109,7 +119,7 @@ def training_tokens(config: RunConfig, lengths: list[int], padded: bool = True) 
     if not padded or config.packing:
         epoch = sum(lengths)
     else:
-        ordered = sorted(lengths) if config.sort_by_length else _shuffled(lengths, config.seed)
+        ordered = sorted(lengths) if config.sort_by_length else random.Random(config.seed).sample(lengths, len(lengths))
         batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
         epoch = sum(len(batch) * -(-max(batch) // PAD_TO) * PAD_TO for batch in batches)
     if config.max_steps <= 0:
@@ -118,21 +128,15 @@ def training_tokens(config: RunConfig, lengths: list[int], padded: bool = True) 
     return int(config.max_steps * size * steps * epoch / rows)
 
 
-def _shuffled(lengths: list[int], seed: int) -> list[int]:
-    import random
-
-    return random.Random(seed).sample(lengths, len(lengths))
-
-
 def hours(tokens: int, pace: Speed) -> tuple[float, float]:
     """Shortest and longest training time in hours."""
     return tokens / pace.high / 3600, tokens / pace.low / 3600
 
 
-def said(tokens: int, pace: Speed) -> str:
+def duration(tokens: int, pace: Speed) -> str:
     """The time as a range: "11 to 24 h"."""
     short, long = hours(tokens, pace)
     if long < 1:
-        return f"{short * 60:.1f} to {long * 60:.1f} min"
+        return _("{short} to {long} min").format(short=f"{short * 60:.1f}", long=f"{long * 60:.1f}")
     digits = 0 if long >= 10 else 1
-    return f"{short:.{digits}f} to {long:.{digits}f} h"
+    return _("{short} to {long} h").format(short=f"{short:.{digits}f}", long=f"{long:.{digits}f}")

@@ -8,22 +8,26 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from helpers.plan.memory import TILE_WORDS
 
-class StorageLife(TorchDispatchMode):
-    """Counts the bytes of every storage from its first use to its death, by component, and keeps the peak of each phase."""
+
+class StorageTracker(TorchDispatchMode):
+    """Counts the bytes of every storage from its first use to its death, by component, and keeps the peak of each phase.
+
+    torch's own MemTracker gives the same totals, but one peak for all phases, and slowly: proofs/bench_mem_tracker.py.
+    """
 
     def __init__(self, vocabulary: int = 0):
         super().__init__()
         self.living: dict[int, tuple[int, str]] = {}  # storage -> bytes, component
         self.now: dict[str, int] = {}
-        self.total = 0
-        self.peaks: dict[str, dict[str, int]] = {}  # phase -> components at its fullest moment
+        self.peaks: dict[str, dict[str, int]] = {}  # phase -> components at its fullest point
         self.highest: dict[str, int] = {}
-        self.phase, self.vocabulary = "base weights", vocabulary
+        self.phase, self.total, self.vocabulary = "base weights", 0, vocabulary
 
     @property
     def peak(self) -> int:
-        """Bytes at the fullest moment of all phases."""
+        """Bytes at the fullest point of all phases."""
         return max(self.highest.values(), default=0)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -36,26 +40,26 @@ class StorageLife(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
-                self.see(leaf, self._component(func, leaf))
+                self.track(leaf, self._component(func, leaf))
         return result
 
-    def see(self, tensor: torch.Tensor, component: str) -> None:
-        """Count the storage of `tensor` under `component`."""
+    def track(self, tensor: torch.Tensor, component: str) -> None:
+        """Count the storage of `tensor` under `component`. A result of the backward pass can become a gradient that stays."""
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key not in self.living:
             weakref.finalize(storage, self._forget, key)
-        elif component != "gradients" or self.living[key][1] == component:
-            return
-        else:  # a result of the backward pass has become a gradient that stays
+        elif component == "gradients":
             self._forget(key)
+        else:
+            return
         self.living[key] = (storage.nbytes(), component)
         self.now[component] = self.now.get(component, 0) + storage.nbytes()
         self.total += storage.nbytes()
         if self.total > self.highest.get(self.phase, 0):
             self.highest[self.phase], self.peaks[self.phase] = self.total, dict(self.now)
 
-    def start_again(self) -> None:
+    def reset_peaks(self) -> None:
         """Forget the peaks so far; what lives now lives on."""
         self.highest, self.peaks = {}, {}
 
@@ -69,6 +73,5 @@ class StorageLife(TorchDispatchMode):
             return self.phase
         if func.namespace == "bitsandbytes":
             return "dequantised weight" if "dequantize" in func._schema.name else "activations"
-        # TRL's loss works in tiles of 32,768 words of the vocabulary
-        wide = {self.vocabulary, 32768, self.vocabulary % 32768} - {0}
+        wide = {self.vocabulary, TILE_WORDS, self.vocabulary % TILE_WORDS} - {0}
         return "logits" if wide & set(tensor.shape[-2:]) and tensor.numel() > 1e5 else "activations"

@@ -1,0 +1,189 @@
+"""One optimizer step on tensors without numbers: forward, TRL's or `LeanTrainer`'s loss, backward, optimizer."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import torch
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+
+from helpers.model.anatomy import layer_list
+from helpers.plan.memory import TILE_TOKENS, TILE_WORDS
+from helpers.plan.tracker import StorageTracker
+from helpers.settings import RunConfig
+from helpers.show.words import N_
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+FORWARD, LAST, REST = N_("forward pass"), N_("backward pass of the last layer"), N_("backward pass of the other layers")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step works on: rows of `length` tokens (packed ones are a single row), on a GPU or a CPU."""
+
+    rows: int
+    length: int
+    gpu: bool
+
+    @classmethod
+    def of(cls, config: RunConfig, gpu: bool) -> Batch:
+        """The batch that these settings make."""
+        rows, length = config.per_device_train_batch_size, config.max_length
+        return cls(1, rows * length, gpu) if config.packing else cls(rows, length, gpu)
+
+
+def take_step(model: PeftModel, config: RunConfig, batch: Batch, tracker: StorageTracker) -> None:
+    """The optimizer's state, as a step before made it, and then the step that counts: its peaks are in `tracker`."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    tracker.phase = "optimizer state"
+    optimizer = make_optimizer(config, trained, batch.gpu)
+    for parameter in trained:
+        parameter.grad = torch.zeros_like(parameter)
+        tracker.track(parameter.grad, "gradients")
+    optimizer.step()
+    if config.gradient_accumulation_steps == 1:  # else those of the rows before are still there
+        optimizer.zero_grad()
+    for parameter in trained:
+        parameter.register_post_accumulate_grad_hook(lambda p: tracker.track(p.grad, "gradients"))
+    tracker.reset_peaks()
+    forward_backward(model, config, batch, tracker)
+    tracker.phase = "optimizer step"
+    torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def forward_backward(model: PeftModel, config: RunConfig, batch: Batch, tracker: StorageTracker) -> None:
+    """Forward and backward on one batch; padded unless it is a single row, packed when the config packs."""
+    from helpers.model.device import compute_dtype
+
+    tracker.phase = FORWARD
+    layers, dtype = layer_list(model.get_base_model()), compute_dtype(config)
+    marked = layers[-1].register_forward_pre_hook(_marks_its_end(tracker), with_kwargs=True) if layers else None
+    with torch.autocast("cpu", dtype=dtype) if dtype != torch.float32 else contextlib.nullcontext():
+        # `LeanTrainer` leaves the loss to TRL on a GPU, and where the use of the experts is a part of it
+        balances = getattr(model.config.get_text_config(), "output_router_logits", False)
+        inputs = make_inputs(model, config, batch)
+        loss = tiled_loss(model, inputs) if batch.gpu or balances else lean_loss(model, inputs)
+    if marked:
+        marked.remove()
+    tracker.phase = LAST
+    loss.backward()
+
+
+def make_inputs(model: PeftModel, config: RunConfig, batch: Batch) -> dict[str, torch.Tensor]:
+    """Token ids, and the mask that packed or padded rows need: of rows x length x length where the model attends."""
+    inputs = {"input_ids": torch.ones(batch.rows, batch.length, dtype=torch.long)}
+    if config.attn_implementation != "flash_attention_2" and (config.packing or batch.rows > 1):
+        attends = any("attn" in name or "attention" in name for name, _ in model.named_modules())
+        shape = (batch.rows, 1, batch.length, batch.length) if attends else (batch.rows, batch.length)
+        inputs["attention_mask"] = torch.ones(shape, dtype=torch.bool)
+    return inputs
+
+
+def _marks_its_end(tracker: StorageTracker):
+    """A hook for the last layer: once the gradient of its input is there, the backward pass is at the other layers."""
+
+    def hook(module, args, kwargs):
+        hidden = args[0] if args else kwargs["hidden_states"]
+        if hidden.requires_grad:
+            hidden.register_hook(lambda gradient: setattr(tracker, "phase", REST))
+
+    return hook
+
+
+def tiled_loss(model: PeftModel, inputs: dict) -> torch.Tensor:
+    """The loss of `SFTTrainer`: TRL's head works in tiles, here on every position; with experts, how evenly they are used."""
+    from transformers.models.mixtral import modeling_mixtral as mixtral
+
+    balance, padding = mixtral.load_balancing_loss_func, torch.ones_like(inputs["input_ids"])
+
+    def balanced(logits, experts, used, mask=None):  # the mask of the rows, not attention's
+        return balance(logits, experts, used, None if mask is None else padding)
+
+    with mock.patch.object(mixtral, "load_balancing_loss_func", balanced):
+        return model(**inputs, labels=inputs["input_ids"], fused_lm_head=True).loss
+
+
+def lean_loss(model: PeftModel, inputs: dict) -> torch.Tensor:
+    """The loss of `LeanTrainer` on a CPU: the logits of all labelled positions at once, here of every position."""
+    from helpers.train.trainer import SumOfLosses
+
+    count = inputs["input_ids"].numel()
+    head = model.get_output_embeddings()
+    with head.register_forward_pre_hook(lambda module, args: (args[0].flatten(0, 1).clone(),)):
+        logits = model(**inputs, use_cache=False).logits
+    return SumOfLosses.apply(logits, torch.ones(count, dtype=torch.long)) / count
+
+
+class LossOfTritonKernels(torch.autograd.Function):
+    """The memory of TRL's loss on a GPU, whose kernels need Triton: a tile of logits at a time, overwritten in place, and the
+    gradient of the last layer in float32. It takes and gives what TRL's ChunkedLogProbFunction does."""
+
+    @staticmethod
+    def forward(ctx, hidden, weight, bias, targets, *settings):
+        kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else hidden.dtype
+        ctx.hidden, ctx.tile = hidden, partial(torch.empty, min(len(hidden), TILE_TOKENS), TILE_WORDS, dtype=kind)
+        ctx.tile()
+        scores = torch.zeros(len(hidden))
+        return scores, scores.clone(), None, None, scores > 0
+
+    @staticmethod
+    def backward(ctx, *of_outputs):
+        gradient = torch.zeros_like(ctx.hidden, dtype=torch.float32)
+        ctx.tile()
+        return gradient.to(ctx.hidden.dtype), *[None] * 8
+
+
+@contextlib.contextmanager
+def gpu_kernels():
+    """Let the step use as much memory as on a GPU: autocast is on where peft asks, fused dropout, TRL's Triton kernels."""
+    import trl.trainer.utils as trl
+
+    autocast = torch.is_autocast_enabled  # asked without a device, it answers for CUDA
+
+    def dropout(input, p=0.5, training=True, inplace=False):
+        return torch.native_dropout(input, p, training)[0] if training and p else input
+
+    with (
+        mock.patch.object(torch, "is_autocast_enabled", lambda device="cpu": autocast(device)),
+        mock.patch.object(torch.nn.functional, "dropout", dropout),
+        mock.patch.object(trl, "_ChunkedLogProbFunction", LossOfTritonKernels),
+    ):
+        yield
+
+
+def make_optimizer(config: RunConfig, parameters: list, gpu: bool) -> torch.optim.Optimizer:
+    """The optimizer that `Trainer` would make for config.optim; paged ones unpaged, since their size is the same."""
+    from transformers import Trainer, TrainingArguments
+
+    with tempfile.TemporaryDirectory() as folder:
+        args = TrainingArguments(output_dir=folder, optim=config.optim, use_cpu=True)
+        kind, keywords = Trainer.get_optimizer_cls_and_kwargs(args)
+    if kind is torch.optim.AdamW:
+        keywords = {**keywords, "foreach": gpu, "fused": False}
+    keywords.pop("is_paged", None)
+    with unset_fake_temporarily():  # the code tables of an 8-bit optimizer need real numbers
+        return kind(parameters, **keywords)
+
+
+@contextlib.contextmanager
+def quiet():
+    """Libraries warn about a training without numbers; here that is meant."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # an error is raised as well
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

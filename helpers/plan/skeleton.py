@@ -1,0 +1,100 @@
+"""A model as QLoRA trains it, on tensors without numbers: 4-bit layers, adapter, checkpointing, TRL's loss head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from helpers.model.anatomy import layer_list, name_experts, not_packed, on_meta, unreachable
+from helpers.plan.tracker import StorageTracker
+from helpers.settings import RunConfig
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
+def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()) -> PeftModel:
+    """The model of a config.json on "meta". `places`: the layers that are left, by their place in the whole model; () = all.
+
+    Raises NotImplementedError for a model that TRL's loss cannot train.
+    """
+    from peft import get_peft_model
+    from transformers.integrations.bitsandbytes import replace_with_bnb_linear
+    from trl.trainer.utils import add_fused_lm_head
+
+    from helpers.model.device import compute_dtype
+    from helpers.model.lora import lora_config
+    from helpers.model.quantise import keep_gradients, quantization_config
+
+    # None: sdpa, or eager for a model without it; FlashAttention needs as much as sdpa
+    attention = "eager" if config.attn_implementation == "eager" else None
+    model = on_meta(model_config, dtype=compute_dtype(config), attn_implementation=attention)
+    if reason := unreachable(model):
+        raise NotImplementedError(reason)
+    name_experts(model)
+    if places:
+        keep_layers(model, places)
+    if config.load_in_4bit:
+        replace_with_bnb_linear(model, not_packed(model), quantization_config(config))
+        model.is_loaded_in_4bit = True
+        keep_gradients(model)
+    if config.activation_checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    model = get_peft_model(model, lora_config(config), low_cpu_mem_usage=True)
+    if config.activation_checkpointing:
+        model.enable_input_require_grads()
+    # what SFTTrainer does: experts are to be used evenly, and the loss comes in tiles, never all logits at once
+    text = model.config.get_text_config()
+    if hasattr(text, "output_router_logits"):
+        text.output_router_logits = bool(getattr(text, "router_aux_loss_coef", 0.0))
+    add_fused_lm_head(model.get_base_model(), outputs=("log_probs", "entropy", "is_top1"))
+    return model.train()
+
+
+def keep_layers(model: PreTrainedModel, places: tuple[int, ...]) -> None:
+    """Leave only the layers at `places` in `model`, and what its config says about each of them."""
+    layers, settings = layer_list(model), model.config.get_text_config(decoder=True)
+    path = next(name for name, module in model.named_modules() if module is layers)
+    model.set_submodule(path, torch.nn.ModuleList(layers[place] for place in places))
+    for name, value in vars(settings).items():
+        if isinstance(value, (list, tuple)) and len(value) == len(layers):
+            setattr(settings, name, [value[place] for place in places])
+    settings.num_hidden_layers = len(places)
+
+
+def fill(model: PeftModel, config: RunConfig, tracker: StorageTracker) -> None:
+    """Give every tensor of the skeleton a storage (a fake one under FakeTensorMode): 4-bit, 16-bit, adapter; tied ones share."""
+    made = {}
+    for name, module in model.named_modules():
+        for tensors in (module._parameters, module._buffers):
+            for key, old in tensors.items():
+                if old is None or old.device.type != "meta":
+                    continue
+                if id(old) not in made:
+                    made[id(old)] = _filled(module, f"{name}.{key}", old, config, tracker)
+                tensors[key] = made[id(old)]
+
+
+def _filled(module, name: str, old: torch.Tensor, config: RunConfig, tracker: StorageTracker) -> torch.Tensor:
+    import bitsandbytes as bnb
+
+    from helpers.model.device import compute_dtype
+
+    if isinstance(module, bnb.nn.Linear4bit) and name.endswith("weight"):
+        tracker.phase = "4-bit weights"
+        full = torch.empty(module.out_features, module.in_features, dtype=module.compute_dtype)
+        packed, state = bnb.functional.quantize_4bit(
+            full, compress_statistics=config.double_quant, quant_type=config.quant_type
+        )
+        # a Params4bit cannot hold a fake tensor: an ordinary parameter with its attributes can
+        weight = torch.nn.Parameter(packed, requires_grad=False)
+        weight.quant_state = module.quant_state = state
+        return weight
+    if "lora_" in name:  # in float32, whatever the base computes in
+        tracker.phase = "adapter"
+        return torch.nn.Parameter(torch.empty(old.shape, dtype=torch.float32))
+    tracker.phase = f"{8 * compute_dtype(config).itemsize}-bit weights"
+    new = torch.empty(old.shape, dtype=old.dtype)
+    return torch.nn.Parameter(new, requires_grad=False) if isinstance(old, torch.nn.Parameter) else new
