@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -85,7 +84,10 @@ def candidates(config: RunConfig, checkpoints: bool = True) -> Iterator[tuple[di
 
 def fitted(config: RunConfig, shape: Shape, device: Device) -> RunConfig:
     """`config` with the changes that make it fit `device`; as it is where it fits already, or where no change helps."""
-    config = replace(config, **row_by_row(config), **settings_that_work(config, shape))
+    from helpers.train.packing import one_row_a_pass
+
+    apart = config if shape.doubt else one_row_a_pass(config)  # it asks the library about the model
+    config = replace(apart, **settings_that_work(config, shape))
     steps = changes(config, shape, device.room, device.need, device.cards)
     config = replace(config, **all_overrides(steps)) if steps and steps[-1].fits else config
     return replace(config, **fewer_evaluated(config, shape, device))
@@ -111,23 +113,3 @@ def fewer_evaluated(config: RunConfig, shape: Shape, device: Device) -> dict:
         rows //= 2
     helps = rows < config.per_device_eval_batch_size and fits(rows)
     return {"per_device_eval_batch_size": rows} if helps else {}
-
-
-def row_by_row(config: RunConfig) -> dict:
-    """For packed rows without FlashAttention: one row at a time, and as many steps of accumulation; else nothing.
-
-    Several packed rows would become a single one, with a dense mask of its length squared and attention over all of it;
-    one by one the step learns the same from the same rows, in less memory and time.
-    """
-    rows = config.per_device_train_batch_size
-    if not config.packing or rows == 1 or flash(config):
-        return {}
-    steps = rows * config.gradient_accumulation_steps
-    return {"per_device_train_batch_size": 1, "gradient_accumulation_steps": steps}
-
-
-def flash(config: RunConfig) -> bool:
-    """Whether FlashAttention is what will run: asked for, or left to "auto" where it is installed."""
-    if config.attn_implementation == "auto":
-        return importlib.util.find_spec("flash_attn") is not None
-    return config.attn_implementation == "flash_attention_2"

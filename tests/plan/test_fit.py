@@ -10,7 +10,7 @@ import pytest
 from helpers.model.shapes import SHAPES
 from helpers.plan import fit
 from helpers.plan.cards import GPUS, UnknownCard, gpu, prices
-from helpers.plan.changes import all_overrides, candidates, changes, fewer_evaluated, fitted, row_by_row
+from helpers.plan.changes import all_overrides, candidates, changes, fewer_evaluated, fitted
 from helpers.plan.fit import advice, fits, out_of_memory_advice
 from helpers.plan.memory import step_parts, total, weight_parts
 from helpers.plan.need import Device, bytes_of_each, device, evaluation, needed
@@ -44,12 +44,11 @@ def test_prices_are_read_and_bad_ones_named():
     assert (refused.value.setting, refused.value.value) == ("gpu", "GTX 9")
 
 
-def test_packed_rows_go_one_by_one_unless_flash_attention_runs(recipe):
-    assert row_by_row(recipe) == {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8}
-    assert row_by_row(replace(recipe, attn_implementation="flash_attention_2")) == {}
-    assert row_by_row(replace(recipe, packing=False)) == {}
-    before = [part.bytes for part in step_parts(recipe, by_sum(LLAMA)) if part.name == "attention mask"]
-    assert before == [8192**2]  # four rows of 2,048 tokens as a single one
+def test_packed_rows_go_one_by_one(recipe):
+    chosen = fitted(recipe, by_sum(LLAMA), device(recipe))
+    assert recipe.differences(chosen).keys() == {*SMALLER_BATCH, "per_device_eval_batch_size"}
+    masks = [[p.bytes for p in step_parts(c, by_sum(LLAMA)) if p.name == "attention mask"] for c in (recipe, chosen)]
+    assert masks == [[8192**2], [2048**2]]  # four rows of 2,048 tokens as a single one, or each alone
 
 
 def test_a_model_without_checkpointing_is_planned_without(recipe):
@@ -62,15 +61,13 @@ def test_a_model_without_checkpointing_is_planned_without(recipe):
 
 
 def test_settings_are_changed_only_where_that_helps(recipe):
-    shape, small = by_sum(SHAPES["meta-llama/Llama-2-13b-hf"]), replace(recipe, gpu="T4 16 GB")  # the search is tested
+    shape, padded = by_sum(SHAPES["meta-llama/Llama-2-13b-hf"]), replace(recipe, packing=False)  # the search is tested
+    small = replace(padded, gpu="T4 16 GB")
     chosen = fitted(small, shape, device(small))
     assert set(small.differences(chosen)) == {*SMALLER_BATCH, "optim"}
     assert needed(chosen, shape) <= 16e9 < needed(small, shape)
-    alone = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8}  # packed rows one by one, in any case
-    assert replace(recipe, **alone) == fitted(recipe, shape, device(recipe))  # 24 GB: fits as it is
-    padded = replace(recipe, packing=False)
-    assert fitted(padded, shape, device(padded)) == padded
-    assert fitted(small, LARGE, device(small)) == replace(small, **alone)  # nothing helps
+    assert fitted(padded, shape, device(padded)) == padded  # 24 GB: fits as it is
+    assert fitted(small, LARGE, device(small)) == small  # nothing helps
 
 
 def test_fewer_rows_are_evaluated_at_once_where_that_is_the_fullest_phase(recipe):
