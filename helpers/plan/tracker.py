@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 
+import bitsandbytes  # noqa: F401  registers its operations
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
