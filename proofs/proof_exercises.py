@@ -8,7 +8,7 @@
     02.1  W&B writes an offline file        02.2  needs an account: the page stops
     03.1  all tokens are learned            03.2  two verdicts are red, the page stops     03.3  9 rows to train on, 1 held out
     04.1  "Resuming from checkpoint-10."    04.2  7.175, rank 8: 7.114                     04.3  7.271, rate 0.01: 7.114
-    05.1  the setting is the reason         05.2  demo, by hand: three files
+    05.1  the setting is the reason         05.2  demo, by hand: five files
     06.1  all 12 stop, 1 of the greedy ones 06.2  the own question stands first            06.3  "too few rows"
     07.2  all files within 0.0005 nats      07.3  demo, by hand: it stops, the keyword is a sentence
     08.1  rank 2 is proven to be worse      08.3  4, 16, 64 were stopped, 1 ended at 7.28

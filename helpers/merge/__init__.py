@@ -9,6 +9,7 @@ report     the merge report: what each way of merging did to this model
 licences   what may be done with model and data
 results    the measured NLL as the hub reads it
 leftovers  what a push sends, what it replaces, what stays
+gate       what speaks against a push
 card       the model card
 push       to the hub, and read back
 """

@@ -6,6 +6,7 @@ import re
 
 from helpers.evaluate.intervals import share, told_interval
 from helpers.files import read_json, read_jsonl, write_atomic, write_json
+from helpers.merge.gate import Push, refusals
 from helpers.merge.leftovers import MANIFEST, files_to_push
 from helpers.merge.licences import PERMISSIVE, licence, naming_rule, on_hub, public_name
 from helpers.merge.report import MergeReport
@@ -14,6 +15,7 @@ from helpers.model.source import DEMO_MODEL
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.units import human_time
+from helpers.show.words import in_english
 
 TEMPLATE = """\
 ---
@@ -54,11 +56,12 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", text)
 
 
-def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None = None):
-    """Write README.md, and the hub's results file, into the folder of `push` (see `push.Push`) and give the `ModelCard`.
+@in_english()
+def write_card(run: RunDir, config: RunConfig, push: Push, refused: list[str] | None = None):
+    """Write README.md, and the hub's results file, into the folder of `push`  and give the `ModelCard`.
 
     The adapter's own config gets the base model's public name too: a path on this machine helps nobody.
-    `refused`: reasons that hub_force overrode; the card begins with them.
+    `refused`: what hub_force overrode, if anything; the card begins with it. All of the card is English.
     """
     from huggingface_hub import ModelCard
 
@@ -68,7 +71,8 @@ def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None =
         file = push.folder / "adapter_config.json"
         write_json(file, {**read_json(file), "base_model_name_or_path": base})
     write_results(push.folder, config, report, push.what)
-    warnings = "".join(f"> **Pushed in spite of a refusal:** {escape(reason)}\n" for reason in refused or [])
+    reasons = refusals(run, push) if refused else []
+    warnings = "".join(f"> **Pushed in spite of a refusal:** {escape(reason)}\n" for reason in reasons)
     kind = "A LoRA adapter for" if push.what == "adapter" else "An adapter merged into"
     inherited = {"base model": licence(config.model_id, "model"), "data": licence(config.dataset_id, "dataset")}
     rule = naming_rule(inherited["base model"], push.repo)
@@ -92,7 +96,7 @@ def write_card(run: RunDir, config: RunConfig, push, refused: list[str] | None =
     return card
 
 
-def _card_data(config: RunConfig, push, report: MergeReport | None, inherited: dict):
+def _card_data(config: RunConfig, push: Push, report: MergeReport | None, inherited: dict):
     from huggingface_hub import ModelCardData
 
     base, terms = public_name(config.model_id), inherited["base model"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers.merge.folder import (
     check_disk,
@@ -12,7 +13,7 @@ from helpers.merge.folder import (
     shard_bytes,
     starting_afresh,
 )
-from helpers.merge.skeleton import empty_model, read_skeleton
+from helpers.merge.skeleton import Skeleton, empty_model, read_skeleton
 from helpers.model.adapter import check_names
 from helpers.model.device import weight_dtype
 from helpers.model.load import load_base_model
@@ -20,6 +21,11 @@ from helpers.model.lora import check_adapter
 from helpers.model.quantise import through_4bit
 from helpers.settings import RunConfig
 from helpers.show.words import _
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 MOVED = 0.2  # of the logits' spread: rounding to 16 bits moves them by some hundredths, a wrong merge by whole spreads
 
@@ -37,25 +43,11 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
     check_names(empty_model(config), adapter)
     model, skeleton = load_base_model(config, four_bit=False, device="cpu"), read_skeleton(config)
     if method == "dequantised-base":
-        for name in skeleton.quantised:
-            weight, turned = model.get_submodule(name).weight, skeleton.kinds[name] == "Conv1D"
-            rows = weight.data.T.contiguous() if turned else weight.data  # 4-bit layers keep it as (out, in)
-            rows = through_4bit(rows.to(merging_device()), config).to("cpu")
-            weight.data = rows.T.contiguous() if turned else rows
+        _write_out(model, skeleton, config)
     model = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu").eval()
-    if not hasattr(model.base_model, "merge_and_unload"):
-        sentence = _("An adapter of kind {kind} has no merged form: push the adapter instead.")
-        raise ValueError(sentence.format(kind=model.peft_type.value))
-    part = out.parent / f".{out.name}.part"
-    size = sum(weight.nbytes for weight in model.parameters())
+    part, size = out.parent / f".{out.name}.part", sum(weight.nbytes for weight in model.parameters())
     check_disk(part, size)
-    before = _logits(model)
-    _give_each_its_own(model)
-    try:
-        merged = model.merge_and_unload(progressbar=True)
-    except RuntimeError as error:
-        sentence = _("peft cannot merge this adapter ({reason}): push the adapter instead.")
-        raise ValueError(sentence.format(reason=error)) from None
+    before, merged = _logits(model), _unloaded(model)
     _tie_again(merged, bool(skeleton.tied))
     merged.to(weight_dtype(config))  # on a CPU it may be in float32: added there, rounded once
     for name, weight in merged.state_dict().items():
@@ -74,7 +66,29 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
     return out
 
 
-def _logits(model):
+def _write_out(model: PreTrainedModel, skeleton: Skeleton, config: RunConfig) -> None:
+    """The weights that 4-bit loading quantises become, in place, those that the 4-bit model has, in 16 bits."""
+    for name in skeleton.quantised:
+        weight, turned = model.get_submodule(name).weight, skeleton.kinds[name] == "Conv1D"
+        rows = weight.data.T.contiguous() if turned else weight.data  # 4-bit layers keep it as (out, in)
+        rows = through_4bit(rows.to(merging_device()), config).to("cpu")
+        weight.data = rows.T.contiguous() if turned else rows
+
+
+def _unloaded(model: PeftModel) -> PreTrainedModel:
+    """`model` with its adapter in its weights, by peft; ValueError where that cannot be."""
+    if not hasattr(model.base_model, "merge_and_unload"):
+        sentence = _("An adapter of kind {kind} has no merged form: push the adapter instead.")
+        raise ValueError(sentence.format(kind=model.peft_type.value))
+    _give_each_its_own(model)
+    try:
+        return model.merge_and_unload(progressbar=True)
+    except RuntimeError as error:
+        sentence = _("peft cannot merge this adapter ({reason}): push the adapter instead.")
+        raise ValueError(sentence.format(reason=error)) from None
+
+
+def _logits(model: PreTrainedModel) -> torch.Tensor:
     """(tokens, vocabulary) in float32, for a text of the first 64 tokens of the vocabulary."""
     import torch
 
@@ -83,7 +97,7 @@ def _logits(model):
         return model(input_ids=ids, use_cache=False).logits[0].float()
 
 
-def _give_each_its_own(model) -> None:
+def _give_each_its_own(model: PeftModel) -> None:
     """End the sharing of weights, in place: merged into one of a tied pair, the adapter would change the other as well."""
     import torch
 
@@ -95,7 +109,7 @@ def _give_each_its_own(model) -> None:
             seen.add(id(weight))
 
 
-def _tie_again(merged, tied: bool) -> None:
+def _tie_again(merged: PreTrainedModel, tied: bool) -> None:
     """Where input and output embeddings were one and the adapter left them equal, they are one again; else config says so."""
     import torch
 

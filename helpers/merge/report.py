@@ -11,10 +11,11 @@ from helpers.evaluate.held_out import Scores
 from helpers.evaluate.intervals import BETTER, FEWEST, MARGINS, WORSE, judge, paired_difference, told_interval
 from helpers.evaluate.measured import VERDICTS
 from helpers.files import read_json, sha256, write_json
+from helpers.settings import RunConfig
 from helpers.show.pictures import Picture, chart
 from helpers.show.tables import GREEN, GREY, ORANGE, RED
 from helpers.show.verdict import Verdict
-from helpers.show.words import N_, _
+from helpers.show.words import N_, _, in_english
 
 MARGIN = MARGINS["NLL per token"]
 RULE = N_(
@@ -67,7 +68,7 @@ class MergeReport:
     def summary(self) -> str:
         """The verdict and its reason, for a page."""
         sentence = _("The merge report is {verdict}. {reason}")
-        return sentence.format(verdict=self.verdict.word, reason=_reason(self.measured[self.chosen], _))
+        return sentence.format(verdict=self.verdict.word, reason=_reason(self.measured[self.chosen]))
 
 
 def choose_merge(scores: dict[str, Scores]) -> tuple[str, str]:
@@ -76,7 +77,7 @@ def choose_merge(scores: dict[str, Scores]) -> tuple[str, str]:
         return next(iter(scores)), _("the only merge that was made")
     first, second = scores
     gap = paired_difference(scores[first].nll, scores[second].nll, scores[first].tokens, VERDICTS)
-    difference, judgement = f"{second} - {first}: {_gap(gap, _)}", judge(gap)
+    difference, judgement = f"{second} - {first}: {_gap(gap)}", judge(gap)
     if judgement in (BETTER, WORSE):
         sentence = _("its NLL is lower by more than {margin}: {difference}")
         return second if judgement == BETTER else first, sentence.format(margin=MARGIN, difference=difference)
@@ -93,7 +94,8 @@ def rules() -> str:
 def verdict(row: dict) -> tuple[Verdict, str]:
     """GREEN, RED or UNCLEAR for the merged model's report row, by VERDICT_RULE, and the reason in English."""
     kind = _kind(row["against_adapter"])
-    return Verdict.UNCLEAR if kind is Verdict.TOO_FEW else kind, _reason(row, str)
+    with in_english():
+        return Verdict.UNCLEAR if kind is Verdict.TOO_FEW else kind, _reason(row)
 
 
 def _kind(gap: dict) -> Verdict:
@@ -104,13 +106,13 @@ def _kind(gap: dict) -> Verdict:
     return Verdict.GREEN if gap["high"] < MARGIN else Verdict.UNCLEAR
 
 
-def _reason(row: dict, translate) -> str:
+def _reason(row: dict) -> str:
     gap = row["against_adapter"]
-    return translate(REASONS[_kind(gap)]).format(rows=gap["rows"], fewest=FEWEST, gap=_gap(gap, translate))
+    return _(REASONS[_kind(gap)]).format(rows=gap["rows"], fewest=FEWEST, gap=_gap(gap))
 
 
-def _gap(gap: dict, translate) -> str:
-    sentence = translate(N_("{difference} nats per token, {level} % interval {interval}"))
+def _gap(gap: dict) -> str:
+    sentence = _("{difference} nats per token, {level} % interval {interval}")
     interval = told_interval(gap["low"], gap["high"], "+.4f")
     return sentence.format(difference=f"{gap['difference']:+.4f}", level=f"{100 * gap['level']:.4g}", interval=interval)
 
@@ -123,8 +125,11 @@ def example_replies(prompts: list[list[dict]], replies: dict[str, list]) -> list
     ]
 
 
-def make_report(config, rows: dict, chosen: str, why: str, merged: Path, counts: dict, examples: list) -> MergeReport:
-    """`rows`: measured_row by name; `counts`: how much was measured."""
+def make_report(
+    config: RunConfig, rows: dict, choice: tuple[str, str], merged: Path, counts: dict, examples: list
+) -> MergeReport:
+    """`rows`: measured_row by name; `choice`: the method and why; `counts`: how much was measured."""
+    chosen, why = choice
     colour, reason = verdict(rows[chosen])
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "bitsandbytes")}
     files = {p.name: sha256(p) for p in sorted(merged.iterdir()) if p.is_file() and p.name != "README.md"}

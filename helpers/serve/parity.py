@@ -39,6 +39,7 @@ class Measured:
     same_replies: int = 0  # token by token the reply of the merged model
     same_prompts: int = 0  # prompts with the token ids of this project's tokenizer
     firsts: list = field(default_factory=list, repr=False)  # each answer token's most likely token, by row
+    written: list = field(default_factory=list, repr=False)  # token ids of each reply
     exact: bool = True  # computed in float32
 
 
@@ -65,8 +66,8 @@ def _answer_places(row: dict) -> list[int]:
 def measure_merged(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Dataset, prompts: list[list[dict]],
     max_new_tokens: int, folder: Path,
-) -> tuple[Measured, list]:  # fmt: skip
-    """The merged model as transformers runs it: (`Measured`, its replies). `rows` as `encode_rows` gives them."""
+) -> Measured:  # fmt: skip
+    """The merged model as transformers runs it. `rows` as `encode_rows` gives them."""
     import torch
 
     from helpers.evaluate.generation import generate_replies
@@ -83,12 +84,13 @@ def measure_merged(
     count, stopped = len(prompts), sum(reply.stopped for reply in replies)
     exact = model.dtype is torch.float32
     scores = Scores(nll, tokens)
-    return Measured("merged", file_bytes(folder), scores, stopped, count, count, count, firsts, exact), replies
+    written = [reply.token_ids for reply in replies]
+    return Measured("merged", file_bytes(folder), scores, stopped, count, count, count, firsts, written, exact)
 
 
 def measure_gguf(
     file: Path, tokenizer: PreTrainedTokenizerBase, rows: Dataset, prompts: list[list[dict]], max_new_tokens: int,
-    merged: Measured, replies: list,
+    merged: Measured,
 ) -> Measured:  # fmt: skip
     """The GGUF file in llama.cpp, on the rows and prompts of `measure_merged`.
 
@@ -109,7 +111,7 @@ def measure_gguf(
                 raise ValueError(sentence.format(file=file.name, nll=scores.nll[-1], row=len(scores.nll)))
         new = model.replies(asked, max_new_tokens, stops)
     stopped = sum(bool(ids) and ids[-1] in stops for ids in new)
-    same = sum(_cut(ids, stops) == reply.token_ids for ids, reply in zip(new, replies, strict=True))
+    same = sum(_cut(ids, stops) == reply for ids, reply in zip(new, merged.written, strict=True))
     return Measured(file.stem, file.stat().st_size, scores, stopped, len(new), same, same_prompts)
 
 

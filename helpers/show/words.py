@@ -8,9 +8,11 @@ helpers/). The language is QLORA_LANG. What came from data, a model or a person 
 
 from __future__ import annotations
 
+import contextlib
 import gettext
 import io
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +38,17 @@ def heading(name: str) -> str:
 def language() -> str:
     """Two letters: QLORA_LANG, else en."""
     return os.environ.get("QLORA_LANG") or "en"
+
+
+@contextlib.contextmanager
+def in_english() -> Iterator[None]:
+    """Words that are made in the block stay English: those of a file that others read, such as a model card."""
+    kept = os.environ.pop("QLORA_LANG", None)
+    try:
+        yield
+    finally:
+        if kept is not None:
+            os.environ["QLORA_LANG"] = kept
 
 
 @cache

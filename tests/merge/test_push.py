@@ -146,6 +146,14 @@ def test_a_token_that_will_not_do(hub, run, kind, sentence):
     assert before == sorted(path.read_bytes() for path in run.rglob("*") if path.is_file())
 
 
+def test_a_repository_without_an_owner_is_yours_and_a_bad_name_leaves_nothing(hub, run):
+    assert python(PUSH, hub, "write", run, push="adapter", hub_repo="my-model").returncode == 0
+    assert set(hub.repos) == {"alice/my-model"}
+    for name in ("https://huggingface.co/alice/a", "alice/a b", "alice/a--b"):
+        assert python(PUSH, hub, "write", run, push="adapter", hub_repo=name).returncode != 0
+    assert set(hub.repos) == {"alice/my-model"}
+
+
 def test_somebody_elses_name(hub, run):
     told = last_line(python(PUSH, hub, "write", run, push="adapter", hub_repo="bob/model"))
     assert "your token may not write to bob/model" in told and "QLORA_HUB_REPO" in told

@@ -121,9 +121,9 @@ def test_what_each_file_costs(thinker, tmp_path):
     rows = rows_in_time(f16, encoded, seconds=1e-9)  # at least eight, or all
     assert len(rows) == len(encoded) == 4
     model = AutoModelForCausalLM.from_pretrained(merged_folder, dtype=torch.float32).eval()
-    merged, replies = measure_merged(model, tokenizer, rows, TALKS, 8, merged_folder)
+    merged = measure_merged(model, tokenizer, rows, TALKS, 8, merged_folder)
     files = [f16] + [quantise(f16, tmp_path / f"{kind}.gguf", kind) for kind in formats("q8_0,q4_k_m")[1:]]
-    measured = [measure_gguf(file, tokenizer, rows, TALKS, 8, merged, replies) for file in files]
+    measured = [measure_gguf(file, tokenizer, rows, TALKS, 8, merged) for file in files]
     more = [abs(one.scores.nll_per_token - merged.scores.nll_per_token) for one in measured]
     assert more[0] < 1e-3 and more[0] < more[1] < more[2]
     assert measured[0].size > measured[1].size > measured[2].size
@@ -148,9 +148,9 @@ def test_a_weight_that_is_not_finite_is_found(thinker, tmp_path):
     damaged.write_bytes(f16.read_bytes()[:-64] + b"\xff" * 64)
     rows = encode_rows(ROWS, tokenizer, RunConfig.load("tiny"))
     model = AutoModelForCausalLM.from_pretrained(merged_folder).eval()
-    merged, replies = measure_merged(model, tokenizer, rows, TALKS, 2, merged_folder)
+    merged = measure_merged(model, tokenizer, rows, TALKS, 2, merged_folder)
     with pytest.raises(ValueError, match="gives an NLL of nan on held-out row 1"):
-        measure_gguf(damaged, tokenizer, rows, TALKS, 2, merged, replies)
+        measure_gguf(damaged, tokenizer, rows, TALKS, 2, merged)
 
 
 @pytest.mark.parametrize("settings", [{}, {"use_rslora": True}], ids=["LoRA", "rsLoRA"])
