@@ -31,18 +31,6 @@ def write_atomic(path: Path, text: str) -> None:
         raise
 
 
-def open_modes(folder: Path) -> None:
-    """Give every file of `folder` the mode of a new one (0666 less the umask): libraries leave weights 0600."""
-    mask = os.umask(0)
-    os.umask(mask)
-    for path in [folder, *folder.rglob("*")]:
-        if path.is_symlink():
-            continue
-        wanted = (0o777 if path.is_dir() else 0o666) & ~mask
-        if path.stat().st_mode & 0o777 != wanted:
-            path.chmod(wanted)
-
-
 def existing(path: Path) -> Path | None:
     """`path`, absolute and with its links kept, or the same name with its letters put together or taken apart, as a Mac
     writes them; None where neither is there."""

@@ -28,11 +28,12 @@ LINE_START = re.compile(r"^[ \t]*<(usr|bot|sys)>", re.M)
 def parse_text(text: str, source: str, repairs: list[Repair]) -> list[dict]:
     """The turns of one text; what is mended is appended to `repairs`. Raises Unusable."""
     text = text.replace("\r\n", "\n")
-    if "korquad" in source:
-        text = _korquad(text, repairs)
-    elif "<bot>" in text and not re.search(r"^[ \t]*<bot>", text, re.M):
+    count = 0
+    if "<bot>" in text and not re.search(r"^[ \t]*<bot>", text, re.M):
         text, count = re.subn(r"\\?n(?=<(?:usr|bot|sys)>)", "\n", text)
         repairs += [Repair.N_BOT] * bool(count)
+    if "korquad" in source and not count:
+        text = _korquad(text, repairs)
     before, *parts = LINE_START.split(text)
     if not parts:
         raise Unusable(Reason.NO_ROLE_TOKEN)

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def conversation_key(messages: list[dict], seed: int) -> int:
@@ -60,15 +64,17 @@ def held_out_units(keys: array, unit_of: array, wanted: int) -> set[int]:
     return found or {int(values[sizes.argmin()])}
 
 
-def together(conversations: list[list[dict]], share: float, seed: int) -> tuple[list[int], list[int]]:
-    """(to train on, held out): places in `conversations`; what begins alike stays together. For the pairs of A2, too."""
-    keys = array("Q", (conversation_key(messages, seed) ^ place for place, messages in enumerate(conversations)))
-    unit_of = units(keys, array("Q", map(beginning_key, conversations)))
-    chosen = held_out_units(keys, unit_of, round(share * len(conversations)))
-    sides: tuple[list[int], list[int]] = ([], [])
-    for place, unit in enumerate(unit_of):
-        sides[unit in chosen].append(place)
-    return sides
+def split_pairs(pairs: Dataset, share: float, seed: int) -> dict[str, Dataset]:
+    """ "train" and "test" as `Dataset.train_test_split` draws them, but pairs whose prompts begin alike stay together."""
+    from datasets import Dataset
+
+    places: dict[int, list[int]] = {}
+    for place, prompt in enumerate(pairs["prompt"]):
+        places.setdefault(beginning_key(prompt), []).append(place)
+    alike = list(places.values())
+    drawn = Dataset.from_dict({"number": range(len(alike))}).train_test_split(test_size=share, seed=seed)
+    sides = {name: [place for number in drawn[name]["number"] for place in alike[number]] for name in drawn}
+    return {name: pairs.select(chosen) for name, chosen in sides.items()}
 
 
 def _bits(text: str, key: str) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.files import open_modes
+from helpers.files import give_usual_modes
 from helpers.model.refusal import Reason, Refused
 from helpers.paths import PROJECT_ROOT, local_path
 from helpers.settings import RunConfig
@@ -172,7 +172,7 @@ def _cached(name: str, build: Callable[[Path], None]) -> Path:
         temporary.chmod(0o755)
         try:
             build(temporary)
-            open_modes(temporary)
+            give_usual_modes(temporary)
             if not folder.exists():  # another process may have been faster
                 os.replace(temporary, folder)
         finally:

@@ -83,6 +83,7 @@ def test_plain_and_multi_turn():
         ("sharegpt", "<usr> 하나\n<usr> 둘\n<bot> 셋", [("u", "하나\n\n둘"), ("a", "셋")], "one speaker joined"),
         # the tutorials of 2023 lost the backslash of "\n<bot>"
         ("", "<usr> 안녕n<bot> 네", [("u", "안녕"), ("a", "네")], "read as a new line"),
+        ("korquad-chat", "<usr> 안녕n<bot> 네", [("u", "안녕"), ("a", "네")], "read as a new line"),
         ("", "<usr> 안녕\\n<bot> 네", [("u", "안녕"), ("a", "네")], "read as a new line"),
         # Korean letters taken apart, as macOS writes file names
         ("", "<usr> \u1112\u1161\u11ab?\n<bot> 글", [("u", "한?"), ("a", "글")], "NFD"),

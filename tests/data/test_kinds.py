@@ -12,11 +12,11 @@ import pytest
 from helpers.data.formats import convert, recognise
 from helpers.data.leftovers import Leftover, kinds
 from helpers.data.reasons import Reason, Repair, Unusable
-from helpers.data.split import beginning_key, together
+from helpers.data.split import beginning_key, split_pairs
 from helpers.data.start import require_embedding
 from helpers.data.tally import what_was_done
 from helpers.data.verdicts import held_out_verdict, steps_verdict
-from helpers.files import open_modes, write_atomic
+from helpers.files import give_usual_modes, write_atomic
 from helpers.model.tokenizer import load_tokenizer
 from helpers.paths import local_path
 from helpers.settings import RunConfig
@@ -180,10 +180,17 @@ def test_an_answer_that_is_trained_on_behind_its_question_is_not_held_out(tmp_pa
     assert reasons(report)["COPY"] > 0
 
 
-def test_pairs_of_one_prompt_stay_together():
-    prompts = [messages(f"{i}번 질문?", "")[:1] for i in range(30) for _ in range(4)]
-    train, held_out = together(prompts, 0.25, seed=1)
-    assert len(held_out) == 28 and not {i // 4 for i in train} & {i // 4 for i in held_out}
+def test_pairs_of_one_prompt_go_to_one_side_and_single_ones_as_the_library_draws_them():
+    from datasets import Dataset
+
+    prompts = [messages(f"{i}번 질문?", "")[:1] for i in range(24)]
+    several = Dataset.from_list([{"prompt": prompt, "n": i} for prompt in prompts for i in range(4)])
+    parts = split_pairs(several, 0.25, seed=1)
+    sides = [{beginning_key(prompt) for prompt in parts[name]["prompt"]} for name in ("train", "test")]
+    assert len(parts["test"]) == 24 and not sides[0] & sides[1]
+    single = Dataset.from_list([{"prompt": prompt} for prompt in prompts])
+    for name, part in single.train_test_split(test_size=0.25, seed=1).items():
+        assert split_pairs(single, 0.25, seed=1)[name]["prompt"][:] == part["prompt"][:]
 
 
 @pytest.mark.parametrize(("rows", "state"), [(1, "too few"), (9, "too few"), (10, "green")])
@@ -444,7 +451,7 @@ def test_files_have_the_mode_of_the_umask(tmp_path, mask):
         write_atomic(tmp_path / "new" / "a.json", "{}")
         weights = tmp_path / "new" / "model.safetensors"
         weights.touch(0o600)
-        open_modes(tmp_path / "new")
+        give_usual_modes(tmp_path / "new")
     finally:
         os.umask(before)
     for path in (tmp_path / "new" / "a.json", weights):
