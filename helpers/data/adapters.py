@@ -5,6 +5,7 @@ Only what the file itself holds as a list or an object is structure; a text that
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from helpers.data.columns import Beside, as_number, as_text, from_json, missing
@@ -118,7 +119,19 @@ def _pair(question: object, answer: object, repairs: list[Repair]) -> list[dict]
     if isinstance(answer, bool):
         answer = str(answer).lower()
         repairs.append(Repair.WORD)
-    return [*_said("user", question), *_said("assistant", answer)]
+    return [*_said("user", _written(question, repairs)), *_said("assistant", _written(answer, repairs))]
+
+
+def _written(value: object, repairs: list[Repair]) -> object:
+    """An object in place of a text, as data for extraction holds it, as its JSON; all else as it is."""
+    if not isinstance(value, dict) or not value or "role" in value:
+        return value
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        return value
+    repairs.append(Repair.OBJECT)
+    return text
 
 
 def _said(role: str, value: object) -> list[dict]:

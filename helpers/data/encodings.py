@@ -22,6 +22,11 @@ class Encoding(NamedTuple):
     name: str
     broken: bool = False
 
+    @property
+    def label(self) -> str:
+        """As people write it: UTF-8, CP949."""
+        return self.name.upper().replace("_", "-").removesuffix("-SIG")
+
     def open(self, path: Path, newline: str | None = None) -> IO[str]:
         return path.open(encoding=self.name, errors="surrogateescape" if self.broken else "strict", newline=newline)
 
@@ -66,9 +71,8 @@ def encoding_of(path: Path, notes: Notes) -> Encoding:
 
 
 def _guessed(path: Path, encoding: Encoding, fit: Fit, notes: Notes) -> Encoding:
-    name = encoding.name.upper().replace("_", "-")
     told = _("{file} is in {encoding}, and was read so. One of its lines: {line}")
-    notes.append(told.format(file=path.name, encoding=name, line=fit.sample))
+    notes.append(told.format(file=path.name, encoding=encoding.label, line=fit.sample))
     return encoding
 
 

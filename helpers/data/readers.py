@@ -35,7 +35,8 @@ def _lines(path: Path, encoding: Encoding, notes: Notes) -> Iterator[object]:
                 continue
             count += 1
             if encoding.broken and BROKEN.search(line):
-                yield UnreadRow(f"{path.name}, line {number:,}: {line}", Reason.BROKEN_UTF8)
+                text = f"{path.name}, line {number:,}: {line}"
+                yield UnreadRow(text, Reason.BROKEN_BYTES, {"value": encoding.label})
                 continue
             try:
                 # strict=False: a raw control character inside of a text is the text's; it is counted later

@@ -17,7 +17,7 @@ class Reason(StrEnum):
     UNREADABLE = N_("not a JSON object, or not one value per column")
     FIELD_TWICE = N_("the field {value} stands twice in one object")
     SWALLOWED = N_("a quotation mark that swallowed rows ({value})")
-    BROKEN_UTF8 = N_("broken UTF-8")
+    BROKEN_BYTES = N_("broken {value}")
     # columns
     NO_COLUMN = N_("without the column {value}")
     COLUMN_NOT_TEXT = N_("{value} is not text")
@@ -68,6 +68,7 @@ class Repair(StrEnum):
     PAIR = N_("a preference pair: the chosen answer is kept, the rejected one left out")
     NO_INPUT = N_('a word that means "no input" left out')
     WORD = N_("true or false as an answer written as a word")
+    OBJECT = N_("an object in place of a text written as JSON")
     NULLS = N_("empty fields of a tool call left out")
     DNA = N_("'DN<usr> ' put back to 'DNA: '")
     LETTER_ROLES = N_("'A:' and 'B:' read as roles")

@@ -21,7 +21,7 @@ class Lines:
     path: Path
     reader: object  # of the csv module
     delimiter: str
-    broken: bool
+    encoding: Encoding
     rows: int = 0
     several: int = 0  # rows that go over several lines
     longest: tuple[int, int] = (0, 0)  # lines of the longest row, and where it begins
@@ -50,8 +50,9 @@ class Lines:
         if more > 0:
             self.several += 1
             self.longest = max(self.longest, (more + 1, start))
-        if self.broken and any(map(BROKEN.search, fields)):
-            return UnreadRow(f"{self.path.name}, line {start:,}: {self.delimiter.join(fields)}", Reason.BROKEN_UTF8)
+        if self.encoding.broken and any(map(BROKEN.search, fields)):
+            text = f"{self.path.name}, line {start:,}: {self.delimiter.join(fields)}"
+            return UnreadRow(text, Reason.BROKEN_BYTES, {"value": self.encoding.label})
         if len(fields) != len(header):
             return UnreadRow(json.dumps(fields, ensure_ascii=False))
         if more > 1 and (swallowed := _rows_inside(fields, self.delimiter, len(header))):
@@ -82,7 +83,7 @@ def csv_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict | Unread
         quoting = csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL
         file.seek(0)
         reader = csv.reader(file, delimiter=delimiter, strict=True, quoting=quoting)
-        lines = Lines(path, reader, delimiter, encoding.broken)
+        lines = Lines(path, reader, delimiter, encoding)
         header = lines.next()[1] or []
         _require_one_name_each(path, header)
         start, fields = lines.next()

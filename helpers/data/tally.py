@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from helpers.data.checks import Check, rows_verdict
+from helpers.data.checks import Check, rows_verdict, verdict
 from helpers.data.reasons import Reason, Repair, UnreadRow, Unusable, in_words
 from helpers.show.verdict import Verdict
 from helpers.show.words import _
@@ -14,6 +14,7 @@ WANTED = (
     *(Reason.AGAIN, Reason.COPY, Reason.LIGHT),
     *(Reason.MARKED_BAD, Reason.NOT_LEARNED, Reason.NOTHING_LEARNED),
 )
+MOST_AGAIN = 0.5  # share of the rows that may be there before
 MOST_SOURCES = 100  # sources that the report names; the rest is put together
 OTHERS = "(other sources)"
 EXAMPLE = 300  # characters of an example
@@ -74,7 +75,13 @@ def shorter(rows: list[dict]) -> list[dict]:
 
 def rows_lost(read: int, drops: Tally) -> dict:
     """The verdict on how much of the data was lost. Copies and what the data itself marks as bad are left out, not lost."""
-    return rows_verdict(Check.ROWS_LOST, drops.total() - drops.of(*WANTED), read)
+    found = rows_verdict(Check.ROWS_LOST, drops.total() - drops.of(*WANTED), read)
+    again = drops.of(Reason.AGAIN)
+    if found["ok"] and again > MOST_AGAIN * read:
+        measured = _("{rows:,} of {read:,} rows are the same conversation again").format(rows=again, read=read)
+        fix = _("look at the columns that are not read: does one of them belong to the question? Then name it input")
+        return verdict(Check.ROWS_LOST, Verdict.AMBER, measured, f"{MOST_AGAIN:.0%}", fix)
+    return found
 
 
 def what_was_done(report: dict) -> list[dict]:

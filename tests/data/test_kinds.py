@@ -75,6 +75,21 @@ def test_true_and_false_as_answers_are_words(answer, word):
     assert done.messages[1]["content"] == word and Repair.WORD in done.repairs
 
 
+@pytest.mark.parametrize("value", [{"도시": "울산", "번호": [1, None]}, {"a": {"b": True}}])
+def test_an_object_in_place_of_a_text_is_its_json(value):
+    done = as_messages({"instruction": "뽑아", "output": value})
+    assert json.loads(done.messages[1]["content"]) == value and Repair.OBJECT in done.repairs
+
+
+def test_rows_that_differ_in_a_column_that_is_not_read_are_amber(tmp_path):
+    rows = [
+        {"instruction": "분류해", "sentence": row["Q"], "output": "가나다라마바사"[i % 7]}
+        for i, row in enumerate(questions(60))
+    ]
+    report = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows), eval_fraction=0.3), tmp_path)[0]
+    assert report["lost"]["verdict"] == "amber" and report["lost"]["ok"]
+
+
 # --- encodings
 
 
@@ -97,7 +112,7 @@ def test_a_broken_place_in_utf8_costs_its_row_and_is_named(tmp_path, broken, lin
     content[place] = content[place][:12] + broken + content[place][12:]
     path.write_bytes(b"\n".join(content))
     report, train, held_out = prepared(settings(path), tmp_path)
-    assert reasons(report)["BROKEN_UTF8"] == 1 and len(train) + len(held_out) == 39
+    assert reasons(report)["BROKEN_BYTES"] == 1 and len(train) + len(held_out) == 39
     assert f"({place + 1})" in report["data"][0]["notes"][0]
     assert f"line {place + 1}" in report["drops"][0]["example"]
 
