@@ -1,4 +1,4 @@
-"""Makes notebooks/data/calendar_en.jsonl and calendar_ko.jsonl from the lists beside this file:
+"""Makes notebooks/data/calendar_en.jsonl, calendar_ko.jsonl and preferences_calendar.jsonl from the lists beside this file:
 
     python -m docs.data.make_calendar
 
@@ -18,16 +18,13 @@ name, {guest} has a title; {event:을} adds 을 or 를, {day:에} nothing to 내
 import json
 import random
 import re
-from collections.abc import Callable
 from pathlib import Path
+
+from docs.data.slots import english, fill, korean, times
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[1] / "notebooks/data"
 SHARED_ROWS, SEED = 450, 30
-# after a consonant, after a vowel
-PAIRS = "이/가 은/는 을/를 과/와 이랑/랑 이야/야 이라고/라고 으로/로 이고/고 이니/니 이지/지 이래/래 이었는데/였는데"
-PARTICLE = {form: tuple(pair.split("/")) for pair in PAIRS.split() for form in pair.split("/") if form != "가"}
-DIGITS_WITH_CONSONANT = "013678"  # 영 일 삼 육 칠 팔
 EARLIER_FIRST = re.compile(
     "then|early|finish|train|kids|일러|끝나고|기차|일단"
 )  # shapes in which {time2} comes before {time}
@@ -44,80 +41,6 @@ def read_lists(language: str) -> dict[str, list[str]]:
         elif line and not line.startswith("# ") and name:
             sections[name] += [line] if name.startswith(("shapes", "order")) else line.split("; ")
     return sections
-
-
-def times(language: str, pick: random.Random, later_first: bool) -> list[str]:
-    """Two different hours at which people meet, written in one way."""
-    if language == "ko":
-        words = "한 두 세 네 다섯 여섯 일곱 여덟 아홉 열 열한 열두".split()
-        half, hours = pick.choice(
-            [("오전", range(7, 12)), ("오후", range(1, 6)), ("저녁", range(6, 10)), ("아침", range(6, 10))]
-        )
-        forms = [
-            "{half} {hour}시",
-            "{half} {word} 시",
-            "{hour}시 {minute}분",
-            "{word} 시 반",
-            "{half} {hour}시 {minute}분",
-        ]
-    else:
-        words = "one two three four five six seven eight nine ten eleven twelve".split()
-        half, hours = pick.choice([("am", range(7, 12)), ("pm", range(1, 10))])
-        forms = ["{hour} {half}", "{hour}:{minute}", "half past {word}", "{hour} o'clock", "{hour}:{minute} {half}"]
-        forms += ["quarter to {word}", "{word} thirty", "{late}:{minute}"]
-    form, minute = pick.choice(forms), pick.choice(["15", "20", "30", "40", "45"])
-    chosen = pick.sample(hours, 2)
-    chosen = sorted(chosen, reverse=True) if later_first else chosen
-    late = {hour: hour + 12 * (hour < 7) for hour in chosen}
-    return [form.format(hour=h, late=late[h], word=words[h - 1], half=half, minute=minute) for h in chosen]
-
-
-def closed(word: str) -> bool:
-    """Whether the Korean `word` ends in a consonant."""
-    last = word[-1]
-    return (
-        last in DIGITS_WITH_CONSONANT if last.isdigit() else "가" <= last <= "힣" and (ord(last) - ord("가")) % 28 > 0
-    )
-
-
-def korean(slot: str, value: str, particle: str) -> tuple[str, str, str]:
-    """(before, value, after): `value` with its particle."""
-    stem = value + "이" if slot == "friend" and particle and closed(value) else value  # 민준: 민준이랑, 민준이가
-    after = stem.removeprefix(value)
-    if particle == "에" and value in ("내일", "모레"):
-        return "", value, ""
-    if particle in ("로", "으로") and closed(stem) and (ord(stem[-1]) - ord("가")) % 28 == 8:  # ㄹ: 서울로
-        return "", value, after + "로"
-    pair = PARTICLE.get(particle)
-    return "", value, after + (pair[not closed(stem)] if pair else particle)
-
-
-def english(slot: str, value: str, _: str) -> tuple[str, str, str]:
-    """(before, value, after): a day with its "on", a place with its article and preposition."""
-    if slot == "on":
-        return ("" if re.match("tomorrow|next|this", value) else "on "), value, ""
-    if slot in ("at", "place"):
-        preposition, article, name = re.fullmatch(r"(at|in|on) (the )?(.+)", value).groups()
-        return (preposition + " " if slot == "at" else "") + (article or ""), name, ""
-    return "", value, ""
-
-
-def fill(shape: str, values: dict[str, str], write: Callable) -> tuple[str, dict[str, str]]:
-    """The message, and the values as they stand in it: a sentence begins with a capital letter, where the shape's does."""
-    text, found = "", {}
-    for piece in re.split(r"(\{[^}]+\})", shape):
-        if not piece.startswith("{"):
-            text += piece
-            continue
-        slot, _, particle = piece[1:-1].partition(":")
-        kind = {"on": "day", "at": "place", "friend": "who", "guest": "who"}
-        name = kind.get(slot.rstrip("2"), slot.rstrip("2")) + "2" * slot.endswith("2")
-        before, value, after = write(slot.rstrip("2"), values[name], particle)
-        if not shape[0].islower() and re.search(r'(^|[.!?] |[.!?]: |: "|^")$', text):
-            before, value = (before[:1].upper() + before[1:], value) if before else ("", value[0].upper() + value[1:])
-        text += before + value + after
-        found.setdefault(name, value)
-    return text, found
 
 
 class Pool:
@@ -169,6 +92,17 @@ class Pool:
         return found
 
 
+def row(shape: str, pool: Pool, order: str) -> tuple[list[dict], dict, dict[str, str]]:
+    """What is asked, the right entry, and every value of the message, those of a 2 with it."""
+    text, found = fill(shape, pool.values(shape), korean if pool.language == "ko" else english)
+    entry = {name: found.get(name) for name in ("event", "day", "time", "place")} | {"with": found.get("who")}
+    return [{"role": "system", "content": order}, {"role": "user", "content": text}], entry, found
+
+
+def answer(entry: dict) -> dict:
+    return {"role": "assistant", "content": json.dumps(entry, ensure_ascii=False)}
+
+
 def make(language: str) -> list[dict]:
     """The rows of one language, in the order of the file."""
     pick, lists = random.Random(SEED), read_lists(language)
@@ -177,20 +111,33 @@ def make(language: str) -> list[dict]:
     for kind, chosen in (("shared", shared[:SHARED_ROWS]), ("once", lists["shapes, once"])):
         pool = Pool(lists, language, kind == "once", pick)
         for shape in chosen:
-            text, found = fill(shape, pool.values(shape), korean if language == "ko" else english)
-            entry = {name: found.get(name) for name in ("event", "day", "time", "place")} | {"with": found.get("who")}
-            turns = [
-                ("system", lists["order"][0]),
-                ("user", text),
-                ("assistant", json.dumps(entry, ensure_ascii=False)),
-            ]
-            messages = [{"role": role, "content": content} for role, content in turns]
-            rows.append({"messages": messages, "source": f"calendar-{kind}"})
+            asked, entry, _ = row(shape, pool, lists["order"][0])
+            rows.append({"messages": [*asked, answer(entry)], "source": f"calendar-{kind}"})
     return pick.sample(rows, len(rows))
 
 
+def make_pairs() -> list[dict]:
+    """English pairs for A2: the right entry, and the same one with a value of the message that is not the answer."""
+    pick, lists = random.Random(SEED + 1), read_lists("en")
+    pool, pairs = Pool(lists, "en", False, pick), []
+    for shape in 2 * lists["shapes, shared"]:
+        asked, entry, found = row(shape, pool, lists["order"][0])
+        wrong = [name for name in found if name.endswith("2")]
+        if wrong:
+            name = pick.choice(wrong)
+            field = "with" if name == "who2" else name[:-1]
+            pairs.append(
+                {"prompt": asked, "chosen": [answer(entry)], "rejected": [answer(entry | {field: found[name]})]}
+            )
+    return pick.sample(pairs, len(pairs))
+
+
+def write(name: str, rows: list[dict]) -> None:
+    (DATA / name).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    print(f"{name}: {len(rows)} rows")
+
+
 if __name__ == "__main__":
-    for language in ("en", "ko"):
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in make(language)]
-        (DATA / f"calendar_{language}.jsonl").write_text("".join(lines), encoding="utf-8")
-        print(f"calendar_{language}.jsonl: {len(lines)} rows")
+    write("calendar_en.jsonl", make("en"))
+    write("calendar_ko.jsonl", make("ko"))
+    write("preferences_calendar.jsonl", make_pairs())

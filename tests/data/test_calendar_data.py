@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from docs.data.make_calendar import make, read_lists
+from docs.data.make_calendar import make, make_pairs, read_lists
 from helpers.data.copies import CopyIndex
 from helpers.data.prepare import prepare
 from helpers.evaluate.checks import load_checks
@@ -123,3 +123,17 @@ def test_the_baseline_is_as_good_as_the_readme_says(rows, language):
     exact = sum(checks["exact"](m[:-1], baseline(m[:-1]), m[-1]["content"]) for m in (r["messages"] for r in rows))
     readme = (DATA / "README.md").read_text(encoding="utf-8")
     assert f"{exact} of 600" in readme and exact < 300
+
+
+def test_pairs_have_one_form_and_differ_in_one_field_that_is_in_the_message():
+    written = read_jsonl(DATA / "preferences_calendar.jsonl")
+    assert written == make_pairs() and len(written) >= 40
+    for pair in written:
+        better, worse = (json.loads(pair[side][0]["content"]) for side in ("chosen", "rejected"))
+        (field,) = (name for name in better if better[name] != worse[name])
+        assert list(better) == list(worse) and worse[field] in pair["prompt"][1]["content"]
+    asked = {pair["prompt"][1]["content"] for pair in written}
+    assert not asked & {row["messages"][1]["content"] for row in make("en")} and len(asked) == len(written)
+    fields = Counter(name for p in written for name in json.loads(p["chosen"][0]["content"])
+                     if json.loads(p["chosen"][0]["content"])[name] != json.loads(p["rejected"][0]["content"])[name])  # fmt: skip
+    assert len(fields) >= 4
