@@ -21,7 +21,8 @@ def combinations(**choices: list) -> list[dict]:
     """Every combination of the values, as the changes of a fork; `seeds` are values of training_seed.
 
     Raises BadSetting for a choice that is no list of values, for settings that change the data (such runs could not be
-    compared), for those that change how long a training is or where it is measured, and for those that change no training.
+    compared), for those that change how long a training is or where it is measured, and for those that change no
+    training.
     """
     if "seeds" in choices:
         choices["training_seed"] = choices.pop("seeds")
@@ -40,12 +41,14 @@ def _require_fair(name: str, values) -> None:
         raise BadSetting(sentence.format(name=name, values=values), name, values)
     if name in names_of(Stage.DATA, Stage.LABELS):
         sentence = _(
-            "{name} may change the held-out rows, so these runs could not be compared: fork by hand, and run 03 for each."
+            "{name} may change the held-out rows, so these runs could not be "
+            "compared: fork by hand, and run 03 for each."
         )
         raise BadSetting(sentence.format(name=name), name, values)
     if name in moves_the_ruler():
         sentence = _(
-            "{name} changes how long a training is or where it is measured, so this would be no fair race: fork by hand."
+            "{name} changes how long a training is or where it is measured, so "
+            "this would be no fair race: fork by hand."
         )
         raise BadSetting(sentence.format(name=name), name, values)
     if RULES[name]["stage"] != Stage.TRAINING:
@@ -120,7 +123,8 @@ def make_fork(old: str, name: str, changes: dict) -> RunDir:
 def pods(old: str, **choices: list) -> list[str]:
     """The same forks as SkyPilot jobs, one pod each, into one runs directory on the volume: the command lines.
 
-    `old` must lie there after 03. Try one with `sky launch --dryrun` first. Raises BadSetting before anything is rented.
+    `old` must lie there after 03. Try one with `sky launch --dryrun` first. Raises BadSetting before anything is
+    rented.
     """
     import shlex
 

@@ -39,7 +39,8 @@ def _about(names: list[str], sentence: str, best: str) -> list[str]:
 def _caution(best: str, tests: int) -> list[str]:
     """What the choice of the best does to its number."""
     sentence = _(
-        "Each of the {tests} intervals is one of {level} %, so that all hold in 95 % of such tables. {best} was chosen as the "
+        "Each of the {tests} intervals is one of {level} %, so that all hold in 95 % of such "
+        "tables. {best} was chosen as the "
         "lowest of {runs} on these very rows: on new rows expect it a little worse than it looks."
     )
     level = f"{100 * (1 - ALPHA / tests):.4g}"
@@ -54,7 +55,8 @@ def _luck(trials: list[Trial]) -> list[str]:
     if repeated(trials):
         return [
             _(
-                "One setting was trained with several seeds: its spread stands in the table of seeds. Try another one so."
+                "One setting was trained with several seeds: its spread stands in the table of seeds. "
+                "Try another one so."
             )
         ]
     return [_("Each was trained once: how much another seed would move a run is not in these intervals.")]

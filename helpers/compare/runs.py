@@ -1,4 +1,6 @@
-"""What every run left on the disk, in one object each: settings, curve, held-out rows, what 06 measured. Nothing is loaded."""
+"""What every run left on the disk, in one object each: settings, curve, held-out rows, what 06 measured. Nothing is
+loaded.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Trial:
 
     @property
     def nll(self) -> float | None:
-        """Held-out NLL of the adapter, nats per token; where only 06 has measured it, 06's. None: not measured, or no number."""
+        """Held-out NLL of the adapter, nats per token; where only 06 has measured it, 06's. None: not measured, or no
+        number.
+        """
         if self.rows:
             return sum(nll for nll, _tokens in self.rows.values()) / sum(tokens for _nll, tokens in self.rows.values())
         value = self.adapter.get("nll")
@@ -75,7 +79,9 @@ def differing(trials: list[Trial]) -> list[str]:
 
 
 def read_run(run: RunDir) -> Trial:
-    """One run. Raises FileNotFoundError without a config.json, ValueError, KeyError or TypeError for files that are not its own."""
+    """One run. Raises FileNotFoundError without a config.json, ValueError, KeyError or TypeError for files that are not
+    its own.
+    """
     config = run.stored_config()
     metrics = read_jsonl(run.metrics) if run.metrics.exists() else []
     held_out = read_json(run.held_out) if run.held_out.exists() else {}

@@ -1,4 +1,4 @@
-"""Luck: runs that differ in their seed alone are one setting; its mean and spread stand beside the interval over rows."""
+"""Luck: runs that differ in their seed alone are one setting, with mean and spread beside the interval over rows."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def _mean(group: list[Trial]) -> float:
 def seed_gap(best: list[Trial], other: list[Trial], tests: int = 1) -> dict:
     """`other` - `best`: over rows (each the mean of its seeds) and over seeds; the `verdict` needs both.
 
-    Over seeds it is the t interval of the differences seed by seed, of the seeds that both have. {} where the two have no
-    FEWEST rows in common, or fewer than two seeds.
+    Over seeds it is the t interval of the differences seed by seed, of the seeds that both have. {} where the two
+    have no FEWEST rows in common, or fewer than two seeds.
     """
     rows = [row for row in best[0].rows if all(row in trial.rows for trial in [*best, *other])]
     seeds = {trial.config.luck: trial for trial in best}

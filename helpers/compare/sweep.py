@@ -3,10 +3,10 @@
 sweep("demo", learning_rate=[1e-4, 1e-3], seeds=[1, 2, 3])    # forks, queue and process; again after a kill: it goes on
 Table(standing("demo"))                                       # where it is, from the disk
 
-Successive halving (Jamieson & Talwalkar, Non-stochastic Best Arm Identification, 2016): all are trained to a quarter, the
-better half goes on to the half, and the better half of these to the end. Runs that differ in their seed alone are judged
-together, by their mean. A run that stops keeps its checkpoint, and goes on exactly where it was. Nothing is remembered but
-what lies in runs/.sweeps/ and in the runs.
+Successive halving (Jamieson & Talwalkar, Non-stochastic Best Arm Identification, 2016): all are trained to a
+quarter, the better half goes on to the half, and the better half of these to the end. Runs that differ in their seed
+alone are judged together, by their mean. A run that stops keeps its checkpoint, and goes on exactly where it was.
+Nothing is remembered but what lies in runs/.sweeps/ and in the runs.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def loss_at(trial: Trial, share: float) -> float | None:
 
 
 def work(old: str) -> None:
-    """Train the queue of `old`, round by round, until nothing is left to do; one worker at a time in a runs directory."""
+    """Train the queue of `old`, round by round, until nothing is left; one worker at a time in a runs directory."""
     if busy := _another(old):
         print(busy, flush=True)
     while owner_of(_lock()):

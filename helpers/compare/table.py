@@ -45,7 +45,9 @@ def best_first(trials: list[Trial]) -> list[Trial]:
 
 
 def paired(best: Trial, other: Trial, verdicts: int = 1) -> dict:
-    """`other` - `best` on the rows that both held out, as `paired_difference`, with a `verdict`; else {"refused": sentence}."""
+    """`other` - `best` on the rows that both held out, as `paired_difference`, with a `verdict`; else {"refused":
+    sentence}.
+    """
     if reason := untested(best, other):
         return {"refused": reason}
     both = _in_both(best, other)
@@ -85,7 +87,7 @@ def against_best(trials: list[Trial]) -> dict[str, dict]:
 
 
 def runs_table(trials: list[Trial]) -> Table:
-    """One row a run, best first: what was found, then the settings that differ; a column that nobody fills is left out."""
+    """One row a run, best first: what was found, then the settings that differ; no column that nobody fills."""
     names, gaps, ranked = differing(trials), against_best(trials), best_first(trials)
     checks = list(dict.fromkeys(name for trial in ranked if trial.evaluation for name in trial.evaluation.checks))
     alike = len({trial.evaluation.decoding for trial in trials if trial.evaluation}) < 2
@@ -163,9 +165,11 @@ def _spent(trial: Trial) -> dict:
 
 
 def curves_chart(trials: list[Trial]) -> Picture:
-    """Held-out loss over the steps of every run; the best ten have a colour and a name, a star is the checkpoint in use.
+    """Held-out loss over the steps of every run; the best ten have a colour and a name, a star is the checkpoint in
+    use.
 
-    The axis ends a little above the highest loss of the first evaluation after step 0, which would push all else together.
+    The axis ends a little above the highest loss of the first evaluation after step 0, which would push all else
+    together.
     """
     figure, axes = chart(8, 3.6)
     shown = [trial for trial in best_first(trials) if any(math.isfinite(loss) for _step, loss in trial.curve)]

@@ -1,10 +1,12 @@
-"""Checks of your own: the public functions of a Python file that the setting `checks` names, run on every model's replies.
+"""Checks of your own: the public functions of a Python file that the setting `checks` names, run on every model's
+replies.
 
     def exact(messages, reply, reference) -> bool:
         "All five fields are right."
 
-`messages` is what was asked, `reply` a text (with `.stopped`: it ended by itself), `reference` the held-out row's answer.
-`baseline(messages) -> str`, if it is there, answers without any model. The file is your own code, and is run.
+`messages` is what was asked, `reply` a text (with `.stopped`: it ended by itself), `reference` the held-out row's
+answer. `baseline(messages) -> str`, if it is there, answers without any model. The file is your own code, and is
+run.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ class Checked:
         return counted
 
     def changes(self) -> dict[str, list[dict]]:
-        """The rows that adapter and merged model won and lost, check by check; each verdict has its share of the 5 %."""
+        """The rows that adapter and merged model won and lost, by check; each verdict has its share of the 5 %."""
         verdicts = 2 * max(len(self.passed), 1)
         return {
             name: [change.to_json() for change in changes(models, verdicts)] for name, models in self.passed.items()
@@ -74,7 +76,8 @@ class Checked:
 
 
 def load_checks(file: str) -> tuple[dict[str, Check], Callable[[list[dict]], str] | None]:
-    """The checks of a file by name, and its `baseline`. A path that is not absolute counts from here, or from the project.
+    """The checks of a file by name, and its `baseline`. A path that is not absolute counts from here, or from the
+    project.
 
     Raises BadChecks for a file that is not there, does not run, or has a public function that is no check.
     """
@@ -100,7 +103,9 @@ def load_checks(file: str) -> tuple[dict[str, Check], Callable[[list[dict]], str
 
 
 def _is_check(path: Path, module: str, name: str, function) -> bool:
-    """True for a function of the file itself, or a ready-made one that it took. Raises BadChecks for one that cannot be used."""
+    """True for a function of the file itself, or a ready-made one that it took. Raises BadChecks for one that cannot be
+    used.
+    """
     own = getattr(function, "__module__", "") == module
     if not inspect.isfunction(function) or not (own or function.__module__ == READY):
         return False
@@ -153,7 +158,7 @@ def _baseline_reply(baseline: Callable, messages: list[dict], row: int, found: C
 
 
 def _passes(named: tuple[str, Check], model: str, number: int, row: tuple, found: Checked) -> bool:
-    """Does the check pass on (messages, reply, reference)? A check that fails itself is written down, and did not pass."""
+    """Does the check pass on (messages, reply, reference)? One that fails itself is written down, and did not pass."""
     name, check = named
     messages, reply, reference = row
     try:

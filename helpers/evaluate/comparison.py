@@ -78,7 +78,7 @@ def _answers(row: dict) -> dict[str, str]:
 
 
 def conversation(messages: list[dict]) -> str:
-    """All turns up to the reply; a single question without its role. A turn without text shows the tools that it calls."""
+    """All turns up to the reply; a single question without its role. A turn without text shows its tool calls."""
     if len(messages) == 1:
         return messages[0]["content"]
     texts = [(m["role"], m["content"] or json.dumps(m.get("tool_calls") or "", ensure_ascii=False)) for m in messages]

@@ -1,4 +1,6 @@
-"""One decoder for every model: what a base's generation_config.json sets must not make base and merged model two decoders."""
+"""One decoder for every model: what a base's generation_config.json sets must not make base and merged model two
+decoders.
+"""
 
 from __future__ import annotations
 

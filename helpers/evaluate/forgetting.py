@@ -57,9 +57,11 @@ def score_base(model: PreTrainedModel, rows) -> Scores:
 
 
 def forgotten(scores: dict[str, Scores]) -> dict:
-    """Every model against "base": NLL difference on general text with interval and verdict, in all and by language, and KL.
+    """Every model against "base": NLL difference on general text with interval and verdict, in all and by language, and
+    KL.
 
-    `scores` are of `general_rows`, in their order. NLL and KL in nats per token; a positive difference is what was lost.
+    `scores` are of `general_rows`, in their order. NLL and KL in nats per token; a positive difference is what was
+    lost.
     """
     languages = [text["language"] for text in general_texts()]
     base, lost = scores["base"], {}

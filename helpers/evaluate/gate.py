@@ -2,8 +2,9 @@
 
     python -m helpers.evaluate.gate RUN [--require "valid_json >= 0.95, exact >= 0.8"]
 
-0: yes. 1: no. 2: what was measured cannot decide. Without --require, the setting `require` counts. A requirement holds, or
-fails, when the whole 95 % interval of the share says so. A proven loss stops it: of knowledge, by the merge, of the replies.
+0: yes. 1: no. 2: what was measured cannot decide. Without --require, the setting `require` counts. A requirement
+holds, or fails, when the whole 95 % interval of the share says so. A proven loss stops it: of knowledge, by the
+merge, of the replies.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ def generate_replies(
 ) -> list[Reply]:
     """One reply per prompt (messages that end with the user's turn; a `Prompt` has tools), in the order of `prompts`.
 
-    Greedy without `sampling`. Batches are smaller where their cache would not fit. No reply goes beyond the longest text
-    that the model was made for. Raises PromptTooLong for a prompt that fills it.
+    Greedy without `sampling`. Batches are smaller where their cache would not fit. No reply goes beyond the longest
+    text that the model was made for. Raises PromptTooLong for a prompt that fills it.
     """
     import torch
 

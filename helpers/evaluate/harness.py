@@ -1,4 +1,6 @@
-"""lm-evaluation-harness, when it is installed: public benchmarks on the base and on the merged model, question by question."""
+"""lm-evaluation-harness, when it is installed: public benchmarks on the base and on the merged model, question by
+question.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ from helpers.show.words import _
 def run_harness(
     run: RunDir, config: RunConfig, tasks: list, limit: int | None = None, task_folder: str | None = None
 ) -> Table:
-    """Each task's numbers for base and merged model, both in 16 bits, asked in the chat template; `limit` questions a task.
+    """Each task's numbers for base and merged model, both in 16 bits, asked in the chat template; `limit` questions a
+    task.
 
-    The difference is taken on the same questions; its interval is one of 95 % each. `task_folder`: a folder with task files
-    of your own. Raises ModuleNotFoundError when lm_eval is not installed.
+    The difference is taken on the same questions; its interval is one of 95 % each. `task_folder`: a folder with
+    task files of your own. Raises ModuleNotFoundError when lm_eval is not installed.
     """
     from helpers.model.source import ModelSource
 

@@ -45,10 +45,10 @@ def held_out_nll(
 ) -> Scores:
     """NLL of every row of `dataset` (columns input_ids, labels; -100 = context) under `model`.
 
-    `keep`: of how many leading rows the logits at the answer tokens, (tokens, vocabulary) each, are kept on the CPU, in the
-    result's `logits`; `rows_that_fit` says how many fit. `reference`: the logits that another model gave on the same rows,
-    or the first of them; there KL and agreement are measured as well. Raises ValueError for a data set without a row, a row without a labelled token, or a number that is
-    not finite.
+    `keep`: of how many leading rows the logits at the answer tokens, (tokens, vocabulary) each, are kept on the CPU,
+    in the result's `logits`; `rows_that_fit` says how many fit. `reference`: the logits that another model gave on
+    the same rows, or the first of them; there KL and agreement are measured as well. Raises ValueError for a data
+    set without a row, a row without a labelled token, or a number that is not finite.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -71,10 +71,11 @@ def held_out_nll(
 
 
 def finite(what: str, row: int, value: float) -> float:
-    """`value`; raises ValueError when it is not finite: a comparison with it would be False, and read as "not worse"."""
+    """`value`; raises ValueError when it is not finite: a comparison with it would be False, and read as "no"."""
     if not math.isfinite(value):
         sentence = _(
-            "The {what} of held-out row {row} is {value}: this model computes numbers that do not fit its format. Set "
+            "The {what} of held-out row {row} is {value}: this model computes numbers that do not "
+            "fit its format. Set "
             "compute_dtype to bfloat16 or float32; if the adapter diverged, train again with a lower learning_rate."
         )
         raise ValueError(sentence.format(what=what, row=row, value=value))

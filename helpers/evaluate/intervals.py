@@ -4,13 +4,13 @@ Means per token are ratios of two sums over rows (nats, tokens), so their interv
 ratio: Cochran, Sampling Techniques (1977), 6.4; the residual of a row is divided by the others' share of all tokens, as
 the jackknife does (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11). Rows are the sample, never
 single tokens; long rows weigh more, so they count as fewer: (sum of tokens)^2 / sum of squares (Kish, 1965).
-Where the rows lean to one side, the t interval misses on the other. So each end is the farther one of the t interval and
-of Hall's, which takes the skewness into account (J. R. Stat. Soc. B 54, 1992, 221-228). A small sample shows too little of
-it: times 1 + 8.5 / rows (Hazen, Flood Flows, 1930).
-When a page gives several verdicts, each gets its share of the 5 % (Bonferroni). Of few rows (under FEW) a difference is
-shown row by row: so many better, worse and equal. "Better" then needs the sign test (Conover, Practical Nonparametric
-Statistics, 1999, 3.4) beside the interval, which leans no more than the rows do, and for that no further than they reach.
-`proofs/proof_statistics.py` measures false alarms and coverage.
+Where the rows lean to one side, the t interval misses on the other. So each end is the farther one of the t interval
+and of Hall's, which takes the skewness into account (J. R. Stat. Soc. B 54, 1992, 221-228). A small sample shows too
+little of it: times 1 + 8.5 / rows (Hazen, Flood Flows, 1930). When a page gives several verdicts, each gets its
+share of the 5 % (Bonferroni). Of few rows (under FEW) a difference is shown row by row: so many better, worse and
+equal. "Better" then needs the sign test (Conover, Practical Nonparametric Statistics, 1999, 3.4) beside the
+interval, which leans no more than the rows do, and for that no further than they reach. `proofs/proof_statistics.py`
+measures false alarms and coverage.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ BETTER, WORSE, SAME, UNCLEAR, TOO_FEW = (
     N_("better"), N_("worse"), N_("no difference that matters"), N_("unclear"), N_("too few rows"),
 )  # fmt: skip
 STATES = N_(
-    "Better or worse: all of the interval lies beyond the margin; under 20 rows, nearly every row does. No difference that "
+    "Better or worse: all of the interval lies beyond the margin; under 20 rows, nearly "
+    "every row does. No difference that "
     "matters: all of it lies within. Else unclear."
 )
 
@@ -48,7 +49,9 @@ def ratio_interval(sums: list[float], counts: list[float], verdicts: int = 1) ->
 
 
 def _ends(sums: list[float], counts: list[float], verdicts: int, bend: float) -> tuple[float | None, float | None]:
-    """The farther end on each side, of the t interval and of Hall's; `bend`: by how much the rows' own skewness is taken."""
+    """The farther end on each side, of the t interval and of Hall's; `bend`: by how much the rows' own skewness is
+    taken.
+    """
     rows, total = len(sums), sum(counts)
     if not rows:
         raise NothingMeasured(_("There is no row to compare: measure at least one."))
@@ -112,7 +115,9 @@ def rows_beyond(gap: dict, number: str = NLL, margin: float | None = None) -> tu
 
 
 def sign_test(won: int, lost: int) -> float:
-    """Two-sided chance of so uneven a split, or one more uneven, by luck alone; of pairs it is McNemar's exact test (1947)."""
+    """Two-sided chance of so uneven a split, or one more uneven, by luck alone; of pairs it is McNemar's exact test
+    (1947).
+    """
     total = won + lost
     tail = sum(math.comb(total, k) for k in range(min(won, lost) + 1)) / 2**total
     return min(1.0, 2 * tail)
@@ -165,7 +170,7 @@ def _hall(t: float, lean: float) -> float:
 
 @functools.cache
 def t_quantile(freedom: int, alpha: float) -> float:
-    """t with P(|T| > t) = alpha for a whole number of degrees of freedom; by halving (Abramowitz & Stegun, 26.7.3-4)."""
+    """t with P(|T| > t) = alpha for a whole number of degrees of freedom, by halving (Abramowitz & Stegun 26.7.3)."""
     low, high = 0.0, math.pi / 2  # the angle atan(t / sqrt(freedom))
     while high - low > 1e-15:
         middle = (low + high) / 2

@@ -1,7 +1,9 @@
-"""Forty questions with one known answer each, Korean and English, asked before and after: what was forgotten can be counted.
+"""Forty questions with one known answer each, Korean and English, asked before and after: what was forgotten can be
+counted.
 
-NLL on general text cannot see that "seven times eight" became wrong. The questions lie in notebooks/data/known_answers.jsonl:
-facts, arithmetic, form of an answer, and nonsense that is to be turned down; `accept` is a regular expression.
+NLL on general text cannot see that "seven times eight" became wrong. The questions lie in
+notebooks/data/known_answers.jsonl: facts, arithmetic, form of an answer, and nonsense that is to be turned down;
+`accept` is a regular expression.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ def is_known(row: dict, reply: str) -> bool:
 
 
 def known_answers(replies: dict[str, list[Reply]]) -> dict:
-    """Of every model the questions that it answered, by kind, and `changes` between them, as evaluation.json holds it."""
+    """Of every model the questions that it answered, by kind, and the `changes`, as evaluation.json holds it."""
     rows = read_jsonl(KNOWN)
     passed = {
         name: [is_known(row, reply.text) for row, reply in zip(rows, given, strict=True)]

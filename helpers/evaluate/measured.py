@@ -1,4 +1,4 @@
-"""Measured models: a line of each for the merge report, and all of it on the disk, so that 06 need not measure again."""
+"""Measured models: a line of each for the merge report, and all of it on the disk, so that 06 need not do it again."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def write_measured(run: RunDir, config: RunConfig, scores: dict[str, Scores], re
 def read_measured(run: RunDir, config: RunConfig, prompts: list[list[dict]]) -> dict[str, tuple[Scores, list[Reply]]]:
     """What `write_measured` kept, by model; {} where adapter, merged model, held-out rows or settings are others now.
 
-    {} as well where replies are drawn (temperature above 0): those that were kept are greedy. The replies are those to the
-    first of `prompts`; none where other questions, or more, were answered.
+    {} as well where replies are drawn (temperature above 0): those that were kept are greedy. The replies are those
+    to the first of `prompts`; none where other questions, or more, were answered.
     """
     if config.temperature or not run.measured.exists():
         return {}

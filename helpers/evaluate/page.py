@@ -66,7 +66,8 @@ def write_report(run: RunDir, xray=None) -> Path:
     config, merge = read_json(run.config_json), read_json(run.merge_report)
     metrics = read_jsonl(run.metrics) if run.metrics.exists() else []
     summary = _(
-        "A language model, {model}, was trained further on {dataset}, with 4-bit QLoRA. This page sums up what it learned, "
+        "A language model, {model}, was trained further on {dataset}, with 4-bit QLoRA. This "
+        "page sums up what it learned, "
         "what it lost and what that cost."
     )
     values = {
@@ -145,7 +146,8 @@ def _cost(run: RunDir, config: dict, metrics: list[dict]) -> Table:
 def pack(run: RunDir) -> Path:
     """One zip beside the run's files with what cannot be made again cheaply: no base weights, no checkpoints."""
     keep = [
-        run.config_json, run.data_report, run.metrics, run.held_out, run.merge_report, run.evaluation, run.comparisons, run.votes, run.report_html,
+        run.config_json, run.data_report, run.metrics, run.held_out, run.merge_report, run.evaluation, run.comparisons,
+        run.votes, run.report_html,
         *sorted(run.adapter.iterdir()),
     ]  # fmt: skip
     archive = run.path / f"{run.path.name}-keep.zip"

@@ -10,10 +10,11 @@ from helpers.show.words import _
 
 
 def reply_metrics(replies: list[Reply], references: list[str] | None = None) -> dict:
-    """Means over `replies`: `stops` and `repetition` 0 to 1, `tokens` per reply, `chrf` 0 to 100 when references are given.
+    """Means over `replies`: `stops` and `repetition` 0 to 1, `tokens` per reply, `chrf` 0 to 100 when references are
+    given.
 
-    Stops, repetition and chrF are those of the answers; `in_thought` counts the replies that have none, since they ended
-    inside their thought. `tokens` counts thoughts too.
+    Stops, repetition and chrF are those of the answers; `in_thought` counts the replies that have none, since they
+    ended inside their thought. `tokens` counts thoughts too.
     """
     count = len(replies)
     if not count:

@@ -102,7 +102,8 @@ def vote_summary(run: RunDir, first: str = "base", second: str = "adapter") -> d
 
 
 def preference_pairs(run: RunDir, first: str = "base", second: str = "adapter") -> list[dict]:
-    """The decided votes on the replies of now, as TRL's DPOTrainer reads them: prompt, chosen, rejected (lists of messages).
+    """The decided votes on the replies of now, as TRL's DPOTrainer reads them: prompt, chosen, rejected (lists of
+    messages).
 
     Their prompts are held-out ones: whoever trains on them must judge on others.
     """

@@ -16,7 +16,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_page(template: str, **values) -> str:
-    """The page of one of TEMPLATES. Raises jinja2.UndefinedError for a value that the template names and nobody gave."""
+    """The page of one of TEMPLATES. Raises jinja2.UndefinedError for a value that it names and nobody gave."""
     return _environment().get_template(template).render(values)
 
 

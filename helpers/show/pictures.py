@@ -62,7 +62,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Playable:
-    """A widget, and what stands in its place where there is none: in a saved copy, or on a server without ipywidgets."""
+    """A widget, and what stands in its place where there is none: a saved copy, or a server without ipywidgets."""
 
     widget: object
     still: object

@@ -75,7 +75,7 @@ def test_every_column_of_the_report_is_explained(open_page):
 
 def test_the_report_has_every_part_and_shows_a_token_under_the_mouse(open_page):
     tab = open_page("report", width=390)
-    parts = "Training; What it learns from; Is it better?; The skill; What was won, what was lost; Merge report; Replies, side by side; Cost"
+    parts = "Training; What it learns from; Is it better?; What was won, what was lost; Merge report; Replies, side by side; Cost"
     assert [part for part in parts.split("; ") if part not in tab.locator("h2").all_inner_texts()] == []
     learned = tab.locator("span[title$='· learned']").first
     learned.hover()

@@ -235,14 +235,24 @@ def test_same_is_not_called_better(run):
 def test_drawn_replies_in_notebook_06(merged_run, tmp_path, monkeypatch):
     """The setting reaches the replies of 06; evaluation.json and the report say how they were made."""
     shutil.copytree(merged_run.path, tmp_path / "tiny")
-    for name, value in {"RUNS_DIR": tmp_path, "TEMPERATURE": 1.3, "SEED": 7}.items():
+    for name, value in {
+        "RUNS_DIR": tmp_path,
+        "TEMPERATURE": 1.3,
+        "SEED": 7,
+        "CHECKS": "notebooks/data/keyword_checks.py",
+    }.items():
         monkeypatch.setenv(f"QLORA_{name}", str(value))
     run = run_notebooks([NOTEBOOKS / "06_evaluation.ipynb"], "tiny")
     evaluation = json.loads(run.evaluation.read_text(encoding="utf-8"))
     told = "drawn with temperature 1.3, seed 7 for every model, at most 48 new tokens"
     assert (evaluation["temperature"], evaluation["decoding"]) == (1.3, told)
     assert told[1:] in run.report_html.read_text(encoding="utf-8")
+    counted = evaluation["checks"]["label_line"]
     rows, config = read_jsonl(run.comparisons), run.load_config()
+    assert (
+        counted.keys() == {"base", "adapter", "merged", "of"} and counted["of"] == len(rows) - len(FIXED_PROMPTS) > 12
+    )
+    assert evaluation["known"]["of"] == 40 and "label_line" in run.report_html.read_text(encoding="utf-8")
     model, tokenizer = load_base_model(config, four_bit=False, source=str(run.merged)), load_tokenizer(config)
     said = {}
     for sampling in (Sampling(1.3, 7), None):
