@@ -379,3 +379,28 @@ def test_unknown_option(tmp_path):
         result.returncode == 1
         and "'--fast' is no option: use no option, --run [PRESET], --test, --korean or --canary." in result.stderr
     )
+
+
+LIMITS = {  # files of a control group -> how many threads; None: as many as torch takes
+    "none": ({"cpu.max": "max 100000"}, None),
+    "half a core": ({"cpu.max": "50000 100000"}, "1"),
+    "one core": ({"cpu.max": "100000 100000"}, "1"),
+    "more than there are": ({"cpu.max": "6400000 100000"}, None),
+    "old: half of a core": ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, "1"),
+    "old: none": ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+    "no control group": ({}, None),
+    "not to be read": ({"cpu.max": "?"}, None),
+}
+
+
+@pytest.mark.parametrize(("files", "count"), LIMITS.values(), ids=LIMITS)
+def test_threads_are_those_that_the_container_may_use(tmp_path, monkeypatch, files, count):
+    import setup_kernel
+
+    monkeypatch.setattr(setup_kernel.os, "sched_getaffinity", lambda pid: {0, 1})
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    env = setup_kernel.threads(tmp_path)
+    assert env.get("OMP_NUM_THREADS") == count and ("OMP_WAIT_POLICY" in env) is (count is not None)
+    assert env["GOMP_SPINCOUNT"] == "1000"

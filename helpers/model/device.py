@@ -12,6 +12,8 @@ from helpers.show.words import _
 if TYPE_CHECKING:
     import torch
 
+SHORT = 512  # tokens: eager attention keeps rows x heads x length^2 numbers for the backward pass
+
 
 def use_cards(config: RunConfig) -> str:
     """Let this process see one GPU, unless it is one of several or `config.split_model` wants all; says what it will use.
@@ -86,16 +88,19 @@ def number_formats(config: RunConfig) -> dict[str, bool]:
 
 
 def attention(config: RunConfig) -> str | None:
-    """The attention kernel: config's own, or for "auto" FlashAttention 2 where installed and supported, else None.
+    """The attention kernel: config's own, or for "auto" the fastest one for the device and the length of the rows.
 
-    None leaves it to transformers: sdpa for the models that can use it, eager for the others (Gemma 2).
-    FlashAttention needs a GPU of compute capability 8.0, and a model whose code can call it.
+    On a GPU of compute capability 8.0, FlashAttention 2 where it is installed and the model's code can call it. On a CPU, for
+    rows of at most `SHORT` tokens, plain products ("eager"): the backward pass of sdpa is slow there. Else None, which
+    leaves it to transformers: sdpa for the models that can use it, eager for the others (Gemma 2).
     """
     import torch
     from transformers.utils import is_flash_attn_2_available
 
     if config.attn_implementation != "auto":
         return config.attn_implementation
+    if not torch.cuda.is_available():
+        return "eager" if config.max_length <= SHORT else None
     if not is_flash_attn_2_available() or torch.cuda.get_device_capability()[0] < 8:
         return None
     return "flash_attention_2" if knows_flash_attention(config) else None

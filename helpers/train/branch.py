@@ -60,21 +60,26 @@ class _OneFunction:
     """Of a peft layer: `Branch` where it is a plain one that is trained alone; else what peft does."""
 
     def forward(self, x, *args, **kwargs):
-        names = self.active_adapters
-        name, base = names[0], self.get_base_layer()
-        dense = base.dense(x) if isinstance(base, Unpacked4bit) else base.weight
-        plain = len(names) == 1 and name in self.lora_A and name not in self.lora_variant and not self.lora_bias[name]
-        if args or kwargs or not plain or self.disable_adapters or self.merged or dense is None:
+        weight = None if args or kwargs or not torch.is_grad_enabled() else self._dense(x)
+        if weight is None:  # without gradients too: a score is then the one of 05 and 06
             return super().forward(x, *args, **kwargs)
-        if not torch.is_grad_enabled() or dense.requires_grad or dense.dtype != x.dtype:  # measured as 05 and 06 do
-            return super().forward(x)
-        flat = x.reshape(-1, x.shape[-1])
-        drop = self.lora_dropout[name]
-        part = flat if isinstance(drop, torch.nn.Identity) or not self.training else drop(flat)
-        bias = None if base.bias is None else base.bias.to(dense.dtype)
-        weights = self.lora_A[name].weight, self.lora_B[name].weight
-        y = Branch.apply(flat, part, dense, bias, *weights, self.scaling[name])
-        return y.unflatten(0, x.shape[:-1])
+        name, base = self.active_adapters[0], self.get_base_layer()
+        flat, drop = x.reshape(-1, x.shape[-1]), self.lora_dropout[name]
+        part = drop(flat) if self.training and not isinstance(drop, torch.nn.Identity) else flat
+        bias = None if base.bias is None else base.bias.to(weight.dtype)
+        a, b = self.lora_A[name].weight, self.lora_B[name].weight
+        return Branch.apply(flat, part, weight, bias, a, b, self.scaling[name]).unflatten(0, x.shape[:-1])
+
+    def _dense(self, x) -> torch.Tensor | None:
+        """The frozen weight in the format of x, where one plain adapter is active; else None."""
+        names, base = self.active_adapters, self.get_base_layer()
+        if len(names) != 1 or names[0] not in self.lora_A or names[0] in self.lora_variant or self.lora_bias[names[0]]:
+            return None
+        if self.disable_adapters or self.merged:
+            return None
+        weight = base.dense(x) if isinstance(base, Unpacked4bit) else base.weight
+        plain = weight is not None and weight.dtype == x.dtype and not weight.requires_grad
+        return weight if plain else None
 
 
 class OneFunction(_OneFunction, Linear):

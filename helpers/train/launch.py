@@ -77,17 +77,17 @@ def watch(run: RunDir, config: RunConfig) -> list[dict]:
     """Where the detached training stands, as rows of a table: state, step, loss, speed, time left, cost so far."""
     rows, state = read_jsonl(run.metrics) if run.metrics.exists() else [], _state(run)
     steps = [row for row in rows if "loss" in row]
-    facts = {"state": _(state)}
+    facts = {_("state"): _(state)}
     if steps:
         last, held_out = steps[-1], [row["eval_loss"] for row in rows if "eval_loss" in row]
         share, elapsed = last["step"] / last["max_steps"], rows[-1]["elapsed_s"]
-        facts["step"] = _("{step} of {last}").format(step=last["step"], last=last["max_steps"])
-        facts |= {"training loss": last["loss"], "held-out loss": held_out[-1] if held_out else None}
-        facts |= {"tokens/s": last["tokens_per_second"], "time so far": human_time(elapsed)}
+        facts[_("step")] = _("{step} of {last}").format(step=last["step"], last=last["max_steps"])
+        facts |= {_("training loss"): last["loss"], _("held-out loss"): held_out[-1] if held_out else None}
+        facts |= {_("tokens/s"): last["tokens_per_second"], _("time so far"): human_time(elapsed)}
         if state == RUNNING:
-            facts["time left"] = human_time(last["elapsed_s"] * (1 - share) / share)
+            facts[_("time left")] = human_time(last["elapsed_s"] * (1 - share) / share)
         if config.price_per_hour:  # of one card
-            facts["cost so far"] = elapsed / 3600 * config.price_per_hour * max(config.gpus, 1)
+            facts[_("cost so far")] = elapsed / 3600 * config.price_per_hour * max(config.gpus, 1)
     return [{"fact": name, "value": value} for name, value in facts.items()]
 
 
