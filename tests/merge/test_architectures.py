@@ -77,6 +77,7 @@ def make_base(architecture: str, tokenizer, folder):
 
 
 @pytest.mark.parametrize("architecture", EXTRA)
+@pytest.mark.slow
 def test_the_merged_model_says_what_the_adapter_said(architecture, tokenizer, tmp_path):
     base = make_base(architecture, tokenizer, tmp_path / "base")
     config = settings(tmp_path / "base", compute_dtype="float32")

@@ -454,6 +454,7 @@ for name, kind in names:
 # --- from a real run
 
 
+@pytest.mark.slow
 def test_notebook_05_pushes_what_it_made(hub, trained_run, tmp_path, monkeypatch):
     """05 itself on the trained tiny run; then a stranger's program, with the code on the model card."""
     import nbformat
