@@ -150,7 +150,7 @@ def _baseline_reply(baseline: Callable, messages: list[dict], row: int, found: C
     try:
         reply = baseline(copy.deepcopy(list(messages)))
         if not isinstance(reply, str):
-            raise TypeError(f"{reply!r} is no text")
+            raise TypeError(_("{value!r} is no text").format(value=reply))
     except Exception as error:  # somebody's own code
         found.faults.append(Fault("baseline", "baseline", row, repr(error)))
         return _text("")
@@ -164,7 +164,7 @@ def _passes(named: tuple[str, Check], model: str, number: int, row: tuple, found
     try:
         passed = check(copy.deepcopy(list(messages)), reply, reference)
         if type(passed).__name__ not in ("bool", "bool_"):  # numpy has its own
-            raise TypeError(f"{passed!r} is neither True nor False")
+            raise TypeError(_("{value!r} is neither True nor False").format(value=passed))
     except Exception as error:  # somebody's own code
         found.faults.append(Fault(name, model, number, repr(error)))
         return False

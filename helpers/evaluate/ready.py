@@ -22,7 +22,7 @@ def _json(text: str):
 
 def _each_key_once(pairs: list[tuple]) -> dict:
     if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("twice")
     return dict(pairs)
 
 
