@@ -141,7 +141,8 @@ def _measured(trial: Trial, alike: bool) -> dict:
         return row
     row["stops"] = share(trial.adapter["stops"] * trial.adapter["replies"], trial.adapter["replies"])
     if not alike:
-        row["stops"] += f"; {trial.evaluation.how or _('asked in an unknown way')}"
+        unknown = _("asked in an unknown way")
+        row["stops"] += f"; {trial.evaluation.how or unknown}"
     gap, known = trial.evaluation.forgetting.get("adapter"), trial.evaluation.known
     if gap:
         row["forgotten"] = f"{gap['difference']:+.3f} ({told_gap(gap)})"

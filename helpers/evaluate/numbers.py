@@ -95,4 +95,5 @@ def better_table(paired: list[dict]) -> Table:
     level = _("Intervals of {level} % each, so that all {count} hold in 95 % of such pages.")
     level = level.format(level=f"{100 * (1 - ALPHA / len(paired)):.4g}", count=len(paired))
     margins = ", ".join(f"{_(number)} {margin:g}" for number, margin in MARGINS.items())
-    return Table(rows, caption=f"{level} {_(STATES)} {_('Margins: {margins}.').format(margins=margins)}")
+    margins = _("Margins: {margins}.").format(margins=margins)
+    return Table(rows, caption=f"{level} {_(STATES)} {margins}")

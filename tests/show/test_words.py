@@ -37,7 +37,9 @@ def sentences() -> set[tuple[str, str]]:
     keywords = {"_": None, "N_": None}
     marked = set()
     for folder in ("helpers", "docs"):
-        files = extract_from_dir(str(PROJECT_ROOT / folder), [("**.py", "python")], keywords=keywords)
+        files = extract_from_dir(
+            str(PROJECT_ROOT / folder), [("**.py", "python"), ("**.j2", "jinja2")], keywords=keywords
+        )
         marked |= {("", message) for _file, _line, message, _comments, _context in files}
     rules = {("", rules[part]) for rules in RULES.values() for part in ("help", "unit") if rules[part]}
     return marked | rules | {("", kind) for kind in ("setting", "variable")}
