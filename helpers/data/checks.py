@@ -20,7 +20,7 @@ from helpers.data.normalise import ROLE_TOKEN
 from helpers.settings import RunConfig
 from helpers.show.verdict import Verdict
 from helpers.show.words import N_, _
-from helpers.template.capabilities import apart
+from helpers.template.capabilities import split_thinking
 from helpers.template.chat import render, stop_ids
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ ROW_CHECKS: dict[Check, Callable[[Row], bool]] = {
 def without_answers(learned: str, answers: list[dict]) -> str | None:
     """What of `learned` is left without the answers, their thoughts and tool calls; None when an answer is missing."""
     rest, position = [], 0
-    for number, answer in enumerate(map(apart, answers)):
+    for number, answer in enumerate(map(split_thinking, answers)):
         thought, text = plain(answer.get("reasoning_content", "")), plain(answer["content"])
         at = learned.find(thought, position) if thought else -1
         if at >= 0:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from helpers.evaluate.decoding import Sampling, decoder, generate_ids, room_for_reply
 from helpers.model.rows import reply_rows
 from helpers.show.words import _
-from helpers.template.capabilities import apart
+from helpers.template.capabilities import split_thinking
 from helpers.template.chat import Prompt, prompt_ids, render
 from helpers.template.spans import answer_spans
-from helpers.template.thoughts import apart_in
+from helpers.template.thoughts import parse_reply
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -99,7 +99,7 @@ def cut_reply(
     """
     end = next((i for i, token in enumerate(new_ids) if token in stops), len(new_ids))
     kept = new_ids[:end]
-    parsed = apart_in(tokenizer, tokenizer.decode(kept, skip_special_tokens=False), prompt)
+    parsed = parse_reply(tokenizer, tokenizer.decode(kept, skip_special_tokens=False), prompt)
     alone = tuple(tokenizer(parsed.answer, add_special_tokens=False).input_ids) if parsed.thought else None
     stopped = end < len(new_ids)
     return Reply(parsed.answer, tuple(kept), stopped, prompt_tokens, parsed.thought, parsed.unfinished, alone)
@@ -125,7 +125,7 @@ def prompts_and_references(
 
 def _reference(prompt: Prompt, answer: dict, tokenizer) -> str:
     if tokenizer is None or not answer.get("tool_calls"):
-        return apart(answer)["content"]
+        return split_thinking(answer)["content"]
     text, spans = answer_spans(tokenizer, [*prompt, answer], prompt.tools)
     asked = render(tokenizer, prompt, add_generation_prompt=True)
-    return apart_in(tokenizer, text[slice(*spans[-1])], asked).answer
+    return parse_reply(tokenizer, text[slice(*spans[-1])], asked).answer

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.model.anatomy import untied
 from helpers.model.device import weight_dtype
+from helpers.model.meta import untied
 from helpers.model.quantise import quantization_config, refuse_quantised
 from helpers.model.refusal import Reason, Refused
 from helpers.model.source import ModelSource

@@ -5,15 +5,18 @@ source        a model id becomes a folder or a hub id; revisions; the demo model
 hub           who this run is on the hub, and what it needs from it
 tiny          a Llama of 1.3 M parameters for the tests
 shapes        config.json without the weights
+meta          the library's own model without its weights
 anatomy       what a model is made of, counted without its weights
 tokenizer     the run's tokenizer, with a chat template and a pad token
 device        GPU or CPU, number formats, attention
 memory        what is free, in a container too; who holds a GPU
+ranks         several processes that train one model agree on a number
 rows          how many rows fit into the memory that is free
 quantise      the 4-bit config, a weight through 4 bits, bases that are quantised already
 unpacking     on a CPU: 4-bit weights unpacked once, not in every product
 load          the base model loaded, and what a load may not pass over
+adapter       what an adapter's own files say, before any model is loaded
 lora          the adapter: its config, its parameters, loaded back
 weights       the weight files, one weight at a time
-trial         settings that cannot work on this model, tried without its weights
+possible      settings that cannot work on this model, tried without its weights
 """

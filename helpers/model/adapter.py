@@ -10,6 +10,7 @@ from helpers.model.refusal import Reason, Refused
 from helpers.show.words import _
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel
 
 # The fields of adapter_config.json whose meaning is plain LoRA. Any other one that is not at its default (DoRA, bias in
@@ -62,7 +63,7 @@ def check_names(skeleton: PreTrainedModel, adapter: Path) -> None:
     peft itself gives a warning only, and answers with the base. `skeleton`: the base without weights (torch's device meta);
     it gets the adapter's modules.
     """
-    from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+    from peft import PeftConfig, PeftModel
 
     config = PeftConfig.from_pretrained(str(adapter))
     if config.is_prompt_learning:
@@ -75,21 +76,28 @@ def check_names(skeleton: PreTrainedModel, adapter: Path) -> None:
         try:
             model = PeftModel(skeleton, config, autocast_adapter_dtype=False, low_cpu_mem_usage=True)
         except ValueError as error:  # none of its modules is there
-            raise _misfit(str(error)) from None
-        expected = get_peft_model_state_dict(model, save_embedding_layers=False).keys()
+            raise misfit(str(error)) from None
+    require_names(model, adapter)
+
+
+def require_names(model: PeftModel, adapter: Path) -> None:
+    """Raises Refused unless the adapter's file has the tensors that peft would write for `model`, and no other."""
+    from peft import get_peft_model_state_dict
+
     names = set(tensor_names(adapter))
+    try:
+        expected = get_peft_model_state_dict(model, save_embedding_layers=False).keys()
+    except (KeyError, ValueError) as error:
+        raise misfit(str(error)) from None
     if missing := sorted(expected - names):
-        raise _misfit(_("{name} is not in its file").format(name=missing[0]))
-    ends = {
-        id(skeleton.get_input_embeddings()),
-        id(skeleton.get_output_embeddings()),
-    }  # peft may save these as they were
-    ends = tuple(f"{name}." for name, module in model.named_modules() if id(module) in ends)
-    if others := sorted(name for name in names - expected if not name.startswith(ends)):
-        raise _misfit(_("{name} has no place in it").format(name=others[0]))
+        raise misfit(_("{name} is not in its file").format(name=missing[0]))
+    # peft may save embeddings that the adapter reads as they were
+    if others := sorted(names - expected - model.state_dict().keys()):
+        raise misfit(_("{name} has no place in it").format(name=others[0]))
 
 
-def _misfit(reason: str) -> Refused:
+def misfit(reason: str) -> Refused:
+    """The refusal of an adapter whose file is not what this base needs."""
     sentence = _("The adapter does not fit this base model: {reason}. Is it the right base, and is the file whole?")
     return Refused(Reason.ADAPTER, sentence.format(reason=reason), "")
 

@@ -9,7 +9,7 @@ from helpers.model.device import attention, compute_dtype, device_map
 from helpers.model.memory import file_bytes, placement
 from helpers.model.quantise import keep_gradients, quantization_config, refuse_quantised
 from helpers.model.refusal import Reason, Refused
-from helpers.model.source import ModelSource, adapter_inside
+from helpers.model.source import ModelSource, adapter_inside, forget_code
 from helpers.settings import RunConfig
 from helpers.show.words import _
 
@@ -86,6 +86,7 @@ def check_loaded(model: PreTrainedModel, info: dict) -> PreTrainedModel:
             "are quantised, and would be read without their scales. Use the 16-bit original."
         )
         raise Refused(Reason.SCALES, sentence.format(name=name, first=scales[0], count=len(scales)))
+    forget_code(model, trust=type(model).__module__.startswith("transformers_modules"))
     return unpack_once(keep_gradients(release_files(model)))
 
 

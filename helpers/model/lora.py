@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from helpers.model.adapter import tensor_names
+from helpers.model.adapter import misfit, require_names, tensor_names
+from helpers.model.meta import one_line
+from helpers.model.refusal import Reason, Refused
 from helpers.settings import RunConfig
+from helpers.show.words import _
+
+if TYPE_CHECKING:
+    import torch
+    from peft import LoraConfig, PeftModel
+    from transformers import PreTrainedModel
+
+FILE = "adapter_model.safetensors"
 
 
-def lora_config(config: RunConfig):
+def lora_config(config: RunConfig) -> LoraConfig:
     """The `LoraConfig` of the run."""
     from peft import LoraConfig
 
@@ -24,7 +35,7 @@ def lora_config(config: RunConfig):
     )
 
 
-def count_parameters(model) -> dict[str, int]:
+def count_parameters(model: PreTrainedModel) -> dict[str, int]:
     """Parameters by kind: `trainable` (the adapter) and `frozen` (the base).
 
     A packed 4-bit weight holds two parameters per byte, so its real count is twice its numel.
@@ -37,7 +48,7 @@ def count_parameters(model) -> dict[str, int]:
     return counts
 
 
-def trained_weights(model) -> dict:
+def trained_weights(model: PeftModel) -> dict[str, torch.Tensor]:
     """Name -> tensor of everything that is trained in `model`, whole; under FSDP every process has to call it."""
     from torch.distributed.tensor import DTensor
 
@@ -45,40 +56,58 @@ def trained_weights(model) -> dict:
     return {name: weight.full_tensor() if isinstance(weight, DTensor) else weight for name, weight in trained.items()}
 
 
-def load_adapter(base_model, folder: Path):
-    """`base_model` with the trained adapter of `folder`, ready to answer (a `PeftModel` in eval mode).
+def load_adapter(
+    base_model: PreTrainedModel, folder: Path, trainable: bool = False, device: str | None = None
+) -> PeftModel:
+    """`base_model` with the trained adapter of `folder`, its numbers in float32 whatever the file holds.
 
-    `with model.disable_adapter():` gives the base model's own answers back.
-    Raises ValueError when the adapter file holds no weights.
+    Ready to answer (eval mode), or with `trainable` to be trained further. `with model.disable_adapter():` gives the base
+    model's own answers back. `device` None: peft's choice.
+    Raises what `check_adapter` raises, and `Refused` (ADAPTER) where the file's names or shapes are not those of this base.
     """
     from peft import PeftModel
 
     check_adapter(folder)
-    return PeftModel.from_pretrained(base_model, str(folder)).eval()
+    try:
+        model = PeftModel.from_pretrained(base_model, str(folder), is_trainable=trainable, torch_device=device)
+    except Exception as error:  # sizes that differ, or indices that the file does not have
+        raise misfit(one_line(error)) from None
+    require_names(model, folder)
+    return model.train() if trainable else model.eval()
 
 
-def check_adapter(folder: Path, trained: dict | None = None) -> int:
+def check_adapter(folder: Path, trained: dict[str, torch.Tensor] | None = None) -> int:
     """The number of tensors in the adapter's file.
 
-    Raises FileNotFoundError when there is none, ValueError when it is empty, or is not what `trained` (name -> tensor,
-    from peft's `get_peft_model_state_dict`) holds.
+    Raises FileNotFoundError when there is none, `Refused` (ADAPTER) when it is damaged or empty, or is not
+    what `trained` (name -> tensor, from peft's `get_peft_model_state_dict`) holds.
     """
-    file = folder / "adapter_model.safetensors"
+    file = folder / FILE
     if not file.exists():
-        raise FileNotFoundError(f"{file.name} is missing in {folder}: run 04_qlora_training.ipynb first.")
+        other = sorted(folder.glob("adapter_model.*"))
+        sentence = _("{file} is missing in {folder}: run 04_qlora_training.ipynb first.")
+        if other:
+            sentence = _(
+                "{folder} has {other} and no {file}: only safetensors are read, since other files can run code."
+            )
+        raise FileNotFoundError(sentence.format(file=FILE, folder=folder, other=other[0].name if other else ""))
     count = len(tensor_names(folder))
     if count == 0:
-        raise ValueError(
-            f"{file} holds 0 tensors: it was saved after merge_and_unload. Train again, and never merge the trainer's model."
+        sentence = _(
+            "{file} holds 0 tensors: it was saved after merge_and_unload. Train again, and never merge the trainer's model."
         )
+        raise Refused(Reason.ADAPTER, sentence.format(file=file), "")
     if trained is not None:
         from safetensors.torch import load_file
 
         saved = load_file(file)
-        other = saved.keys() ^ trained.keys()
-        if wrong := sorted(other or (name for name in saved if not saved[name].equal(trained[name].detach().cpu()))):
-            raise ValueError(
-                f"{file} is not the adapter that was trained: {wrong[0]} and {len(wrong) - 1} more differ. Was the model "
-                "merged or changed after the training? Run the notebook again: the training is read from its last checkpoint."
+        different = saved.keys() ^ trained.keys()
+        different = different or {name for name in saved if not saved[name].equal(trained[name].detach().cpu())}
+        if different:
+            sentence = _(
+                "{file} is not the adapter that was trained: {first} and {count} more differ. Was the model merged or changed "
+                "after the training? Run the notebook again: the training is read from its last checkpoint."
             )
+            first, count = sorted(different)[0], len(different) - 1
+            raise Refused(Reason.ADAPTER, sentence.format(file=file, first=first, count=count), "")
     return count

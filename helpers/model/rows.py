@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import json
+from typing import TYPE_CHECKING
+
 from helpers.model.device import sharded
 from helpers.model.memory import free_memory
+from helpers.model.meta import kind_of, layer_list, on_meta
 from helpers.model.ranks import lowest
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
 
 KEPT_FREE = 0.1  # share of the free memory that is not given away: gaps, and what others take meanwhile
 # bytes per token of the vocabulary and position: logits, their float32 copy, both models' logarithms
@@ -12,28 +21,97 @@ SCORES = 2 + 4 + 4 + 4
 
 
 def cache_bytes(text: dict, tokens: int) -> int:
-    """Bytes of the keys and values of one row of `tokens`, 16 bits each; `text`: the language model's config as a dict.
+    """Bytes that one row of `tokens` keeps while it is generated, in 16 bits; `text`: the language model's config as a dict.
 
-    An upper limit: layers with a sliding window or without attention keep less.
+    The library's own model is asked, without weights: keys and values, sliding windows, recurrent states, compressed
+    attention. Where it cannot be run so, an upper limit by the names of the sizes.
     """
-    heads = text.get("num_attention_heads") or text.get("n_head") or 0
+    counted = _counted(json.dumps(text, sort_keys=True, default=str), tokens)
+    return by_names(text, tokens) if counted is None else counted
+
+
+@functools.lru_cache(maxsize=256)
+def _counted(text: str, tokens: int) -> int | None:
+    import torch
+
+    try:
+        model, times = _model(text)
+        with torch.inference_mode():
+            out = model(input_ids=torch.zeros((1, tokens), dtype=torch.long, device="meta"), use_cache=True)
+    except Exception:
+        return None
+    kept = next((out[name] for name in ("past_key_values", "cache_params", "state") if out.get(name) is not None), None)
+    return times * _tensor_bytes(kept, {}) or None
+
+
+@functools.lru_cache(maxsize=4)
+def _model(text: str) -> tuple[PreTrainedModel, int]:
+    """A model without weights, and how often what it keeps has to be counted: of layers all alike only one is left."""
+    import torch
+
+    model = on_meta(json.loads(text), dtype=torch.bfloat16).eval()
+    layers = layer_list(model)
+    settings = model.config.get_text_config(decoder=True)
+    if layers is None or len({kind_of(layer, place, settings) for place, layer in enumerate(layers)}) > 1:
+        return model, 1
+    times, path = len(layers), next(name for name, module in model.named_modules() if module is layers)
+    model.set_submodule(path, torch.nn.ModuleList(layers[:1]))
+    return model, times
+
+
+def _tensor_bytes(kept: object, seen: dict[int, torch.Tensor]) -> int:
+    """Bytes of all tensors in a cache of any kind, each once."""
+    import torch
+
+    if isinstance(kept, torch.Tensor):
+        new = id(kept) not in seen
+        seen[id(kept)] = kept
+        return kept.nbytes if new else 0
+    if isinstance(kept, dict):
+        return sum(_tensor_bytes(value, seen) for value in kept.values())
+    if isinstance(kept, (list, tuple)):
+        return sum(_tensor_bytes(value, seen) for value in kept)
+    is_cache = hasattr(kept, "__dict__") and not isinstance(kept, (type, torch.nn.Module))
+    if not is_cache or "configuration" in type(kept).__module__ or id(kept) in seen:
+        return 0
+    seen[id(kept)] = kept
+    return _tensor_bytes(vars(kept), seen)
+
+
+def by_names(text: dict, tokens: int) -> int:
+    """An upper limit of the keys and values of one row of `tokens`: every layer keeps them for every head and token."""
+    heads = _size(text, "num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads")
     kv_heads = text.get("num_key_value_heads") or (1 if text.get("multi_query") else heads)
-    width = text.get("hidden_size") or text.get("n_embd") or text.get("d_model") or 0
-    size = text.get("head_dim") or (width // heads if heads else 0)
-    layers = text.get("num_hidden_layers") or text.get("n_layer") or text.get("n_layers") or 0
-    return 2 * 2 * layers * kv_heads * size * tokens
+    size = text.get("head_dim") or text.get("kv_channels") or (_width(text) // heads if heads else 0)
+    each = 2 * kv_heads * size
+    if compressed := text.get("kv_lora_rank"):  # the library keeps the keys and values that it unpacks
+        key = (text.get("qk_nope_head_dim") or 0) + (text.get("qk_rope_head_dim") or 0)
+        each = max(each, compressed, heads * (key + (text.get("v_head_dim") or 0)))
+    return 2 * _size(text, "num_hidden_layers", "n_layer", "n_layers", "num_layers") * each * tokens
+
+
+def _size(text: dict, *names: str) -> int:
+    """The first of these sizes that a config has; 0 for none."""
+    return next((text[name] for name in names if text.get(name)), 0)
+
+
+def _width(text: dict) -> int:
+    return _size(text, "hidden_size", "n_embd", "d_model")
 
 
 def reply_bytes(text: dict, tokens: int) -> int:
     """Bytes that one row of `tokens`, prompt and reply, needs while it is generated: its cache, and one layer's values."""
-    width = text.get("hidden_size") or text.get("n_embd") or text.get("d_model") or 0
-    wide = text.get("intermediate_size") or text.get("n_inner") or 4 * width
-    return cache_bytes(text, tokens) + 2 * tokens * (3 * wide + 4 * width)
+    return cache_bytes(text, tokens) + _layer_bytes(text, tokens)
 
 
 def scoring_bytes(text: dict, tokens: int) -> int:
     """Bytes that one row of `tokens` needs while its NLL is measured: logits and their copies, and one layer's values."""
-    return SCORES * tokens * text["vocab_size"] + reply_bytes(text, tokens) - cache_bytes(text, tokens)
+    return SCORES * tokens * text["vocab_size"] + _layer_bytes(text, tokens)
+
+
+def _layer_bytes(text: dict, tokens: int) -> int:
+    wide = _size(text, "intermediate_size", "n_inner") or 4 * _width(text)
+    return 2 * tokens * (3 * wide + 4 * _width(text))
 
 
 def rows_at_once(free: float, per_row: float, at_most: int) -> int:
@@ -41,13 +119,14 @@ def rows_at_once(free: float, per_row: float, at_most: int) -> int:
     return max(1, min(at_most, int(free * (1 - KEPT_FREE) / max(per_row, 1))))
 
 
-def reply_rows(model, tokens: int, at_most: int) -> int:
+def reply_rows(model: PreTrainedModel, tokens: int, at_most: int) -> int:
     """How many rows of `tokens` (prompt and reply) `model` can answer at once on its device."""
     text = model.config.get_text_config(decoder=True).to_dict()
-    return rows_at_once(free_memory(model.device), reply_bytes(text, tokens), at_most)
+    bytes_of_row = reply_bytes(text, tokens) * model.dtype.itemsize / 2
+    return rows_at_once(free_memory(model.device), bytes_of_row, at_most)
 
 
-def scoring_rows(model, tokens: int, at_most: int) -> int:
+def scoring_rows(model: PreTrainedModel, tokens: int, at_most: int) -> int:
     """How many rows of `tokens` `model` can be measured on at once on its device; under FSDP on that with the least room."""
     text = model.config.get_text_config(decoder=True).to_dict()
     rows = rows_at_once(free_memory(model.device), scoring_bytes(text, tokens), at_most)

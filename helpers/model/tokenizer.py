@@ -2,46 +2,100 @@
 
 from __future__ import annotations
 
-from helpers.model.source import ModelSource
+import contextlib
+from typing import TYPE_CHECKING
+
+from helpers.model.refusal import Reason, Refused
+from helpers.model.source import ModelSource, forget_code
 from helpers.paths import local_path
 from helpers.settings import RunConfig
+from helpers.show.words import _
 from helpers.template.chat import project_template
+from helpers.template.sandbox import require_safe
 from helpers.template.thoughts import without_open_thought
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
-def load_tokenizer(config: RunConfig, source: str | None = None):
+MEDIA = ("image", "boi", "eoi", "audio", "boa", "eoa", "video")  # <image> and the like: no text writes them
+
+
+def load_tokenizer(config: RunConfig, source: str | None = None) -> PreTrainedTokenizerBase:
     """The run's tokenizer (or that of the folder `source`), with a chat template and a pad token, no new vocabulary.
 
     A model without a template gets the project's; `config.chat_template` names another, which is then saved with the
-    adapter, so that 05 to 07 and every server ask as in training. A tokenizer without a pad token reuses one it has: padding is
-    marked in the labels and the attention mask, so padding with EOS never hides the real EOS.
-    Raises ValueError for a tokenizer without EOS, or one that cannot tell which characters a token stands for, and for a
-    chat_template that cannot be had.
+    adapter, so that 05 to 07 and every server ask as in training. A tokenizer without a pad token, or with one that the
+    model has no row for, reuses one it has: padding is marked in the labels and the attention mask, so padding with EOS
+    never hides the real EOS. What it saves names no code of a stranger, and its template was tried in a process of its own.
+    Raises `Refused` (TOKENIZER) for one without EOS, or that cannot tell which characters a token stands for, and
+    (TEMPLATE) for a chat_template that cannot be had; `sandbox.Unsafe` for a template that hangs.
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(**ModelSource.of(config, folder=source).keywords)
     name = source or config.model_id
+    tokenizer = AutoTokenizer.from_pretrained(**ModelSource.of(config, folder=source).keywords)
+    forget_code(tokenizer, config.trust_remote_code)
     if tokenizer.eos_token_id is None:
-        raise ValueError(f"The tokenizer of {name} has no EOS token, so replies could never stop: use another model.")
+        sentence = _("The tokenizer of {name} has no EOS token, so replies could never stop: use another model.")
+        raise Refused(Reason.TOKENIZER, sentence.format(name=name))
     if not tokenizer.is_fast:
-        raise ValueError(
-            f"The tokenizer of {name} ({type(tokenizer).__name__}) gives no character offsets, so the answers cannot be "
-            "found in the tokens: use a model folder with a tokenizer.json."
+        sentence = _(
+            "The tokenizer of {name} ({kind}) gives no character offsets, so the answers cannot be found in the tokens: use "
+            "a model folder with a tokenizer.json."
         )
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = project_template(tokenizer)
-    if config.chat_template and source is None:
-        tokenizer.chat_template = _chosen_template(tokenizer, config.chat_template)
-    if tokenizer.pad_token_id is None:
+        raise Refused(Reason.TOKENIZER, sentence.format(name=name, kind=type(tokenizer).__name__))
+    _give_template(tokenizer, config, name, source is not None)
+    rows = _embedding_rows(config)
+    if tokenizer.pad_token_id is None or (rows and tokenizer.pad_token_id >= rows):
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     return tokenizer
 
 
-def _chosen_template(tokenizer, name: str) -> str:
-    if name == "no-thought":
-        return without_open_thought(tokenizer)
-    file = local_path(name)
+def _give_template(tokenizer: PreTrainedTokenizerBase, config: RunConfig, name: str, saved: bool) -> None:
+    """The model's own chat template, the project's, or that which `config.chat_template` names unless it was `saved` so."""
+    if tokenizer.chat_template:
+        require_safe(tokenizer.get_chat_template(), tokenizer.special_tokens_map, name)
+    else:
+        tokenizer.chat_template = project_template(tokenizer)
+    if not config.chat_template or saved:
+        return
+    if config.chat_template == "no-thought":
+        tokenizer.chat_template = without_open_thought(tokenizer)
+        return
+    file = local_path(config.chat_template)
     if file is None or not file.is_file():
-        raise ValueError(f"chat_template={name!r} is no file here: give the path of a Jinja file, or no-thought.")
-    return file.read_text(encoding="utf-8")
+        sentence = _("chat_template={name!r} is no file here: give the path of a Jinja file, or no-thought.")
+        raise Refused(Reason.TEMPLATE, sentence.format(name=config.chat_template), "chat_template")
+    tokenizer.chat_template = file.read_text(encoding="utf-8")
+    require_safe(tokenizer.chat_template, tokenizer.special_tokens_map, config.chat_template)
+
+
+def _embedding_rows(config: RunConfig) -> int | None:
+    """Rows of the base model's embedding by its config.json; None where it cannot be had (a run that was moved here)."""
+    from transformers import AutoConfig
+
+    with contextlib.suppress(OSError, ValueError):
+        return AutoConfig.from_pretrained(**ModelSource.of(config).keywords).get_text_config().vocab_size
+    return None
+
+
+def require_rows_for_all(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -> None:
+    """Raises `Refused` (TOKENIZER), with the token's name, for one that a text can hold and an embedding of `rows` cannot.
+
+    A stand-in for pictures or sound beyond the end (Gemma 3's <image_soft_token>) is left alone: no text writes it.
+    """
+    media = {getattr(tokenizer, f"{kind}_token", None) for kind in MEDIA}
+    beyond = {token: number for token, number in tokenizer.get_vocab().items() if number >= rows}
+    beyond = {token: number for token, number in beyond.items() if token not in media}
+    if not beyond:
+        return
+    token = min(beyond, key=beyond.get)
+    sentence = _(
+        "The tokenizer of {name} has {count} tokens for which the model has no row: {token!r} is number {number}, the embedding "
+        "has {rows}. A row with such a token would stop the training. Use the tokenizer that the model was trained with, or "
+        "save the model with resized embeddings first."
+    )
+    raise Refused(
+        Reason.TOKENIZER,
+        sentence.format(name=name, count=len(beyond), token=token, number=beyond[token], rows=rows),
+    )

@@ -14,7 +14,7 @@ from unittest import mock
 import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from helpers.model.anatomy import layer_list
+from helpers.model.meta import layer_list
 from helpers.plan.memory import TILE_TOKENS, TILE_WORDS
 from helpers.plan.tracker import StorageTracker
 from helpers.settings import RunConfig

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from helpers.model.anatomy import kind_of, layer_list, on_meta, one_line
+from helpers.model.meta import kind_of, layer_list, on_meta, one_line
 from helpers.plan.fake_step import Batch, gpu_kernels, quiet, take_step
 from helpers.plan.skeleton import fill, skeleton
 from helpers.plan.tracker import StorageTracker

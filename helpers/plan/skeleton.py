@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from helpers.model.anatomy import layer_list, name_experts, not_packed, on_meta, unreachable
+from helpers.model.meta import layer_list, name_experts, not_packed, on_meta, unreachable
 from helpers.plan.tracker import StorageTracker
 from helpers.settings import RunConfig
 

@@ -8,12 +8,19 @@ from __future__ import annotations
 import functools
 import json
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 THOUGHT = re.compile(r"\A\s*<think>(.*?)</think>\s*", re.S)  # a thought written into an answer, as most data sets do
+USER, ANSWER = {"role": "user", "content": "⟦q⟧"}, {"role": "assistant", "content": "⟦a⟧"}
+THINKING_ANSWER = {**ANSWER, "reasoning_content": "⟦t⟧"}
+SYSTEM = {"role": "system", "content": "⟦s⟧"}
+CALL = {"id": "call00000", "type": "function", "function": {"name": "look", "arguments": {"at": "sky"}}}
 
 
-class Taste(NamedTuple):
+class Capabilities(NamedTuple):
     """What one template takes and shows."""
 
     parts: bool  # content is a list of parts, not a text
@@ -23,36 +30,40 @@ class Taste(NamedTuple):
     arguments: type  # of a tool call: dict, or str (JSON)
 
 
-def taste(tokenizer, template: str | None = None) -> Taste:
-    """The taste of `template` (default: the tokenizer's own)."""
-    return _taste(tokenizer, template or tokenizer.get_chat_template())
+def capabilities(tokenizer: PreTrainedTokenizerBase, template: str | None = None) -> Capabilities:
+    """Those of `template` (default: the tokenizer's own)."""
+    return _capabilities(tokenizer, template or tokenizer.get_chat_template())
 
 
 @functools.lru_cache(maxsize=64)
-def _taste(tokenizer, template: str) -> Taste:
-    user, answer = {"role": "user", "content": "⟦q⟧"}, {"role": "assistant", "content": "⟦a⟧"}
-    thinks = {**answer, "reasoning_content": "⟦t⟧"}
-
-    def shown(messages: list[dict], parts: bool) -> str:
+def _capabilities(tokenizer: PreTrainedTokenizerBase, template: str) -> Capabilities:
+    def shown(*messages: dict, parts: bool) -> str:
         try:
-            return write(tokenizer, with_parts(messages) if parts else messages, template=template)
+            return write(tokenizer, with_parts(messages) if parts else list(messages), template=template)
         except Exception:  # a template may fail in any way on what it does not take
             return ""
 
-    parts = "⟦q⟧" not in shown([user, answer], False) and "⟦q⟧" in shown([user, answer], True)
-    system = "⟦s⟧" in shown([{"role": "system", "content": "⟦s⟧"}, user], parts)
-    thoughts = next(
-        (way for way, said in (("field", thinks), ("text", together(thinks))) if "⟦t⟧" in shown([user, said], parts)),
-        "",
+    parts = "⟦q⟧" not in shown(USER, ANSWER, parts=False) and "⟦q⟧" in shown(USER, ANSWER, parts=True)
+    ways = {"field": THINKING_ANSWER, "text": join_thinking(THINKING_ANSWER)}
+    thoughts = next((way for way, answer in ways.items() if "⟦t⟧" in shown(USER, answer, parts=parts)), "")
+    answer = ways[thoughts or "text"]
+    call = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+    return Capabilities(
+        parts=parts,
+        system="⟦s⟧" in shown(SYSTEM, USER, parts=parts),
+        thoughts=thoughts,
+        earlier_thoughts=shown(USER, answer, USER, answer, parts=parts).count("⟦t⟧") == 2,
+        arguments=dict if shown(USER, call, parts=parts) else str,
     )
-    said = thinks if thoughts == "field" else together(thinks)
-    earlier = shown([user, said, user, said], parts).count("⟦t⟧") == 2
-    call = {"role": "assistant", "content": "", "tool_calls": [_call({"x": "y"})]}
-    kind = dict if shown([user, call], parts) else str
-    return Taste(parts, system, thoughts, earlier, kind)
 
 
-def write(tokenizer, messages: list[dict], asking: bool = False, tools=None, template: str | None = None) -> str:
+def write(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: list[dict],
+    asking: bool = False,
+    tools: list | tuple | None = None,
+    template: str | None = None,
+) -> str:
     """What the template writes, nothing changed before."""
     return tokenizer.apply_chat_template(
         messages,
@@ -63,27 +74,38 @@ def write(tokenizer, messages: list[dict], asking: bool = False, tools=None, tem
     )
 
 
-def shaped(tokenizer, messages: list[dict], template: str | None = None) -> list[dict]:
+def normalise(tokenizer: PreTrainedTokenizerBase, messages: list[dict], template: str | None = None) -> list[dict]:
     """`messages` as the template takes them: system folded in, thoughts where it reads them, contents in parts."""
-    likes = taste(tokenizer, template)
-    messages = messages if likes.system else folded(messages)
-    if not any(
-        "reasoning_content" in m or "tool_calls" in m or "train" in m or "<think>" in (m["content"] or "")
-        for m in messages
-    ):
-        return with_parts(messages) if likes.parts else messages
-    done = []
-    for message in messages:
-        message = {name: value for name, value in message.items() if name != "train"}
-        if message["role"] == "assistant":
-            message = apart(message) if likes.thoughts == "field" else together(message)
-        if calls := message.get("tool_calls"):
-            message["tool_calls"] = [_as(call, likes.arguments) for call in calls]
-        done.append(message)
-    return with_parts(done) if likes.parts else done
+    takes = capabilities(tokenizer, template)
+    messages = messages if takes.system else fold(messages)
+    if any(map(_is_special, messages)):
+        messages = [_as_taken(message, takes) for message in messages]
+    return with_parts(messages) if takes.parts else messages
 
 
-def folded(messages: list[dict]) -> list[dict]:
+def _is_special(message: dict) -> bool:
+    """True for a turn with a thought, a tool call, or the mark whether it is learned."""
+    fields = ("reasoning_content", "tool_calls", "train")
+    return any(field in message for field in fields) or "<think>" in (message["content"] or "")
+
+
+def _as_taken(message: dict, takes: Capabilities) -> dict:
+    message = {name: value for name, value in message.items() if name != "train"}
+    if message["role"] == "assistant":
+        message = split_thinking(message) if takes.thoughts == "field" else join_thinking(message)
+    if calls := message.get("tool_calls"):
+        message["tool_calls"] = [_with_arguments(call, takes.arguments) for call in calls]
+    return message
+
+
+def _with_arguments(call: dict, kind: type) -> dict:
+    arguments = call["function"]["arguments"]
+    if isinstance(arguments, dict) and kind is str:
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return {**call, "function": {**call["function"], "arguments": arguments}}
+
+
+def fold(messages: list[dict]) -> list[dict]:
     """`messages` with the system turn put before the first user turn."""
     if messages[0]["role"] != "system" or len(messages) == 1:
         return messages
@@ -91,16 +113,16 @@ def folded(messages: list[dict]) -> list[dict]:
     return [{**user, "content": f"{system['content']}\n\n{user['content']}"}, *rest]
 
 
-def apart(message: dict) -> dict:
+def split_thinking(message: dict) -> dict:
     """An answer that begins with <think>...</think>, with that thought in the field "reasoning_content" instead."""
-    found = THOUGHT.match(message["content"]) if "reasoning_content" not in message else None
-    if not found:
+    match = THOUGHT.match(message["content"]) if "reasoning_content" not in message else None
+    if not match:
         return message
-    thought = {"reasoning_content": found[1].strip()} if found[1].strip() else {}
-    return {**message, "content": message["content"][found.end() :], **thought}
+    thought = {"reasoning_content": match[1].strip()} if match[1].strip() else {}
+    return {**message, "content": message["content"][match.end() :], **thought}
 
 
-def together(message: dict) -> dict:
+def join_thinking(message: dict) -> dict:
     """An answer with its thought written before it, for templates that know no field for it."""
     if not message.get("reasoning_content"):
         return message
@@ -108,16 +130,10 @@ def together(message: dict) -> dict:
     return {**rest, "content": f"<think>\n{message['reasoning_content']}\n</think>\n\n{message['content']}"}
 
 
-def with_parts(messages: list[dict]) -> list[dict]:
+def with_parts(messages: list[dict] | tuple[dict, ...]) -> list[dict]:
     return [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
 
 
-def _call(arguments: object) -> dict:
-    return {"id": "call00000", "type": "function", "function": {"name": "f", "arguments": arguments}}
-
-
-def _as(call: dict, kind: type) -> dict:
-    arguments = call["function"]["arguments"]
-    if isinstance(arguments, dict) and kind is str:
-        arguments = json.dumps(arguments, ensure_ascii=False)
-    return {**call, "function": {**call["function"], "arguments": arguments}}
+def text_of(message: dict) -> str:
+    """The text of a turn, whether its content is in parts or not."""
+    return message["content"] if isinstance(message["content"], str) else message["content"][0]["text"]

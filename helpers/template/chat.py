@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from helpers.template.capabilities import folded, shaped, taste, write
-from helpers.template.spans import answer_spans, end_of_turn
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from helpers.template.capabilities import ANSWER, CALL, THINKING_ANSWER, USER, capabilities, fold, normalise, write
+from helpers.template.ends import end_of_turn
+from helpers.template.spans import answer_spans
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # For models that bring none, such as Llama-2-7b. The generation prompt ends before the blank, which belongs to the
 # answer: "<bot> 네" is cut into tokens as "<bot>" and " 네", and the model must write the second part itself.
@@ -17,75 +25,102 @@ PROJECT_TEMPLATE = (
 )
 
 # What a model may be trained to say last: a text, a thought and a text, a tool call, a thought and a tool call
-_CALL = {"id": "call00000", "type": "function", "function": {"name": "look", "arguments": {"at": "sky"}}}
 _AT = {"type": "object", "properties": {"at": {"type": "string", "description": "what"}}, "required": ["at"]}
 TOOLS = [{"type": "function", "function": {"name": "look", "description": "Look.", "parameters": _AT}}]
-_SAID = {"role": "assistant", "content": "⟦a⟧"}
-_CALLS = {"role": "assistant", "content": "", "tool_calls": [_CALL]}
-KINDS_OF_ANSWER = [_SAID, {**_SAID, "reasoning_content": "⟦t⟧"}, _CALLS, {**_CALLS, "reasoning_content": "⟦t⟧"}]
+_CALLS = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+KINDS_OF_ANSWER = [ANSWER, THINKING_ANSWER, _CALLS, {**_CALLS, "reasoning_content": "⟦t⟧"}]
 
 
-def project_template(tokenizer) -> str:
+def project_template(tokenizer: PreTrainedTokenizerBase) -> str:
     """The project's template; it begins with BOS where the tokenizer itself puts one before every text."""
     return ("{{ bos_token }}" if adds_bos(tokenizer) else "") + PROJECT_TEMPLATE
 
 
-def adds_bos(tokenizer) -> bool:
+def adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
     """True when the tokenizer puts BOS before a plain text, as the base model saw it in pretraining."""
     return tokenizer.bos_token_id is not None and tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]
 
 
-class Prompt(list):
-    """Messages that ask for a reply, and the `tools` that it may call: a list of messages that does not lose its tools."""
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """Messages that ask for a reply, and the `tools` that it may call; goes through its messages as a list of them does."""
 
-    def __init__(self, messages: list[dict], tools=None):
-        super().__init__(messages)
-        self.tools = list(tools or ())
+    messages: list[dict]
+    tools: list[dict] | tuple[dict, ...] | None = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "tools", list(self.tools or ()))
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, (Prompt, list)) and list(self) == list(other)
+        return same and (isinstance(other, list) or self.tools == other.tools)
+
+    def __iter__(self) -> Iterator[dict]:
+        return iter(self.messages)
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def __getitem__(self, place: int | slice) -> dict | list[dict]:
+        return self.messages[place]
 
 
-def render(tokenizer, messages: list[dict], add_generation_prompt: bool = False, tools=None) -> str:
-    """`messages` as the text that the model sees, each in the shape that the template takes (see `shaping`).
+def render(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: list[dict] | Prompt,
+    add_generation_prompt: bool = False,
+    tools: list | tuple | None = None,
+) -> str:
+    """`messages` as the text that the model sees, each as the template takes it (see `normalise`).
 
     `tools`: default those of `messages`, where these are a `Prompt`.
     """
     tools = tools or getattr(messages, "tools", None)
-    return write(tokenizer, shaped(tokenizer, messages), add_generation_prompt, tools)
+    return write(tokenizer, normalise(tokenizer, list(messages)), add_generation_prompt, tools)
 
 
-def prompt_ids(tokenizer, messages: list[dict], tools=None) -> list[int]:
+def prompt_ids(
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict] | Prompt, tools: list | tuple | None = None
+) -> list[int]:
     """Token ids that ask for the next reply: the rendered messages and the generation prompt, with BOS at most once."""
     text = render(tokenizer, messages, add_generation_prompt=True, tools=tools)
     return tokenizer(text, add_special_tokens=False).input_ids
 
 
-def stop_ids(tokenizer) -> list[int]:
+def stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Ids that end a reply: the tokenizer's EOS, and every control token that ends a last answer in training.
 
     The template is asked for each kind of answer: a text, a thought and a text, a tool call (gpt-oss ends one with another
     token). Where it writes no end (GLM-4.5), the token with which the next turn begins. What also stands inside an answer,
     behind its thought say, ends no reply.
     """
-    turns = [{"role": "user", "content": "⟦q⟧"}, {"role": "assistant", "content": "⟦a⟧"}]
-    *earlier, last = render(tokenizer, turns + turns).split("⟦a⟧")[1:]
-    found = next(filter(None, map(end_of_turn(tokenizer).match, (last, *earlier))), None)
-    ends, inside = {found[1]} if found else set(), set()
+    *earlier, last = render(tokenizer, [USER, ANSWER, USER, ANSWER]).split("⟦a⟧")[1:]
+    match = next(filter(None, map(end_of_turn(tokenizer).match, (last, *earlier))), None)
+    ends, inside = {match[1]} if match else set(), set()
     for answer in KINDS_OF_ANSWER:
-        try:
-            text, spans = answer_spans(tokenizer, [turns[0], answer], TOOLS if "tool_calls" in answer else ())
-        except ValueError:  # this template knows no such answer
-            continue
-        tokens = list(end_of_turn(tokenizer).finditer(text[slice(*spans[-1])])) if spans else []
-        if tokens and tokens[-1].end() == spans[-1][1] - spans[-1][0]:
-            ends.add(tokens.pop()[1])
-        inside |= {token[1] for token in tokens if token[1] not in ends}
+        *within, end = _control_tokens(tokenizer, answer)
+        ends |= {end} - {""}
+        inside |= {token for token in within if token not in ends}
     return sorted({tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, ends - inside)})
 
 
-def fold_system(tokenizer, messages: list[dict]) -> list[dict]:
+def _control_tokens(tokenizer: PreTrainedTokenizerBase, answer: dict) -> list[str]:
+    """The control tokens in an answer of this kind; the last one is that which ends it, "" for none."""
+    try:
+        text, spans = answer_spans(tokenizer, [USER, answer], TOOLS if "tool_calls" in answer else ())
+    except ValueError:  # this template knows no such answer
+        return [""]
+    written = text[slice(*spans[-1])] if spans else ""
+    tokens = list(end_of_turn(tokenizer).finditer(written))
+    names = [token[1] for token in tokens]
+    return names if tokens and tokens[-1].end() == len(written) else [*names, ""]
+
+
+def fold_system(tokenizer: PreTrainedTokenizerBase, messages: list[dict]) -> list[dict]:
     """`messages`, with the system turn put before the first user turn if the template refuses or ignores it."""
-    return messages if takes_system(tokenizer) else folded(messages)
+    return messages if takes_system(tokenizer) else fold(messages)
 
 
-def takes_system(tokenizer) -> bool:
+def takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
     """True when the template shows a system turn to the model."""
-    return taste(tokenizer).system
+    return capabilities(tokenizer).system

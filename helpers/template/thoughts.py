@@ -5,17 +5,21 @@ from __future__ import annotations
 import functools
 import json
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from helpers.template.capabilities import shaped, taste, write
+from helpers.show.words import _
+from helpers.template.capabilities import ANSWER, THINKING_ANSWER, USER, capabilities, normalise, write
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # Signs that models use where their template does not show a thought of itself (DeepSeek-R1 cuts it off)
 KNOWN = (("<think>", "</think>"), ("<|channel>thought", "<channel|>"), ("[THINK]", "[/THINK]"))
-ANSWER = ("role", "content", "tool_calls")  # fields of a parsed reply that are no thought
+NO_THOUGHT = ("role", "content", "tool_calls")  # fields of a parsed reply that are no thought
 SIGN = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")
 
 
-class Said(NamedTuple):
+class ParsedReply(NamedTuple):
     """A reply taken apart. `unfinished`: it ended inside its thought, so there is no answer."""
 
     thought: str
@@ -32,7 +36,7 @@ class Signs(NamedTuple):
     header: str = ""  # before an answer; "<|channel|>final<|message|>" in gpt-oss
 
 
-def apart_in(tokenizer, text: str, prompt: str) -> Said:
+def parse_reply(tokenizer: PreTrainedTokenizerBase, text: str, prompt: str) -> ParsedReply:
     """`text`, which a model wrote behind `prompt` (both with their control tokens), as thought and answer.
 
     Where the prompt opens the thought, the text begins inside of it. The tokenizer's own `response_template` is used where
@@ -41,7 +45,7 @@ def apart_in(tokenizer, text: str, prompt: str) -> Said:
     return _by_response_template(tokenizer, text, prompt) or _by_signs(tokenizer, text, prompt)
 
 
-def _by_response_template(tokenizer, text: str, prompt: str) -> Said | None:
+def _by_response_template(tokenizer: PreTrainedTokenizerBase, text: str, prompt: str) -> ParsedReply | None:
     """By the library's parser; None without a response template, or when it raises."""
     if getattr(tokenizer, "response_template", None) is None:
         return None
@@ -52,18 +56,18 @@ def _by_response_template(tokenizer, text: str, prompt: str) -> Said | None:
         for event in events:
             if event["type"] in ("region_open", "region_close"):
                 open_at_end = event["field"] if event["type"] == "region_open" else None
-        message, _ = parser.finalize()
+        message = parser.finalize()[0]
     except ValueError:
         return None
-    thought = _joined([value for name, value in message.items() if name not in ANSWER and isinstance(value, str)])
-    if open_at_end not in (None, *ANSWER):
-        return Said(thought, "", True)
+    thought = _joined([value for name, value in message.items() if name not in NO_THOUGHT and isinstance(value, str)])
+    if open_at_end not in (None, *NO_THOUGHT):
+        return ParsedReply(thought, "", True)
     said = _by_signs(tokenizer, message.get("content") or "", "")  # <think> that only the data set knows
     calls = [json.dumps(call.get("function", call), ensure_ascii=False) for call in message.get("tool_calls") or []]
-    return Said(_joined([thought, said.thought]), _joined([said.answer, *calls]), said.unfinished)
+    return ParsedReply(_joined([thought, said.thought]), _joined([said.answer, *calls]), said.unfinished)
 
 
-def _by_signs(tokenizer, text: str, prompt: str) -> Said:
+def _by_signs(tokenizer: PreTrainedTokenizerBase, text: str, prompt: str) -> ParsedReply:
     thoughts = []
     for signs in thought_signs(tokenizer):
         inside = not thoughts and prompt.rstrip().endswith(signs.opens)
@@ -71,49 +75,48 @@ def _by_signs(tokenizer, text: str, prompt: str) -> Said:
             thought, closed, text = text.lstrip().removeprefix(signs.opens).partition(signs.closes)
             thoughts.append(_plain(tokenizer, thought))
             if not closed:
-                return Said(_joined(thoughts), "", True)
+                return ParsedReply(_joined(thoughts), "", True)
             inside, text = False, text.lstrip().removeprefix(signs.again)
         if signs.opens.startswith(text.strip()) and text.strip():  # cut within the sign
-            return Said(_joined(thoughts), "", True)
+            return ParsedReply(_joined(thoughts), "", True)
         text = text.lstrip().removeprefix(signs.header) if signs.header else text
-    return Said(_joined(thoughts), _plain(tokenizer, text), False)
+    return ParsedReply(_joined(thoughts), _plain(tokenizer, text), False)
 
 
 def _joined(texts: list[str]) -> str:
     return "\n".join(filter(None, texts))
 
 
-def _plain(tokenizer, text: str) -> str:
+def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     """`text` without control tokens, as `decode(skip_special_tokens=True)` leaves it."""
     return _special(tokenizer).sub("", text).strip()
 
 
 @functools.lru_cache(maxsize=8)
-def _special(tokenizer) -> re.Pattern:
+def _special(tokenizer: PreTrainedTokenizerBase) -> re.Pattern:
     tokens = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     tokens = sorted(tokens.union(tokenizer.all_special_tokens), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, tokens)))
 
 
-def opens_a_thought(tokenizer, prompt: str) -> str:
+def opens_a_thought(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
     """The sign with which `prompt` opens a thought at its end; "" when it does not."""
     return next((signs.opens for signs in thought_signs(tokenizer) if prompt.rstrip().endswith(signs.opens)), "")
 
 
-def without_open_thought(tokenizer) -> str:
+def without_open_thought(tokenizer: PreTrainedTokenizerBase) -> str:
     """The tokenizer's chat template, changed so that its generation prompt ends where an answer without a thought begins.
 
     Its own switch `enable_thinking` is used where that does it, else the opening is taken out of the template. What
     conversations look like in training stays the same. Raises ValueError when no thought is opened, or neither way works.
     """
     template = tokenizer.get_chat_template()
-    user, answer = {"role": "user", "content": "⟦q⟧"}, {"role": "assistant", "content": "⟦a⟧"}
-    asked = write(tokenizer, shaped(tokenizer, [user]), asking=True)
+    asked = write(tokenizer, normalise(tokenizer, [USER]), asking=True)
     if not (opens := opens_a_thought(tokenizer, asked)):
         raise ValueError(
-            "chat_template='no-thought': the model's template opens no thought. Leave chat_template empty."
+            _("chat_template='no-thought': the model's template opens no thought. Leave chat_template empty.")
         )
-    talks = [shaped(tokenizer, [user, answer] * count) for count in (1, 2)]
+    talks = [normalise(tokenizer, [USER, ANSWER] * count) for count in (1, 2)]
     changed = ["{%- set enable_thinking = false %}" + template]
     for written in (opens + "\\n", opens + "\n", opens):
         places = [match.start() for match in re.finditer(re.escape(written), template)]
@@ -121,36 +124,35 @@ def without_open_thought(tokenizer) -> str:
     for new in changed:
         try:
             same = all(write(tokenizer, talk, template=new) == write(tokenizer, talk) for talk in talks)
-            if same and write(tokenizer, talks[0]).startswith(
-                write(tokenizer, shaped(tokenizer, [user]), asking=True, template=new)
-            ):
-                return new
+            prompt = write(tokenizer, normalise(tokenizer, [USER]), asking=True, template=new)
         except Exception:  # what was taken out was a part of the template's program
             continue
-    raise ValueError(
-        f"chat_template='no-thought': {opens} could not be taken out of the end of the generation prompt. Write the model's "
+        if same and write(tokenizer, talks[0]).startswith(prompt):
+            return new
+    sentence = _(
+        "chat_template='no-thought': {sign} could not be taken out of the end of the generation prompt. Write the model's "
         "template into a file, take it out there, and set chat_template to the file."
     )
+    raise ValueError(sentence.format(sign=opens))
 
 
-def thought_signs(tokenizer) -> list[Signs]:
+def thought_signs(tokenizer: PreTrainedTokenizerBase) -> list[Signs]:
     """The template's own signs, then those of KNOWN that its text holds; <think> always, since data sets write it."""
     return _thought_signs(tokenizer, tokenizer.get_chat_template())
 
 
 @functools.lru_cache(maxsize=64)
-def _thought_signs(tokenizer, template: str) -> list[Signs]:
-    found = [_of_template(tokenizer)] if taste(tokenizer).thoughts else []
+def _thought_signs(tokenizer: PreTrainedTokenizerBase, template: str) -> list[Signs]:
+    found = [_of_template(tokenizer)] if capabilities(tokenizer).thoughts else []
     known = [pair for pair in KNOWN if pair == KNOWN[0] or all(sign in template for sign in pair)]
     return found + [Signs(*pair) for pair in known if pair[0] not in [signs.opens for signs in found]]
 
 
-def _of_template(tokenizer) -> Signs:
+def _of_template(tokenizer: PreTrainedTokenizerBase) -> Signs:
     """Signs from the template: the same question asked, answered, and answered behind a thought."""
-    user, answer = {"role": "user", "content": "⟦q⟧"}, {"role": "assistant", "content": "⟦a⟧"}
     asked, plain, full = (
-        write(tokenizer, shaped(tokenizer, turns), asking=len(turns) == 1).rpartition("⟦q⟧")[2]
-        for turns in ([user], [user, answer], [user, {**answer, "reasoning_content": "⟦t⟧"}])
+        write(tokenizer, normalise(tokenizer, turns), asking=len(turns) == 1).rpartition("⟦q⟧")[2]
+        for turns in ([USER], [USER, ANSWER], [USER, THINKING_ANSWER])
     )
     before, _, rest = full.partition("⟦t⟧")
     between = rest.partition("⟦a⟧")[0].strip()

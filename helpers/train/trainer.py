@@ -13,7 +13,7 @@ from transformers.modeling_outputs import CausalLMOutput
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTTrainer
 
-from helpers.model.anatomy import name_experts
+from helpers.model.meta import name_experts
 from helpers.settings import LOSS_ROWS
 from helpers.show.words import _
 from helpers.train.branch import one_function_a_branch

@@ -202,7 +202,8 @@ def test_other_architectures_are_simulated(numbers, changes, recipe):
 
 def test_what_is_packed_is_asked_before_the_weights_are_tied():
     """The last parameter stays in 16 bits: lm_head's, and not the linear map before it, though lm_head shares its weight."""
-    from helpers.model.anatomy import anatomy, not_packed, on_meta
+    from helpers.model.anatomy import anatomy
+    from helpers.model.meta import not_packed, on_meta
 
     numbers = {
         **{"model_type": "gemma3n_text", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4},

@@ -51,7 +51,7 @@ def test_asking_the_template_finds_what_the_twin_marks(name, monkeypatch):
     for kind, messages in CONVERSATIONS.items():
         if not ("thought" in kind and name in HIDE_THOUGHTS):
             twin[kind] = learned(tokenizer, messages)
-    monkeypatch.setattr(spans, "_training_template", lambda tokenizer, template: None)
+    monkeypatch.setattr(spans, "training_template", lambda tokenizer: None)
     for kind, theirs in twin.items():
         ours = learned(tokenizer, CONVERSATIONS[kind])
         assert len(ours) == len(theirs) > 0
@@ -61,7 +61,7 @@ def test_asking_the_template_finds_what_the_twin_marks(name, monkeypatch):
 
 @pytest.mark.parametrize("name", HIDE_THOUGHTS)
 def test_a_thought_that_the_template_hides_is_refused_with_a_sentence(name, monkeypatch):
-    monkeypatch.setattr(spans, "_training_template", lambda tokenizer, template: None)
+    monkeypatch.setattr(spans, "training_template", lambda tokenizer: None)
     with pytest.raises(ValueError, match="The chat template changes the text of this conversation"):
         learned(tokenizer_of(name), CONVERSATIONS["thought"])
 

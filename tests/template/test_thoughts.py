@@ -10,7 +10,7 @@ from helpers.model.tokenizer import load_tokenizer
 from helpers.settings import RunConfig
 from helpers.template.chat import Prompt, render
 from helpers.template.spans import answer_spans
-from helpers.template.thoughts import Said, apart_in, opens_a_thought, thought_signs, without_open_thought
+from helpers.template.thoughts import ParsedReply, opens_a_thought, parse_reply, thought_signs, without_open_thought
 from tests.template.test_templates import CALL, TOOL, said, user
 from tests.template.tokenizer_kinds import kind
 from tests.template.trl_templates import ORIGINALS, tokenizer_of
@@ -34,10 +34,10 @@ def written(tokenizer, answer, tools=()):
 def test_a_trained_reply_comes_apart(name):
     tokenizer = tokenizer_of(name)
     prompt, text = written(tokenizer, THINKS)
-    assert apart_in(tokenizer, text, prompt) == Said(THOUGHT, ANSWER, False)
+    assert parse_reply(tokenizer, text, prompt) == ParsedReply(THOUGHT, ANSWER, False)
     if name not in OPEN - {"qwen3_5_think", "qwen3_6", "qwen3_8"}:
         prompt, text = written(tokenizer, said(ANSWER))
-        assert apart_in(tokenizer, text, prompt) == Said("", ANSWER, False)
+        assert parse_reply(tokenizer, text, prompt) == ParsedReply("", ANSWER, False)
 
 
 @pytest.mark.parametrize("name", sorted(set(ORIGINALS) - {"deepseekv3"}))
@@ -46,7 +46,7 @@ def test_a_reply_that_was_cut_anywhere_never_shows_its_thought_as_the_answer(nam
     prompt, text = written(tokenizer, THINKS)
     closed = text.index(THOUGHT) + len(THOUGHT)
     for end in range(1, len(text)):
-        found = apart_in(tokenizer, text[:end], prompt)
+        found = parse_reply(tokenizer, text[:end], prompt)
         assert not any(word in found.answer for word in ("Sev", "count", "think", "analysis", "self")), text[:end]
         if text.index(THOUGHT) <= end <= closed:
             assert found.unfinished and not found.answer and THOUGHT.startswith(found.thought)
@@ -78,12 +78,14 @@ def test_the_library_s_parser_and_the_signs_agree(with_response_template):
     tokenizer = with_response_template
     for answer in (THINKS, said(ANSWER)):
         prompt, text = written(tokenizer, answer)
-        assert apart_in(tokenizer, text, prompt) == Said(answer.get("reasoning_content", ""), ANSWER, False)
+        assert parse_reply(tokenizer, text, prompt) == ParsedReply(answer.get("reasoning_content", ""), ANSWER, False)
     prompt, text = written(tokenizer, THINKS)
     for end in range(text.index(THOUGHT) + 1, text.index(THOUGHT) + len(THOUGHT)):
-        assert apart_in(tokenizer, text[:end], prompt).unfinished
+        assert parse_reply(tokenizer, text[:end], prompt).unfinished
     prompt, text = written(tokenizer, said("", tool_calls=[CALL]), [TOOL])
-    assert apart_in(tokenizer, text, prompt) == Said("", '{"name": "weather", "arguments": {"town": "Jeju"}}', False)
+    assert parse_reply(tokenizer, text, prompt) == ParsedReply(
+        "", '{"name": "weather", "arguments": {"town": "Jeju"}}', False
+    )
 
 
 def test_a_call_that_the_parser_cannot_read_is_shown_as_it_was_written():
@@ -91,7 +93,7 @@ def test_a_call_that_the_parser_cannot_read_is_shown_as_it_was_written():
     tokenizer.response_template = response_template("qwen3")
     try:
         prompt = render(tokenizer, [user("?")], add_generation_prompt=True)
-        found = apart_in(tokenizer, '<think>\nA\n</think>\n\n<tool_call>\n{"name": oops}\n</tool_call>', prompt)
+        found = parse_reply(tokenizer, '<think>\nA\n</think>\n\n<tool_call>\n{"name": oops}\n</tool_call>', prompt)
     finally:
         del tokenizer.response_template
     assert found.thought == "A" and "oops" in found.answer
@@ -101,19 +103,21 @@ def test_thoughts_of_a_template_that_knows_none():
     """The data wrote <think> into the answers: the model has learned to, and the reply comes apart all the same."""
     tokenizer = kind("chatml")
     assert [signs.opens for signs in thought_signs(tokenizer)] == ["<think>"]
-    assert apart_in(tokenizer, "<think>\nA\n</think>\n\nB", "") == Said("A", "B", False)
-    assert apart_in(tokenizer, "B says: <think> is a tag.", "") == Said("", "B says: <think> is a tag.", False)
-    assert apart_in(tokenizer, "", "") == Said("", "", False)
+    assert parse_reply(tokenizer, "<think>\nA\n</think>\n\nB", "") == ParsedReply("A", "B", False)
+    assert parse_reply(tokenizer, "B says: <think> is a tag.", "") == ParsedReply(
+        "", "B says: <think> is a tag.", False
+    )
+    assert parse_reply(tokenizer, "", "") == ParsedReply("", "", False)
 
 
 def test_several_thoughts_in_a_row():
     tokenizer = tokenizer_of("gptoss")
     think = "<|channel|>analysis<|message|>{}<|end|><|start|>assistant"
     text = think.format("A") + think.format("B") + "<|channel|>final<|message|>C"
-    assert apart_in(tokenizer, text, "<|start|>assistant") == Said("A\nB", "C", False)
-    assert apart_in(
+    assert parse_reply(tokenizer, text, "<|start|>assistant") == ParsedReply("A\nB", "C", False)
+    assert parse_reply(
         tokenizer, think.format("A") + think.format("B").partition("<|end|>")[0], "<|start|>assistant"
-    ) == Said("A\nB", "", True)
+    ) == ParsedReply("A\nB", "", True)
 
 
 @pytest.mark.parametrize("name", sorted(OPEN))

@@ -1,0 +1,132 @@
+"""The library's own model without its weights: built on "meta", where tensors have no numbers, in half a second for any size."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers.files import write_json
+from helpers.show.words import _
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
+
+MOST_LAYERS = 2048  # of layers or experts: more would be built for minutes, and no model has them
+COUNTS = re.compile(r"(layers?|blocks|experts|depths?)$")  # names of settings that say how many modules are built
+
+
+def full_config(model_config: dict) -> PretrainedConfig:
+    """config.json as the library's own config object, read as it reads the file: defaults, old names, infinite numbers.
+
+    Raises NotImplementedError for absurdly many layers, else whatever the library raises.
+    """
+    from transformers import AutoConfig
+
+    left_out = ("quantization_config", "auto_map", "torch_dtype", "dtype", "transformers_version")
+    kept = {key: value for key, value in model_config.items() if key not in left_out}
+    for part in (kept, *(value for value in kept.values() if isinstance(value, dict))):
+        for name, value in part.items():
+            if COUNTS.search(name) and isinstance(value, int) and value > MOST_LAYERS:
+                raise NotImplementedError(
+                    _("{name}={value:,} is more than any model has").format(name=name, value=value)
+                )
+    with tempfile.TemporaryDirectory() as folder:
+        write_json(Path(folder) / "config.json", kept)
+        try:
+            return AutoConfig.from_pretrained(folder, local_files_only=True)
+        except ValueError as error:
+            raise ValueError(str(error).replace(folder, "config.json")) from error
+
+
+def on_meta(model_config: dict, **keywords) -> PreTrainedModel:
+    """The model of a config.json without numbers; `keywords` (dtype, attn_implementation) as `from_config` takes them."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(full_config(model_config), **keywords)
+    model.tie_weights()
+    return model
+
+
+def layer_list(model: PreTrainedModel) -> torch.nn.ModuleList | None:
+    """The `ModuleList` of the language model's layers; None where there is not exactly one candidate."""
+    import torch
+
+    count = getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", None)
+    lists = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count and count > 1]
+    return lists[0] if len(lists) == 1 else None
+
+
+def kind_of(layer: torch.nn.Module, place: int, text_config: PretrainedConfig) -> tuple:
+    """What makes two layers the same: modules, shapes, and the kind of attention that the config gives them."""
+    kinds = getattr(text_config, "layer_types", None) or getattr(text_config, "layers_block_type", None)
+    shapes = tuple((name, tuple(p.shape)) for name, p in layer.named_parameters())
+    return type(layer).__name__, kinds[place] if kinds and place < len(kinds) else "", shapes
+
+
+@contextlib.contextmanager
+def untied(model: PreTrainedModel) -> Iterator[None]:
+    """Let transformers ask a tied `model` what it packs as `from_pretrained` does: before the weights are tied.
+
+    It keeps the last parameter of all in 16 bits. After tying that is not the output layer's, but the one before (Gemma 3n).
+    """
+    from unittest import mock
+
+    with mock.patch.object(
+        model, "named_parameters", functools.partial(model.named_parameters, remove_duplicate=False)
+    ):
+        yield
+
+
+def not_packed(model: PreTrainedModel) -> list[str]:
+    """The modules of `model`, tied, that transformers keeps in 16 bits."""
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    with untied(model):
+        return get_keys_to_not_convert(model)
+
+
+def unanswerable(adapted: PreTrainedModel) -> str:
+    """Why a branch cannot be added to what a layer of `adapted` answers; "" where all can. Llama 4's router answers a tuple."""
+    import torch
+
+    for path, module in adapted.named_modules():
+        layer = getattr(module, "base_layer", None)
+        if not isinstance(layer, torch.nn.Linear) or type(layer).forward is torch.nn.Linear.forward:
+            continue
+        try:
+            answer = layer(torch.empty(1, layer.in_features, dtype=layer.weight.dtype, device=layer.weight.device))
+        except Exception:  # it wants more than its input: nothing is known about its answer
+            continue
+        if not isinstance(answer, torch.Tensor):
+            sentence = _("{name} answers with a {kind}, to which no branch can be added")
+            return sentence.format(name=path.rpartition(".")[2], kind=type(answer).__name__)
+    return ""
+
+
+def unreachable(model: PreTrainedModel) -> str:
+    """Why TRL's loss cannot train `model`; "" where it can. It looks for the layers under the model's `base_model_prefix`."""
+    if model.base_model is not model:
+        return ""
+    sentence = _("TRL's loss does not find the layers inside {name}, so a training stops at its first step")
+    return sentence.format(name=type(model).__name__)
+
+
+def name_experts(model: PreTrainedModel) -> None:
+    """Call the experts of `model` as TRL 1.16 does, which reads `num_experts` where some configs say `num_local_experts`."""
+    text = model.config.get_text_config()
+    if hasattr(text, "num_local_experts") and not hasattr(text, "num_experts"):
+        text.num_experts = text.num_local_experts
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    text = " ".join(str(error).split())[:240] or type(error).__name__
+    return text.encode("utf-8", "backslashreplace").decode()  # half a character can stand in a file, and not on a page

@@ -1,0 +1,137 @@
+"""A model's files are data, not code: nothing of them runs, nothing that is saved names code, and no template hangs."""
+
+import json
+import shutil
+
+import pytest
+
+from helpers.model.load import load_base_model
+from helpers.model.possible import require_possible
+from helpers.model.refusal import Reason, Refused
+from helpers.model.tokenizer import load_tokenizer, require_rows_for_all
+from helpers.settings import RunConfig
+from helpers.template import sandbox
+from tests.template.tokenizer_kinds import kind
+
+
+@pytest.fixture
+def base(tiny_model, tmp_path):
+    """A copy of the tiny model to change, and its run."""
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_model, folder)
+    return folder
+
+
+def change(file, **values):
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    file.write_text(json.dumps({**kept, **values}), encoding="utf-8")
+
+
+def run_of(folder, **settings):
+    return RunConfig.load("tiny", model_id=str(folder), load_in_4bit=False, **settings)
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_what_is_saved_names_no_code_of_a_stranger(base, tmp_path, trust):
+    mine = {"AutoTokenizer": [None, "somebody--tok.Evil"]}
+    change(base / "tokenizer_config.json", auto_map=mine)
+    change(base / "config.json", auto_map={"AutoModelForCausalLM": "evil.Model"})
+    if trust:  # who trusts it keeps it
+        change(base / "config.json", auto_map={})
+        change(base / "tokenizer_config.json", auto_map={})
+    load_tokenizer(run_of(base, trust_remote_code=trust)).save_pretrained(tmp_path / "out")
+    load_base_model(run_of(base, trust_remote_code=trust)).save_pretrained(tmp_path / "out")
+    texts = [file.read_text(encoding="utf-8") for file in (tmp_path / "out").glob("*.json")]
+    assert len(texts) >= 3 and not any("evil" in text.lower() for text in texts)
+
+
+LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+HOSTILE = {
+    "an endless loop": (LOOP, "slow"),
+    "one that waits for tools": ("{% if tools %}" + LOOP + "{% endif %}x", "slow"),
+    "a huge text": ("{{ 'x' * 10**10 }}", "large"),
+    "one that waits for a long talk": ("{% if messages|length > 30 %}{{ 'x' * 10**10 }}{% endif %}x", "large"),
+    "writing without end": (LOOP.replace("%}{% endfor", "%}xxxxxxxxxx{% endfor", 1), "large"),
+    "calling itself": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "large"),
+    "out of the sandbox": ("{{ ''.__class__.__mro__ }}", "SecurityError"),
+    "another file": ("{% include 'passwords' %}", "TypeError"),
+    "no template": ("{% for %}", "TemplateSyntaxError"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_template_is_one_sentence_and_takes_neither_time_nor_memory(base, monkeypatch, what):
+    monkeypatch.setattr(sandbox, "SECONDS", 1)
+    sandbox._tried.cache_clear()
+    template, reason = HOSTILE[what]
+    (base / "chat_template.jinja").write_text(template)
+    with pytest.raises(sandbox.Unsafe) as raised:
+        load_tokenizer(run_of(base))
+    assert raised.value.reason.startswith(reason) and str(base) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_the_child_that_tries_a_template_has_no_tokens_and_is_asked_once(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    seen = []
+    run = sandbox.subprocess.run
+    monkeypatch.setattr(sandbox.subprocess, "run", lambda *a, **k: seen.append(k["env"]) or run(*a, **k))
+    for _again in range(2):
+        sandbox.require_safe("{{ messages[0].content }} once", {}, "x")
+    assert seen == [{}]
+
+
+GENERATION = [
+    {"stop_strings": ["요"]},
+    {"return_dict_in_generate": True},
+    {"output_scores": True, "return_dict_in_generate": True},
+    {"num_return_sequences": 2, "num_beams": 2},
+    {"penalty_alpha": 0.6, "top_k": 4},
+    {"dola_layers": "high"},
+]
+
+
+@pytest.mark.parametrize("settings", GENERATION, ids=str)
+def test_generation_settings_that_cannot_work_are_refused_in_03(base, settings):
+    change(base / "generation_config.json", **settings)
+    with pytest.raises(Refused) as raised:
+        require_possible(run_of(base))
+    assert raised.value.reason is Reason.GENERATION and next(iter(settings)) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"repetition_penalty": 1.1, "do_sample": True, "min_new_tokens": 3}, {"suppress_tokens": [5]}],
+    ids=str,
+)
+def test_other_generation_settings_pass(base, settings):
+    change(base / "generation_config.json", **settings)
+    require_possible(run_of(base))
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_a_tokenizer_longer_than_the_model_is_refused_in_03(base, special):
+    tokenizer = load_tokenizer(run_of(base))
+    rows = json.loads((base / "config.json").read_text())["vocab_size"]
+    new = [f"<new{number}>" for number in range(rows - len(tokenizer) + 1)]
+    tokenizer.add_tokens(new, special_tokens=special)
+    tokenizer.save_pretrained(base)
+    with pytest.raises(Refused) as raised:
+        require_possible(run_of(base))
+    assert raised.value.reason is Reason.TOKENIZER and new[-1] in str(raised.value)
+
+
+def test_a_pad_token_beyond_the_end_is_replaced_and_a_picture_s_stand_in_is_left_alone(base):
+    tokenizer = load_tokenizer(run_of(base))
+    rows = len(tokenizer)
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    tokenizer.save_pretrained(base)
+    change(base / "config.json", vocab_size=rows)
+    assert load_tokenizer(run_of(base)).pad_token == tokenizer.eos_token
+    tokenizer.image_token = "<pad>"
+    require_rows_for_all(tokenizer, rows, "x")
+
+
+def test_the_templates_that_models_bring_pass():
+    for name in ("inst", "chatml", "marks", "two endings"):
+        tokenizer = kind(name)
+        sandbox.require_safe(tokenizer.chat_template, tokenizer.special_tokens_map, name)
