@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from helpers.data.sources import data_revision
 from helpers.model.source import ModelSource, model_revision
-from helpers.model.tokenizer import load_tokenizer
+from helpers.model.tokenizer import load_tokenizer, require_rows_for_all
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
@@ -46,17 +46,7 @@ def with_revisions(config: RunConfig, run: RunDir) -> RunConfig:
 
 def require_embedding(tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> None:
     """Raises ValueError for a token that the model has no row for: training would stop with an index out of range."""
-    rows = shapes(config).get_text_config().vocab_size
-    named = {index: name for name, index in tokenizer.get_vocab().items()}
-    largest = max([*named, tokenizer.pad_token_id or 0])
-    if largest >= rows:
-        told = _(
-            "The tokenizer of {model} has the token {token!r} with number {number:,}, but the model knows the numbers below "
-            "{rows:,} only: use the tokenizer that belongs to the model, or enlarge its embedding "
-            "(resize_token_embeddings) and save both."
-        )
-        told = told.format(model=config.model_id, token=named.get(largest, "?"), number=largest, rows=rows)
-        raise ValueError(told)
+    require_rows_for_all(tokenizer, shapes(config).get_text_config().vocab_size, config.model_id)
 
 
 def shapes(config: RunConfig) -> PretrainedConfig:

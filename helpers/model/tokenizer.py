@@ -91,8 +91,8 @@ def require_rows_for_all(tokenizer: PreTrainedTokenizerBase, rows: int, name: st
         return
     token = min(beyond, key=beyond.get)
     sentence = _(
-        "The tokenizer of {name} has {count} tokens for which the model has no row: {token!r} is number {number}, the embedding "
-        "has {rows}. A row with such a token would stop the training. Use the tokenizer that the model was trained with, or "
+        "The tokenizer of {name} has {count} tokens for which the model has no row: {token!r} is number {number:,}, the embedding "
+        "has {rows:,}. A row with such a token would stop the training. Use the tokenizer that the model was trained with, or "
         "save the model with resized embeddings first."
     )
     raise Refused(

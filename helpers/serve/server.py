@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.serve.llama_cpp import missing_package
-from helpers.template.capabilities import folded
+from helpers.template.capabilities import fold
 from helpers.template.chat import takes_system
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def ask_server(
 
     The server fills in the template that lies in the file; `messages` may be a `chat.Prompt` with tools.
     """
-    talk = {"messages": _as_openai(messages if takes_system(tokenizer) else folded(messages))}
+    talk = {"messages": _as_openai(messages if takes_system(tokenizer) else fold(messages))}
     if tools := getattr(messages, "tools", None):
         talk["tools"] = tools
     prompt = post(address, "apply-template", talk)["prompt"]
