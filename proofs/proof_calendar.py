@@ -5,19 +5,21 @@
 Data, 4-bit base, adapter, arguments and trainer are those of 03 and 04; replies are greedy, on the held-out rows. Seconds are
 CPU time of the process. `calendar-once` rows have a shape, people, a place and an event that training never saw.
 
-Results of 2026-11-29 (the rows as they were before 40 words of the shapes were mended), SmolLM2-135M, rank 16, one thread of a 2-core AMD EPYC with AVX512-BF16 that did other work too. English:
-max_rows=0 max_eval_rows=60 max_length=160 max_new_tokens=64 per_device_train_batch_size=8 max_steps=67, rate 2e-3.
+Results of 2026-11-29, SmolLM2-135M, rank 16, one thread of a 2-core AMD EPYC with AVX512-BF16 that did much other work. English:
+max_rows=0 max_eval_rows=60 max_length=160 max_new_tokens=64 per_device_train_batch_size=8 max_steps=60, rate 2e-3.
 
     exactly right            all     calendar-once   CPU s
-    rules alone           24 of 60     7 of 22
-    base                   0 of 60     0 of 22                 no reply is an entry
-    base, 3 examples       1 of 60     1 of 22                 36 replies are entries
-    20 steps of 8         37 of 60    13 of 22         89      12 of the first 20 rows
-    20 steps, rate 4e-3   38 of 60    12 of 22         97      14 of the first 20 rows
-    67 steps of 8         55 of 60    18 of 22        271      18 of the first 20 rows
+    rules alone           20 of 60     3 of 15
+    base                   0 of 60     0 of 15                 no reply is an entry
+    base, 3 examples       0 of 60     0 of 15                 16 replies are entries
+    20 steps, rate 4e-3   27 of 60     2 of 15         94      8 of the first 20 rows
+    60 steps              55 of 60    12 of 15        257      18 of the first 20 rows
 
-What is still wrong is fluent: the event of "ballet class with Gabriel and Florian" is said to be "boulangé". Asked for the
-capital of France, the base says Paris; after the 20 steps at 4e-3 the reply is {"capital": "Français", ...}.
+(Six rows have other words since.) On an earlier draw of the same shapes, 60 other held-out rows: 20 steps at 2e-3 37 of 60, at 4e-3
+38 of 60, 67 steps at 2e-3 55 of 60. So the whole training is steady, and 20 steps are not. Korean is not measured with these rows.
+
+What is still wrong is fluent: the event of "ballet class with Gabriel and Florian" is said to be "boulangé". Asked without the system
+line for the capital of France, the base says Paris; the trained model {"capital": "France"}: it forgot how to chat.
 """
 
 import argparse

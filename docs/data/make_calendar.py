@@ -8,7 +8,7 @@ not say is null. The message is a shape, such as "{event} with {who} {on} at {ti
     calendar-shared   80 shapes, each used about six times; people, places and events come back in other rows
     calendar-once     150 shapes, each used once; no other row has its people, its places or its events
 
-Whatever part of the rows is held out, a quarter of it is therefore new to the model in every respect but days and hours.
+Of whatever part of the rows is held out, about a quarter is therefore new to the model in everything but days and hours.
 
 Slots: {event}, {day} and {time} are the bare values; {on} is the day with "on" where it needs one; {place} has its
 article, {at} its preposition too; {who} is a person, in one English row of ten two. In Korean {friend} goes by the given
@@ -25,9 +25,8 @@ from docs.data.slots import english, fill, korean, times
 HERE = Path(__file__).parent
 DATA = HERE.parents[1] / "notebooks/data"
 SHARED_ROWS, SEED = 450, 30
-EARLIER_FIRST = re.compile(
-    "then|early|finish|train|kids|일러|끝나고|기차|일단"
-)  # shapes in which {time2} comes before {time}
+# shapes in which {time2} comes before {time}
+EARLIER_FIRST = re.compile("then|early|finish|train|kids|일러|끝나고|기차|일단")
 ONE_PERSON = re.compile(r"\{who\}( \w+s\b| \+|,? and (me|I))|and \{who\}|for two")  # two people would not fit
 
 
