@@ -3,15 +3,20 @@
 arguments    the keywords of the SFTConfig, and does a page train with them?
 packing      how many packed rows at once, and do they stay apart in this model?
 loss         is the loss that is trained the model's own?
-trainer      `SFTTrainer` with a lean loss and an exact resume
-guards       what stops a training before it does harm
+branch       on a CPU, a layer and its LoRA branch as one function
+trainer      `SFTTrainer` with a float32 adapter, a lean loss and an exact resume
 checkpoints  which checkpoint is complete
-probe        which learning rate?
-preferences  A2: pairs, the run that they make, and what may judge it
-best         which checkpoint is used, and is the model overfitting?
+guards       what stops a training before it does harm
+saving       when a checkpoint is written, and which ones stay
+failures     what ends a training from outside, in a sentence
+curve        what the two losses say
+moved        how much of the adapter moved, and did it learn at all?
+best         which checkpoint is used; held_out.json
 metrics      metrics.jsonl
 chart        the live chart, and replies while training
 callbacks    all of these, in the order in which they act
-failures     what ends a training from outside, in a sentence
+probe, rate  which learning rate? a range test, and what it says
+preferences  A2: pairs, the run that they make, and what may judge it
+dpo          A2: `DPOTrainer` that begins exactly at its reference
 launch       the notebook as a process of its own
 """
