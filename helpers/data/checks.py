@@ -154,7 +154,8 @@ class Row:
 
     @cached_property
     def comparable(self) -> bool:
-        """Can what is learned be read back and compared? Not where it is cut off, or holds what decodes to something else."""
+        """Can what is learned be read back and compared? Not where it is cut off, or holds what decodes to
+        something else."""
         return not (self.cut_off or self.has_control or has_unknown(self))
 
     @cached_property
@@ -188,7 +189,8 @@ def user_text_is_learned(row: Row) -> bool:
 
 
 def end_is_missing(row: Row) -> bool:
-    """Must end with a control token: every learned piece, white space aside; with one that stops a reply: the last answer."""
+    """Must end with a control token: every learned piece, white space aside; with one that stops a reply: the last
+    answer."""
     if row.cut_off:
         return False
     ends, stops = row.special.ends, row.special.stops

@@ -155,7 +155,8 @@ def _choices(names: tuple, columns: tuple[str, ...]) -> list[str]:
 
 
 def prose_columns(rows: list[dict], columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Columns with the name of a mark (review, feedback) that hold texts: more than half of their values are no mark."""
+    """Columns with the name of a mark (review, feedback) that hold texts: more than half of their values are no
+    mark."""
     values: dict[str, list] = {}
     for row in rows:
         for column, value in row.items():

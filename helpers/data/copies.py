@@ -47,7 +47,8 @@ def _in(some, known):
 class CopyIndex:
     """The held-out conversations, ready to be compared with any number of others.
 
-    What many conversations of the data set share (`sample` is some of them) tells nothing about two of them: pieces that a
+    What many conversations of the data set share (`sample` is some of them) tells nothing about two of them: pieces
+    that a
     tenth of the sample has, such as those of one long instruction, are left out where anything else is left.
     """
 
@@ -113,7 +114,8 @@ def _answers(messages: list[dict]) -> list[int]:
 
 
 def overlap(train: list[list[dict]], held_out: list[list[dict]]) -> tuple[int, int]:
-    """Held-out conversations that training has seen (nearly the whole, or an answer behind its question), and those whose
+    """Held-out conversations that training has seen (nearly the whole, or an answer behind its question), and those
+    whose
     first question training asks too."""
     index, answers = CopyIndex(held_out, spread(train)), AnswerIndex(held_out)
     copied, asked = set(), set()

@@ -1,4 +1,5 @@
-"""Which characters the bytes of a file are. UTF-8 unless it fails in many places; a guess is limited to what occurs, and noted."""
+"""Which characters the bytes of a file are. UTF-8 unless it fails in many places; a guess is limited to what
+occurs, and noted."""
 
 from __future__ import annotations
 

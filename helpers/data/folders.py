@@ -28,7 +28,8 @@ WORDS = re.compile(r"[-_. ]+")
 def folder_rows(path: Path, config: RunConfig, notes: Notes) -> Iterator[object]:
     """Rows of a file, or of the data files of a folder in the order of their names.
 
-    Raises ValueError for an unknown kind of file, a subset or part that is not there, or a slice (for hub data sets only);
+    Raises ValueError for an unknown kind of file, a subset or part that is not there, or a slice (for hub data sets
+    only);
     PermissionError for what this user may not read.
     """
     part = config.dataset_split
@@ -102,7 +103,8 @@ def _note_left(why: str, names: list[str], notes: Notes) -> None:
 
 
 def _wanted(parts: set[str | None], split: str, folder: str) -> set[str | None]:
-    """The parts that `split` means: the one of that name, else those that are its kind. Raises ValueError for none, or several."""
+    """The parts that `split` means: the one of that name, else those that are its kind. Raises ValueError for none,
+    or several."""
     split = _nfc(split)
     if split in parts:
         return {split, None} if split == "train" else {split}

@@ -1,4 +1,5 @@
-"""Any common format of instruction data -> messages: which columns hold what. The rest of the way is `adapters`, `normalise`."""
+"""Any common format of instruction data -> messages: which columns hold what. The rest of the way is `adapters`,
+`normalise`."""
 
 from __future__ import annotations
 
@@ -82,7 +83,8 @@ def _unknown(rows: list, columns: list[str], wanted: str) -> str:
         first = rows[0]
         reason = first.reason.format(**first.values) if isinstance(first, UnreadRow) else Reason.UNREADABLE
         told = _(
-            "None of the first rows can be read ({reason}): write one object in each line, without a comma behind it, or one "
+            "None of the first rows can be read ({reason}): write one object in each line, without a comma behind "
+            "it, or one "
             "list of objects. The first row: {row!r}."
         )
         return told.format(reason=reason, row=(first.text if isinstance(first, UnreadRow) else str(first)).strip()[:60])

@@ -21,7 +21,8 @@ def encode(
 ) -> dict[str, list[int]]:
     """One conversation as {"input_ids", "labels"}, cut to `max_length` tokens.
 
-    With `answer_only` every assistant turn is learned, its end-of-turn token included; the rest is -100. What is learned
+    With `answer_only` every assistant turn is learned, its end-of-turn token included; the rest is -100. What is
+    learned
     of thoughts, see `spans.answer_spans`.
     Raises ValueError when the chat template refuses or changes the texts, so that the answers cannot be found.
     """
@@ -33,7 +34,8 @@ def encode(
 
 
 def encode_rows(rows: list[dict], tokenizer, config: RunConfig):
-    """Conversations {"messages": ...} as a `datasets.Dataset` with columns input_ids and labels, for SFTTrainer as it is.
+    """Conversations {"messages": ...} as a `datasets.Dataset` with columns input_ids and labels, for SFTTrainer as
+    it is.
 
     Rows in which nothing is left to learn (the prompt alone fills config.max_length) are left out.
     """
@@ -53,7 +55,8 @@ def encode_rows(rows: list[dict], tokenizer, config: RunConfig):
 def encoded(
     rows: list[dict], tokenizer, answer_only: bool = True, learn_thinking: str = "auto"
 ) -> Iterator[dict | None]:
-    """Each of `rows` as {"input_ids", "labels"} in full length; None where the chat template refuses or changes its text."""
+    """Each of `rows` as {"input_ids", "labels"} in full length; None where the chat template refuses or changes its
+    text."""
     from helpers.show.progress import Progress
 
     with Progress(total=len(rows), desc=_("tokenising"), unit=_(" rows")) as progress:
@@ -70,7 +73,8 @@ def cut(row: dict, max_length: int) -> dict | None:
 
 
 def collator(tokenizer):
-    """The collator that SFTTrainer uses in 04: it pads encoded rows to a batch of input_ids, labels and attention_mask."""
+    """The collator that SFTTrainer uses in 04: it pads encoded rows to a batch of input_ids, labels and
+    attention_mask."""
     with contextlib.redirect_stdout(None):  # transformers prints a line about W&B when it is first imported
         from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -94,7 +98,8 @@ def require_green(report: dict, config: RunConfig) -> None:
         other = other or dict.fromkeys(now)
         changes = ", ".join(f"{name} {was!r} -> {now[name]!r}" for name, was in other.items())
         told = _(
-            "The labels were judged for other settings ({changes}): run 03_data_preview.ipynb with these settings first."
+            "The labels were judged for other settings ({changes}): run 03_data_preview.ipynb with these settings "
+            "first."
         )
         raise ValueError(told.format(changes=changes))
     red = [verdict for verdict in report["verdicts"] if not verdict["ok"]]

@@ -1,4 +1,5 @@
-"""What exports leave in texts: counted with one example each, and amber above one row in a hundred. Nothing is changed."""
+"""What exports leave in texts: counted with one example each, and amber above one row in a hundred. Nothing is
+changed."""
 
 from __future__ import annotations
 

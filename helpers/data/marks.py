@@ -1,4 +1,5 @@
-"""Columns that mark rows as bad (label: false): do they take away whole answers? Then the mark is a class, not a judgement."""
+"""Columns that mark rows as bad (label: false): do they take away whole answers? Then the mark is a class, not a
+judgement."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Messages -> a valid conversation: repaired where the meaning is plain, else Unusable.
 
-A conversation is a system turn or none, then user and assistant in turn, tools answering calls between, and it ends with
+A conversation is a system turn or none, then user and assistant in turn, tools answering calls between, and it ends
+with
 the assistant.
 """
 
@@ -87,7 +88,8 @@ def _later_system(read: list[dict], text: str, waiting: str, repairs: list[Repai
 
 
 def _clean(text: str, repairs: list[Repair], edge: bool = True) -> str:
-    """One kind of line end, no blanks around (an answer keeps those of its first line), no NUL, letters put together."""
+    """One kind of line end, no blanks around (an answer keeps those of its first line), no NUL, letters put
+    together."""
     if "\0" in text:
         text = text.replace("\0", "")
         repairs.append(Repair.NUL)

@@ -161,7 +161,8 @@ class Preparation:
                 self.kept[row["source"]] += 1
 
     def _drawn(self, unit_of: array, chosen: set[int]) -> tuple[list[dict], list[list[dict]]]:
-        """The rows to hold out, in the order of the draw (the first are a sample of all), and a sample of the others."""
+        """The rows to hold out, in the order of the draw (the first are a sample of all), and a sample of the
+        others."""
         drawn, sample, step = [], [], max(1, len(self.keys) // SAMPLE)
         with self.everything.open(encoding="utf-8") as lines:
             for number, (key, unit, line) in enumerate(zip(self.keys, unit_of, lines, strict=True)):
@@ -205,7 +206,8 @@ class Preparation:
             raise ValueError(told.format(data=data, read=read, why=why))
         if not self.rows["eval"] and self.config.eval_fraction > 0:
             told = _(
-                "dataset_id={data!r} leaves nothing to hold out: it has one conversation only, or all are nearly the same. "
+                "dataset_id={data!r} leaves nothing to hold out: it has one conversation only, or all are nearly the "
+                "same. "
                 "Raise eval_fraction={share:g}, or use more varied data."
             )
             raise ValueError(told.format(data=data, share=self.config.eval_fraction))

@@ -139,7 +139,8 @@ def parquet_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict]:
 
 
 def _object(pairs: list[tuple]) -> dict | UnreadRow:
-    """A JSON object; one whose field stands twice is not read, since json.loads would keep the last of the two alone."""
+    """A JSON object; one whose field stands twice is not read, since json.loads would keep the last of the two
+    alone."""
     found = dict(pairs)
     if len(found) == len(pairs):
         return found

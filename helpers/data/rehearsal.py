@@ -1,6 +1,7 @@
 """Rehearsal: general conversations mixed into the training part, so that what the base could do is not forgotten.
 
-Source: Robins, Catastrophic forgetting, rehearsal and pseudorehearsal (1995); for language models Scialom et al. (2022), who
+Source: Robins, Catastrophic forgetting, rehearsal and pseudorehearsal (1995); for language models Scialom et al.
+(2022), who
 find that one percent can be enough. What it does here is measured by 06 (evaluate/forgetting.py), on other texts.
 """
 
@@ -23,7 +24,8 @@ def rehearsal_rows(config: RunConfig, conversations: int) -> int:
 
 
 def rehearsal_config(config: RunConfig, wanted: int) -> RunConfig:
-    """The settings with which the general conversations are read: of a large set, a few times more than are `wanted`."""
+    """The settings with which the general conversations are read: of a large set, a few times more than are
+    `wanted`."""
     plain = {"dataset_config": "", "dataset_split": "train", "dataset_revision": "", "dataset_format": "auto"}
     plain["max_rows"] = 4 * wanted  # some are dropped
     return replace(config, dataset_id=config.rehearsal_dataset_id or OWN, **plain)

@@ -38,7 +38,8 @@ class Lines:
                 )
                 raise ValueError(told.format(file=self.path.name, line=start)) from None
             told = _(
-                "{file}, line {line:,}: text follows a closing quotation mark ({error}). Inside a field in quotation marks, "
+                "{file}, line {line:,}: text follows a closing quotation mark ({error}). Inside a field in quotation "
+                "marks, "
                 'each of its own is written twice: "she said ""yes"" to me".'
             )
             raise ValueError(told.format(file=self.path.name, line=start, error=error)) from None
@@ -63,7 +64,8 @@ class Lines:
     def note(self, header: list[str], notes: Notes) -> None:
         if self.several:
             told = _(
-                "{rows:,} rows of {file} go over several lines, the longest over {lines:,} from line {start:,}: is that one "
+                "{rows:,} rows of {file} go over several lines, the longest over {lines:,} from line {start:,}: is "
+                "that one "
                 "text, or a quotation mark that was not closed?"
             )
             lines, start = self.longest
@@ -120,7 +122,8 @@ def _rows_inside(fields: list[str], delimiter: str, width: int) -> int:
 
 
 def _quotes_quote(path: Path, encoding: Encoding) -> bool:
-    """True when the quotation marks of a tab-separated file really quote: then every row has as many fields as the header."""
+    """True when the quotation marks of a tab-separated file really quote: then every row has as many fields as the
+    header."""
     with encoding.open(path, newline="") as file:
         if not any(field.startswith('"') for line in file for field in line.split("\t")):
             return False

@@ -103,14 +103,16 @@ def _open(config: RunConfig, weight: float) -> Source:
         told = _("{columns} holds texts where a mark would stand: joined to the question.")
         if not form.joins:
             told = _(
-                "{columns} holds texts where a mark would stand: not read. If it is part of the question, name it input."
+                "{columns} holds texts where a mark would stand: not read. If it is part of the question, name it "
+                "input."
             )
         notes.append(told.format(columns=", ".join(form.prose)))
     return Source(config.dataset_id, weight, chain(head, rows), form, notes)
 
 
 def data_revision(config: RunConfig) -> str:
-    """What is really read, to be recorded: the hub commit, or "sha256:..." over the local files; of several, in order."""
+    """What is really read, to be recorded: the hub commit, or "sha256:..." over the local files; of several, in
+    order."""
     found = []
     for one, _weight in parts(config):
         path = _local(one)
@@ -193,7 +195,8 @@ def _hub_refusal(config: RunConfig, error: str) -> str:
     data = config.dataset_id
     if "script" in error:
         told = _(
-            "dataset_id={data!r} wants to run its own program, which is refused: the hub's Parquet copy needs none, try "
+            "dataset_id={data!r} wants to run its own program, which is refused: the hub's Parquet copy needs none, "
+            "try "
             "dataset_revision='refs/convert/parquet'."
         )
         return told.format(data=data)

@@ -22,7 +22,8 @@ def conversation_key(messages: list[dict], seed: int) -> int:
 
 
 def beginning_key(messages: list[dict]) -> int:
-    """64 bits that are the same for conversations with the same system turn and first question; case and spaces do not count."""
+    """64 bits that are the same for conversations with the same system turn and first question; case and spaces do
+    not count."""
     texts = []
     for message in messages:
         texts.append("".join(message["content"].casefold().split()))
@@ -65,7 +66,8 @@ def held_out_units(keys: array, unit_of: array, wanted: int) -> set[int]:
 
 
 def split_pairs(pairs: Dataset, share: float, seed: int) -> dict[str, Dataset]:
-    """ "train" and "test" as `Dataset.train_test_split` draws them, but pairs whose prompts begin alike stay together."""
+    """ "train" and "test" as `Dataset.train_test_split` draws them, but pairs whose prompts begin alike stay
+    together."""
     from datasets import Dataset
 
     places: dict[int, list[int]] = {}

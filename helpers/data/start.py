@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def start(config: RunConfig, run: RunDir) -> tuple[RunConfig, PreTrainedTokenizerBase]:
-    """`config` with the revisions that are really there, written to config.json, and a tokenizer that fits the model."""
+    """`config` with the revisions that are really there, written to config.json, and a tokenizer that fits the
+    model."""
     config = with_revisions(config, run)
     run.save_config(config)
     tokenizer = load_tokenizer(config)

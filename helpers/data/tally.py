@@ -49,7 +49,8 @@ class Tally:
         return sum(count.get(source, 0) for count in self.counts.values())
 
     def rows(self) -> list[dict]:
-        """One row per reason, the most frequent first: reason, rows, by_source, example; code and values, to say it again."""
+        """One row per reason, the most frequent first: reason, rows, by_source, example; code and values, to say it
+        again."""
         found = []
         for sentence, first in self.firsts.items():
             count = self.counts[sentence]
@@ -74,7 +75,8 @@ def shorter(rows: list[dict]) -> list[dict]:
 
 
 def rows_lost(read: int, drops: Tally) -> dict:
-    """The verdict on how much of the data was lost. Copies and what the data itself marks as bad are left out, not lost."""
+    """The verdict on how much of the data was lost. Copies and what the data itself marks as bad are left out, not
+    lost."""
     found = rows_verdict(Check.ROWS_LOST, drops.total() - drops.of(*WANTED), read)
     again = drops.of(Reason.AGAIN)
     if found["ok"] and again > MOST_AGAIN * read:
@@ -85,7 +87,8 @@ def rows_lost(read: int, drops: Tally) -> dict:
 
 
 def what_was_done(report: dict) -> list[dict]:
-    """data_report.json as the rows of one table, for a class: read, kept, repaired, dropped, amber, each with an example."""
+    """data_report.json as the rows of one table, for a class: read, kept, repaired, dropped, amber, each with an
+    example."""
     rows = report["rows"]
     read = rows["read"]
     found = [

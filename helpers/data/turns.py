@@ -29,7 +29,8 @@ def message(role: str, content: object, **more) -> dict:
 
 
 def listed_turns(turns: object, repairs: list[Repair], tabular: bool = False) -> list[dict]:
-    """A list of {"role", "content"} or {"from", "value"}, or of texts in turn, as messages; see `without_nulls` for `tabular`."""
+    """A list of {"role", "content"} or {"from", "value"}, or of texts in turn, as messages; see `without_nulls` for
+    `tabular`."""
     turns = from_json(turns)
     if not isinstance(turns, (list, tuple)):
         raise Unusable(Reason.NO_LIST)
@@ -146,7 +147,8 @@ def _nodes(value: object) -> list[dict]:
 
 
 def is_tabular(rows: list[dict]) -> bool:
-    """True when the nulls of tools and calls come from a table: a turn has null fields, or two tools have the same fields."""
+    """True when the nulls of tools and calls come from a table: a turn has null fields, or two tools have the same
+    fields."""
     for row in rows:
         lists = [from_json(value) for value in row.values() if isinstance(value, (list, str))]
         turns = [turn for value in lists if isinstance(value, list) for turn in value if isinstance(turn, dict)]

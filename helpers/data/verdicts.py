@@ -1,4 +1,5 @@
-"""Are rows and labels right? Every check counts the rows that fail it, in what the trainer's own collator hands to the model.
+"""Are rows and labels right? Every check counts the rows that fail it, in what the trainer's own collator hands to
+the model.
 
 04 refuses to train while a verdict is red (`require_green`). Amber and "too few" are to be looked at, and stop nothing.
 """
@@ -39,7 +40,8 @@ def inspect(
 ) -> dict[str, object]:
     """Verdicts and numbers on the rows of train.jsonl and eval.jsonl, for data_report.json.
 
-    "verdicts": check, ok, verdict, measured, limit, fix. "numbers": name -> number. "lengths": tokens per training row, uncut.
+    "verdicts": check, ok, verdict, measured, limit, fix. "numbers": name -> number. "lengths": tokens per training "
+    "row, uncut.
     """
     rows = train + held_out
     report = judge(rows, encoded(rows, tokenizer, config.answer_only_loss, config.learn_thinking), tokenizer, config)
@@ -167,7 +169,8 @@ def verdicts_of(report: dict, labels: dict) -> list[dict]:
 
 
 def verdict_rows(verdicts: list[dict]) -> list[dict]:
-    """Verdicts as a table: the check in the reader's language, a mark or a word, and what to do where it is not green."""
+    """Verdicts as a table: the check in the reader's language, a mark or a word, and what to do where it is not
+    green."""
     rows = []
     for found in verdicts:
         state = Verdict(found.get("verdict", Verdict.GREEN if found["ok"] else Verdict.RED))

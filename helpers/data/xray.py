@@ -69,7 +69,8 @@ def xray(rows: list[dict], tokenizer, config: RunConfig) -> XRay:
 
 
 def look_at(encoded: list[dict], tokenizer, thoughts: list[set[int]] | None = None) -> XRay:
-    """Rows {"input_ids", "labels"} from anywhere, after the collator; `thoughts`: the places of each row's thought tokens."""
+    """Rows {"input_ids", "labels"} from anywhere, after the collator; `thoughts`: the places of each row's thought
+    tokens."""
     batch = collator(tokenizer)(encoded)
     tensors = (batch["input_ids"], batch["labels"], batch["attention_mask"])
     rows = zip(*tensors, thoughts or [set()] * len(encoded), strict=True)
