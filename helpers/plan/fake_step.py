@@ -145,8 +145,9 @@ class LossOfTritonKernels(torch.autograd.Function):
 
 
 @contextlib.contextmanager
-def gpu_kernels():
-    """Let the step use as much memory as on a GPU: autocast is on where peft asks, fused dropout, TRL's Triton kernels."""
+def kernels(gpu: bool):
+    """Let peft see that autocast is on: it asks for CUDA's, and else copies inputs to float32, which `train.branch` spares a
+    CPU. On a GPU, dropout is fused and TRL's loss runs in Triton."""
     import trl.trainer.utils as trl
 
     autocast = torch.is_autocast_enabled  # asked without a device, it answers for CUDA
@@ -154,11 +155,11 @@ def gpu_kernels():
     def dropout(input, p=0.5, training=True, inplace=False):
         return torch.native_dropout(input, p, training)[0] if training and p else input
 
-    with (
-        mock.patch.object(torch, "is_autocast_enabled", lambda device="cpu": autocast(device)),
-        mock.patch.object(torch.nn.functional, "dropout", dropout),
-        mock.patch.object(trl, "_ChunkedLogProbFunction", LossOfTritonKernels),
-    ):
+    with contextlib.ExitStack() as patches:
+        patches.enter_context(mock.patch.object(torch, "is_autocast_enabled", lambda device="cpu": autocast(device)))
+        if gpu:
+            patches.enter_context(mock.patch.object(torch.nn.functional, "dropout", dropout))
+            patches.enter_context(mock.patch.object(trl, "_ChunkedLogProbFunction", LossOfTritonKernels))
         yield
 
 

@@ -93,11 +93,6 @@ def optimizer_bytes(config: RunConfig) -> tuple[float, str]:
     return size, how + (_("; a full card may page them out") if "paged" in config.optim else "")
 
 
-def copies_inputs(config: RunConfig, gpu: bool) -> bool:
-    """Whether peft copies to float32 what a branch reads: on a CPU, since it asks for CUDA's autocast only."""
-    return not gpu and number_bytes(config, gpu) < TRAINED
-
-
 def adapted_maps(config: RunConfig, shape: Shape) -> list[tuple[str, int, float]]:
     """The maps of one layer beside which a branch stands: name, inputs, how many of it a layer has on average."""
     found = shape.counted(config.lora_target_modules)
@@ -107,12 +102,12 @@ def adapted_maps(config: RunConfig, shape: Shape) -> list[tuple[str, int, float]
 
 def saved_by_layer(config: RunConfig, shape: Shape, gpu: bool = True) -> float:
     """Bytes per token that the backward pass of one layer needs from its forward pass, with numbers of `number_bytes`."""
-    wide, maps, copied = number_bytes(config, gpu), adapted_maps(config, shape), copies_inputs(config, gpu)
+    wide, maps = number_bytes(config, gpu), adapted_maps(config, shape)
     if config.lora_dropout:  # every adapter drops other inputs, so each keeps its own copy, and a mask
-        mask = 1 if gpu else TRAINED
+        mask = 1 if gpu else wide
         inputs = sum((wide + mask) * size * count for _name, size, count in maps)
     else:
-        inputs = sum(wide * size * count for name, size, count in maps if copied or name not in SHARED)
+        inputs = sum(wide * size * count for name, size, count in maps if name not in SHARED)
     ranks = wide * config.lora_r * sum(count for *_size, count in maps)
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     norms = 2 * (4 * shape.hidden + 4)  # the float32 copy inside each norm, and its scale
@@ -176,8 +171,7 @@ def kept_part(config: RunConfig, shape: Shape, tokens: int, gpu: bool) -> Part:
 def layer_parts(config: RunConfig, shape: Shape, tokens: int, gpu: bool) -> list[Part]:
     """The backward pass inside one layer: its gradients, and its largest map with all bits."""
     wide = number_bytes(config, gpu)
-    copies = 3 * wide + (TRAINED if copies_inputs(config, gpu) else 0)
-    size, how = copies * shape.intermediate, _("the gradients of its widest part")
+    size, how = 3 * wide * shape.intermediate, _("the gradients of its widest part")
     if config.activation_checkpointing:
         size, how = (
             size + saved_by_layer(config, shape, gpu),

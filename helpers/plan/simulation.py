@@ -7,7 +7,6 @@ one more tells what each of the others adds. `whole` runs all of them; proofs/pr
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 from collections import Counter
@@ -17,7 +16,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from helpers.model.meta import kind_of, layer_list, on_meta, one_line
-from helpers.plan.fake_step import Batch, gpu_kernels, quiet, take_step
+from helpers.plan.fake_step import Batch, kernels, quiet, take_step
 from helpers.plan.skeleton import fill, skeleton
 from helpers.plan.tracker import StorageTracker
 from helpers.settings import RunConfig
@@ -82,7 +81,7 @@ def _simulated(config: RunConfig, text: str, batch: Batch, whole: bool) -> Simul
         return _peaks(config, model_config, batch, places)
 
     try:
-        with quiet(), gpu_kernels() if batch.gpu else contextlib.nullcontext():
+        with quiet(), kernels(batch.gpu):
             prime_caches()
             plan = None if whole else a_few_of_each(model_config)
             peaks, layers = _extrapolated(run, *plan) if plan else (run(), 0)

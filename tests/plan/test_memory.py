@@ -79,7 +79,7 @@ def test_weights_adapter_and_optimizer_are_those_of_the_real_libraries(numbers, 
 
 
 @pytest.mark.parametrize(
-    ("gpu", "dtype", "within"), [(True, "auto", 0.05), (False, "float32", 0.08), (False, "bfloat16", 0.05)]
+    ("gpu", "dtype", "within"), [(True, "auto", 0.05), (False, "float32", 0.08), (False, "bfloat16", 0.08)]
 )
 @pytest.mark.parametrize("changes", [{}, {"lora_dropout": 0.0}, {"activation_checkpointing": False}])
 def test_closed_form_agrees_with_the_simulation(changes, gpu, dtype, within, recipe):
