@@ -79,16 +79,17 @@ def test_weights_adapter_and_optimizer_are_those_of_the_real_libraries(numbers, 
 
 
 @pytest.mark.parametrize(
-    ("gpu", "dtype", "within"), [(True, "auto", 0.05), (False, "float32", 0.08), (False, "bfloat16", 0.08)]
+    ("gpu", "dtype", "too_much"), [(True, "auto", 0.05), (False, "float32", 0.13), (False, "bfloat16", 0.08)]
 )
 @pytest.mark.parametrize("changes", [{}, {"lora_dropout": 0.0}, {"activation_checkpointing": False}])
-def test_closed_form_agrees_with_the_simulation(changes, gpu, dtype, within, recipe):
+def test_closed_form_agrees_with_the_simulation(changes, gpu, dtype, too_much, recipe):
+    """On a CPU it may promise less room than there is, never more."""
     from helpers.plan.simulation import simulate
 
     numbers = {**LLAMA, "num_hidden_layers": 3}
     config = of(recipe, 4, 1024, compute_dtype=dtype, packing=gpu, **changes)
     planned = total(step_parts(config, Shape.of(numbers), gpu))
-    assert planned == pytest.approx(simulate(config, numbers, gpu).peak, rel=within)
+    assert -0.05 < planned / simulate(config, numbers, gpu).peak - 1 < too_much
 
 
 def test_a_model_in_32_bits_is_planned_in_32_bits(recipe):
