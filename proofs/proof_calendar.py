@@ -12,6 +12,7 @@ max_rows=0 max_eval_rows=60 max_length=160 max_new_tokens=64 per_device_train_ba
     rules alone           20 of 60     3 of 15
     base                   0 of 60     0 of 15                 no reply is an entry
     base, 3 examples       0 of 60     0 of 15                 16 replies are entries
+    20 steps, rate 2e-3   27 of 60     3 of 15         91      8 of the first 20 rows
     20 steps, rate 4e-3   27 of 60     2 of 15         94      8 of the first 20 rows
     60 steps              55 of 60    12 of 15        257      18 of the first 20 rows
 
