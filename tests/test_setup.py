@@ -328,14 +328,9 @@ def test_why_packages_do_not_come(environment, tmp_path, variables, told):
 
 
 def kernels(environment, home, *arguments, **variables):
-    variables |= {"HOME": str(home), "JUPYTER_DATA_DIR": str(home / "jupyter")}
-    return subprocess.run(
-        [environment / "bin" / "python", "setup_kernel.py", "kernel", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-    )
+    variables = {**os.environ, "HOME": str(home), "JUPYTER_DATA_DIR": str(home / "jupyter"), **variables}
+    command = [environment / "bin" / "python", "setup_kernel.py", "kernel", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
 
 
 def test_the_kernel_keeps_its_env_and_says_whose_it_was(environment, tmp_path):

@@ -38,59 +38,77 @@ from helpers.template.chat import prompt_ids
 ids = prompt_ids(tokenizer, messages)""",
 }
 
-# Each with the beginning of what the check says.
+# Each with a part of what the check says.
 WRONG = {
     "lab1-08": [
-        ("repaired = lambda row: row['labels']\nanswer = repaired", "Padding is learned"),
-        ("repaired = broken\nanswer = repaired", "Still red"),
-        (
-            "def repaired(row):\n    return [i if real else -100 for i, real in zip(row['input_ids'], row['attention_mask'])]\n\n\nanswer = repaired",
-            "Still red",  # everything is learned, the question too
-        ),
+        ("answer = lambda row: row['labels']", "Padding is learned"),
+        ("answer = broken", "Still red"),
+        ("answer = lambda row: [i if real else -100 for i, real in zip(row['input_ids'], row['attention_mask'])]", "Still red"),
         ("answer = lambda row: row['label']", "Your function raises KeyError"),
+        ("right = lambda row: [label if real else -100 for label, real in zip(row['labels'], row['attention_mask'])]\n"
+         "answer = lambda row: right(row)[1:] + [-100]", "its own place"),
+        ("answer = lambda row: [-100] * len(row['labels'])", "Still red"),
+        ("answer = lambda row: (lambda kept: [x if i in kept[-2:] else -100 for i, x in enumerate(row['labels'])])"
+         "([i for i, x in enumerate(row['labels']) if x != -100 and row['attention_mask'][i]])", "Still red"),
+        ("answer = [1, 2]", "must be a function"),
     ],
     "lab2-06": [
         ("mine = {'load_in_4bit': True, 'max_length': 1024, 'activation_checkpointing': True}", "max_length=1024 cuts"),
         ("mine = {'load_in_4bit': True, 'per_device_train_batch_size': 1}", "One step learns from 1 rows"),
         ("mine = {'load_in_4bit': True}", "It needs"),
-        ("mine = {'load_in_4bits': True}", "is no setting"),
+        ("mine = {'load_in_4bits': True}", "load_in_4bits"),
+        ("mine = {'load_in_4bit': True, 'activation_checkpointing': True, 'lora_r': 1}", "another training"),
+        ("mine = {'num_train_epochs': 0.001}", "another training"),
+        ("mine = {'model_id': 'build:tiny-llama'}", "another training"),
+        ("mine = {'learning_rate': 1e-9, 'lora_target_modules': 'q_proj'}", "another training"),
+        ("mine = {1: 2}", "by their names"),
+        ("mine = {'load_in_4bit': 'perhaps'}", "load_in_4bit"),
     ],
     "lab3-08": [
-        ("clean = [row for row in mixed if row not in train]", "40 of the"),  # finds exact copies alone
+        ("clean = [row for row in mixed if row not in train]", "nearly the same"),  # finds exact copies alone
         ("clean = []", "You keep 0 rows"),
         ("clean = [row for row in mixed if '저기' not in row['messages'][0]['content']][:3]", "You keep 3 rows"),
-        ("clean = train", "clean must be a list of rows out of held_out"),
+        ("clean = train", "clean must be a list of rows out of mixed"),
+        ("first = next(row for row in mixed if not row['messages'][0]['content'].startswith('저기'))\n"
+         "clean = [first] * len(mixed)", "each at most as often"),
+        ("clean = mixed", "nearly the same"),
+        ("clean = [1, 2, 3]", "clean must be a list of rows out of mixed"),
     ],
     "lab4-08": [
-        ("resume = checkpoints(folder)[0]", "checkpoint-"),
-        ("resume = max(checkpoints(folder), key=lambda c: c.stat().st_mtime)", "checkpoint-"),  # newest by its date
-        ("resume = run.trainer / 'checkpoint-1'", "PosixPath"),
+        ("resume = checkpoints(folder)[0]", "cannot be used"),
+        ("resume = max(checkpoints(folder), key=lambda c: c.stat().st_mtime_ns * (c == newest))", "cannot be used"),
+        ("resume = run.trainer / 'checkpoint-1'", "is no checkpoint"),
+        ("resume = checkpoints(folder)[-1].name", "is no checkpoint"),
+        ("resume = folder", "is no checkpoint"),
+        ("resume = None", "is no checkpoint"),
     ],
     "lab5-08": [
         ("merged = W + scale * B @ A", "merged differs"),  # beside another weight than the one trained on
-        ("merged = four + B @ A", "merged differs"),  # without the scale
+        ("merged = four + 3 * scale * B @ A", "merged differs"),
         ("merged = broken", "merged differs"),
         ("merged = four", "merged differs"),
         ("merged = A", "merged has the shape"),
+        ("merged = (four + scale * B @ A).tolist()[:1]", "merged has the shape"),
+        ("merged = 'merged'", "must be a tensor"),
+        ("merged = (four + scale * B @ A) / 0", "not finite"),
     ],
     "lab6-06": [
-        (
-            "base = held_out_nll(model.eval(), rows)",
-            "Your base and the adapter differ by",
-        ),  # eval() switches nothing off
-        ("base = held_out_nll(model.get_base_model(), rows)", "Your base and the adapter differ by"),
+        ("base = held_out_nll(model.eval(), rows)", "the adapter itself"),  # eval() switches nothing off
+        ("base = held_out_nll(model.get_base_model(), rows)", "the adapter itself"),
         ("base = adapter.nll_per_token", "base must be the Scores"),
+        ("base = adapter", "the adapter itself"),
+        ("from dataclasses import replace\nbase = replace(adapter, nll=[nll * 1.04 for nll in adapter.nll])", "something else answers"),
+        ("base = held_out_nll(model, rows.select(range(3)))", "base must be the Scores"),
     ],
     "lab7-06": [
-        (
-            "ids = prompt_ids = tokenizer.apply_chat_template(messages, return_dict=True)['input_ids']",
-            "The first",
-        ),  # nobody's turn
+        ("ids = tokenizer.apply_chat_template(messages, return_dict=True)['input_ids']", "The first"),  # nobody's turn
         ("ids = trained", "The first"),
         ("ids = broken", "The first"),
         ("ids = tokenizer.decode(trained)", "ids must be a list"),
+        ("ids = []", "The first 0 tokens"),
+        ("ids = [True, False]", "ids must be a list"),
     ],
-}
+}  # fmt: skip
 
 
 def solved(lab: Path):

@@ -7,73 +7,94 @@ import os
 
 from helpers.model.hub import needs_hub
 from helpers.settings import RunConfig
+from helpers.show.words import _
 
 
 @contextlib.contextmanager
 def login_errors():
-    """Makes one sentence (RuntimeError) of what `notebook_login` raises when the hub does not answer."""
+    """Makes one sentence (RuntimeError) of what `notebook_login` raises when the hub cannot be asked."""
     import httpx2
     from huggingface_hub.errors import DeviceCodeError, OfflineModeIsEnabled
 
     try:
         yield
     except (DeviceCodeError, OfflineModeIsEnabled, httpx2.HTTPError) as error:
-        raise RuntimeError(
-            f"The hub cannot be asked for a login ({type(error).__name__}): check the network, and that HF_HUB_OFFLINE "
-            "is not set; or set HF_TOKEN; or give a local folder as model_id."
-        ) from None
+        told = _("The hub cannot be asked for a login ({error}): check the network, and that HF_HUB_OFFLINE is not set; or set "
+                 "HF_TOKEN; or give a local folder as model_id.")  # fmt: skip
+        raise RuntimeError(told.format(error=type(error).__name__)) from None
+    except (ValueError, ImportError, httpx2.InvalidURL) as error:
+        raise RuntimeError(_refused_setting(error)) from None
+
+
+def _refused_setting(error: Exception) -> str:
+    """Which setting of this machine the hub's client does not take. A proxy may hold a password, so only its name is said."""
+    from huggingface_hub import constants
+
+    if isinstance(error, UnicodeEncodeError):
+        return _("HF_TOKEN holds letters that no token has: is it a placeholder that was left in? Set it, or unset it.")
+    if not constants.ENDPOINT.startswith(("http://", "https://")):
+        return _("HF_ENDPOINT={address!r} is no address: it begins with https://.").format(address=constants.ENDPOINT)
+    proxies = sorted(name for name, value in os.environ.items() if value and name.lower().endswith("_proxy") and name.lower() != "no_proxy")  # fmt: skip
+    if proxies:
+        told = _(
+            "The hub cannot be asked through this machine's proxy ({variables}): its address must begin with http://."
+        )
+        return told.format(variables=", ".join(proxies))
+    return _("The hub cannot be asked ({error}): {text}.").format(error=type(error).__name__, text=error)
 
 
 def model_access(config: RunConfig) -> str:
     """One sentence: that the base model may be downloaded, or that it is already here.
 
     Raises PermissionError with the link to ask for access (gated), ValueError for a model that is not there,
-    RuntimeError without a network.
+    RuntimeError without a network, or with one whose settings the hub's client does not take.
     """
-    return _access(config, "model")
+    return _access(config, "model", "model", "model_id")
 
 
 def data_access(config: RunConfig) -> str:
     """As `model_access`, for the data set."""
-    return _access(config, "data set")
+    return _access(config, "data set", "dataset", "dataset_id")
 
 
-def _access(config: RunConfig, what: str) -> str:
+def _access(config: RunConfig, what: str, kind: str, field: str) -> str:
     import httpx2
     from huggingface_hub import auth_check, constants
     from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
 
-    kind, field = {"model": ("model", "model_id"), "data set": ("dataset", "dataset_id")}[what]
     name = getattr(config, field)
     if what not in needs_hub(config):
-        return f"{name} is no hub {what}: nothing to ask for."
+        return _("{name} is not on the hub: nothing to ask for.").format(name=name)
     try:
         auth_check(name, repo_type=kind)
     except GatedRepoError:
         link = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{name}"
-        raise PermissionError(
-            f"{name} is gated: log in, ask for access at {link}, wait for the mail, run this cell again."
-        ) from None
+        told = _("{name} is gated: log in, ask for access at {link}, wait for the mail, run this cell again.")
+        raise PermissionError(told.format(name=name, link=link)) from None
     except RepositoryNotFoundError:
-        raise ValueError(
-            f"{field}={name!r} is not on the hub, or it is private and your token may not see it."
-        ) from None
+        told = _("{field}={name!r} is not on the hub, or it is private and your token may not see it.")
+        raise ValueError(told.format(field=field, name=name)) from None
+    except httpx2.UnsupportedProtocol as error:
+        raise RuntimeError(_refused_setting(error)) from None
     except (httpx2.TransportError, OfflineModeIsEnabled) as error:
-        raise RuntimeError(
-            f"The hub cannot be reached ({type(error).__name__}) to ask about {name}: check the network, "
-            f"or give a local path as {field}."
-        ) from None
-    return f"You may download {name}."
+        told = _(
+            "The hub cannot be reached ({error}) to ask about {name}: check the network, or give a local path as {field}."
+        )
+        raise RuntimeError(told.format(error=type(error).__name__, name=name, field=field)) from None
+    except (ValueError, ImportError, httpx2.InvalidURL) as error:
+        raise RuntimeError(_refused_setting(error)) from None
+    return _("You may download {name}.").format(name=name)
 
 
 def tracking_status(config: RunConfig) -> str:
     """One sentence: where the curves go. Without a key, W&B is set to offline for this kernel."""
     if config.report_to != "wandb":
-        return f"report_to is {config.report_to!r}: the curves are kept in metrics.jsonl and shown in 04."
+        told = _("report_to is {program!r}: the curves are kept in metrics.jsonl and shown in 04.")
+        return told.format(program=config.report_to)
     mode = os.environ.get("WANDB_MODE", "")
     if mode in ("offline", "disabled"):
-        return f"W&B is {mode} (WANDB_MODE)."
+        return _("W&B is {mode} (WANDB_MODE).").format(mode=mode)
     if os.environ.get("WANDB_API_KEY"):
-        return "W&B is online, with the key from WANDB_API_KEY."
+        return _("W&B is online, with the key from WANDB_API_KEY.")
     os.environ["WANDB_MODE"] = "offline"
-    return "No WANDB_API_KEY, so W&B writes an offline file; `wandb sync` uploads it later."
+    return _("No WANDB_API_KEY, so W&B writes an offline file; `wandb sync` uploads it later.")

@@ -28,7 +28,7 @@ def test_interactive_only_where_a_person_can_answer(allow_stdin):
     told = []
     try:
         client.execute_interactive(
-            "from helpers.show.tables import is_interactive; print(is_interactive())",
+            "from helpers.show.notebook import is_interactive; print(is_interactive())",
             allow_stdin=allow_stdin,
             timeout=60,
             output_hook=lambda message: told.append(message["content"].get("text", "")),
@@ -141,6 +141,23 @@ def test_a_run_that_pushes_needs_a_token_that_may_write(hub, tmp_path):
 def test_no_network_is_one_sentence(hub, tmp_path, question):
     closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "QLORA_MODEL_ID": "meta/open"}
     assert ask(question, hub, "read", tmp_path, **closed).startswith("RuntimeError: The hub cannot be reached")
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"ALL_PROXY": "socks://user:secret@127.0.0.1:9/"}, "proxy (ALL_PROXY)"),
+        (
+            {"https_proxy": "socks5://user:secret@127.0.0.1:9", "HTTP_PROXY": "foo://secret"},
+            "(HTTP_PROXY, https_proxy)",
+        ),
+        ({"HF_TOKEN": "hf_여기에토큰"}, "HF_TOKEN holds letters that no token has"),
+        ({"HF_ENDPOINT": "huggingface.co"}, "HF_ENDPOINT='huggingface.co' is no address"),
+    ],
+)
+def test_what_the_hubs_client_does_not_take_is_named(hub, tmp_path, variables, told):
+    answer = ask("model_access", hub, "read", tmp_path, QLORA_MODEL_ID="meta/open", **variables)
+    assert answer.startswith("RuntimeError: ") and told in answer and "secret" not in answer, answer
 
 
 def test_a_person_logs_in_by_code_in_notebook_02(hub, tmp_path, monkeypatch):

@@ -1,8 +1,14 @@
+import os
+import shutil
+import subprocess
+import sys
+
 import pytest
 
-from helpers.machine import checks
+from helpers.machine import checks, places
 from helpers.machine.checks import Check, check_environment, require_green
 from helpers.settings import RunConfig
+from tests.conftest import ROOT
 
 
 def test_this_machine_is_ready_for_the_tiny_run():
@@ -26,34 +32,82 @@ def test_red_rows_stop_with_their_fix():
     assert "fix" in checks.table(rows).columns and "fix" not in checks.table(rows[:1]).columns
 
 
-def test_pod_without_the_volume_is_red(monkeypatch, tmp_path):
+@pytest.fixture
+def pod(monkeypatch, tmp_path):
+    """A pod whose runs lie on the volume; gives a function that says where downloads go."""
     monkeypatch.setenv("RUNPOD_POD_ID", "abc")
-    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
-    monkeypatch.setenv("HF_HOME", "/workspace/hf")
-    check = checks.check_volume()
-    assert not check.ok and str(tmp_path) in check.fix and "/workspace/hf" not in check.fix
     monkeypatch.setenv("QLORA_RUNS_DIR", "/workspace/runs")
-    assert checks.check_volume().ok
+    return lambda cache: monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", cache)
+
+
+def test_pod_without_the_volume_is_red(pod, monkeypatch, tmp_path):
+    pod("/workspace/hf/hub")
+    assert places.check_volume().ok
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
+    check = places.check_volume()
+    assert not check.ok and str(tmp_path) in check.fix and "/workspace/hf" not in check.fix
+
+
+@pytest.mark.parametrize(
+    ("cache", "kept"), [("/root/hub", False), ("/workspace/../root/hub", False), ("/workspace/hub", True)]
+)
+def test_downloads_are_where_the_hubs_client_puts_them(pod, monkeypatch, cache, kept):
+    monkeypatch.setenv("HF_HOME", "/workspace/hf")  # what it is not, once HF_HUB_CACHE is set
+    pod(cache)
+    check = places.check_volume()
+    assert check.ok is kept and cache in check.detail and "/workspace/hf" not in check.detail
+    assert [row["outlives a stop"] for row in places.places().rows if row["variable"] == "HF_HOME"] == [kept]
+
+
+@pytest.mark.parametrize("variable", ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HF_HOME"])
+def test_every_variable_of_the_hubs_client_counts(variable, tmp_path):
+    names = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HF_HOME")
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    code = "from helpers.machine.places import hub_cache; print(hub_cache())"
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=clean | {variable: str(tmp_path)}, cwd=ROOT, capture_output=True, text=True
+    )
+    assert told.stdout.startswith(str(tmp_path)), told.stderr
+
+
+def test_an_account_without_a_home_folder(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "~/.cache/huggingface/hub")
+    monkeypatch.delenv("RUNPOD_POD_ID", raising=False)
+    assert places.check_volume(RunConfig.load("tiny")).ok and "~" in str(places.places())
+    check = places.check_volume(RunConfig.load("llama2-7b"))
+    assert not check.ok and "HF_HOME" in check.fix
+
+
+@pytest.mark.parametrize(
+    ("version", "ok"), [("2.7.1", False), ("2.8.0+cu128", True), ("2.13.9", True), ("2.14.0", False), ("3.0", False)]
+)
+def test_the_range_of_torch_is_that_of_the_requirements(monkeypatch, version, ok):
+    monkeypatch.setattr("torch.__version__", version)
+    assert checks.check_torch().ok is ok
+
+
+def test_another_kernel_is_told(monkeypatch):
+    monkeypatch.setattr("transformers.__version__", "4.0")
+    check = checks.check_kernel()
+    assert not check.ok and "Choose the kernel QLoRA" in check.fix
 
 
 def test_full_disk_is_red(monkeypatch):
-    import shutil
-
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    check = checks.check_disk(RunConfig.load("tiny"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    check = places.check_disk(RunConfig.load("tiny"))
     assert not check.ok and "1 kB free" in check.detail and "QLORA_RUNS_DIR" in check.fix
 
 
 def test_a_network_volume_is_not_judged_by_df(monkeypatch, tmp_path):
     """df shows the whole cluster there; with the size that was rented, what lies on it is counted."""
-    monkeypatch.setattr(checks, "free_bytes", lambda folder: None)
-    monkeypatch.setattr(checks, "WORKSPACE", tmp_path)
+    monkeypatch.setattr(places, "free_bytes", lambda folder: None)
+    monkeypatch.setattr(places, "WORKSPACE", tmp_path)
     (tmp_path / "data").write_bytes(b"0" * 500_000)
-    check = checks.check_disk(RunConfig.load("tiny"))
+    check = places.check_disk(RunConfig.load("tiny"))
     assert check.ok and "free space is unknown" in check.detail and "volume_gb" in check.detail
-    assert "unknown" in str(checks.places())
-    check = checks.check_disk(RunConfig.load("tiny", volume_gb=100))
+    assert "unknown" in str(places.places())
+    check = places.check_disk(RunConfig.load("tiny", volume_gb=100))
     assert check.ok and "100 GB free, 500 kB of the 100 GB rented are used" in check.detail
-    check = checks.check_disk(RunConfig.load("tiny", volume_gb=0.001))
+    check = places.check_disk(RunConfig.load("tiny", volume_gb=0.001))
     assert not check.ok and "500 kB free, 500 kB of the 0.001 GB rented" in check.detail

@@ -78,7 +78,7 @@ def test_merges_and_replies_as_the_exercises_ask(folder):
 
 
 def test_an_exercise_that_does_not_exist(folder):
-    with pytest.raises(ValueError, match="no exercise '99.9': use 03.1"):
+    with pytest.raises(ValueError, match="no task '99.9': use 03.1"):
         check("99.9", folder("untouched"))
 
 

@@ -1,6 +1,7 @@
 """Each lab says what is still wrong until it is repaired: with dots, with wrong answers that look right, with the solution."""
 
 import json
+import os
 import shutil
 
 import nbformat
@@ -8,6 +9,7 @@ import pytest
 
 from docs.workshop.solutions import SOLUTIONS, WRONG, solved
 from helpers.runs import RunDir
+from helpers.train.checkpoints import checkpoints
 from helpers.workshop import labs
 from tests.conftest import ROOT
 
@@ -44,30 +46,91 @@ class Page:
         return [self.run(cell.source) for cell in self.code[self.place + 1 :]][-1]
 
 
+RUNS = ("good", "weak", "one checkpoint")
+
+
 @pytest.fixture(scope="module")
-def lab_run(trained_run, tmp_path_factory):
-    """A copy of the finished training, in which the labs may write."""
-    run = RunDir(tmp_path_factory.mktemp("labs") / "tiny")
-    shutil.copytree(trained_run.path, run.path, ignore=shutil.ignore_patterns("merged", "gguf", "notebooks"))
+def runs(tmp_path_factory):
+    """A finished training, the small one that the labs make for themselves, and one of few steps, which saved once."""
+    made = {}
+
+    def run(kind: str, request) -> RunDir:
+        if kind in made:
+            return made[kind]
+        folder = tmp_path_factory.mktemp("labs")
+        if kind == "weak":
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("QLORA_RUNS_DIR", str(folder))
+                patch.setenv("QLORA_LORA_R", "2")  # of somebody's longer run: the small one does not take it over
+                made[kind] = labs.lab_run()
+            return made[kind]
+        whole = request.getfixturevalue("trained_run")
+        made[kind] = RunDir(folder / "tiny")
+        shutil.copytree(whole.path, made[kind].path, ignore=shutil.ignore_patterns("merged", "gguf", "notebooks"))
+        if kind == "one checkpoint":
+            for folder in checkpoints(made[kind].trainer)[1:]:
+                shutil.rmtree(folder)
+        return made[kind]
+
     return run
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", RUNS)
 @pytest.mark.parametrize("lab", LABS, ids=lambda path: path.stem)
-def test_a_lab_is_green_with_its_solution_alone(lab, lab_run, monkeypatch):
-    monkeypatch.setattr(labs, "lab_run", lambda: lab_run)
+def test_a_lab_is_green_with_its_solution_alone(lab, kind, runs, request, monkeypatch):
+    run = runs(kind, request)
+    monkeypatch.setattr(labs, "lab_run", lambda: run)
     page, name = Page(lab), lab.stem[:4]
     [cell] = marked(nbformat.read(lab, 4))
-    written = lab_run.path / "labs" / f"{name}.json"
+    written = run.path / "labs" / f"{name}.json"
     dots = page.answer(cell.source)
-    assert not dots.solved and "still to be written" in dots.sentence
-    assert len(WRONG[cell.id]) >= 2
-    for source, said in WRONG[cell.id]:
+    assert not dots.solved and "still to be written" in dots.sentence and not written.exists()
+    assert len(WRONG[cell.id]) >= 5
+    for tries, (source, said) in enumerate(WRONG[cell.id], start=1):
         wrong = page.answer(source)
         assert not wrong.solved and said in wrong.sentence, (source, wrong.sentence)
-    assert not written.exists()
+        told = json.loads(written.read_text())
+        assert told["solved"] is False and told["tries"] == tries and told["at"] > 1e9
     right = page.answer(SOLUTIONS[cell.id])
     assert right.solved, right.sentence
     assert json.loads(written.read_text())["solved"] is True
+    page.answer(WRONG[cell.id][0][0])
+    assert json.loads(written.read_text())["solved"] is True, "what is solved stays solved"
+
+
+@pytest.mark.slow
+def test_a_model_that_lost_its_adapter_is_a_sentence(runs, request, monkeypatch):
+    run = runs("good", request)
+    monkeypatch.setattr(labs, "lab_run", lambda: run)
+    page = Page(next(lab for lab in LABS if lab.stem.startswith("lab6")))
+    told = page.answer("base = held_out_nll(model.unload(), rows)")
+    assert not told.solved and "model has lost its adapter" in told.sentence
+
+
+def test_the_small_run_has_the_settings_of_nobody_else(monkeypatch, tmp_path):
+    seen = {}
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
+    for name in ("QLORA_MAX_LENGTH", "QLORA_LORA_R"):
+        monkeypatch.setenv(name, "64")
+    monkeypatch.setattr(labs, "run_notebooks", lambda *_: seen.update(os.environ))
+    labs.lab_run()
+    assert seen["QLORA_MAX_STEPS"] == "8" and "QLORA_MAX_LENGTH" not in seen and seen["QLORA_RUNS_DIR"] == str(tmp_path)
+    assert os.environ["QLORA_MAX_LENGTH"] == "64" and "QLORA_MAX_STEPS" not in os.environ
+
+
+def test_an_adapter_that_changes_nothing_has_nothing_to_lose(tmp_path):
+    import torch
+
+    four = torch.ones(2, 2)
+    told = labs.check("lab5", RunDir(tmp_path), four, four=four, change=torch.zeros(2, 2))
+    assert not told.solved and "changes nothing" in told.sentence
+
+
+def test_a_right_answer_counts_on_a_disk_that_takes_none(tmp_path, monkeypatch):
+    (tmp_path / "labs").write_text("in the way")
+    told = labs.check("lab4", RunDir(tmp_path), None, folder=tmp_path)
+    assert "could not be written down" in told.sentence
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda path: path.stem)
@@ -84,5 +147,5 @@ def test_every_solution_belongs_to_a_marked_cell():
 
 
 def test_an_unknown_lab_is_named(tmp_path):
-    with pytest.raises(ValueError, match="There is no lab 'lab9': use lab1"):
+    with pytest.raises(ValueError, match="There is no task 'lab9': use lab1"):
         labs.check("lab9", RunDir(tmp_path), 1)
