@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 
+from helpers.machine.places import check_disk, check_ram, check_volume
 from helpers.machine.row import Check, row
 from helpers.paths import PROJECT_ROOT
 from helpers.settings import RunConfig
@@ -20,8 +21,6 @@ from helpers.show.words import N_, _
 
 def check_environment(config: RunConfig) -> list[Check]:
     """All checks, for what `config` is going to do. Takes a few seconds, mostly the import of torch."""
-    from helpers.machine.places import check_disk, check_ram, check_volume
-
     software = [check_python(), check_torch(), check_gpu(config), check_bfloat16(), check_bitsandbytes()]
     return [*software, check_disk(config), check_ram(config), check_kernel(), check_volume(config)]
 
