@@ -30,7 +30,7 @@ STAGES = {
 def page() -> str:
     """The page, in the language of QLORA_LANG."""
     lines = [
-        f"# {_('Settings')}",
+        "# " + _("Settings"),
         "",
         _("Made by `python -m docs.make_settings`: change `helpers/settings.py` instead."),
         _("Set one in `OVERRIDES` of a notebook, or as the variable `QLORA_<NAME>`; a preset changes several."),
@@ -64,8 +64,8 @@ def _help(field) -> str:
 
 def _presets() -> list[str]:
     names = list(dict.fromkeys(name for preset in PRESETS.values() for name in preset))
-    lines = [f"## {_('Presets')}", "", _("What each preset changes; an empty cell is the default."), ""]
-    lines += [f"| {_('Setting')} | {' | '.join(PRESETS)} |", "|---" * (len(PRESETS) + 1) + "|"]
+    lines = ["## " + _("Presets"), "", _("What each preset changes; an empty cell is the default."), ""]
+    lines += ["| " + " | ".join([_("Setting"), *PRESETS]) + " |", "|---" * (len(PRESETS) + 1) + "|"]
     for name in names:
         cells = [f"`{preset[name]}`" if name in preset else "" for preset in PRESETS.values()]
         lines.append(f"| `{name}` | {' | '.join(cells)} |")

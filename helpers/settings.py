@@ -19,7 +19,7 @@ from helpers.fields import BadSetting, Stage, check_names, checked, setting
 from helpers.paths import chosen_run, runs_root
 from helpers.show.words import _
 
-SAMPLE_DATA = "notebooks/data/sample_ko_instructions.jsonl"
+SAMPLE_DATA = "notebooks/data/calendar_en.jsonl"
 PAD_TO = 8  # tokens: batches are padded to a multiple of it, so that they come in few lengths
 LOSS_ROWS = 16  # tokens: the trainer computes the loss of so many at once, and the plan counts them
 GGUF_FORMATS = ("f16", "q8_0", "q4_k_m")  # files for llama.cpp, the largest first

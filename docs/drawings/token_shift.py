@@ -5,7 +5,7 @@ from __future__ import annotations
 from docs.drawings.paper import SIDE, WIDTH, Drawing
 from helpers.settings import RunConfig
 
-QUESTION, ANSWER = "물은 몇 도에서 끓나요?", "100"
+QUESTION, ANSWER = "At how many degrees does water boil?", "100"
 SHOWN = 12  # tokens at the end of the row
 TOP, LABELS = 150, 318  # y of the two rows of tiles
 

@@ -73,7 +73,7 @@ def prepare(config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase |
             made.rehearse()
         os.replace(made.train, run.train_jsonl)
         os.replace(made.held_out, run.eval_jsonl)
-    return made.report(sources)
+    return {**made.report(sources), "hashes": run.row_hashes()}
 
 
 @dataclass

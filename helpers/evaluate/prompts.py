@@ -1,15 +1,15 @@
-"""A fixed set of questions, asked to every model: open ones, and facts whose answer is known."""
+"""A fixed set of questions, asked to every model: facts whose answer is known, and an open one."""
 
 from __future__ import annotations
 
 FIXED_PROMPTS = [
-    # the classic question of the 2023 tutorials: a small model answers fluently, and wrongly
-    {"question": "공산당 선언은 누가 썼나요?", "known": "카를 마르크스와 프리드리히 엥겔스 (1848년)"},
-    {"question": "대한민국의 수도는 어디인가요?", "known": "서울"},
-    {"question": "삼각형의 세 각을 더하면 몇 도인가요?", "known": "180도"},
-    # open questions about what the sample data never speaks of; the second one shows what a system line does
-    {"question": "오래된 앨범은 어떻게 보관할까요?", "known": ""},
-    {"question": "오래된 앨범은 어떻게 보관할까요?", "known": "", "system": "짧게 답해 주세요."},
+    # a small model answers fluently, and wrongly
+    {"question": "Who wrote the Communist Manifesto?", "known": "Karl Marx and Friedrich Engels (1848)"},
+    {"question": "Which animal gives us wool?", "known": "sheep"},
+    {"question": "How many degrees do the angles of a triangle add up to?", "known": "180"},
+    # what no training here speaks of; the second one shows what a system line does
+    {"question": "How should I keep old photo albums?", "known": ""},
+    {"question": "How should I keep old photo albums?", "known": "", "system": "Answer in five words."},
 ]
 
 

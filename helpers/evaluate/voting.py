@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable
 
 from helpers.evaluate.comparison import conversation
 from helpers.evaluate.intervals import wilson_interval
@@ -20,7 +19,6 @@ from helpers.show.words import N_, _
 CHOICES = ("A", "B", "same")
 BUTTONS = (N_("A is better"), N_("B is better"), N_("the same"))
 ORDER = ("base", "adapter", "merged")  # the later one's share is shown
-LABEL = "핵심어:"  # of the sample data: a reply's last line that only a trained model writes
 
 
 class NoVote(ValueError):
@@ -32,27 +30,17 @@ class NoVote(ValueError):
         super().__init__(told.format(choice=choice, choices=", ".join(CHOICES)))
 
 
-def without_label(text: str) -> str:
-    """A reply without the label line, for judges who are not to know which model has learned it."""
-    above, _line, last = text.rstrip().rpartition("\n")
-    keyword = last.strip().removeprefix(LABEL).strip()
-    return above.rstrip() if keyword and last.strip().startswith(LABEL) else text
-
-
-def blind_pairs(
-    rows: list[dict], first: str = "base", second: str = "adapter", seed: int = 42, hide: Callable = str
-) -> list[dict]:
+def blind_pairs(rows: list[dict], first: str = "base", second: str = "adapter", seed: int = 42) -> list[dict]:
     """From comparison rows: the conversation, reply A, reply B, and which model is A, drawn by lot.
 
-    `hide` takes out of a reply what would give its model away, such as a format that only one of them has learned.
-    Replies that are equal then are left out, and those without an answer, since they ended inside their thought.
+    Replies that are equal are left out, and those without an answer, since they ended inside their thought.
     """
     draw, pairs = random.Random(seed), []
     for row in rows:
         names = draw.sample([first, second], 2)
         if any(row.get("in_thought", {}).get(name) for name in names):
             continue
-        shown = [hide(row[name]) for name in names]
+        shown = [row[name] for name in names]
         if shown[0] != shown[1]:
             pair = {"messages": row["messages"], "A": shown[0], "B": shown[1], "models": names}
             pairs.append({**pair, "key": vote_key(row, first, second)})

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 from helpers.model.source import DEMO_MODEL, TINY_MODEL
 from helpers.paths import local_path
-from helpers.settings import SAMPLE_DATA
 
 DEMO_ON_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PERMISSIVE = ("mit", "apache-2.0", "cc0-1.0", "cc-by-4.0")
 # (the hub's short name for it, in words); other models and data sets on the hub are asked for theirs
+OWN_DATA = [
+    f"notebooks/data/{name}.jsonl" for name in ("calendar_en", "calendar_ko", "polite_ko", "sample_ko_instructions")
+]
 LICENCES = {
     DEMO_MODEL: ("apache-2.0", "apache-2.0 (SmolLM2, HuggingFaceTB)"),
     TINY_MODEL: ("mit", "mit (built by this project)"),
-    SAMPLE_DATA: ("mit", "mit (written for this project)"),
+    **dict.fromkeys(OWN_DATA, ("mit", "mit (written for this project)")),
     "meta-llama/Llama-2-7b-hf": ("llama2", "llama2 (Meta's Llama 2 Community License)"),
     "heegyu/open-korean-instructions": (
         "other",

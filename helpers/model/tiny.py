@@ -13,10 +13,14 @@ PLACES = "집 학교 공원 시장 바다 산 도서관 식당 병원 버스 교
 OBJECTS = "사과 책 물 노래 빵 편지 우산 꽃 그림 신발 김치 커피 사진 라면 모자".split()
 VERBS = "찾아요 좋아해요 골라요 나눠요 가져와요 기다려요 생각해요 보여줘요 알아봐요 준비해요".split()
 WHEN = "오늘 어제 아침에 저녁에 주말에 봄에 여름에 가을에 겨울에 점심에".split()
+PEOPLE = "a friend,my brother,the teacher,a student,the farmer,our neighbour,the cook,a writer".split(",")
+DOES = "looks for,likes,chooses,shares,brings,waits for,thinks of,shows".split(",")
+THINGS = "an apple,the book,some water,a song,the bread,a letter,the flowers,a picture,coffee,a hat".split(",")
+WHERE = "at home,at school,in the park,at the market,by the sea,in the library,on the bus,in the garden".split(",")
 
 
 def build_tiny_model(folder: Path) -> None:
-    """Write model and tokenizer to `folder`: about 1.3 M parameters, 300 steps of plain Korean sentences (under 1 min)."""
+    """Write model and tokenizer to `folder`: about 1.3 M parameters, 300 steps of plain sentences (under 1 min)."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -43,11 +47,13 @@ def build_tiny_model(folder: Path) -> None:
 
 
 def _sentences(count: int) -> list[str]:
-    """Plain Korean sentences, put together from word lists: language, but none of the skill of the sample data."""
+    """Plain sentences, Korean and English by turns, from word lists: language, but none of the skill of the sample data."""
     pick = random.Random(0).choice
-    return [
-        f"{pick(WHEN)} {pick(PLACES)}에서 {pick(SUBJECTS)}도 {pick(OBJECTS)}만 {pick(VERBS)}." for _ in range(count)
-    ]
+    sentences = []
+    for _ in range(count // 2):
+        sentences.append(f"{pick(WHEN)} {pick(PLACES)}에서 {pick(SUBJECTS)}도 {pick(OBJECTS)}만 {pick(VERBS)}.")
+        sentences.append(f"{pick(PEOPLE)} {pick(DOES)} {pick(THINGS)} {pick(WHERE)}.")
+    return sentences
 
 
 def _train_tokenizer(sentences: list[str]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from helpers.files import read_json, write_json
+from helpers.show.words import _
 
 
 def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
@@ -25,15 +26,15 @@ def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
     choice = [named] if named else ["model.safetensors", "model.safetensors.index.json"]
     found = next((folder / name for name in choice if (folder / name).exists()), None)
     if found is None:
-        raise FileNotFoundError(f"{source} has no {choice[0]}: only safetensors weights are read here.")
+        sentence = _("{source} has no {file}: only safetensors weights are read here.")
+        raise FileNotFoundError(sentence.format(source=source, file=choice[0]))
     if found.suffix == ".safetensors":
         with safe_open(str(found), framework="pt") as file:
             return dict.fromkeys(file.keys(), found)
     places = {name: folder / file for name, file in read_json(found)["weight_map"].items()}
     if absent := sorted({path for path in places.values() if not path.exists()}):
-        raise FileNotFoundError(
-            f"{absent[0].name} is missing in {source}, {found.name} names it: download the model again."
-        )
+        sentence = _("{file} is missing in {source}, {index} names it: download the model again.")
+        raise FileNotFoundError(sentence.format(file=absent[0].name, source=source, index=found.name))
     return places
 
 

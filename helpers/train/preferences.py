@@ -22,7 +22,7 @@ from helpers.settings import RunConfig
 from helpers.show.words import _
 from helpers.template.chat import fold_system
 
-OWN = "notebooks/data/preferences_ko.jsonl"  # written for this project
+OWN = "notebooks/data/preferences_calendar.jsonl"  # written for this project
 FEWEST = 8  # pairs: a quarter is held out
 
 

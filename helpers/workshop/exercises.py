@@ -11,7 +11,7 @@ from pathlib import Path
 
 from helpers.files import read_json, read_jsonl
 from helpers.runs import RunDir
-from helpers.settings import PRESETS, SAMPLE_DATA, RunConfig
+from helpers.settings import PRESETS, RunConfig
 from helpers.show.tables import Answer
 from helpers.show.words import _
 from helpers.workshop.fence import Fence
@@ -62,9 +62,13 @@ def rows_cut(run: RunDir, answer) -> str:
     return _("Red are: {verdicts}. Notebook 04 refuses this run.").format(verdicts=listed)
 
 
+def _is_ours(dataset_id: str) -> bool:
+    return dataset_id.startswith("notebooks/data/")
+
+
 def own_rows(run: RunDir, answer) -> str:
     """03.3: a run on a file of one's own with at least ten conversations, none of them dropped."""
-    own = [(other, s) for other, s in _runs(run) if s["dataset_id"] != SAMPLE_DATA and other.data_report.exists()]
+    own = [(other, s) for other, s in _runs(run) if other.data_report.exists() and not _is_ours(s["dataset_id"])]
     if not own:
         raise Missing(_("No run here has read a file of your own: write the CSV file, set dataset_id and a run_name in OVERRIDES, "
                         "and run 03."))  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 
+from helpers.show.words import _
 from helpers.workshop.progress import Progress
 
 LABS = 7  # points to be had, one for each lab
@@ -23,7 +24,8 @@ SYSTEMS = {
 def class_csv(people: list[Progress], system: str = "moodle") -> str:
     """A row for each participant. Raises ValueError for another system."""
     if system not in SYSTEMS:
-        raise ValueError(f"system={system!r} is unknown: use {', '.join(SYSTEMS)}.")
+        sentence = _("system={system!r} is unknown: use {systems}.")
+        raise ValueError(sentence.format(system=system, systems=", ".join(SYSTEMS)))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(SYSTEMS[system])

@@ -211,7 +211,7 @@ def test_the_gate_is_an_exit_code(tmp_path):
     assert gate("nothing").returncode == gate("run", "--require", "exact").returncode == 2
 
 
-@pytest.mark.parametrize("name", ["calendar_checks", "polite_checks", "keyword_checks"])
+@pytest.mark.parametrize("name", ["calendar_checks", "polite_checks"])
 def test_the_files_of_the_project_are_checks(name):
     checks, _ = load_checks(f"notebooks/data/{name}.py")
     assert len(checks) >= 4 and all(check.__doc__ for check in checks.values())

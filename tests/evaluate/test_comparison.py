@@ -239,7 +239,6 @@ def test_drawn_replies_in_notebook_06(merged_run, tmp_path, monkeypatch):
         "RUNS_DIR": tmp_path,
         "TEMPERATURE": 1.3,
         "SEED": 7,
-        "CHECKS": "notebooks/data/keyword_checks.py",
     }.items():
         monkeypatch.setenv(f"QLORA_{name}", str(value))
     run = run_notebooks([NOTEBOOKS / "06_evaluation.ipynb"], "tiny")
@@ -247,12 +246,13 @@ def test_drawn_replies_in_notebook_06(merged_run, tmp_path, monkeypatch):
     told = "drawn with temperature 1.3, seed 7 for every model, at most 48 new tokens"
     assert (evaluation["temperature"], evaluation["decoding"]) == (1.3, told)
     assert told[1:] in run.report_html.read_text(encoding="utf-8")
-    counted = evaluation["checks"]["label_line"]
+    counted = evaluation["checks"]["valid_json"]
     rows, config = read_jsonl(run.comparisons), run.load_config()
     assert (
-        counted.keys() == {"base", "adapter", "merged", "of"} and counted["of"] == len(rows) - len(FIXED_PROMPTS) > 12
+        counted.keys() == {"base", "adapter", "merged", "baseline", "of"}
+        and counted["of"] == len(rows) - len(FIXED_PROMPTS) > 12
     )
-    assert evaluation["known"]["of"] == 40 and "label_line" in run.report_html.read_text(encoding="utf-8")
+    assert evaluation["known"]["of"] == 40 and "valid_json" in run.report_html.read_text(encoding="utf-8")
     model, tokenizer = load_base_model(config, four_bit=False, source=str(run.merged)), load_tokenizer(config)
     said = {}
     for sampling in (Sampling(1.3, 7), None):

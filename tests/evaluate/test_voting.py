@@ -11,7 +11,6 @@ from helpers.evaluate.voting import (
     vote_table,
     voting_page,
     voting_widget,
-    without_label,
 )
 from helpers.files import read_jsonl
 from helpers.runs import RunDir
@@ -81,15 +80,6 @@ def test_votes_on_other_replies_are_not_counted(run):
     with run.votes.open("a", encoding="utf-8") as file:  # as votes were kept before
         file.write('{"prompt": "q5 <b>", "models": ["adapter", "base"], "winner": "base"}\n')
     assert vote_summary(run) == {**found, "outdated": 4}
-
-
-def test_the_line_that_gives_a_model_away_is_hidden():
-    rows = [row("q", "빵이에요.", "네, 빵이에요.\n핵심어: 빵"), row("p", "물이에요.", "물이에요.\n핵심어: 물")]
-    pairs = blind_pairs(rows, hide=without_label)
-    assert [{pair["A"], pair["B"]} for pair in pairs] == [
-        {"빵이에요.", "네, 빵이에요."}
-    ]  # the other two are equal then
-    assert without_label("첫째\n핵심어: 빵 ") == "첫째" and without_label("핵심어: 빵\n끝") == "핵심어: 빵\n끝"
 
 
 def test_wilson():

@@ -30,17 +30,6 @@ def test_auto_means_bfloat16_on_a_cpu_that_has_it_and_float32_on_others(monkeypa
     assert compute_dtype(RunConfig.load("tiny", compute_dtype="float16")) is torch.float16
 
 
-@pytest.mark.parametrize(("kind", "knows"), [("llama", True), ("bloom", False)])
-def test_flash_attention_is_left_to_architectures_that_can_call_it(tmp_path, monkeypatch, kind, knows):
-    AutoConfig.for_model(kind).save_pretrained(tmp_path)
-    monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: (8, 0))
-    config = RunConfig.load("tiny", model_id=str(tmp_path))
-    assert attention(config) == ("flash_attention_2" if knows else None)
-    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: (7, 5))
-    assert attention(config) is None
-
-
 def test_layers_are_really_4_bit(tiny_model):
     from bitsandbytes.nn import Linear4bit
 
@@ -88,10 +77,9 @@ def test_the_trap_is_real():
     ("model", "capability", "kernel"), [("llama", 8, "flash_attention_2"), ("llama", 7, None), ("bloom", 9, None)]
 )
 def test_flash_attention_is_used_where_card_and_architecture_know_it(monkeypatch, tmp_path, model, capability, kernel):
-    from transformers import AutoConfig
-
     AutoConfig.for_model(model).save_pretrained(tmp_path)
     monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (capability, 0))
     assert attention(RunConfig.load("tiny", model_id=str(tmp_path))) == kernel
 

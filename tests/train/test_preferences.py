@@ -45,18 +45,19 @@ def tokenizer(tiny_model):
     return load_tokenizer(CONFIG)
 
 
-def test_the_projects_own_pairs():
+def test_the_projects_own_pairs_have_one_form_and_differ_in_one_value():
     pairs = read_pairs(OWN, CONFIG)
-    for preset in ("tiny", "demo"):  # the demo's tokenizer takes Korean apart into bytes: long rows
+    for preset in ("tiny", "demo"):
         config = RunConfig.load(preset)
-        assert len(ready(pairs, load_tokenizer(config), config)) == len(pairs) == 24
-    assert all(len(p["chosen"][0]["content"]) < len(p["rejected"][0]["content"]) / 2 for p in pairs)
+        assert len(ready(pairs, load_tokenizer(config), config)) == len(pairs) > 48
+    for pair in pairs:
+        right, wrong = (json.loads(pair[kind][0]["content"]) for kind in ("chosen", "rejected"))
+        (field,) = [name for name in right if right[name] != wrong[name]]
+        assert list(right) == list(wrong) and wrong[field] in pair["prompt"][-1]["content"]
     asked = [[*p["prompt"], *p["chosen"]] for p in pairs]
-    for name in ("sample_ko_instructions", "general", "rehearsal"):
+    for name in ("calendar_en", "general", "rehearsal"):
         rows = [
-            row
-            for row in read_jsonl(PROJECT_ROOT / f"notebooks/data/{name}.jsonl")
-            if "ask" not in row and "language" not in row
+            r for r in read_jsonl(PROJECT_ROOT / f"notebooks/data/{name}.jsonl") if not {"ask", "language"} & r.keys()
         ]
         other = [convert(row, recognise(rows)).messages for row in rows]
         assert not other or overlap(other, asked) == (0, 0)
