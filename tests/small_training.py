@@ -43,13 +43,12 @@ def build(run: RunDir, config: RunConfig = CONFIG, rows: int = 20, **changes):
     from helpers.model.lora import lora_config
     from helpers.model.tokenizer import load_tokenizer
     from helpers.paths import PROJECT_ROOT
-    from helpers.settings import SAMPLE_DATA
     from helpers.train.arguments import sft_arguments
     from helpers.train.callbacks import callbacks
     from helpers.train.trainer import LeanTrainer
 
     tokenizer = load_tokenizer(config)
-    sample = read_jsonl(PROJECT_ROOT / SAMPLE_DATA)[: rows + 4]
+    sample = read_jsonl(PROJECT_ROOT / "notebooks/data/sample_ko_instructions.jsonl")[: rows + 4]
     form = recognise(sample)
     data = encode_rows([{"messages": convert(row, form).messages} for row in sample], tokenizer, config)
     set_seed(config.seed)

@@ -61,7 +61,6 @@ def _train_tokenizer(sentences: list[str]):
     from transformers import PreTrainedTokenizerFast
 
     from helpers.paths import PROJECT_ROOT
-    from helpers.settings import SAMPLE_DATA
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -72,8 +71,10 @@ def _train_tokenizer(sentences: list[str]):
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # the sample text only shapes the vocabulary; the weights never see it
-    tokenizer.train_from_iterator([*sentences, (PROJECT_ROOT / SAMPLE_DATA).read_text(encoding="utf-8")], trainer)
+    # these texts only shape the vocabulary; the weights never see them
+    data = PROJECT_ROOT / "notebooks" / "data"
+    texts = [(data / f"{name}.jsonl").read_text(encoding="utf-8") for name in ("calendar_en", "sample_ko_instructions")]
+    tokenizer.train_from_iterator([*sentences, *texts], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
 

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 from tests.template.tokenizer_kinds import KINDS, kind
 
 CONFIG = RunConfig.load("tiny", max_length=600)
-SAMPLE = read_jsonl(ROOT / CONFIG.dataset_id)
+SAMPLE = read_jsonl(ROOT / "notebooks/data/sample_ko_instructions.jsonl")
 ROWS = [{"messages": convert(row, Format("open-korean-instructions", ("text",))).messages} for row in SAMPLE[:60]]
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from helpers.settings import SAMPLE_DATA
 from tests.conftest import ROOT
 from tests.template.tokenizer_kinds import FORGETS_THINKING, INST, kind
 
@@ -41,7 +40,7 @@ def sentencepiece(folder: Path):
     import sentencepiece
 
     folder.mkdir(parents=True, exist_ok=True)
-    lines = (ROOT / SAMPLE_DATA).read_text(encoding="utf-8").splitlines()[:300]
+    lines = (ROOT / "notebooks/data/sample_ko_instructions.jsonl").read_text(encoding="utf-8").splitlines()[:300]
     texts = [json.loads(line)["text"].replace("\n", " ") for line in lines] + [
         "Hello there, it is twelve o'clock."
     ] * 20

@@ -6,7 +6,6 @@ import json
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from helpers.settings import SAMPLE_DATA
 from helpers.template.chat import project_template
 from tests.conftest import ROOT
 
@@ -134,5 +133,5 @@ KINDS = ["inst", "inst late system", "chatml", "marks", "no template", "two endi
 
 @functools.cache
 def _texts() -> list[str]:
-    lines = (ROOT / SAMPLE_DATA).read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "notebooks/data/sample_ko_instructions.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line)["text"] for line in lines[:250]]
