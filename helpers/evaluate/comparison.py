@@ -9,7 +9,7 @@ from helpers.evaluate.prompts import FIXED_PROMPTS, fixed_prompts
 from helpers.files import write_jsonl
 from helpers.runs import RunDir
 from helpers.show.pages import render_page
-from helpers.show.tables import Table
+from helpers.show.tables import Table, as_written
 from helpers.show.words import _
 
 MODELS = ("base", "adapter", "merged")
@@ -89,4 +89,5 @@ def one_by_one(rows: list[dict]):
     """The same rows to read one at a time: a click on a question opens its replies. Works without a running kernel."""
     from IPython.display import HTML
 
-    return HTML(render_page("one_by_one.html.j2", rows=[(side_by_side(row), row.get("thoughts", {})) for row in rows]))
+    shown = [(side_by_side(row), row.get("thoughts", {})) for row in rows]
+    return HTML(as_written(render_page("one_by_one.html.j2", rows=shown)))

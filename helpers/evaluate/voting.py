@@ -13,7 +13,7 @@ from helpers.runs import RunDir
 from helpers.show.notebook import is_interactive
 from helpers.show.pages import render_page
 from helpers.show.pictures import Playable
-from helpers.show.tables import Table
+from helpers.show.tables import Table, as_written
 from helpers.show.words import N_, _
 
 CHOICES = ("A", "B", "same")
@@ -157,4 +157,4 @@ def voting_widget(run: RunDir, pairs: list[dict]):
 def _pair_html(pairs: list[dict], at: int) -> str:
     pair = pairs[at]
     values = {"asked": conversation(pair["messages"]), "left": pair["A"], "right": pair["B"]}
-    return render_page("vote.html.j2", number=at + 1, total=len(pairs), **values)
+    return as_written(render_page("vote.html.j2", number=at + 1, total=len(pairs), **values))

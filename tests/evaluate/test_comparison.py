@@ -193,6 +193,7 @@ def test_a_thought_is_never_shown_as_the_answer():
     assert "(cut inside the thought)" in repr(table) and "생각" not in repr(table)
     page = one_by_one(rows).data
     assert "its thought" in page and "(cut inside the thought)" in page and "<script>" not in page
+    assert page.startswith('<div class="mathjax_ignore'), "a reply that holds $5 and $6 is no formula"
     assert blind_pairs(rows[-1:]) == []
 
 
