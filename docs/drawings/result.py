@@ -1,4 +1,4 @@
-"""What a run's training changed: NLL with its interval, and replies that stop. `docs.make_gallery` draws it for the README."""
+"""What a run's training changed: NLL with its interval, and the replies that are right. `docs.make_gallery` draws it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,29 @@ TOP, ROW = 196, 78  # y of the first model; height of a row
 LOOKS = {"base": ("paper", "soft"), "adapter": ("green", "green"), "merged": ("blue", "blue")}  # inside, outline
 
 
+def passed(evaluation: dict, models: dict) -> tuple[str, dict[str, int], int]:
+    """What is counted, for each model, and of how many: the check `exact` where the run has one, else replies that stop."""
+    exact = evaluation.get("checks", {}).get("exact")
+    if exact:
+        return "replies that are right", {name: exact[name] for name in models}, exact["of"]
+    of = next(iter(models.values()))["replies"]
+    return "replies that stop", {name: round(found["stops"] * of) for name, found in models.items()}, of
+
+
 def draw(evaluation: dict, run: str) -> Drawing:
     """The sheet of one evaluation.json. Raises KeyError for one that lacks a number."""
     models = {name: found for name, found in evaluation["models"].items() if name in LOOKS}
     some = next(iter(models.values()))
-    stops = {name: round(found["stops"] * found["replies"]) for name, found in models.items()}
+    label, right, of = passed(evaluation, models)
     told = "; ".join(
-        f"{name} {found['nll']:.2f}, {stops[name]} of {found['replies']}" for name, found in models.items()
+        f"{name} {found['nll']:.2f}, {right[name]} of {of}" for name, found in models.items()
     )
-    alt = f"Held-out NLL with its 95 % interval, and how many replies stop by themselves: {told}."
+    alt = f"Held-out NLL with its 95 % interval, and {label}: {told}."
     sheet = Drawing("result", alt, TOP + ROW * len(models) + 8)
     under = f"run {run}: {some['rows']} held-out conversations, {some['answer_tokens']:,} answer tokens"
     sheet.head("What the training changed", under)
     sheet.text(LEFT, 134, "NLL, nats per token: lower is better", 17, "soft", bold=True)
-    sheet.text(REPLIES, 134, "replies that stop", 17, "soft", bold=True)
+    sheet.text(REPLIES, 134, label, 17, "soft", bold=True)
 
     high = max(m["nll"] if m["nll_high"] is None else m["nll_high"] for m in models.values())
     foot = TOP + ROW * len(models) - 40
@@ -41,10 +50,10 @@ def draw(evaluation: dict, run: str) -> Drawing:
             sheet.path([(x(found["nll_low"]), y), (x(found["nll_high"]), y)], outline, 6)
         sheet.circle(x(found["nll"]), y, 9, inside, outline, 3.5)
         sheet.text(x(found["nll"]), y - 20, f"{found['nll']:.2f}", 19, anchor="middle", bold=True)
-        size = min((WIDTH - SIDE - REPLIES - 84) / found["replies"], 22)
-        for i in range(found["replies"]):
-            done = i < stops[name]
+        size = min((WIDTH - SIDE - REPLIES - 84) / of, 22)
+        for i in range(of):
+            done = i < right[name]
             look = (outline, outline) if done else ("paper", "rule")
-            sheet.box(REPLIES + i * size, y - 10, size - 4, 20, *look, radius=3, thick=1.5)
-        sheet.text(WIDTH - SIDE, y + 6, f"{stops[name]} of {found['replies']}", 17, anchor="end")
+            sheet.box(REPLIES + i * size, y - 10, max(size - 4, 2), 20, *look, radius=3, thick=1.5)
+        sheet.text(WIDTH - SIDE, y + 6, f"{right[name]} of {of}", 17, anchor="end")
     return sheet
