@@ -23,9 +23,7 @@ def draw(evaluation: dict, run: str) -> Drawing:
     models = {name: found for name, found in evaluation["models"].items() if name in LOOKS}
     some = next(iter(models.values()))
     label, right, of = passed(evaluation, models)
-    told = "; ".join(
-        f"{name} {found['nll']:.2f}, {right[name]} of {of}" for name, found in models.items()
-    )
+    told = "; ".join(f"{name} {found['nll']:.2f}, {right[name]} of {of}" for name, found in models.items())
     alt = f"Held-out NLL with its 95 % interval, and {label}: {told}."
     sheet = Drawing("result", alt, TOP + ROW * len(models) + 8)
     under = f"run {run}: {some['rows']} held-out conversations, {some['answer_tokens']:,} answer tokens"
