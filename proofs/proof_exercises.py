@@ -183,7 +183,8 @@ def main() -> None:
     from helpers.compare.sweep import standing
     from helpers.files import read_jsonl
     from helpers.runs import RunDir, choose, fork
-    from helpers.workshop.exercises import EXERCISES, check, held_out_loss
+    from helpers.workshop.exercises import EXERCISES, check
+    from helpers.workshop.nearby import held_out_loss
 
     runs = Path(os.environ["QLORA_RUNS_DIR"])
 

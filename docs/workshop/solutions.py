@@ -53,7 +53,7 @@ WRONG = {
         ("answer = [1, 2]", "must be a function"),
     ],
     "lab2-06": [
-        ("mine = {'load_in_4bit': True, 'max_length': 1024, 'activation_checkpointing': True}", "max_length=1024 cuts"),
+        ("mine = {'load_in_4bit': True, 'max_length': 1024, 'activation_checkpointing': True}", "max_length must stay"),
         ("mine = {'load_in_4bit': True, 'per_device_train_batch_size': 1}", "One step learns from 1 rows"),
         ("mine = {'load_in_4bit': True}", "It needs"),
         ("mine = {'load_in_4bits': True}", "load_in_4bits"),
@@ -67,10 +67,9 @@ WRONG = {
     "lab3-08": [
         ("clean = [row for row in mixed if row not in train]", "nearly the same"),  # finds exact copies alone
         ("clean = []", "You keep 0 rows"),
-        ("clean = [row for row in mixed if '저기' not in row['messages'][0]['content']][:3]", "You keep 3 rows"),
+        ("clean = read_jsonl(run.eval_jsonl)[:3]", "You keep 3 rows"),
         ("clean = train", "clean must be a list of rows out of mixed"),
-        ("first = next(row for row in mixed if not row['messages'][0]['content'].startswith('저기'))\n"
-         "clean = [first] * len(mixed)", "each at most as often"),
+        ("clean = read_jsonl(run.eval_jsonl)[:1] * len(mixed)", "each at most as often"),
         ("clean = mixed", "nearly the same"),
         ("clean = [1, 2, 3]", "clean must be a list of rows out of mixed"),
     ],
@@ -97,7 +96,7 @@ WRONG = {
         ("base = held_out_nll(model.get_base_model(), rows)", "the adapter itself"),
         ("base = adapter.nll_per_token", "base must be the Scores"),
         ("base = adapter", "the adapter itself"),
-        ("from dataclasses import replace\nbase = replace(adapter, nll=[nll * 1.04 for nll in adapter.nll])", "something else answers"),
+        ("from dataclasses import replace\nbase = replace(adapter, nll=[nll * 1.04 for nll in adapter.nll])", "away from the model"),
         ("base = held_out_nll(model, rows.select(range(3)))", "base must be the Scores"),
     ],
     "lab7-06": [

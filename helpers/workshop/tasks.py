@@ -1,4 +1,4 @@
-"""What an exercise and a lab have in common: a function of the run and the answer, which raises `Missing` or says a sentence."""
+"""What exercises and labs have in common: functions of the run and the answer, that raise `Missing` or say a sentence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,31 @@ from helpers.show.words import _
 
 
 class Missing(Exception):
-    """What a task still lacks, as a sentence that says how to go on."""
+    """What a task still lacks, as a sentence (with `values` for its fields) that says how to go on."""
+
+    def __init__(self, sentence: str, **values):
+        super().__init__(sentence.format(**values) if values else sentence)
+
+
+def require(met, sentence: str, **values) -> None:
+    """Raises Missing unless `met`."""
+    if not met:
+        raise Missing(sentence, **values)
+
+
+def require_number(answer, right: float, asked: str, hint: str, off: float = 0) -> None:
+    """`answer` must be `right`, or at most `off` away; "12 %" is 0.12. `asked` is what is asked for, in words."""
+    missing = _("Still missing is the answer: {asked}. Write it into the cell as answer=...")
+    require(answer is not None, missing, asked=asked)
+    text = str(answer).strip()
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise Missing(
+            _("answer={answer!r} is not a number. Asked for is {asked}."), answer=answer, asked=asked
+        ) from None
+    other = _("You say {answer}; it is another number. {hint}")
+    require(abs(number - right) <= off, other, answer=answer, hint=hint)
 
 
 def answered(tasks: dict[str, Callable], name: str, run: RunDir, answer, **seen) -> Answer:

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from helpers.evaluate.prompts import FIXED_PROMPTS
 from helpers.files import write_json
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
@@ -48,9 +49,9 @@ def test_nothing_done_yet_is_told_with_the_next_step(exercise, folder):
 
 def test_a_question_of_ones_own_and_one_of_ours(folder):
     run = folder("asked")
-    row = {"prompt": "대한민국의 수도는 어디인가요?", "adapter": "서울이에요."}
+    row = {"prompt": FIXED_PROMPTS[1]["question"], "adapter": "서울이에요."}
     run.comparisons.write_text(json.dumps(row))
-    assert not check("06.2", run).solved and "is still '대한민국" in check("06.2", run).sentence
+    assert not check("06.2", run).solved and f"is still {row['prompt']!r}" in check("06.2", run).sentence
     run.comparisons.write_text(json.dumps({**row, "prompt": "김치는 왜 시어져요?"}))
     assert check("06.2", run).solved and "시어져요? The adapter says: 서울" in check("06.2", run).sentence
 
@@ -100,6 +101,7 @@ def test_the_share_that_is_learned(folder):
     assert "answer=..." in check("03.1", run).sentence
     assert "'much' is not a number" in check("03.1", run, "much").sentence
     assert not check("03.1", run, 0.95).solved and check("03.1", run, 0.97).solved
+    assert not check("03.1", run, "nan").solved, "what is no number is near to none"
     assert check("03.1", run, "97 %").solved
 
 

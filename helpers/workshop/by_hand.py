@@ -1,0 +1,45 @@
+"""The exercises of A4, LoRA by hand: an answer alone, no run is looked at."""
+
+from __future__ import annotations
+
+import copy
+
+from helpers.runs import RunDir
+from helpers.show.words import _
+from helpers.workshop.tasks import Missing, require, require_number
+
+
+def rank_of_the_change(run: RunDir, answer) -> str:
+    """A4.1: the smallest rank that learns a change of rank 2."""
+    hint = _("Set `change` to rank 2 (64 x 2 times 2 x 64), run the cells below it, and look at the bars.")
+    require_number(answer, 2, _("the smallest rank whose loss falls to about 0"), hint)
+    return _("A branch can write down any change up to its own rank: 2 is enough for 2.")
+
+
+def both_start_at_zero(run: RunDir, answer) -> str:
+    """A4.2: with A and B both zero nothing is learned, so the loss falls by 0."""
+    hint = _("Is `A` zero, and does `learn` get the new layer? Print losses[0] - losses[-1].")
+    require_number(answer, 0, _("the first loss less the last one"), hint, 1e-6)
+    return _("Each matrix's gradient is a product with the other one, so two zeros never begin to learn.")
+
+
+def rslora(run: RunDir, answer) -> str:
+    """A4.3: a class of a LoRA layer, scaled by alpha / sqrt(r); compared with peft's layer with use_rslora."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    require(isinstance(answer, type), _("Write the class RsLora(LoraLinear) and give it itself: answer=RsLora."))
+    x, base = torch.randn(4, 16), torch.nn.Linear(16, 8)
+    scaled = LoraConfig(r=9, lora_alpha=6, target_modules=["0"], use_rslora=True, init_lora_weights=False)
+    theirs = get_peft_model(torch.nn.Sequential(copy.deepcopy(base)), scaled)
+    branch = theirs.base_model.model[0]
+    try:
+        mine = answer(base, r=9, alpha=6)
+        mine.A.data, mine.B.data = branch.lora_A["default"].weight.data, branch.lora_B["default"].weight.data
+        off = (mine(x) - theirs(x)).abs().max().item()
+    except Exception as error:  # the participant's own code: whatever it raises is the answer
+        told = _("Your class raises {error}: {text}. It should be made by {name}(base, r=9, alpha=6).")
+        raise Missing(told, error=type(error).__name__, text=error, name=answer.__name__) from None
+    other = _("Its answers are up to {off:.2g} off those of peft's rsLoRA: set self.scale to alpha / r**0.5.")
+    require(off < 1e-5, other, off=off)
+    return _("It answers as peft's layer with use_rslora=True does.")
