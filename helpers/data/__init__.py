@@ -11,6 +11,8 @@ formats      which columns hold the conversation; any row becomes messages, by
 role_tokens  the text format of open-korean-instructions
 adapters     one function a format
 turns        turns as any data set spells them
+tools        tool calls and schemas, without the nulls of a table
+values       is a value missing, a text, a number, or structure as text?
 normalise    a valid conversation, or Unusable
 reasons      why a row cannot be used, and what was mended
 leftovers    what exports leave in texts

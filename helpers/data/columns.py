@@ -6,16 +6,14 @@ complete it (choices, images) is honoured, or its row is dropped with the reason
 
 from __future__ import annotations
 
-import ast
 import functools
-import json
-import math
 import re
 import unicodedata
 from enum import StrEnum
 from typing import NamedTuple
 
-from helpers.data.reasons import LONGEST, Reason, Repair, Unusable
+from helpers.data.reasons import Reason, Repair, Unusable
+from helpers.data.values import as_number, as_text, from_json, missing
 from helpers.show.words import N_
 
 
@@ -56,20 +54,7 @@ MARKS = (Means.GOOD, Means.BAD, Means.RATED, Means.LEARNED)
 CHOICE = re.compile(r"(?:option|choice|opt|답지|보기)s?[ _-]?[a-e1-5]")  # one of several columns of a multiple choice
 LETTERS = set("abcd")
 BAD_WORDS = "bad wrong incorrect rejected reject negative poor dislike down thumbs_down thumbsdown 👎 나쁨 불량".split()
-NO_INPUT = {
-    "<noinput>",
-    "noinput",
-    "<no input>",
-    "no input",
-    "n/a",
-    "none",
-    "null",
-    "nan",
-    "nil",
-    "없음",
-    "해당 없음",
-    "-",
-}
+NO_INPUT = set("<noinput>|noinput|<no input>|no input|n/a|none|null|nan|nil|없음|해당 없음|-".split("|"))
 WORDY = 12  # characters; a longer text in the column of a mark, or one of several words, is no mark
 
 
@@ -88,41 +73,37 @@ def plain_name(name: object) -> str:
     return unicodedata.normalize("NFC", str(name)).strip().lower()
 
 
+@functools.lru_cache(maxsize=4096)
 def meaning(column: object) -> Means | None:
     """What a column of this name is read as; None when it is not read."""
-    return _meaning(column) if isinstance(column, str) else None
-
-
-@functools.lru_cache(maxsize=4096)
-def _meaning(column: str) -> Means | None:
-    return MEANING.get(plain_name(column).replace(" ", "_"))
+    return MEANING.get(plain_name(column).replace(" ", "_")) if isinstance(column, str) else None
 
 
 def beside(row: dict, columns: tuple[str, ...], form, repairs: list[Repair]) -> Beside:
     """The columns of `row` other than `columns`. Raises Unusable when one forbids the row."""
     if choices := _choices(tuple(row), columns):
         raise Unusable(Reason.CHOICES, value=", ".join(choices))
-    texts, found = {}, {}
+    texts: dict[Means, list[str]] = {means: [] for means in TEXTS}
+    lists = {Means.HISTORY: [], Means.TOOLS: []}
     for column, value in row.items():
         means = _read_as(column, form)
         if means is None or column in columns or missing(value):
             continue
-        if means in TEXTS:
-            if text := _text_of(column, value, means, repairs):
-                texts[means] = f"{texts[means]}\n\n{text}" if means in texts else text
-        elif means in (Means.HISTORY, Means.TOOLS):
-            found[means] = from_json(value)
+        if means in texts:
+            texts[means] += _text_of(column, value, means, repairs)
+        elif means in lists:
+            lists[means] = from_json(value)
         elif means is Means.NO_TEXT:
             raise Unusable(Reason.BELONG if column.endswith("s") else Reason.BELONGS, value=column)
         else:
             # a label of 0 or 1 is a judgement in TRL's prompt, completion, label; elsewhere it is a class
             refuse_marked(column, value, zero_is_bad=form.name == "prompt-completion")
-    history, tools = found.get(Means.HISTORY, ()), found.get(Means.TOOLS, [])
+    history, tools = lists.values()
     if not isinstance(history, (list, tuple)):
         raise Unusable(Reason.HISTORY_NO_LIST)
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         raise Unusable(Reason.TOOLS)
-    return Beside(*(texts.get(means, "") for means in TEXTS), tuple(history), tools)
+    return Beside(*map("\n\n".join, texts.values()), tuple(history), tools)
 
 
 def _read_as(column: object, form) -> Means | None:
@@ -132,15 +113,15 @@ def _read_as(column: object, form) -> Means | None:
     return meaning(column)
 
 
-def _text_of(column: str, value: object, means: Means, repairs: list[Repair]) -> str:
-    """The text of a column; "" for a word that stands for no input."""
+def _text_of(column: str, value: object, means: Means, repairs: list[Repair]) -> list[str]:
+    """The text of a column; none for a word that stands for no input."""
     text = as_text(value)
     if text is None:
         raise Unusable(Reason.COLUMN_NOT_TEXT, value=column)
     if means is Means.CONTEXT and text.strip().lower() in NO_INPUT:
         repairs.append(Repair.NO_INPUT)
-        return ""
-    return text
+        return []
+    return [text]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -155,14 +136,13 @@ def _choices(names: tuple, columns: tuple[str, ...]) -> list[str]:
 
 
 def prose_columns(rows: list[dict], columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Columns with the name of a mark (review, feedback) that hold texts: more than half of their values are no
-    mark."""
-    values: dict[str, list] = {}
+    """Columns with the name of a mark (review, feedback) of which more than half of the values are texts."""
+    values: dict[str, list[bool]] = {}
     for row in rows:
         for column, value in row.items():
             if meaning(column) in MARKS and column not in columns and not missing(value):
-                values.setdefault(column, []).append(value)
-    return tuple(name for name, there in values.items() if sum(map(_is_prose, there)) > len(there) / 2)
+                values.setdefault(column, []).append(_is_prose(value))
+    return tuple(name for name, prose in values.items() if sum(prose) > len(prose) / 2)
 
 
 def _is_prose(value: object) -> bool:
@@ -170,71 +150,21 @@ def _is_prose(value: object) -> bool:
 
 
 def refuse_marked(name: str, value: object, zero_is_bad: bool = False) -> None:
-    """Raises Unusable when an answer that `name`: `value` stands beside must not be learned."""
-    plain = value.strip().lower() if isinstance(value, str) else value
-    number, means, shown = as_number(plain), meaning(name), f"{name}: {str(value)[:20]}"
+    """Raises Unusable when an answer that `name`: `value` stands beside must not be learned.
+
+    True and false count also as a CSV file writes them; yes and no may be the names of classes.
+    """
+    means, number, word = meaning(name), as_number(value), str(value).strip().lower()
+    shown, bad = f"{name}: {str(value)[:20]}", False
     if means is Means.LEARNED:
-        if _is(plain, False) or number == 0:
+        if word == "false" or number == 0:
             raise Unusable(Reason.NOT_LEARNED, value=shown)
-        if not _is(plain, True) and number != 1:
+        if word != "true" and number != 1:
             raise Unusable(Reason.WEIGHT, value=name)
     elif means is Means.BAD:
-        bad = _is(plain, True)
-    else:
-        bad = _is(plain, False) or (number is not None and (number < 0 or (zero_is_bad and number == 0)))
-        bad = bad or (means is Means.RATED and plain in BAD_WORDS)
-    if means in (Means.GOOD, Means.BAD, Means.RATED) and bad:
+        bad = word == "true"
+    elif means in (Means.GOOD, Means.RATED):
+        low = number is not None and (number < 0 or (zero_is_bad and number == 0))
+        bad = low or word == "false" or (means is Means.RATED and word in BAD_WORDS)
+    if bad:
         raise Unusable(Reason.MARKED_BAD, value=shown)
-
-
-def _is(plain: object, wanted: bool) -> bool:
-    """True and false, also as a CSV file writes them; yes and no may be the names of classes."""
-    return plain is wanted or plain == str(wanted).lower()
-
-
-def missing(value: object) -> bool:
-    """True for None, NaN, an empty text, an empty list: there is nothing to read."""
-    if isinstance(value, str):
-        return not value.strip()
-    if isinstance(value, float):
-        return math.isnan(value)
-    return value is None or (isinstance(value, (list, tuple, dict)) and not value)
-
-
-def as_text(value: object) -> str | None:
-    """Text and numbers as text, a list of texts as paragraphs; None for all that is no text (None, NaN, dict, true)."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return str(value)
-    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
-        return "\n\n".join(value)
-    return None
-
-
-def as_number(value: object) -> float | None:
-    """A number, or a text that is one; None for everything else, true and false among it."""
-    try:
-        return None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def from_json(value: object) -> object:
-    """A list or an object that a file holds as text (JSON, or as Python prints it); all else as it is.
-
-    Only for columns that hold structure (messages, history, tools): a text of the user stays a text.
-    """
-    if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
-        return value
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(value.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return value
-
-
-def short(value: object) -> str:
-    """A value of somebody's data, short enough for a sentence."""
-    return str(value)[:LONGEST]

@@ -1,19 +1,17 @@
-"""Any common format of instruction data -> messages: which columns hold what. The rest of the way is `adapters`,
-`normalise`."""
+"""Any common format of instruction data -> messages: which columns hold what; `adapters`, `normalise` do the rest."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from helpers.data.adapters import ADAPTERS, put_beside
 from helpers.data.columns import Means, beside, meaning, plain_name, prose_columns
 from helpers.data.normalise import ROLE_TOKEN, Converted, normalise
 from helpers.data.reasons import Reason, Repair, UnreadRow, Unusable
-from helpers.data.turns import is_tabular, schema
+from helpers.data.tools import is_tabular, schema
 from helpers.show.words import N_, _
-
-__all__ = ["FORMATS", "Converted", "Format", "convert", "fields_read", "known_columns", "recognise"]
 
 # format -> the sets of columns that it is recognised by, in order of preference; the last column is the answer's
 FORMATS = {
@@ -49,7 +47,7 @@ class Format(NamedTuple):
     tabular: bool = False  # nulls of tools come from a table (Arrow, Parquet)
 
 
-def known_columns(names: object) -> bool:
+def known_columns(names: Iterable) -> bool:
     """True when `names` of columns are those of a format."""
     there = {plain_name(name) for name in names}
     return any(there.issuperset(columns) for sets in FORMATS.values() for columns in sets)
@@ -61,69 +59,62 @@ def recognise(rows: list, wanted: str = "auto", tabular: bool = False) -> Format
     Raises ValueError naming the columns and the formats known when nothing fits, or two columns of one name.
     """
     if wanted != "auto" and wanted not in FORMATS:
-        told = _("dataset_format={wanted!r} is not known: use auto or one of {formats}.")
-        raise ValueError(told.format(wanted=wanted, formats=", ".join(FORMATS)))
+        sentence = _("dataset_format={wanted!r} is not known: use auto or one of {formats}.")
+        raise ValueError(sentence.format(wanted=wanted, formats=", ".join(FORMATS)))
     read = [row for row in rows if isinstance(row, dict)]
     spelled: dict[str, list[str]] = {}
     for column in dict.fromkeys(str(key) for row in read for key in row):
         spelled.setdefault(plain_name(column), []).append(column)
     for name in FORMATS if wanted == "auto" else [wanted]:
         for columns in FORMATS[name]:
-            if all(column in spelled for column in columns) and _holds(name, columns, read, spelled, wanted):
-                names = tuple(_once(spelled[column]) for column in columns)
-                prose = prose_columns(read, names)
-                joins = bool(prose) and _alike(read, names)
-                lists = wanted != "auto"
-                return Format(name, names, prose, joins, lists, tabular or is_tabular(read))
-    raise ValueError(_unknown(rows, [name for names in spelled.values() for name in names], wanted))
+            if spelled.keys() >= set(columns) and (name == wanted or _holds(name, spelled[columns[-1]][0], read)):
+                return _format(name, [spelled[column] for column in columns], read, tabular, lists=wanted != "auto")
+    raise ValueError(_unknown(rows, sum(spelled.values(), []), wanted))
 
 
-def _unknown(rows: list, columns: list[str], wanted: str) -> str:
-    if rows and not columns:
-        first = rows[0]
-        reason = first.reason.format(**first.values) if isinstance(first, UnreadRow) else Reason.UNREADABLE
-        told = _(
-            "None of the first rows can be read ({reason}): write one object in each line, without a comma behind "
-            "it, or one "
-            "list of objects. The first row: {row!r}."
-        )
-        return told.format(reason=reason, row=(first.text if isinstance(first, UnreadRow) else str(first)).strip()[:60])
-    known = "; ".join(f"{name}: {' or '.join('+'.join(c) for c in sets)}" for name, sets in FORMATS.items())
-    names = ", ".join(columns[:SHOWN]) or "(none)"
-    if len(columns) > SHOWN:
-        names = _("{names} and {more} more").format(names=names, more=len(columns) - SHOWN)
-    told = _(
-        "No known format{wanted} in the columns {columns}. Known are {known} (text needs <usr> and <bot>). Rename your "
-        "columns, or set dataset_format."
-    )
-    return told.format(wanted="" if wanted == "auto" else f" {wanted!r}", columns=names, known=known)
-
-
-def _holds(name: str, columns: tuple[str, ...], rows: list[dict], spelled: dict, wanted: str) -> bool:
-    """Do the values fit, where the name of a column alone does not tell?"""
-    if wanted == name:
-        return True
+def _holds(name: str, column: str, rows: list[dict]) -> bool:
+    """Do the values of the last column fit, where its name alone does not tell?"""
+    values = [row.get(column) for row in rows]
     if name == "preference":  # a column "rejected" of true and false is a mark
-        return any(isinstance(row.get(spelled["rejected"][0]), (str, list, dict)) for row in rows)
-    if name == "open-korean-instructions":
-        return any(ROLE_TOKEN.search(str(row.get(spelled["text"][0]))) for row in rows)
-    return True
+        return any(isinstance(value, (str, list, dict)) for value in values)
+    return name != "open-korean-instructions" or any(ROLE_TOKEN.search(str(value)) for value in values)
 
 
-def _once(same: list[str]) -> str:
-    if len(same) > 1:
-        told = _("The columns {columns} have one name: rename or remove one.")
-        raise ValueError(told.format(columns=_(" and ").join(map(repr, same))))
-    return same[0]
+def _format(name: str, spelled: list[list[str]], rows: list[dict], tabular: bool, lists: bool) -> Format:
+    for same in spelled:
+        if len(same) > 1:
+            sentence = _("The columns {columns} have one name: rename or remove one.")
+            raise ValueError(sentence.format(columns=_(" and ").join(map(repr, same))))
+    columns = tuple(same[0] for same in spelled)
+    prose = prose_columns(rows, columns)
+    return Format(name, columns, prose, bool(prose) and _alike(rows, columns), lists, tabular or is_tabular(rows))
 
 
 def _alike(rows: list[dict], columns: tuple[str, ...]) -> bool:
     """True when most rows ask the same: what tells them apart must stand elsewhere."""
-    asked = [
-        str([value for name, value in row.items() if name in columns[:-1] or meaning(name) is Means.CONTEXT])
-        for row in rows
-    ]
-    return len(asked) >= FEW and len(set(asked)) <= len(asked) / 2
+    asking = {name for row in rows for name in row if name in columns[:-1] or meaning(name) is Means.CONTEXT}
+    questions = {str([value for name, value in row.items() if name in asking]) for row in rows}
+    return len(rows) >= FEW and len(questions) <= len(rows) / 2
+
+
+def _unknown(rows: list, columns: list[str], wanted: str) -> str:
+    """Why no format fits."""
+    if rows and not columns:
+        first = rows[0] if isinstance(rows[0], UnreadRow) else UnreadRow(str(rows[0]))
+        sentence = _(
+            "None of the first rows can be read ({reason}): write one object in each line, without a comma behind it, "
+            "or one list of objects. The first row: {row!r}."
+        )
+        return sentence.format(reason=first.reason.format(**first.values), row=first.text.strip()[:60])
+    known = "; ".join(f"{name}: {_(' or ').join(map('+'.join, sets))}" for name, sets in FORMATS.items())
+    names = ", ".join(columns[:SHOWN]) or "(none)"
+    if len(columns) > SHOWN:
+        names = _("{names} and {more} more").format(names=names, more=len(columns) - SHOWN)
+    sentence = _(
+        "No known format{wanted} in the columns {columns}. Known are {known} (text needs <usr> and <bot>). Rename your "
+        "columns, or set dataset_format."
+    )
+    return sentence.format(wanted="" if wanted == "auto" else f" {wanted!r}", columns=names, known=known)
 
 
 def convert(row: object, form: Format) -> Converted:
@@ -136,10 +127,10 @@ def convert(row: object, form: Format) -> Converted:
         if column not in row:
             raise Unusable(Reason.NO_COLUMN, value=column)
     repairs: list[Repair] = []
-    found = beside(row, form.columns, form, repairs)
+    others = beside(row, form.columns, form, repairs)
     turns = ADAPTERS[form.name]([row[column] for column in form.columns], row, form, repairs)
-    turns = put_beside(turns, found, repairs)
-    return normalise(turns, repairs, tuple(schema(tool, repairs, form.tabular) for tool in found.tools))
+    turns = put_beside(turns, others, repairs)
+    return normalise(turns, repairs, tuple(schema(tool, repairs, form.tabular) for tool in others.tools))
 
 
 def in_one_text(row: object, form: Format) -> str:
@@ -152,17 +143,14 @@ def in_one_text(row: object, form: Format) -> str:
 
 def fields_read(form: Format, columns: Counter, turns: Counter) -> list[dict]:
     """What is read and what is not, for the reader: column or field, read as, rows (or turns) that hold it."""
-    parts = dict.fromkeys(form.columns, THE_CONVERSATION)
-    if len(form.columns) > 1:
-        parts = {**dict.fromkeys(form.columns[:-1], QUESTION), form.columns[-1]: ANSWER}
+    parts = {**dict.fromkeys(form.columns[:-1], QUESTION), form.columns[-1]: ANSWER}
+    if len(form.columns) == 1:
+        parts = {form.columns[0]: THE_CONVERSATION}
     if form.name == "preference":
         parts |= {form.columns[-2]: ANSWER, form.columns[-1]: WORSE}
     parts |= dict.fromkeys(form.prose, Means.CONTEXT if form.joins else NOT_READ)
-    read = [
-        {"field": name, "read as": str(parts.get(name) or meaning(name) or NOT_READ), "rows": count}
-        for name, count in columns.items()
-    ]
-    for name, count in turns.items():
-        means = meaning(name) or (THE_TURN if name in TURN_FIELDS else NOT_READ)
-        read.append({"field": f"{form.columns[0]}[].{name}", "read as": str(means), "rows": count})
-    return read
+    of_turns = dict.fromkeys(TURN_FIELDS, THE_TURN)
+    fields = [(name, parts.get(name) or meaning(name), rows) for name, rows in columns.items()]
+    for name, rows in turns.items():
+        fields.append((f"{form.columns[0]}[].{name}", meaning(name) or of_turns.get(name), rows))
+    return [{"field": name, "read as": str(means or NOT_READ), "rows": rows} for name, means, rows in fields]

@@ -1,8 +1,7 @@
 """Messages -> a valid conversation: repaired where the meaning is plain, else Unusable.
 
 A conversation is a system turn or none, then user and assistant in turn, tools answering calls between, and it ends
-with
-the assistant.
+with the assistant.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from helpers.data.columns import as_text
 from helpers.data.reasons import Reason, Repair, Unusable
 from helpers.data.turns import message
+from helpers.data.values import as_text
 
 ROLE_TOKEN = re.compile(r"<(usr|bot|sys)>")
+BLANK_LINES = re.compile(r"^(?:[^\S\n]*\n)+")
 KEPT = ("tool_calls", "train", "name", "tool_call_id")
 
 
@@ -41,7 +41,7 @@ def normalise(turns: list[dict], repairs: list[Repair], tools: tuple = ()) -> Co
     if not rest:
         raise Unusable(Reason.NO_ANSWER)
     _require_tools_in_order(rest)
-    if not any(turn.get("train", True) for turn in rest if turn["role"] == "assistant"):
+    if all(turn["role"] != "assistant" or not turn.get("train", True) for turn in rest):
         raise Unusable(Reason.NOTHING_LEARNED)
     _require_writable(head + rest, tools)
     return Converted(head + rest, tuple(dict.fromkeys(repairs)), tools)
@@ -49,20 +49,18 @@ def normalise(turns: list[dict], repairs: list[Repair], tools: tuple = ()) -> Co
 
 def _in_turn(turns: list[dict], repairs: list[Repair]) -> list[dict]:
     """Cleaned turns: one system turn at the head at most, neighbours of one speaker joined, nothing empty."""
-    read, waiting = [], ""
+    read: list[dict] = []
+    waiting: list[str] = []  # later system texts, for the next user's turn
     for turn in turns:
-        role, text = turn["role"], turn["content"]
-        text = None if isinstance(text, list) else as_text(text)
-        if text is None:
-            raise Unusable(Reason.NOT_TEXT)
-        text = _clean(text, repairs, edge=role != "assistant")
+        role, text = turn["role"], _text_of(turn, repairs)
         if role == "system":
-            waiting = _later_system(read, text, waiting, repairs)
+            _put_system(text, read, waiting, repairs)
             continue
-        if not text.strip() and not turn.get("tool_calls") and role != "tool":
+        if not (text.strip() or turn.get("tool_calls") or role == "tool"):
             raise Unusable(Reason.EMPTY)
-        if waiting and role == "user":
-            text, waiting = f"{waiting}\n\n{text}", ""
+        if role == "user":
+            text = "\n\n".join([*waiting, text])
+            waiting.clear()
         thought = _clean(turn.get("reasoning_content", ""), repairs)
         turn = message(role, text, reasoning_content=thought) | {key: turn[key] for key in KEPT if key in turn}
         if read and read[-1]["role"] == role != "tool":
@@ -73,18 +71,26 @@ def _in_turn(turns: list[dict], repairs: list[Repair]) -> list[dict]:
     return read
 
 
-def _later_system(read: list[dict], text: str, waiting: str, repairs: list[Repair]) -> str:
-    """Put a system turn to the head, or into the user's turn; gives what waits for the next user's turn."""
+def _text_of(turn: dict, repairs: list[Repair]) -> str:
+    """The content as clean text. Raises Unusable when it is no text."""
+    text = None if isinstance(turn["content"], list) else as_text(turn["content"])
+    if text is None:
+        raise Unusable(Reason.NOT_TEXT)
+    return _clean(text, repairs, edge=turn["role"] != "assistant")
+
+
+def _put_system(text: str, read: list[dict], waiting: list[str], repairs: list[Repair]) -> None:
+    """A system text to the head; a later one into the user's turn, or among those that wait for the next."""
     if not text:
-        return waiting
+        return
     if not read:
         read.append(message("system", text))
-        return waiting
+        return
     repairs.append(Repair.SYSTEM_LATER)
     if read[-1]["role"] == "assistant":
-        return f"{waiting}\n\n{text}".strip()
-    read[-1]["content"] += f"\n\n{text}"
-    return waiting
+        waiting.append(text)
+    else:
+        read[-1]["content"] += f"\n\n{text}"
 
 
 def _clean(text: str, repairs: list[Repair], edge: bool = True) -> str:
@@ -94,7 +100,7 @@ def _clean(text: str, repairs: list[Repair], edge: bool = True) -> str:
         text = text.replace("\0", "")
         repairs.append(Repair.NUL)
     text = text.replace("\r\n", "\n")
-    text = text.strip() if edge else re.sub(r"^(?:[^\S\n]*\n)+", "", text).rstrip()
+    text = text.strip() if edge else BLANK_LINES.sub("", text).rstrip()
     if text[:1] == " " != text[1:2]:
         text = text[1:]  # the blank between a prompt and its completion; more of them are an indentation
     if not unicodedata.is_normalized("NFC", text):  # Korean letters taken apart cost three tokens for one
@@ -109,7 +115,7 @@ def _join(before: dict, turn: dict) -> None:
         raise Unusable(Reason.ONE_NOT_LEARNED)
     if turn.get("reasoning_content") or (before.get("tool_calls") and turn["content"]):
         raise Unusable(Reason.BETWEEN)
-    before["content"] = "\n\n".join(text for text in (before["content"], turn["content"]) if text)
+    before["content"] = "\n\n".join(filter(None, (before["content"], turn["content"])))
     if turn.get("tool_calls"):
         before["tool_calls"] = [*before.get("tool_calls", []), *turn["tool_calls"]]
 
@@ -117,22 +123,20 @@ def _join(before: dict, turn: dict) -> None:
 def _require_tools_in_order(turns: list[dict]) -> None:
     for before, turn in zip(turns, turns[1:], strict=False):
         called, answered = bool(before.get("tool_calls")), before["role"] == "tool"
-        if turn["role"] == "tool":
-            if not called and not answered:
-                raise Unusable(Reason.NO_CALL)
-        elif called or (answered and turn["role"] == "user"):
+        if turn["role"] == "tool" and not (called or answered):
+            raise Unusable(Reason.NO_CALL)
+        if (called and turn["role"] != "tool") or (answered and turn["role"] == "user"):
             raise Unusable(Reason.NO_RESULT)
 
 
 def _require_writable(messages: list[dict], tools: tuple) -> None:
     """Raises Unusable for a role token in a text, half a character (a lone surrogate), or tools that are not JSON."""
-    texts = [turn[key] for turn in messages for key in ("content", "reasoning_content") if key in turn]
-    whole = "".join(texts)
-    if ROLE_TOKEN.search(whole) and any(map(ROLE_TOKEN.search, texts)):
+    texts = [turn["content"] for turn in messages] + [turn.get("reasoning_content", "") for turn in messages]
+    if any(map(ROLE_TOKEN.search, texts)):
         raise Unusable(Reason.ROLE_TOKEN)
     calls = [turn["tool_calls"] for turn in messages if "tool_calls" in turn]
     try:
-        whole.encode()
+        "".join(texts).encode()
         if tools or calls:
             json.dumps([tools, calls], ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:

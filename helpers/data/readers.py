@@ -41,7 +41,7 @@ def _lines(path: Path, encoding: Encoding, notes: Notes) -> Iterator[object]:
             try:
                 # strict=False: a raw control character inside of a text is the text's; it is counted later
                 yield _row(json.loads(line, object_pairs_hook=_object, strict=False))
-            except (json.JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):  # no JSON, or a number of more digits than Python reads
                 yield UnreadRow(line)
     if not count:
         notes.append(_("{file} is empty.").format(file=path.name))

@@ -39,7 +39,7 @@ def parse_text(text: str, source: str, repairs: list[Repair]) -> list[dict]:
         raise Unusable(Reason.NO_ROLE_TOKEN)
     if before.strip():
         raise Unusable(Reason.TEXT_BEFORE)
-    return [message(ROLES[role], said) for role, said in zip(parts[::2], parts[1::2], strict=True)]
+    return [message(ROLES[role], part) for role, part in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def _korquad(text: str, repairs: list[Repair]) -> str:

@@ -346,6 +346,12 @@ def test_dropped_since_the_meaning_would_change(row, reason):
     assert why(lambda: read(row)) == reason
 
 
+@pytest.mark.parametrize("number", [10**400, -(10**310)])
+def test_a_number_of_hundreds_of_digits_is_its_text(number):
+    for row in ({"question": "몇?", "answer": number}, {**QA, "context": number}, {**QA, "rating": number}):
+        assert all(isinstance(text, str) for _, text in turns(read(row)))
+
+
 def test_what_is_no_multiple_choice_is_read():
     """Three letters, one option: columns like any other, which 03 lists as not read."""
     for more in (dict.fromkeys("ABC", "가"), {"option": "빠르게"}, {"option_1": "가"}):

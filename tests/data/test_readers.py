@@ -144,6 +144,7 @@ def test_a_setting_that_says_nothing_about_one_file_is_told(tmp_path):
         ("a.jsonl", "".join(json.dumps({"Q": q, "A": a}) + "\n" for q, a in PAIRS) + '{"Q": "가?", "A": "나", "A": "다"}\n', "the field A stands twice in one object"),
         ("a.json", json.dumps([{"Q": q, "A": a} for q, a in PAIRS])[:-1] + ', {"Q": "가?", "A": "나", "A": "다"}]', "the field A stands twice in one object"),
         ("a.jsonl", "".join(json.dumps({"Q": q, "A": a}) + "\n" for q, a in PAIRS) + '{"Q": "가?", "A":\n', "not a JSON object, or not one value per column"),
+        ("a.jsonl", "".join(json.dumps({"Q": q, "A": a}) + "\n" for q, a in PAIRS) + '{"Q": "가?", "A": ' + "9" * 5000 + "}\n", "not a JSON object, or not one value per column"),
     ],
 )  # fmt: skip
 def test_a_row_that_cannot_be_read_is_dropped_with_its_own_reason(tmp_path, name, text, why):
