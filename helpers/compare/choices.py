@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import re
+import shlex
 from dataclasses import replace
 
 from helpers.fields import BadSetting, Stage
@@ -38,21 +40,21 @@ def combinations(**choices: list) -> list[dict]:
 def _require_fair(name: str, values) -> None:
     if not isinstance(values, (list, tuple)) or not values:
         sentence = _("{name}={values!r} is no list of values: write {name}=[...].")
-        raise BadSetting(sentence.format(name=name, values=values), name, values)
-    if name in names_of(Stage.DATA, Stage.LABELS):
+    elif name in names_of(Stage.DATA, Stage.LABELS):
         sentence = _(
             "{name} may change the held-out rows, so these runs could not be "
             "compared: fork by hand, and run 03 for each."
         )
-        raise BadSetting(sentence.format(name=name), name, values)
-    if name in moves_the_ruler():
+    elif name in moves_the_ruler():
         sentence = _(
             "{name} changes how long a training is or where it is measured, so "
             "this would be no fair race: fork by hand."
         )
-        raise BadSetting(sentence.format(name=name), name, values)
-    if RULES[name]["stage"] != Stage.TRAINING:
-        raise BadSetting(_("{name} changes no training: there is nothing to compare.").format(name=name), name, values)
+    elif RULES[name]["stage"] != Stage.TRAINING:
+        sentence = _("{name} changes no training: there is nothing to compare.")
+    else:
+        return
+    raise BadSetting(sentence.format(name=name, values=values), name, values)
 
 
 def planned(old: str, **choices: list) -> dict[str, dict]:
@@ -62,35 +64,23 @@ def planned(old: str, **choices: list) -> dict[str, dict]:
     """
     source = RunDir(runs_root() / old)
     source.require(source.train_jsonl, source.data_report, produced_by="03_data_preview.ipynb")
-    config, forks, known = source.stored_config(), {}, set()
+    config, forks, lengths = source.stored_config(), {}, {}
     for changes in combinations(**choices):
         changed = replace(config, **changes)  # raises BadSetting
-        quarter = _quarter(changed, source)
-        changes |= {"eval_steps": quarter, "save_steps": min(changed.save_steps, quarter)}
-        typed = replace(config, **changes)
-        if typed not in known:  # 16 and 16.0 are one run
-            known.add(typed)
-            forks[_name(old, {name: getattr(typed, name) for name in combinations_keys(choices)}, forks)] = changes
-    lengths = {_steps(replace(config, **changes), source) for changes in forks.values()}
-    if len(lengths) > 1:
+        steps = _steps(changed, source)
+        quarter = max(1, math.ceil(steps / PARTS))  # a quarter and a half of the training are two different ones
+        typed = replace(changed, eval_steps=quarter, save_steps=min(changed.save_steps, quarter))
+        if typed not in lengths:  # 16 and 16.0 are one run
+            lengths[typed] = steps
+            name = _name(old, {name: getattr(typed, name) for name in changes}, forks)
+            forks[name] = changes | {"eval_steps": typed.eval_steps, "save_steps": typed.save_steps}
+    if len(set(lengths.values())) > 1:
         sentence = _(
             "These runs would have {steps} steps, so this would be no fair race: set max_steps for all of them."
         )
-        raise BadSetting(sentence.format(steps=", ".join(map(str, sorted(lengths)))), "max_steps")
+        steps = ", ".join(map(str, sorted(set(lengths.values()))))
+        raise BadSetting(sentence.format(steps=steps), "max_steps")
     return forks
-
-
-def combinations_keys(choices: dict) -> list[str]:
-    """The settings of a sweep in its order, `seeds` by its own name."""
-    return ["training_seed" if name == "seeds" else name for name in choices]
-
-
-def _name(old: str, changes: dict, taken: dict) -> str:
-    """As fork_name; one that was cut, and would be another's, gets a sign of its own."""
-    name = fork_name(old, changes)
-    if name not in taken:
-        return name
-    return f"{name[:91]}-{hashlib.sha256(repr(changes).encode()).hexdigest()[:8]}"
 
 
 def _steps(config: RunConfig, source: RunDir) -> int:
@@ -103,9 +93,14 @@ def _steps(config: RunConfig, source: RunDir) -> int:
     return max(1, math.ceil(config.num_train_epochs * math.ceil(rows / per_step)))
 
 
-def _quarter(config: RunConfig, source: RunDir) -> int:
-    """Steps between two evaluations, so that a quarter and a half of the training are two different ones."""
-    return max(1, math.ceil(_steps(config, source) / PARTS))
+def _name(old: str, changes: dict, taken: dict) -> str:
+    """As fork_name; one that was cut, and would be another's, gets a sign of its own."""
+    name = fork_name(old, changes)
+    return _signed(name[:91], repr(changes)) if name in taken else name
+
+
+def _signed(name: str, about: str) -> str:
+    return f"{name}-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
 
 
 def make_fork(old: str, name: str, changes: dict) -> RunDir:
@@ -126,11 +121,9 @@ def pods(old: str, **choices: list) -> list[str]:
     `old` must lie there after 03. Try one with `sky launch --dryrun` first. Raises BadSetting before anything is
     rented.
     """
-    import shlex
-
     config, lines = RunDir(runs_root() / old).stored_config(), []
     for changes in combinations(**choices):
-        replace(config, **changes)
+        replace(config, **changes)  # raises BadSetting
         name = fork_name(old, changes)
         words = fork_command(old, changes).split("fork ", 1)[1]
         variables = {"QLORA_PRESET": config.preset, "QLORA_RUN_NAME": name, "FORK": words, "NOTEBOOKS": "04"}
@@ -141,7 +134,5 @@ def pods(old: str, **choices: list) -> list[str]:
 
 def _cluster(name: str) -> str:
     """A name that a cluster can have; cut, it gets a sign of its own, or two jobs might share a pod."""
-    cluster = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower()).strip("-")
-    if len(cluster) <= 40:
-        return cluster
-    return f"{cluster[:31].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    cluster = re.sub(r"[^a-z0-9]", "-", name.lower()).strip("-")
+    return cluster if len(cluster) <= 40 else _signed(cluster[:31].strip("-"), name)

@@ -1,6 +1,4 @@
-"""What every run left on the disk, in one object each: settings, curve, held-out rows, what 06 measured. Nothing is
-loaded.
-"""
+"""What every run left on the disk, in one object each: settings, curve, held-out rows, what 06 measured."""
 
 from __future__ import annotations
 
@@ -9,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from helpers.evaluate.evaluation import Evaluation
+from helpers.evaluate.intervals import ratio_interval
 from helpers.fields import Stage
 from helpers.files import read_json, read_jsonl
 from helpers.paths import runs_root
@@ -29,7 +28,7 @@ class Trial:
     trained: bool = False
     rows: dict[str, tuple[float, int]] = field(
         default_factory=dict
-    )  # held-out row -> nll (nats), tokens; of the adapter
+    )  # held-out row -> NLL (nats), tokens; the adapter's
     step: int | None = None  # of the adapter that is used
     summary: str = ""  # what its curve says
     curve: list[tuple[int, float]] = field(default_factory=list)  # step, held-out loss; inf where it was no number
@@ -40,13 +39,18 @@ class Trial:
 
     @property
     def nll(self) -> float | None:
-        """Held-out NLL of the adapter, nats per token; where only 06 has measured it, 06's. None: not measured, or no
-        number.
-        """
+        """Held-out NLL of the adapter, nats per token, where need be 06's; None: not measured, or no number."""
         if self.rows:
             return sum(nll for nll, _tokens in self.rows.values()) / sum(tokens for _nll, tokens in self.rows.values())
         value = self.adapter.get("nll")
         return value if value is not None and math.isfinite(value) else None
+
+    @property
+    def interval(self) -> tuple:
+        """Of `nll`, 95 %."""
+        if self.rows:
+            return ratio_interval(*zip(*self.rows.values(), strict=True))
+        return self.adapter["nll_low"], self.adapter["nll_high"]
 
     @property
     def adapter(self) -> dict:
@@ -73,29 +77,32 @@ def read_runs(root: Path | None = None) -> list[Trial]:
 
 def differing(trials: list[Trial]) -> list[str]:
     """The settings that are not the same in all of them, in the order of RunConfig."""
-    settings = [asdict(trial.config) for trial in trials]
-    names = [name for name in (settings[0] if settings else ()) if name not in ALONE]
-    return [name for name in names if len({repr(values[name]) for values in settings}) > 1]
+    names: dict[str, set[str]] = {}
+    for trial in trials:
+        for name, value in asdict(trial.config).items():
+            names.setdefault(name, set()).add(repr(value))
+    return [name for name, values in names.items() if len(values) > 1 and name not in ALONE]
 
 
 def read_run(run: RunDir) -> Trial:
-    """One run. Raises FileNotFoundError without a config.json, ValueError, KeyError or TypeError for files that are not
-    its own.
-    """
+    """One run. Raises FileNotFoundError without a config.json; ValueError, KeyError, TypeError for files of others."""
     config = run.stored_config()
     metrics = read_jsonl(run.metrics) if run.metrics.exists() else []
     held_out = read_json(run.held_out) if run.held_out.exists() else {}
     last = metrics[-1] if metrics else {}
     logged = [row for row in metrics if "max_steps" in row]
-    trained = run.adapter.exists()
-    summary, rows = held_out.get("told", ""), _rows(held_out)
+    rows, summary, state = _rows(held_out), held_out.get("told", ""), _("not trained")
     if held_out and not rows:
         summary = _("Its held-out loss is no number: the training broke down.")
+    if run.adapter.exists():
+        state = _("trained")
+    elif logged:
+        state = _("step {step} of {steps}").format(step=logged[-1]["step"], steps=logged[-1]["max_steps"])
     return Trial(
         name=run.path.name,
         config=config,
-        state=_("trained") if trained else _state(logged),
-        trained=trained,
+        state=state,
+        trained=run.adapter.exists(),
         rows=rows,
         step=held_out.get("step"),
         summary=summary,
@@ -103,14 +110,14 @@ def read_run(run: RunDir) -> Trial:
         steps=logged[-1]["max_steps"] if logged else None,
         seconds=last.get("elapsed_s"),
         memory=last.get("peak_memory_bytes"),
-        evaluation=Evaluation.from_json(read_json(run.evaluation)) if run.evaluation.exists() else None,
+        evaluation=Evaluation.read(run) if run.evaluation.exists() else None,
     )
 
 
 def _rows(held_out: dict) -> dict[str, tuple[float, int]]:
     """Row -> nats, tokens; {} where one of them is no finite number, so that it never reaches a verdict."""
     nll, tokens = held_out.get("nll", ()), held_out.get("tokens", ())
-    if not all(math.isfinite(_number(value)) for value in nll):
+    if math.inf in map(_number, nll):
         return {}
     return dict(zip(held_out.get("rows", ()), zip(nll, tokens, strict=True), strict=True))
 
@@ -118,9 +125,3 @@ def _rows(held_out: dict) -> dict[str, tuple[float, int]]:
 def _number(loss) -> float:
     """A loss; one that is no finite number is worse than all others."""
     return float(loss) if isinstance(loss, (int, float)) and math.isfinite(loss) else math.inf
-
-
-def _state(logged: list[dict]) -> str:
-    if not logged:
-        return _("not trained")
-    return _("step {step} of {steps}").format(step=logged[-1]["step"], steps=logged[-1]["max_steps"])

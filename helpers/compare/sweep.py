@@ -41,14 +41,14 @@ def sweep(old: str, **choices: list) -> list[str]:
     """
     forks = planned(old, **choices)
     names = [make_fork(old, name, changes).path.name for name, changes in forks.items()]
-    queued = _listed(old, "queue")
-    write_json(_folder(old) / "queue.json", queued + [name for name in names if name not in queued])
-    if running(RunDir(_folder(old))):
+    folder, queued = _folder(old), _listed(old, "queue")
+    write_json(folder / "queue.json", queued + [name for name in names if name not in queued])
+    if running(RunDir(folder)):
         print(_("{count} runs are in the queue of {old}, which is being worked on.").format(count=len(names), old=old))
         return names
     settings = {k: v for k, v in os.environ.items() if not k.startswith("QLORA_") or k in OTHER_VARIABLES}
     paths = {"QLORA_RUNS_DIR": str(runs_root()), "PYTHONPATH": f"{PROJECT_ROOT}:{os.environ.get('PYTHONPATH', '')}"}
-    process = detach([sys.executable, "-m", "helpers.compare.sweep", old], _folder(old), {**settings, **paths})
+    process = detach([sys.executable, "-m", "helpers.compare.sweep", old], folder, {**settings, **paths})
     sentence = _("{count} runs are in the queue; process {pid} trains them, whatever happens to this notebook.")
     print(sentence.format(count=len(names), pid=process))
     if busy := _another(old):
@@ -58,26 +58,32 @@ def sweep(old: str, **choices: list) -> list[str]:
 
 def standing(old: str) -> list[dict]:
     """Where the sweep stands, as rows of a table: run, state, held-out loss after each round, and what became of it."""
-    queue, failed = _listed(old, "queue"), _listed(old, "failed")
+    queue, failed, waiting = _listed(old, "queue"), _listed(old, "failed"), _another(old)
     trials = {trial.name: trial for trial in read_runs() if trial.name in queue}
-    state = {name: trial.state for name, trial in trials.items()}
-    waiting = _another(old)
-    if waiting:
-        state |= {name: waiting for name, trial in trials.items() if not trial.curve}
-    state |= dict.fromkeys(failed, _("failed: the end of its launch.log says why"))
-    names = [name for name in queue if name in trials and name not in failed]
-    for share in ROUNDS[:-1]:
-        staying = survivors([trials[name] for name in names], share)
-        if staying is None:
-            break
-        for name in set(names) - set(staying):
-            state[name] = _("stopped after {share}: its held-out loss was higher").format(share=f"{share:.0%}")
-        names = staying
+    stopped = _stopped([trials[name] for name in queue if name in trials and name not in failed])
     rows = []
     for name in filter(trials.get, queue):
+        state = stopped.get(name, trials[name].state)
+        if waiting and not trials[name].curve:
+            state = waiting
+        if name in failed:
+            state = _("failed: the end of its launch.log says why")
         losses = {_("at {share}").format(share=f"{share:.0%}"): loss_at(trials[name], share) for share in ROUNDS}
-        rows.append({"run": name, "state": state[name], **losses})
+        rows.append({"run": name, "state": state, **losses})
     return rows
+
+
+def _stopped(trials: list[Trial]) -> dict[str, str]:
+    """The state, in a sentence, of the runs that did not go on after a round."""
+    states = {}
+    for share in ROUNDS[:-1]:
+        staying = survivors(trials, share)
+        if staying is None:
+            break
+        sentence = _("stopped after {share}: its held-out loss was higher").format(share=f"{share:.0%}")
+        states |= {trial.name: sentence for trial in trials if trial.name not in staying}
+        trials = [trial for trial in trials if trial.name in staying]
+    return states
 
 
 def survivors(trials: list[Trial], share: float) -> list[str] | None:
@@ -85,17 +91,20 @@ def survivors(trials: list[Trial], share: float) -> list[str] | None:
 
     None while one of them has not come so far: then nobody is judged. A loss that is no number is the worst.
     """
-    losses = {trial.name: loss_at(trial, share) for trial in trials}
-    if None in losses.values() or not losses:
-        return None
-    means = {}
+    groups = []
     for group in same_but_for_luck(trials):
-        mean = sum(losses[trial.name] for trial in group) / len(group)
-        means |= {trial.name: (mean, group[0].name) for trial in group}
-    ranked = sorted(set(means.values()))
-    limit = ranked[(len(ranked) + 1) // 2 - 1][0] + CLOSE
-    finite = any(mean < math.inf for mean, _group in ranked)
-    return [name for name in losses if means[name][0] <= limit and (means[name][0] < math.inf or not finite)]
+        losses = [loss_at(trial, share) for trial in group]
+        if None in losses:
+            return None
+        groups.append((sum(losses) / len(losses), {trial.name for trial in group}))
+    if not groups:
+        return None
+    ranked = sorted(mean for mean, _names in groups)
+    limit = ranked[(len(ranked) - 1) // 2] + CLOSE
+    if ranked[0] < math.inf:
+        groups = [(mean, names) for mean, names in groups if mean < math.inf]
+    going = set().union(*(names for mean, names in groups if mean <= limit))
+    return [trial.name for trial in trials if trial.name in going]
 
 
 def loss_at(trial: Trial, share: float) -> float | None:
@@ -131,21 +140,20 @@ def work(old: str) -> None:
 def _round(old: str, names: list[str], share: float, failed: list[str]) -> list[str]:
     """Train `names` to that share; who goes on. One that fails is written down in `failed`, and stops nobody."""
     for name in names:
-        if not _train_until(name, share):
+        if not _train_until(RunDir(runs_root() / name), share):
             sentence = _("{run} failed: the end of its launch.log says why. The sweep goes on without it.")
             print(sentence.format(run=name), flush=True)
             failed.append(name)
             write_json(_folder(old) / "failed.json", failed)
-    trials = {trial.name: trial for trial in read_runs()}
     left = [name for name in names if name not in failed]
-    if share == ROUNDS[-1] or not left:
+    if share == ROUNDS[-1]:
         return left
+    trials = {trial.name: trial for trial in read_runs()}
     return survivors([trials[name] for name in left], share) or left
 
 
-def _train_until(name: str, share: float) -> bool:
+def _train_until(run: RunDir, share: float) -> bool:
     """Train the run until it has been evaluated at that share of its steps; False when it ended before."""
-    run = RunDir(runs_root() / name)
     if _reached(run, share):
         return True
     _wait_for(run)

@@ -4,21 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import asdict
 
 from helpers.compare.runs import Trial, differing
-from helpers.evaluate.intervals import (
-    FEWEST,
-    MARGINS,
-    NLL,
-    STATES,
-    judge,
-    paired_difference,
-    ratio_interval,
-    share,
-    told_gap,
-    told_interval,
-)  # fmt: skip
+from helpers.evaluate.intervals import FEWEST, MARGINS, NLL, STATES, judged_difference, share, told_gap, told_interval
 from helpers.fields import Stage
 from helpers.settings import names_of
 from helpers.show.pictures import Picture, chart
@@ -45,15 +33,12 @@ def best_first(trials: list[Trial]) -> list[Trial]:
 
 
 def paired(best: Trial, other: Trial, verdicts: int = 1) -> dict:
-    """`other` - `best` on the rows that both held out, as `paired_difference`, with a `verdict`; else {"refused":
-    sentence}.
-    """
+    """`other` - `best` on the rows that both held out, as `judged_difference`; else {"refused": sentence}."""
     if reason := untested(best, other):
         return {"refused": reason}
-    both = _in_both(best, other)
-    sums = [[trial.rows[row][0] for row in both] for trial in (best, other)]
-    gap = paired_difference(*sums, [best.rows[row][1] for row in both], verdicts)
-    return {**gap, "verdict": judge(gap)}
+    both = [row for row in best.rows if row in other.rows]
+    first, second = ([trial.rows[row][0] for row in both] for trial in (best, other))
+    return judged_difference(first, second, [best.rows[row][1] for row in both], verdicts)
 
 
 def untested(best: Trial, other: Trial) -> str:
@@ -62,18 +47,14 @@ def untested(best: Trial, other: Trial) -> str:
         return _("no test: 06 measured it, without single rows (04's training cell writes held_out.json)")
     if not other.rows:
         return _("no test: not measured yet (04's training cell writes held_out.json)")
-    both = _in_both(best, other)
+    both = [row for row in best.rows if row in other.rows]
     if len(both) >= FEWEST and all(best.rows[row][1] == other.rows[row][1] for row in both):
         return ""
     reason = _("no test: {count} of {rows} rows held out by both").format(count=len(both), rows=len(other.rows))
-    names = names_of(Stage.DATA, Stage.LABELS)
-    changed = [name for name in names if getattr(best.config, name) != getattr(other.config, name)]
-    return reason + (_(", since these differ: {names}").format(names=", ".join(changed)) if changed else "")
-
-
-def _in_both(best: Trial, other: Trial) -> list[str]:
-    """The rows that both held out."""
-    return [row for row in best.rows if row in other.rows]
+    shaping = names_of(Stage.DATA, Stage.LABELS)
+    if changed := [name for name in best.config.differences(other.config) if name in shaping]:
+        reason += _(", since these differ: {names}").format(names=", ".join(changed))
+    return reason
 
 
 def against_best(trials: list[Trial]) -> dict[str, dict]:
@@ -87,53 +68,44 @@ def against_best(trials: list[Trial]) -> dict[str, dict]:
 
 
 def runs_table(trials: list[Trial]) -> Table:
-    """One row a run, best first: what was found, then the settings that differ; no column that nobody fills."""
-    names, gaps, ranked = differing(trials), against_best(trials), best_first(trials)
-    checks = list(dict.fromkeys(name for trial in ranked if trial.evaluation for name in trial.evaluation.checks))
-    alike = len({trial.evaluation.decoding for trial in trials if trial.evaluation}) < 2
-    rows = []
+    """One row a run, best first: what was measured, then the settings that differ; no column that nobody fills."""
+    ranked, gaps = best_first(trials), against_best(trials)
+    evaluated = [trial.evaluation for trial in ranked if trial.evaluation]
+    checks = tuple(dict.fromkeys(name for evaluation in evaluated for name in evaluation.checks))
+    alike = len({evaluation.decoding for evaluation in evaluated}) < 2
+    rows, filled = [], set()
     for trial in ranked:
-        settings = asdict(trial.config)
-        row = {**_loss(trial, gaps), **_measured(trial, alike), **{name: _passed(trial, name) for name in checks}}
+        row = _loss(trial, gaps) | _replies(trial, alike) | {name: _passed(trial, name) for name in checks}
         # a setting that is True or False is no verdict: it is shown as a word of Python
-        rows.append(row | {name: str(settings[name]) for name in names} | _spent(trial))
-    filled = [name for name in (rows[0] if rows else ()) if any(row[name] is not None for row in rows)]
+        row |= {name: str(getattr(trial.config, name)) for name in differing(trials)}
+        row["time"] = None if trial.seconds is None else human_time(trial.seconds)
+        row["memory"] = None if trial.memory is None else human_bytes(trial.memory)
+        row["cost"] = trial.cost
+        rows.append(row)
+        filled |= {name for name, value in row.items() if value is not None}
     caption = _("NLL: nats per token on the held-out rows, of the adapter. {states} Margin: {margin}.")
     caption = caption.format(states=_(STATES), margin=f"{MARGINS[NLL]:g}")
-    return Table([{name: row[name] for name in filled} for row in rows], caption=caption, foreign=tuple(checks))
+    rows = [{name: value for name, value in row.items() if name in filled} for row in rows]
+    return Table(rows, caption=caption, foreign=checks)
 
 
 def _loss(trial: Trial, gaps: dict[str, dict]) -> dict:
-    """The run, its NLL, and what was found against the best."""
-    gap = gaps.get(trial.name, {})
-    state = trial.state
+    """The run, its NLL, and what came out against the best."""
+    gap, state = gaps.get(trial.name, {}), trial.state
     if trial.step is not None:
         state = _("{state}, step {step}").format(state=state, step=trial.step)
     row = {"run": trial.name, "state": state, "NLL": None, "95 % interval": None}
     if trial.nll is not None:
-        row |= {"NLL": f"{trial.nll:.3f}", "95 % interval": told_interval(*_interval(trial), ".3f")}
-    row["against the best"] = _against(gap)
+        row |= {"NLL": f"{trial.nll:.3f}", "95 % interval": told_interval(*trial.interval, ".3f")}
     if "verdict" in gap:
-        row["verdict"] = _(gap["verdict"])
-    else:
-        row["verdict"] = "" if gap or not trial.rows else _("the best")
-    return row
+        against = _("{difference} ({interval}, {rows} rows)")
+        against = against.format(difference=f"{gap['difference']:+.3f}", interval=told_gap(gap), rows=gap["rows"])
+        return row | {"against the best": against, "verdict": _(gap["verdict"])}
+    best = trial.rows and not gap
+    return row | {"against the best": gap.get("refused", ""), "verdict": _("the best") if best else ""}
 
 
-def _against(gap: dict) -> str:
-    if "difference" not in gap:
-        return gap.get("refused", "")
-    found = _("{difference} ({interval}, {rows} rows)")
-    return found.format(difference=f"{gap['difference']:+.3f}", interval=told_gap(gap), rows=gap["rows"])
-
-
-def _interval(trial: Trial) -> tuple:
-    if trial.rows:
-        return ratio_interval(*map(list, zip(*trial.rows.values(), strict=True)))
-    return trial.adapter["nll_low"], trial.adapter["nll_high"]
-
-
-def _measured(trial: Trial, alike: bool) -> dict:
+def _replies(trial: Trial, alike: bool) -> dict:
     """Of 06: replies of the adapter that end by themselves (and how they were made, where that is not `alike` in all
     runs), and NLL on general text, adapter - base: more is more forgotten."""
     row = {"stops": None, "forgotten": None, "known answers": None}
@@ -141,12 +113,10 @@ def _measured(trial: Trial, alike: bool) -> dict:
         return row
     row["stops"] = share(trial.adapter["stops"] * trial.adapter["replies"], trial.adapter["replies"])
     if not alike:
-        unknown = _("asked in an unknown way")
-        row["stops"] += f"; {trial.evaluation.how or unknown}"
-    gap, known = trial.evaluation.forgetting.get("adapter"), trial.evaluation.known
-    if gap:
+        row["stops"] += f"; {trial.evaluation.how or _('asked in an unknown way')}"
+    if gap := trial.evaluation.forgetting.get("adapter"):
         row["forgotten"] = f"{gap['difference']:+.3f} ({told_gap(gap)})"
-    if known:
+    if known := trial.evaluation.known:
         row["known answers"] = share(known["models"]["adapter"]["passed"], known["of"])
     return row
 
@@ -157,33 +127,24 @@ def _passed(trial: Trial, check: str) -> str | None:
     return share(counted["adapter"], counted["of"]) if "adapter" in counted else None
 
 
-def _spent(trial: Trial) -> dict:
-    return {
-        "time": None if trial.seconds is None else human_time(trial.seconds),
-        "memory": None if trial.memory is None else human_bytes(trial.memory),
-        "cost": trial.cost,
-    }
-
-
 def curves_chart(trials: list[Trial]) -> Picture:
-    """Held-out loss over the steps of every run; the best ten have a colour and a name, a star is the checkpoint in
-    use.
+    """Held-out loss over the steps of every run; the best ten have a colour and a name.
 
-    The axis ends a little above the highest loss of the first evaluation after step 0, which would push all else
-    together.
+    A star is the checkpoint in use. The axis ends a little above the highest loss of the first evaluation after step
+    0, which would push all else together.
     """
     figure, axes = chart(8, 3.6)
-    shown = [trial for trial in best_first(trials) if any(math.isfinite(loss) for _step, loss in trial.curve)]
-    for place, trial in reversed(list(enumerate(shown))):
-        curve = [(step, loss) for step, loss in trial.curve if math.isfinite(loss)]
-        style = {"color": GREY, "alpha": 0.4}
-        if place < LABELLED:
-            style = {"color": f"C{place}", "marker": "o", "markersize": 3, "label": trial.name}
-        axes.plot(*zip(*curve, strict=True), **style)
+    ranked = [(trial, [point for point in trial.curve if math.isfinite(point[1])]) for trial in best_first(trials)]
+    curves = [(trial, curve) for trial, curve in ranked if curve]
+    for place, (trial, curve) in reversed(list(enumerate(curves))):
+        if place >= LABELLED:
+            axes.plot(*zip(*curve, strict=True), color=GREY, alpha=0.4)
+            continue
+        axes.plot(*zip(*curve, strict=True), color=f"C{place}", marker="o", markersize=3, label=trial.name)
         kept = dict(curve).get(trial.step)
-        if place < LABELLED and kept is not None:
+        if kept is not None:
             axes.plot([trial.step], [kept], marker="*", markersize=11, color=f"C{place}")
-    losses = [loss for trial in shown for step, loss in trial.curve if step and math.isfinite(loss)]
+    losses = [loss for _trial, curve in curves for step, loss in curve if step]
     if losses:
         space = 0.1 * (max(losses) - min(losses)) or 0.1
         axes.set_ylim(min(losses) - space, max(losses) + space)
@@ -191,5 +152,5 @@ def curves_chart(trials: list[Trial]) -> Picture:
         axes.legend(handles[::-1], names[::-1])
     axes.set(xlabel=_("optimizer step"), ylabel=_("held-out loss (nats per token)"))
     axes.set_title(_("a star marks the checkpoint in use"))
-    names = ", ".join(trial.name for trial in shown) or _("no run yet")
+    names = ", ".join(trial.name for trial, _curve in curves) or _("no run yet")
     return Picture(figure, _("Held-out loss over the steps of {runs}").format(runs=names))

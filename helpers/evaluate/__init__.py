@@ -6,7 +6,7 @@ generation   replies, cut by token ids
 replies      numbers about replies
 held_out     NLL, KL and agreement on held-out conversations
 intervals    how much a number would move with other conversations
-counts       what passed, model against model on the same rows
+counts       rows won and lost, model against model
 measured     one measured model in a line; what 05 measured is kept for 06
 numbers      the models' numbers; is it better?
 chart        the same as a picture

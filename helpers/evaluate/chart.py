@@ -15,20 +15,18 @@ def paired_chart(paired: list[dict]) -> Picture:
 
     Each difference is a dot with its interval; of few rows, each row is a small dot in the place of the interval.
     """
-    panels = {number: [row for row in paired if row["number"] == number] for number in MARGINS}
-    panels = {number: rows for number, rows in panels.items() if rows}
-    most = max(map(len, panels.values()))
-    figure, grid = chart(8, (0.5 * most + 1.1) * len(panels), rows=len(panels), squeeze=False)
+    numbers = [number for number in MARGINS if number in {row["number"] for row in paired}]
+    figure, grid = chart(8, 0.5 * len(paired) + 1.1 * len(numbers), rows=len(numbers), squeeze=False)
     alt = []
-    for (number, rows), axes in zip(panels.items(), grid[:, 0], strict=True):
+    for number, axes in zip(numbers, grid[:, 0], strict=True):
+        rows = [row for row in paired if row["number"] == number]
         _margin(axes, number)
         for y, row in enumerate(rows):
             verdict = f"{row['difference']:+.3f} {_(row['verdict'])}"
             _draw(axes, y, row)
             axes.annotate(verdict, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=9)
             pair = _("{number}, {model} minus {other}: {verdict}")
-            named = {"number": _(number), "model": row["model"], "other": row["against"]}
-            alt.append(pair.format(verdict=verdict, **named))
+            alt.append(pair.format(number=_(number), model=row["model"], other=row["against"], verdict=verdict))
         axes.set_yticks(range(len(rows)), [f"{row['model']} − {row['against']}" for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
     return Picture(figure, "; ".join(alt))
@@ -38,9 +36,10 @@ def _margin(axes, number: str) -> None:
     axes.axvspan(-MARGINS[number], MARGINS[number], color=GREY, alpha=0.2, linewidth=0)
     axes.axvline(0, color=GREY, linewidth=1)
     axes.spines["left"].set_visible(False)
-    left = _("difference in {number}; better is to the left, grey is the margin")
-    right = _("difference in {number}; better is to the right, grey is the margin")
-    axes.set_xlabel((right if number == CHRF else left).format(number=_(number)))
+    label = _("difference in {number}; better is to the left, grey is the margin")
+    if number == CHRF:
+        label = _("difference in {number}; better is to the right, grey is the margin")
+    axes.set_xlabel(label.format(number=_(number)))
 
 
 def _draw(axes, y: int, row: dict) -> None:

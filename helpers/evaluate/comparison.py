@@ -20,8 +20,8 @@ class OtherQuestions(ValueError):
 
     def __init__(self, model: str):
         self.model = model
-        told = _("The replies of {model} are to other questions than these: run the cells that ask again.")
-        super().__init__(told.format(model=model))
+        sentence = _("The replies of {model} are to other questions than these: run the cells that ask again.")
+        super().__init__(sentence.format(model=model))
 
 
 def comparison_rows(prompts: list[list[dict]], references: list[str], replies: dict[str, list[Reply]]) -> list[dict]:
@@ -31,31 +31,34 @@ def comparison_rows(prompts: list[list[dict]], references: list[str], replies: d
     """
     for name, given in replies.items():
         _require_same_questions(name, given, prompts)
+    known = [row["known"] for row in FIXED_PROMPTS]
+    for i, (messages, question) in enumerate(zip(prompts, fixed_prompts(), strict=False)):
+        if messages != question:  # a reader has put another in its place
+            known[i] = ""
     rows = []
     for i, messages in enumerate(prompts):
-        fixed, given = i < len(FIXED_PROMPTS), {name: replies[name][i] for name in replies}
-        row = {"kind": "fixed" if fixed else "held-out", "prompt": messages[-1]["content"], "messages": messages}
-        row["reference"] = _known(i, messages) if fixed else references[i - len(FIXED_PROMPTS)]
-        row |= {name: reply.text for name, reply in given.items()}
-        row["stopped"] = {name: reply.stopped for name, reply in given.items()}
-        row["in_thought"] = {name: reply.in_thought for name, reply in given.items()}
-        thoughts = {name: reply.thought for name, reply in given.items() if reply.thought}
-        more = {"thoughts": thoughts, "tools": getattr(messages, "tools", None)}
-        rows.append(row | {key: value for key, value in more.items() if value})
+        kind = "fixed" if i < len(FIXED_PROMPTS) else "held-out"
+        row = {"kind": kind, "prompt": messages[-1]["content"], "messages": list(messages)}
+        row["reference"] = [*known, *references][i]
+        rows.append(row | _replies({name: given[i] for name, given in replies.items()}))
+        if tools := getattr(messages, "tools", None):
+            rows[-1]["tools"] = tools
     return rows
 
 
+def _replies(given: dict[str, Reply]) -> dict:
+    texts = {name: reply.text for name, reply in given.items()}
+    stopped = {name: reply.stopped for name, reply in given.items()}
+    in_thought = {name: reply.in_thought for name, reply in given.items()}
+    thoughts = {name: reply.thought for name, reply in given.items() if reply.thought}
+    return {**texts, "stopped": stopped, "in_thought": in_thought, **({"thoughts": thoughts} if thoughts else {})}
+
+
 def _require_same_questions(name: str, given: list[Reply], prompts: list[list[dict]]) -> None:
-    if len(given) != len(prompts):
+    questions = [messages[-1]["content"] for messages in prompts]
+    answered = [reply.question or question for reply, question in zip(given, questions, strict=False)]
+    if answered != questions or len(given) != len(questions):
         raise OtherQuestions(name)
-    for reply, messages in zip(given, prompts, strict=True):
-        if reply.question and reply.question != messages[-1]["content"]:
-            raise OtherQuestions(name)
-
-
-def _known(i: int, messages: list[dict]) -> str:
-    """The known answer of the fixed prompt `i`; none for a question that a reader has put in its place."""
-    return FIXED_PROMPTS[i]["known"] if messages == fixed_prompts()[i] else ""
 
 
 def write_comparisons(run: RunDir, rows: list[dict]) -> None:
@@ -69,12 +72,10 @@ def comparison_table(rows: list[dict]) -> Table:
 
 def side_by_side(row: dict) -> dict[str, str]:
     """A row of comparisons.jsonl as a reader sees it."""
-    return {"asked": conversation(row["messages"]), **_answers(row), "reference answer": row["reference"]}
-
-
-def _answers(row: dict) -> dict[str, str]:
     inside = row.get("in_thought", {})  # rows of before 2026-11-25 have none
-    return {name: shown(row[name], row["stopped"][name], inside.get(name, False)) for name in MODELS if name in row}
+    names = [name for name in MODELS if name in row]
+    answers = {name: shown(row[name], row["stopped"][name], inside.get(name, False)) for name in names}
+    return {"asked": conversation(row["messages"]), **answers, "reference answer": row["reference"]}
 
 
 def conversation(messages: list[dict]) -> str:

@@ -1,6 +1,4 @@
-"""One decoder for every model: what a base's generation_config.json sets must not make base and merged model two
-decoders.
-"""
+"""One decoder for every model: what a base's generation_config.json sets must not make of two models two decoders."""
 
 from __future__ import annotations
 
@@ -24,11 +22,11 @@ class PromptTooLong(ValueError):
 
     def __init__(self, tokens: int, limit: int):
         self.tokens, self.limit = tokens, limit
-        told = _(
+        sentence = _(
             "A prompt of {tokens} tokens leaves no room for a reply: the model was made for texts of {limit} tokens. "
             "Lower max_length in 03, or shorten the prompt."
         )
-        super().__init__(told.format(tokens=f"{tokens:,}", limit=f"{limit:,}"))
+        super().__init__(sentence.format(tokens=f"{tokens:,}", limit=f"{limit:,}"))
 
 
 @dataclass(frozen=True)
@@ -50,15 +48,11 @@ def decoder(
     """A fresh GenerationConfig: nothing of the model's own but OF_THE_MODEL, and the stops that were trained."""
     from transformers import GenerationConfig
 
-    drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0} if sampling else {"do_sample": False}
-    own = {name: getattr(model.generation_config, name, None) for name in OF_THE_MODEL}
-    return GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        eos_token_id=stop_ids(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        **drawn,
-        **own,
-    )
+    settings = {name: getattr(model.generation_config, name, None) for name in OF_THE_MODEL}
+    settings |= {"eos_token_id": stop_ids(tokenizer), "pad_token_id": tokenizer.pad_token_id, "do_sample": False}
+    if sampling:
+        settings |= {"do_sample": True, "temperature": sampling.temperature, "top_k": 0}
+    return GenerationConfig(max_new_tokens=max_new_tokens, **settings)
 
 
 def generate_ids(model: PreTrainedModel, rows: list[list[int]], settings: GenerationConfig, streamer=None):
@@ -80,8 +74,7 @@ def generate_ids(model: PreTrainedModel, rows: list[list[int]], settings: Genera
 def _alone(model: PreTrainedModel, settings: GenerationConfig):
     """`generate` fills what `settings` leave open from the model's own; so these are its own for a moment."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    kept = inner.generation_config
-    inner.generation_config = settings
+    kept, inner.generation_config = inner.generation_config, settings
     try:
         yield
     finally:

@@ -28,7 +28,7 @@ class Evaluation:
     general: list[dict] = field(default_factory=list)  # of older files: questions with every model's reply
     known: dict = field(default_factory=dict)  # `known_answers`
     checks: dict[str, dict] = field(default_factory=dict)  # name -> {model: passed, "of": replies}
-    check_changes: dict[str, list[dict]] = field(default_factory=dict)  # name -> Change by pair of models
+    check_changes: dict[str, list[dict]] = field(default_factory=dict)  # name -> `counts.changes`
     base_model: str = ""
     dataset: str = ""
     max_new_tokens: int = 0
@@ -45,11 +45,18 @@ class Evaluation:
         how = "greedy"
         if config.temperature:
             how = f"drawn with temperature {config.temperature:g}, seed {config.seed} for every model"
-        about = {"base_model": config.model_id, "dataset": config.dataset_id, "seed": config.seed}
-        about |= {"temperature": config.temperature, "max_new_tokens": config.max_new_tokens}
-        about["decoding"] = f"{how}, at most {config.max_new_tokens} new tokens"
-        versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-        return cls(models, paired, versions=versions, **about, **measured)
+        return cls(
+            models,
+            paired,
+            base_model=config.model_id,
+            dataset=config.dataset_id,
+            max_new_tokens=config.max_new_tokens,
+            temperature=config.temperature,
+            seed=config.seed,
+            decoding=f"{how}, at most {config.max_new_tokens} new tokens",
+            versions={name: importlib.metadata.version(name) for name in LIBRARIES},
+            **measured,
+        )
 
     @classmethod
     def read(cls, run: RunDir) -> Evaluation:
@@ -59,14 +66,14 @@ class Evaluation:
     @classmethod
     def from_json(cls, content: dict) -> Evaluation:
         """`content` of this or an older version: counts of a skill become checks."""
-        content = dict(content)
-        skill = content.pop("skill", None)
-        if skill:
-            names = next(iter(skill["models"].values()), {})
-            counted = {name: {model: counts[name] for model, counts in skill["models"].items()} for name in names}
-            content["checks"] = {name: {**counts, "of": skill["replies"]} for name, counts in counted.items()}
-        known = {entry.name for entry in fields(cls)}
-        return cls(**{"models": content["models"]} | {key: content[key] for key in content.keys() & known})
+        if skill := content.get("skill"):
+            checks: dict[str, dict] = {}
+            for model, counts in skill["models"].items():
+                for name, count in counts.items():
+                    checks.setdefault(name, {"of": skill["replies"]})[model] = count
+            content = {**content, "checks": checks}
+        names = {entry.name for entry in fields(cls)}
+        return cls(**{"models": content["models"]} | {name: content[name] for name in content.keys() & names})
 
     def write(self, run: RunDir) -> None:
         write_json(run.evaluation, asdict(self))

@@ -14,15 +14,15 @@ import re
 import sys
 from dataclasses import dataclass
 
-from helpers.evaluate.counts import told_count
 from helpers.evaluate.evaluation import Evaluation
-from helpers.evaluate.intervals import WORSE, wilson_interval
+from helpers.evaluate.intervals import WORSE, told_count, wilson_interval
 from helpers.files import read_json
 from helpers.paths import runs_root
 from helpers.runs import RunDir
-from helpers.show.words import _
+from helpers.show.words import N_, _
 
 SHIP, STOP, UNDECIDED = 0, 1, 2
+WORDS = {SHIP: N_("Use it."), STOP: N_("Do not use it."), UNDECIDED: N_("Not decidable.")}
 REQUIREMENT = re.compile(r"(\w+)\s*(>=|<=)\s*(\d*\.?\d+)\s*(%?)")
 
 
@@ -44,14 +44,16 @@ class Reason:
 
 def requirements(text: str) -> list[tuple[str, str, float]]:
     """ "valid_json >= 0.95, exact >= 80%" as (check, sign, share). Raises BadRequirement."""
-    found = []
+    wanted = []
     for part in filter(None, map(str.strip, text.split(","))):
         match = REQUIREMENT.fullmatch(part)
-        share = float(match[3]) / (100 if match[4] else 1) if match else 2
+        if not match:
+            raise BadRequirement(part)
+        share = float(match[3]) / (100 if match[4] else 1)
         if share > 1:
             raise BadRequirement(part)
-        found.append((match[1], match[2], share))
-    return found
+        wanted.append((match[1], match[2], share))
+    return wanted
 
 
 def decide(run: RunDir, require: str = "") -> tuple[int, list[Reason]]:
@@ -61,34 +63,33 @@ def decide(run: RunDir, require: str = "") -> tuple[int, list[Reason]]:
         return UNDECIDED, [Reason(UNDECIDED, _("Nothing was measured yet: run 06_evaluation.ipynb."))]
     evaluation = Evaluation.read(run)
     model = "merged" if "merged" in evaluation.models else "adapter"
-    reasons = [*_merge(run), *_losses(evaluation, model), *(_required(evaluation, model, *item) for item in wanted)]
+    reasons = [_merge(run), *_losses(evaluation, model), *(_required(evaluation, model, *item) for item in wanted)]
     codes = {reason.code for reason in reasons}
-    return STOP if STOP in codes else UNDECIDED if UNDECIDED in codes else SHIP, reasons
+    return next(code for code in (STOP, UNDECIDED, SHIP) if code in codes), reasons
 
 
-def _merge(run: RunDir) -> list[Reason]:
+def _merge(run: RunDir) -> Reason:
     if not run.merge_report.exists():
-        return [Reason(UNDECIDED, _("The merge was not measured: run 05_merge_and_push.ipynb."))]
+        return Reason(UNDECIDED, _("The merge was not measured: run 05_merge_and_push.ipynb."))
     verdict = read_json(run.merge_report)["verdict"]
     code = {"green": SHIP, "red": STOP}.get(verdict, UNDECIDED)
-    return [Reason(code, _("Merge report: {verdict}.").format(verdict=_(verdict)))]
+    return Reason(code, _("Merge report: {verdict}.").format(verdict=_(verdict)))
 
 
 def _losses(evaluation: Evaluation, model: str) -> list[Reason]:
     """What was proven to be lost; a loss that is only possible does not stop anybody."""
-    reasons = []
-    for row in evaluation.paired:
-        if row["verdict"] == WORSE:
-            sentence = _("{number}: {model} is worse than {other}.")
-            values = {"number": _(row["number"]), "model": row["model"], "other": row["against"]}
-            reasons.append(Reason(STOP, sentence.format(**values)))
-    lost = evaluation.forgetting.get(model, {}).get("languages", {})
-    languages = [language for language, part in lost.items() if part["verdict"] == WORSE]
-    if languages:
-        reasons.append(Reason(STOP, _("General text was lost: {languages}.").format(languages=", ".join(languages))))
-    if any(change["verdict"] == WORSE for change in evaluation.known.get("changes", ())):
-        reasons.append(Reason(STOP, _("Known answers were lost.")))
-    return reasons or [Reason(SHIP, _("No loss is proven."))]
+    sentence = _("{number}: {model} is worse than {other}.")
+    losses = [
+        sentence.format(number=_(row["number"]), model=row["model"], other=row["against"])
+        for row in evaluation.paired
+        if row["verdict"] == WORSE
+    ]
+    parts = evaluation.forgetting.get(model, {}).get("languages", {})
+    if lost := [language for language, part in parts.items() if part["verdict"] == WORSE]:
+        losses.append(_("General text was lost: {languages}.").format(languages=", ".join(lost)))
+    if WORSE in [change["verdict"] for change in evaluation.known.get("changes", ())]:
+        losses.append(_("Known answers were lost."))
+    return [Reason(STOP, loss) for loss in losses] or [Reason(SHIP, _("No loss is proven."))]
 
 
 def _required(evaluation: Evaluation, model: str, check: str, sign: str, share: float) -> Reason:
@@ -115,13 +116,11 @@ def main() -> int:
     run = RunDir(runs_root() / chosen.run)
     if not run.config_json.exists():
         parser.error(_("There is no run {run} in {folder}.").format(run=chosen.run, folder=runs_root()))
-    require = chosen.require if chosen.require is not None else run.stored_config().require
     try:
-        code, reasons = decide(run, require)
+        code, reasons = decide(run, run.stored_config().require if chosen.require is None else chosen.require)
     except BadRequirement as error:
         parser.error(str(error))
-    words = {SHIP: _("Use it."), STOP: _("Do not use it."), UNDECIDED: _("Not decidable.")}
-    print(words[code], *(f"- {reason.sentence}" for reason in reasons), sep="\n")
+    print(_(WORDS[code]), *(f"- {reason.sentence}" for reason in reasons), sep="\n")
     return code
 
 

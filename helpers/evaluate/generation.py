@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.evaluate.decoding import Sampling, decoder, generate_ids, room_for_reply
 from helpers.model.rows import reply_rows
@@ -16,10 +16,8 @@ from helpers.template.thoughts import parse_reply
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-ROWS = {
-    "cuda": 8,
-    "cpu": 32,
-}  # of a batch at most: a GPU is short of memory, a CPU reads the weights once per token and batch
+# of a batch at most: a GPU is short of memory, a CPU reads the weights once per token and batch
+ROWS = {"cuda": 8, "cpu": 32}
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class Reply:
     @classmethod
     def from_json(cls, row: dict) -> Reply:
         """A reply that was kept as `dataclasses.asdict` gives it: JSON has lists only."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+        lists: dict[str, Any] = {key: tuple(value) for key, value in row.items() if isinstance(value, list)}
+        return cls(**{**row, **lists})
 
     @property
     def shown(self) -> str:
@@ -115,9 +114,11 @@ def prompts_and_references(
     """
     prompts, references = [], []
     for row in rows:
+        if len(prompts) == count:
+            break
         turns = row["messages"]
         last = max((i for i, turn in enumerate(turns) if turn["role"] == "assistant"), default=0)
-        if last > 0 and len(prompts) != count:
+        if last > 0:
             prompts.append(Prompt(turns[:last], row.get("tools")))
             references.append(_reference(prompts[-1], turns[last], tokenizer))
     return prompts, references
@@ -126,6 +127,6 @@ def prompts_and_references(
 def _reference(prompt: Prompt, answer: dict, tokenizer) -> str:
     if tokenizer is None or not answer.get("tool_calls"):
         return split_thinking(answer)["content"]
-    text, spans = answer_spans(tokenizer, [*prompt, answer], prompt.tools)
+    text, spans = answer_spans(tokenizer, [*prompt, answer], prompt.tools or ())
     asked = render(tokenizer, prompt, add_generation_prompt=True)
     return parse_reply(tokenizer, text[slice(*spans[-1])], asked).answer

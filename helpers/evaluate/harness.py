@@ -1,6 +1,4 @@
-"""lm-evaluation-harness, when it is installed: public benchmarks on the base and on the merged model, question by
-question.
-"""
+"""lm-evaluation-harness, where it is installed: public benchmarks on base and merged model, question by question."""
 
 from __future__ import annotations
 
@@ -14,45 +12,49 @@ from helpers.show.words import _
 def run_harness(
     run: RunDir, config: RunConfig, tasks: list, limit: int | None = None, task_folder: str | None = None
 ) -> Table:
-    """Each task's numbers for base and merged model, both in 16 bits, asked in the chat template; `limit` questions a
-    task.
+    """Each task's numbers for base and merged model, in 16 bits and in the chat template; `limit` questions a task.
 
     The difference is taken on the same questions; its interval is one of 95 % each. `task_folder`: a folder with
     task files of your own. Raises ModuleNotFoundError when lm_eval is not installed.
     """
     from helpers.model.source import ModelSource
 
-    source = ModelSource.of(config)
-    base = {"pretrained": source.path, "revision": source.revision}
-    models = {"base": base, "merged": {"pretrained": str(run.merged)}}
-    found = {}
-    for name, model in models.items():  # one after the other: one model in memory at a time
-        # the merged folder's tokenizer for both: it has the template that was trained
-        found[name] = _evaluate({**model, "tokenizer": str(run.merged)}, tasks, limit, task_folder)
-    return harness_table(found)
+    source, merged = ModelSource.of(config), str(run.merged)
+    models = {"base": {"pretrained": source.path, "revision": source.revision}, "merged": {"pretrained": merged}}
+    # the merged folder's tokenizer for both: it has the template that was trained
+    results = {name: _evaluate({**m, "tokenizer": merged}, tasks, limit, task_folder) for name, m in models.items()}
+    return harness_table(results)
 
 
-def harness_table(found: dict[str, dict]) -> Table:
-    """What `simple_evaluate` found for "base" and "merged", side by side."""
+def harness_table(results: dict[str, dict]) -> Table:
+    """What `simple_evaluate` gave for "base" and "merged", side by side."""
     rows = []
-    for task, numbers in found["base"]["results"].items():
-        questions = found["base"]["n-samples"].get(task, {}).get("effective")
+    for task, numbers in results["base"]["results"].items():
+        questions = results["base"]["n-samples"].get(task, {}).get("effective")
         for name, value in numbers.items():
             if isinstance(value, float) and "stderr" not in name:
-                rows.append({**_harness_row(found, task, name), "questions": questions})
-    told = _("Same questions to both, in the chat template. An interval that holds 0 proves neither gain nor loss.")
-    return Table(rows, caption=told)
+                rows.append({**_harness_row(results, task, name), "questions": questions})
+    caption = _("Same questions to both, in the chat template. An interval that holds 0 proves neither gain nor loss.")
+    return Table(rows, caption=caption)
 
 
-def _harness_row(found: dict[str, dict], task: str, name: str) -> dict:
-    row = {"task": task, "number": name}
-    row |= {model: results["results"][task][name] for model, results in found.items()}
-    row["difference"] = row["merged"] - row["base"]
-    base, merged = (_by_question(results.get("samples", {}).get(task, []), name) for results in found.values())
-    if base and base.keys() == merged.keys():
-        gaps = [merged[question] - value for question, value in base.items()]
+def _harness_row(results: dict[str, dict], task: str, name: str) -> dict:
+    base, merged = (results[model]["results"][task][name] for model in ("base", "merged"))
+    row = {"task": task, "number": name, "base": base, "merged": merged, "difference": merged - base}
+    before, after = (
+        _by_question(results[model].get("samples", {}).get(task, []), name) for model in ("base", "merged")
+    )
+    if before and before.keys() == after.keys():
+        gaps = [after[question] - value for question, value in before.items()]
         row["interval"] = told_interval(*ratio_interval(gaps, [1] * len(gaps)))
     return row
+
+
+def _by_question(samples: list[dict], name: str) -> dict:
+    """Question -> its value of the number `name` ("acc,none"), where it has one of its own."""
+    metric, _comma, kind = name.partition(",")
+    own = (sample for sample in samples if sample.get("filter", "none") == (kind or "none"))
+    return {sample["doc_id"]: sample[metric] for sample in own if isinstance(sample.get(metric), (int, float))}
 
 
 def _evaluate(model: dict, tasks: list, limit: int | None, task_folder: str | None) -> dict:
@@ -62,7 +64,7 @@ def _evaluate(model: dict, tasks: list, limit: int | None, task_folder: str | No
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    gc.collect()
+    gc.collect()  # one model in memory at a time
     torch.cuda.empty_cache()
     return simple_evaluate(
         model="hf",
@@ -74,10 +76,3 @@ def _evaluate(model: dict, tasks: list, limit: int | None, task_folder: str | No
         log_samples=True,
         task_manager=TaskManager(include_path=task_folder),
     )
-
-
-def _by_question(samples: list[dict], name: str) -> dict:
-    """Question -> its value of the number `name` ("acc,none"), where it has one of its own."""
-    metric, _comma, kind = name.partition(",")
-    own = (sample for sample in samples if sample.get("filter", "none") == (kind or "none"))
-    return {sample["doc_id"]: sample[metric] for sample in own if isinstance(sample.get(metric), (int, float))}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from helpers.evaluate.intervals import ratio_interval, told_interval
 from helpers.show.words import _
 
 
@@ -25,6 +26,11 @@ class Scores:
     def nll_per_token(self) -> float:
         return sum(self.nll) / sum(self.tokens)
 
+    def numbers(self) -> dict:
+        """NLL per token and its interval, as the reports on the disk hold them."""
+        low, high = ratio_interval(self.nll, self.tokens)
+        return {"nll": self.nll_per_token, "nll_low": low, "nll_high": high}
+
     @property
     def perplexity(self) -> float:
         """e to the NLL per token: how many equally likely tokens the model hesitates between."""
@@ -40,6 +46,12 @@ class Scores:
         return sum(self.agree) / sum(self.tokens[: len(self.agree)])
 
 
+def nll_cells(numbers: dict) -> dict[str, str]:
+    """Cells of a table for `Scores.numbers`."""
+    interval = told_interval(numbers["nll_low"], numbers["nll_high"], ".3f")
+    return {"NLL": f"{numbers['nll']:.3f}", "95 % interval": interval}
+
+
 def held_out_nll(
     model, dataset, batch_size: int = 8, reference: list | None = None, progress: str = "", keep: int = 0
 ) -> Scores:
@@ -50,10 +62,10 @@ def held_out_nll(
     the same rows, or the first of them; there KL and agreement are measured as well. Raises ValueError for a data
     set without a row, a row without a labelled token, or a number that is not finite.
     """
-    import torch
-    from torch.nn.functional import cross_entropy
+    from torch.nn.functional import cross_entropy, kl_div
 
-    size, compared = len(dataset), len(reference or [])
+    reference, size = reference or [], len(dataset)
+    compared = len(reference)
     scores = Scores([0.0] * size, [0] * size, [0.0] * compared, [0] * compared, [None] * keep)
     for row, logits, targets in _answer_batches(model, dataset, batch_size, progress):
         if row < keep:
@@ -64,8 +76,8 @@ def held_out_nll(
         if row < compared:
             theirs = reference[row].to(logits.device).float()
             wanted, mine = theirs.log_softmax(-1), logits.log_softmax(-1)
-            apart = torch.nn.functional.kl_div(mine, wanted, log_target=True, reduction="sum").item()
-            scores.kl[row] = finite("KL to the reference", row, apart)
+            distance = kl_div(mine, wanted, log_target=True, reduction="sum").item()
+            scores.kl[row] = finite("KL to the reference", row, distance)
             scores.agree[row] = (theirs.argmax(-1) == logits.argmax(-1)).sum().item()
     return scores
 
@@ -74,8 +86,7 @@ def finite(what: str, row: int, value: float) -> float:
     """`value`; raises ValueError when it is not finite: a comparison with it would be False, and read as "no"."""
     if not math.isfinite(value):
         sentence = _(
-            "The {what} of held-out row {row} is {value}: this model computes numbers that do not "
-            "fit its format. Set "
+            "The {what} of held-out row {row} is {value}: this model computes numbers that do not fit its format. Set "
             "compute_dtype to bfloat16 or float32; if the adapter diverged, train again with a lower learning_rate."
         )
         raise ValueError(sentence.format(what=what, row=row, value=value))
@@ -85,11 +96,11 @@ def finite(what: str, row: int, value: float) -> float:
 def rows_that_fit(dataset, vocabulary: int, budget: float = 1e9, at_most: int = 200) -> int:
     """How many leading rows of `dataset` have answer logits (2 bytes each) within `budget` bytes; at least 1."""
     used = 0
-    for count, labels in enumerate(dataset["labels"]):
+    for count, labels in enumerate(dataset["labels"][:at_most]):
         used += sum(label != -100 for label in labels) * vocabulary * 2
-        if count == at_most or (count and used > budget):
+        if count and used > budget:
             return count
-    return len(dataset)
+    return min(len(dataset), at_most)
 
 
 def _answer_batches(model, dataset, batch_size: int, progress: str):
@@ -98,6 +109,7 @@ def _answer_batches(model, dataset, batch_size: int, progress: str):
     Logits are computed at the answers' columns only: with a large vocabulary they cost more than the layers.
     """
     import torch
+    from torch.nn.utils.rnn import pad_sequence
 
     from helpers.model.rows import scoring_rows
     from helpers.show.progress import Progress
@@ -110,11 +122,9 @@ def _answer_batches(model, dataset, batch_size: int, progress: str):
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     for batch in Progress(batches, desc=progress, disable=not progress):
         # rows flush left: each token keeps its position, and in a causal model padding behind it changes nothing
-        width = max(len(ids[i]) for i in batch)
-        pad = [width - len(ids[i]) for i in batch]
-        inputs = torch.tensor([list(ids[i]) + [0] * p for i, p in zip(batch, pad, strict=True)])
-        mask = torch.tensor([[1] * (width - p) + [0] * p for p in pad])
-        target = torch.tensor([list(labels[i]) + [-100] * p for i, p in zip(batch, pad, strict=True)])
+        inputs = pad_sequence([torch.tensor(ids[i]) for i in batch], batch_first=True)
+        mask = pad_sequence([torch.ones(len(ids[i]), dtype=torch.long) for i in batch], batch_first=True)
+        target = pad_sequence([torch.tensor(labels[i]) for i in batch], batch_first=True, padding_value=-100)
         target[:, 0] = -100  # nothing comes before the first token
         if (target == -100).all(1).any():
             raise ValueError(_("A held-out row has no labelled token: encode the rows with labels.encode_rows."))

@@ -2,21 +2,21 @@
 
 Means per token are ratios of two sums over rows (nats, tokens), so their interval is the t interval of the linearised
 ratio: Cochran, Sampling Techniques (1977), 6.4; the residual of a row is divided by the others' share of all tokens, as
-the jackknife does (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11). Rows are the sample, never
-single tokens; long rows weigh more, so they count as fewer: (sum of tokens)^2 / sum of squares (Kish, 1965).
-Where the rows lean to one side, the t interval misses on the other. So each end is the farther one of the t interval
-and of Hall's, which takes the skewness into account (J. R. Stat. Soc. B 54, 1992, 221-228). A small sample shows too
-little of it: times 1 + 8.5 / rows (Hazen, Flood Flows, 1930). When a page gives several verdicts, each gets its
-share of the 5 % (Bonferroni). Of few rows (under FEW) a difference is shown row by row: so many better, worse and
-equal. "Better" then needs the sign test (Conover, Practical Nonparametric Statistics, 1999, 3.4) beside the
-interval, which leans no more than the rows do, and for that no further than they reach. `proofs/proof_statistics.py`
-measures false alarms and coverage.
+the jackknife does (Efron & Tibshirani, 1993, chapter 11). Rows are the sample, never single tokens; long rows weigh
+more, so they count as fewer: (sum of tokens)^2 / sum of squares (Kish, 1965). Where the rows lean to one side, the t
+interval misses on the other: each end is the farther one of it and of Hall's, which takes the skewness into account
+(J. R. Stat. Soc. B 54, 1992, 221-228). A small sample shows too little of it: times 1 + 8.5 / rows (Hazen, Flood Flows,
+1930). Several verdicts share the 5 % of a page (Bonferroni). Of few rows (under FEW) a difference is shown row by row;
+"better" then needs the sign test (Conover, Practical Nonparametric Statistics, 1999, 3.4) beside the interval, which
+leans no more than the rows do, and for that no further than they reach. `proofs/proof_statistics.py` measures false
+alarms and coverage.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 from helpers.show.words import N_, _
 
@@ -25,13 +25,11 @@ FEWEST = 8  # rows; fewer hide how far their kind leans to one side, so no verdi
 FEW = 20  # rows; fewer are counted one by one
 NLL, CHRF = N_("NLL per token"), N_("chrF per reply")
 MARGINS = {NLL: 0.02, CHRF: 1.0}  # nats (about 2 % in perplexity); points of 100
-BETTER, WORSE, SAME, UNCLEAR, TOO_FEW = (
-    N_("better"), N_("worse"), N_("no difference that matters"), N_("unclear"), N_("too few rows"),
-)  # fmt: skip
+BETTER, WORSE, UNCLEAR, TOO_FEW = N_("better"), N_("worse"), N_("unclear"), N_("too few rows")
+SAME = N_("no difference that matters")
 STATES = N_(
-    "Better or worse: all of the interval lies beyond the margin; under 20 rows, nearly "
-    "every row does. No difference that "
-    "matters: all of it lies within. Else unclear."
+    "Better or worse: all of the interval lies beyond the margin; under 20 rows, nearly every row does. "
+    "No difference that matters: all of it lies within. Else unclear."
 )
 
 
@@ -39,19 +37,26 @@ class NothingMeasured(ValueError):
     """There is no row, or a number that is not finite: no interval, and no verdict."""
 
 
-def ratio_interval(sums: list[float], counts: list[float], verdicts: int = 1) -> tuple[float | None, float | None]:
+def ratio_interval(sums: Sequence[float], counts: Sequence[float], verdicts: int = 1) -> tuple:
     """Interval of sum(sums) / sum(counts), right 1 - 0.05 / `verdicts` of the time; (None, None) for a single row.
 
     Raises NothingMeasured.
     """
-    worth = sum(counts) ** 2 / max(sum(count**2 for count in counts), 1)  # rows, were all of one length
-    return _ends(sums, counts, verdicts, 1 + 8.5 / max(worth, 1))
+    return _ends(sums, counts, verdicts, 1 + 8.5 / max(_worth(counts), 1))
 
 
-def _ends(sums: list[float], counts: list[float], verdicts: int, bend: float) -> tuple[float | None, float | None]:
-    """The farther end on each side, of the t interval and of Hall's; `bend`: by how much the rows' own skewness is
-    taken.
-    """
+def mean_interval(values: Sequence[float], verdicts: int = 1) -> tuple:
+    """Student's interval of a mean, for values that lean to no side, such as the results of several seeds."""
+    return _ends(values, [1.0] * len(values), verdicts, 0.0)
+
+
+def _worth(counts: Sequence[float]) -> float:
+    """How many rows they would be, were all of one length (Kish)."""
+    return sum(counts) ** 2 / max(sum(count**2 for count in counts), 1)
+
+
+def _ends(sums: Sequence[float], counts: Sequence[float], verdicts: int, bend: float) -> tuple:
+    """The farther end on each side, of the t interval and of Hall's; `bend`: how much the rows' own skewness counts."""
     rows, total = len(sums), sum(counts)
     if not rows:
         raise NothingMeasured(_("There is no row to compare: measure at least one."))
@@ -60,34 +65,27 @@ def _ends(sums: list[float], counts: list[float], verdicts: int, bend: float) ->
     if rows == 1:
         return None, None
     ratio = sum(sums) / total
-    pulls = [(v - ratio * c) / (total - c) for v, c in zip(sums, counts, strict=True)]
+    pulls = [(value - ratio * count) / (total - count) for value, count in zip(sums, counts, strict=True)]
     error = math.sqrt((rows - 1) / rows * sum(pull**2 for pull in pulls))
-    worth = total**2 / sum(count**2 for count in counts)
-    t = t_quantile(max(1, round(worth) - 1), ALPHA / verdicts)
+    t = t_quantile(max(1, round(_worth(counts)) - 1), ALPHA / verdicts)
     lean = _skewness(pulls) * bend / math.sqrt(rows)
     return ratio - error * max(t, _hall(t, lean)), ratio - error * min(-t, _hall(-t, lean))
 
 
-def mean_interval(values: list[float], verdicts: int = 1) -> tuple[float | None, float | None]:
-    """Student's interval of a mean, for values that lean to no side, such as the results of several seeds."""
-    return _ends(values, [1.0] * len(values), verdicts, 0.0)
-
-
-def paired_difference(a: list[float], b: list[float], counts: list[float], verdicts: int = 1) -> dict:
+def paired_difference(a: Sequence[float], b: Sequence[float], counts: Sequence[float], verdicts: int = 1) -> dict:
     """b - a per token on the same rows: `difference`, its interval `low`..`high` at `level`, how many `rows`.
 
     Under FEW rows also `by_row`, the difference of each. Raises NothingMeasured.
     """
     both = [y - x for x, y in zip(a, b, strict=True)]
-    rows = {"rows": len(both), "level": 1 - ALPHA / verdicts}
+    low, high = ratio_interval(both, counts, verdicts)
+    gap = {"rows": len(both), "level": 1 - ALPHA / verdicts}
     if 1 < len(both) < FEW:
-        low, high = _ends(both, counts, verdicts, 1.0)
-        rows["by_row"] = [gap / count for gap, count in zip(both, counts, strict=True)]
-        t_low, t_high = _ends(both, counts, verdicts, 0.0)
-        low, high = min(t_low, max(low, min(rows["by_row"]))), max(t_high, min(high, max(rows["by_row"])))
-    else:
-        low, high = ratio_interval(both, counts, verdicts)
-    return {"difference": sum(both) / sum(counts), "low": low, "high": high, **rows}
+        by_row = [row / count for row, count in zip(both, counts, strict=True)]
+        (t_low, t_high), (low, high) = _ends(both, counts, verdicts, 0.0), _ends(both, counts, verdicts, 1.0)
+        low, high = min(t_low, max(low, min(by_row))), max(t_high, min(high, max(by_row)))
+        gap["by_row"] = by_row
+    return {"difference": sum(both) / sum(counts), "low": low, "high": high, **gap}
 
 
 def judge(gap: dict, number: str = NLL, margin: float | None = None) -> str:
@@ -95,29 +93,40 @@ def judge(gap: dict, number: str = NLL, margin: float | None = None) -> str:
     if gap["rows"] < FEWEST:
         return TOO_FEW
     margin = MARGINS[number] if margin is None else margin
-    low, high = (gap["low"], gap["high"]) if number != CHRF else (-gap["high"], -gap["low"])  # of chrF more is better
+    low, high = (-gap["high"], -gap["low"]) if number == CHRF else (gap["low"], gap["high"])  # of chrF more is better
+    better, worse = rows_beyond(gap, number, margin)
     if not math.isfinite(low + high):
         return UNCLEAR
-    won, lost, rows = *rows_beyond(gap, number, margin), gap["rows"]
-    chance = 1 - gap.get("level", 0)
-    if high < -margin and ("by_row" not in gap or sign_test(won, rows - won) <= chance):
+    if high < -margin and _nearly_all(better, gap):
         return BETTER
-    if low > margin and ("by_row" not in gap or sign_test(lost, rows - lost) <= chance):
+    if low > margin and _nearly_all(worse, gap):
         return WORSE
     return SAME if -margin <= low and high <= margin else UNCLEAR
+
+
+def _nearly_all(count: int, gap: dict) -> bool:
+    """Of few rows the sign test has to agree."""
+    return "by_row" not in gap or sign_test(count, gap["rows"] - count) <= 1 - gap["level"]
+
+
+def judged_difference(
+    a: Sequence[float], b: Sequence[float], counts: Sequence[float], verdicts: int = 1, number: str = NLL
+) -> dict:
+    """A `paired_difference` with its `verdict`."""
+    gap = paired_difference(a, b, counts, verdicts)
+    return {**gap, "verdict": judge(gap, number)}
 
 
 def rows_beyond(gap: dict, number: str = NLL, margin: float | None = None) -> tuple[int, int]:
     """How many rows of a difference `by_row` are better, and how many worse, by more than the margin."""
     margin = MARGINS[number] if margin is None else margin
-    losses = [-value if number == CHRF else value for value in gap.get("by_row", ())]
-    return sum(loss < -margin for loss in losses), sum(loss > margin for loss in losses)
+    below = sum(value < -margin for value in gap.get("by_row", ()))
+    above = sum(value > margin for value in gap.get("by_row", ()))
+    return (above, below) if number == CHRF else (below, above)
 
 
 def sign_test(won: int, lost: int) -> float:
-    """Two-sided chance of so uneven a split, or one more uneven, by luck alone; of pairs it is McNemar's exact test
-    (1947).
-    """
+    """Two-sided chance of so uneven a split, or one more uneven; of pairs it is McNemar's exact test (1947)."""
     total = won + lost
     tail = sum(math.comb(total, k) for k in range(min(won, lost) + 1)) / 2**total
     return min(1.0, 2 * tail)
@@ -135,7 +144,7 @@ def wilson_interval(wins: int, total: int) -> tuple[float, float]:
 
 def told_interval(low: float | None, high: float | None, form: str = "+.3f") -> str:
     """An interval in words."""
-    if low is None:
+    if low is None or high is None:
         return _(TOO_FEW)
     return _("{low} to {high}").format(low=f"{low:{form}}", high=f"{high:{form}}")
 
@@ -154,6 +163,16 @@ def share(count: float, total: int) -> str:
     if total < 30:
         return _("{count} of {total}").format(count=round(count), total=total)
     return _("{share} of {total}").format(share=f"{count / total:.0%}", total=total)
+
+
+def told_count(passed: int, rows: int) -> str:
+    """A count with the interval of its share."""
+    return f"{share(passed, rows)} ({told_interval(*wilson_interval(passed, rows), '.0%')})"
+
+
+def percent_level(verdicts: int) -> str:
+    """The level of each of so many intervals, in per cent."""
+    return f"{100 * (1 - ALPHA / max(verdicts, 1)):.4g}"
 
 
 def _skewness(values: list[float]) -> float:

@@ -1,5 +1,4 @@
-"""Forty questions with one known answer each, Korean and English, asked before and after: what was forgotten can be
-counted.
+"""Forty questions with one known answer each, Korean and English, asked before and after: so a loss can be counted.
 
 NLL on general text cannot see that "seven times eight" became wrong. The questions lie in
 notebooks/data/known_answers.jsonl: facts, arithmetic, form of an answer, and nonsense that is to be turned down;
@@ -11,8 +10,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from helpers.evaluate.counts import changes, told_count
+from helpers.evaluate.counts import change_of, changes
 from helpers.evaluate.generation import Reply
+from helpers.evaluate.intervals import told_count
 from helpers.files import read_jsonl
 from helpers.paths import PROJECT_ROOT
 from helpers.show.tables import Table
@@ -34,40 +34,35 @@ def is_known(row: dict, reply: str) -> bool:
 
 def known_answers(replies: dict[str, list[Reply]]) -> dict:
     """Of every model the questions that it answered, by kind, and the `changes`, as evaluation.json holds it."""
-    rows = read_jsonl(KNOWN)
-    passed = {
-        name: [is_known(row, reply.text) for row, reply in zip(rows, given, strict=True)]
-        for name, given in replies.items()
-    }
-    models = {}
-    for name, right in passed.items():
-        kinds = Counter(row["kind"] for row, good in zip(rows, right, strict=True) if good)
-        models[name] = {"passed": sum(right), "kinds": {kind: kinds[kind] for kind in KINDS}}
-    made = changes(passed, verdicts=2)
-    return {"of": len(rows), "models": models, "changes": [change.to_json() for change in made]}
+    rows, passed, models = read_jsonl(KNOWN), {}, {}
+    for name, given in replies.items():
+        passed[name] = [is_known(row, reply.text) for row, reply in zip(rows, given, strict=True)]
+        kinds = Counter(row["kind"] for row, right in zip(rows, passed[name], strict=True) if right)
+        models[name] = {"passed": sum(passed[name]), "kinds": {kind: kinds[kind] for kind in KINDS}}
+    return {"of": len(rows), "models": models, "changes": changes(passed, verdicts=2)}
 
 
 def known_table(known: dict) -> Table:
     """Right answers of every model, in all and by kind."""
     rows = []
-    for name, found in known["models"].items():
-        change = next((change for change in known["changes"] if change["model"] == name), None)
-        won, lost = (len(change["won"]), len(change["lost"])) if change else (None, None)
-        kinds = {KINDS[kind]: count for kind, count in found["kinds"].items()}
-        verdict = _(change["verdict"]) if change else ""
-        right = told_count(found["passed"], known["of"])
-        rows.append({"model": name, "right": right, **kinds, "won": won, "lost": lost, "verdict": verdict})
+    for name, counted in known["models"].items():
+        row = {"model": name, "right": told_count(counted["passed"], known["of"])}
+        row |= {KINDS[kind]: count for kind, count in counted["kinds"].items()}
+        row |= {"won": None, "lost": None, "verdict": ""}
+        if change := change_of(known["changes"], name):
+            row |= {"won": len(change["won"]), "lost": len(change["lost"]), "verdict": _(change["verdict"])}
+        rows.append(row)
     caption = _("{count} questions with one known answer; won and lost against the model above, with McNemar's test.")
     return Table(rows, caption=caption.format(count=known["of"]))
 
 
 def changed_answers(known: dict, replies: dict[str, list[Reply]], model: str = "adapter") -> Table:
     """The questions that `model` won or lost, with both replies."""
-    rows, shown = read_jsonl(KNOWN), []
-    for change in (change for change in known["changes"] if change["model"] == model):
-        for i in [*change["lost"], *change["won"]]:
-            before, after = replies[change["against"]][i], replies[model][i]
+    rows, changed = read_jsonl(KNOWN), []
+    change = change_of(known["changes"], model)
+    for what, numbers in ((_("lost"), change.get("lost", ())), (_("won"), change.get("won", ()))):
+        for i in numbers:
             row = {"question": rows[i]["question"], "known answer": rows[i]["answer"]}
-            kept = _("lost") if i in change["lost"] else _("won")
-            shown.append({**row, change["against"]: before.shown, model: after.shown, "": kept})
-    return Table(shown, caption=_("Answers that changed"))
+            row |= {name: replies[name][i].shown for name in (change["against"], model)}
+            changed.append({**row, "": what})
+    return Table(changed, caption=_("Answers that changed"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from helpers.evaluate.generation import Reply
-from helpers.evaluate.held_out import Scores
-from helpers.evaluate.intervals import paired_difference, ratio_interval, share, told_interval
+from helpers.evaluate.held_out import Scores, nll_cells
+from helpers.evaluate.intervals import paired_difference, share
 from helpers.fields import Stage
 from helpers.files import read_json, sha256, write_json
 from helpers.runs import RunDir
@@ -28,8 +28,7 @@ class Measured:
 
 def measured_row(scores: Scores, adapter: Scores, replies: list | None = None) -> dict:
     """One model's line: NLL per token with interval, distance to the adapter, share of replies that stop."""
-    low, high = ratio_interval(scores.nll, scores.tokens)
-    row = {"nll": scores.nll_per_token, "nll_low": low, "nll_high": high}
+    row = scores.numbers()
     row["against_adapter"] = paired_difference(adapter.nll, scores.nll, scores.tokens, VERDICTS)
     if scores.kl:
         row |= {"kl": scores.kl_per_token, "agreement": scores.agreement}
@@ -41,18 +40,20 @@ def measured_row(scores: Scores, adapter: Scores, replies: list | None = None) -
 def measured_table(report: dict) -> Table:
     """The measured rows; NLL in nats per answer token."""
     rows = []
-    for name, row in report["measured"].items():
-        chosen = _("{model}  ← chosen").format(model=name)
-        rows.append(
-            {
-                "model": chosen if name == report["chosen"] else name,
-                "NLL": f"{row['nll']:.3f}",
-                "95 % interval": told_interval(row["nll_low"], row["nll_high"], ".3f"),
-                "KL to adapter": f"{row['kl']:.4f}" if "kl" in row else "",
-                "same first choice": f"{row['agreement']:.1%}" if "agreement" in row else "",
-                "replies that stop": share(row["stops"] * row["replies"], row["replies"]) if "stops" in row else "",
-            }
-        )
+    for name, numbers in report["measured"].items():
+        model = _("{model}  ← chosen").format(model=name) if name == report["chosen"] else name
+        row = {
+            "model": model,
+            **nll_cells(numbers),
+            "KL to adapter": "",
+            "same first choice": "",
+            "replies that stop": "",
+        }
+        if "kl" in numbers:
+            row |= {"KL to adapter": f"{numbers['kl']:.4f}", "same first choice": f"{numbers['agreement']:.1%}"}
+        if "stops" in numbers:
+            row["replies that stop"] = share(numbers["stops"] * numbers["replies"], numbers["replies"])
+        rows.append(row)
     counts = report["counts"]
     caption = _("{rows} held-out conversations, {tokens} answer tokens")
     if counts.get("compared_rows", counts["rows"]) != counts["rows"]:  # old reports measured all of it on the same rows
@@ -78,14 +79,14 @@ def read_measured(run: RunDir, config: RunConfig, prompts: list[list[dict]]) -> 
     """
     if config.temperature or not run.measured.exists():
         return {}
-    kept = read_json(run.measured)
-    if kept["of"] != _measured_on(run, config):
+    kept, measured = Measured(**read_json(run.measured)), {}
+    if kept.of != _measured_on(run, config):
         return {}
-    questions, measured = [messages[-1]["content"] for messages in prompts], {}
-    for name, row in kept["models"].items():
+    for name, row in kept.models.items():
         replies = [Reply.from_json(reply) for reply in row["replies"]]
-        answered = [reply.question for reply in replies]
-        measured[name] = (Scores(row["nll"], row["tokens"]), replies if questions[: len(answered)] == answered else [])
+        questions = [messages[-1]["content"] for messages in prompts[: len(replies)]]
+        same = questions == [reply.question for reply in replies]
+        measured[name] = (Scores(row["nll"], row["tokens"]), replies if same else [])
     return measured
 
 

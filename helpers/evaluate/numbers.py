@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from helpers.evaluate.counts import PAIRS
 from helpers.evaluate.generation import Reply
-from helpers.evaluate.held_out import Scores
-from helpers.evaluate.intervals import (
-    ALPHA,
-    CHRF,
-    MARGINS,
-    NLL,
-    STATES,
-    judge,
-    paired_difference,
-    ratio_interval,
-    share,
-    told_gap,
-    told_interval,
-)  # fmt: skip
+from helpers.evaluate.held_out import Scores, nll_cells
+from helpers.evaluate.intervals import CHRF, MARGINS, NLL, STATES, judged_difference, percent_level, share, told_gap
 from helpers.evaluate.replies import chrf_by_reply, reply_metrics
 from helpers.show.tables import Table
 from helpers.show.words import N_, _
@@ -28,10 +16,8 @@ CUT = N_("unclear: too many replies were cut inside their thoughts, raise max_ne
 
 def model_numbers(scores: Scores, replies: list[Reply], references: list[str]) -> dict:
     """One model's numbers on the held-out part: NLL with interval, perplexity, and those of its replies."""
-    low, high = ratio_interval(scores.nll, scores.tokens)
-    numbers = {"nll": scores.nll_per_token, "nll_low": low, "nll_high": high, "perplexity": scores.perplexity}
-    counts = {"rows": len(scores.tokens), "answer_tokens": sum(scores.tokens)}
-    return {**numbers, **counts, **reply_metrics(replies, references)}
+    counts = {"perplexity": scores.perplexity, "rows": len(scores.tokens), "answer_tokens": sum(scores.tokens)}
+    return {**scores.numbers(), **counts, **reply_metrics(replies, references)}
 
 
 def really_better(
@@ -41,13 +27,12 @@ def really_better(
     made, verdicts = [], len(pairs) * len(MARGINS)
     for against, model in pairs:
         row = {"model": model, "against": against}
-        nll = paired_difference(scores[against].nll, scores[model].nll, scores[against].tokens, verdicts)
-        made.append({"number": NLL, **row, **nll, "verdict": judge(nll, NLL)})
+        nll = judged_difference(scores[against].nll, scores[model].nll, scores[against].tokens, verdicts)
         before, after = (chrf_by_reply(replies[name], references) for name in (against, model))
-        chrf = paired_difference(before, after, [1] * len(references), verdicts)
-        cut = max(_cut_in_thought(replies[name]) for name in (against, model))
-        verdict = CUT if cut > MOST_CUT * len(references) else judge(chrf, CHRF)
-        made.append({"number": CHRF, **row, **chrf, "verdict": verdict})
+        chrf = judged_difference(before, after, [1] * len(references), verdicts, CHRF)
+        if max(_cut_in_thought(replies[name]) for name in (against, model)) > MOST_CUT * len(references):
+            chrf["verdict"] = CUT
+        made += [{"number": NLL, **row, **nll}, {"number": CHRF, **row, **chrf}]
     return made
 
 
@@ -57,20 +42,13 @@ def _cut_in_thought(replies: list[Reply]) -> int:
 
 def numbers_table(models: dict[str, dict]) -> Table:
     """The numbers of evaluation.json as a table, with the counts in the caption."""
-    thoughts = any(numbers.get("in_thought") for numbers in models.values())
     rows = []
     for name, numbers in models.items():
-        row = {
-            "model": name,
-            "NLL": f"{numbers['nll']:.3f}",
-            "95 % interval": told_interval(numbers["nll_low"], numbers["nll_high"], ".3f"),
-            "perplexity": f"{numbers['perplexity']:,.1f}",
-            "chrF": f"{numbers['chrf']:.1f}",
-            "stops": share(numbers["stops"] * numbers["replies"], numbers["replies"]),
-            "repeats": f"{numbers['repetition']:.0%}",
-            "tokens": f"{numbers['tokens']:.0f}",
-        }
-        if thoughts:
+        row = {"model": name, **nll_cells(numbers), "perplexity": f"{numbers['perplexity']:,.1f}"}
+        row["chrF"] = f"{numbers['chrf']:.1f}"
+        row["stops"] = share(numbers["stops"] * numbers["replies"], numbers["replies"])
+        row["repeats"], row["tokens"] = f"{numbers['repetition']:.0%}", f"{numbers['tokens']:.0f}"
+        if any(other.get("in_thought") for other in models.values()):
             row["ended inside the thought"] = share(numbers["in_thought"], numbers["replies"])
         rows.append(row)
     first = next(iter(models.values()))
@@ -81,19 +59,13 @@ def numbers_table(models: dict[str, dict]) -> Table:
 
 def better_table(paired: list[dict]) -> Table:
     """The paired comparisons as a table; the rule of the verdicts is its caption."""
-    rows = [
-        {
-            "model": _("{model} against {other}").format(model=row["model"], other=row["against"]),
-            "number": _(row["number"]),
-            "difference": f"{row['difference']:+.3f}",
-            "interval": told_gap(row, row["number"]),
-            "rows": row["rows"],
-            "verdict": _(row["verdict"]),
-        }
-        for row in paired
-    ]
+    rows = []
+    for gap in paired:
+        row = {"model": _("{model} against {other}").format(model=gap["model"], other=gap["against"])}
+        row |= {"number": _(gap["number"]), "difference": f"{gap['difference']:+.3f}"}
+        row |= {"interval": told_gap(gap, gap["number"]), "rows": gap["rows"], "verdict": _(gap["verdict"])}
+        rows.append(row)
     level = _("Intervals of {level} % each, so that all {count} hold in 95 % of such pages.")
-    level = level.format(level=f"{100 * (1 - ALPHA / len(paired)):.4g}", count=len(paired))
+    level = level.format(level=percent_level(len(paired)), count=len(paired))
     margins = ", ".join(f"{_(number)} {margin:g}" for number, margin in MARGINS.items())
-    margins = _("Margins: {margins}.").format(margins=margins)
-    return Table(rows, caption=f"{level} {_(STATES)} {margins}")
+    return Table(rows, caption=f"{level} {_(STATES)} {_('Margins: {margins}.').format(margins=margins)}")

@@ -66,9 +66,8 @@ def write_report(run: RunDir, xray=None) -> Path:
     config, merge = read_json(run.config_json), read_json(run.merge_report)
     metrics = read_jsonl(run.metrics) if run.metrics.exists() else []
     summary = _(
-        "A language model, {model}, was trained further on {dataset}, with 4-bit QLoRA. This "
-        "page sums up what it learned, "
-        "what it lost and what that cost."
+        "A language model, {model}, was trained further on {dataset}, with 4-bit QLoRA. This page sums up what it "
+        "learned, what it lost and what that cost."
     )
     values = {
         "title": config["run_name"],
@@ -111,36 +110,33 @@ def _measured(evaluation: Evaluation) -> dict:
 
 def _explainer():
     """A function that gives of a table the columns that the page has not explained before: (name, sentence)."""
-    seen = set()
+    left = dict(COLUMNS)
 
     def explain(table: Table) -> list[tuple[str, str]]:
-        new = [name for name in table._names() if name in COLUMNS and name not in seen]
-        seen.update(new)
-        return [(heading(name), _(COLUMNS[name])) for name in new]
+        return [(heading(name), _(left.pop(name))) for name in table._names() if name in left]
 
     return explain
 
 
 def _cost(run: RunDir, config: dict, metrics: list[dict]) -> Table:
     """Time, money and bytes, as far as the run has written them down."""
-    facts, rows = (metrics or [{}])[-1], {}
+    facts, rows = metrics[-1] if metrics else {}, []
     if "tokens" in facts:
-        price = config.get("price_per_hour") or 0
         paid = _("the setting price_per_hour is 0")
-        if price:
+        if price := config.get("price_per_hour"):
             spent = f"{price * facts['elapsed_s'] / 3600:.2f}"
             paid = _("{spent}, at {price} an hour").format(spent=spent, price=f"{price:g}")
-        rows = {
-            _("training time"): human_time(facts["elapsed_s"]),
-            _("tokens read"): f"{facts['tokens']:,}",
-            _("most memory used"): human_bytes(facts["peak_memory_bytes"]),
-            _("device"): facts["device"],
-            _("price of the training time"): paid,
-        }
-    for path in (run.adapter, run.merged):
-        if path.exists():
-            rows[_("{name} on the disk").format(name=path.name)] = human_bytes(folder_bytes(path))
-    return Table([{"what": what, "amount": amount} for what, amount in rows.items()])
+        rows = [
+            {"what": _("training time"), "amount": human_time(facts["elapsed_s"])},
+            {"what": _("tokens read"), "amount": f"{facts['tokens']:,}"},
+            {"what": _("most memory used"), "amount": human_bytes(facts["peak_memory_bytes"])},
+            {"what": _("device"), "amount": facts["device"]},
+            {"what": _("price of the training time"), "amount": paid},
+        ]
+    for path in filter(Path.exists, (run.adapter, run.merged)):
+        name = _("{name} on the disk").format(name=path.name)
+        rows.append({"what": name, "amount": human_bytes(folder_bytes(path))})
+    return Table(rows)
 
 
 def pack(run: RunDir) -> Path:

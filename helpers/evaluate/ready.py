@@ -61,35 +61,30 @@ def same_fields(*names: str) -> Check:
     return fields_equal
 
 
+def _of_the_reply(passes: Callable[[str], bool]) -> Check:
+    """A check that looks at the reply alone."""
+
+    def check(messages: list[dict], reply: str, reference: str) -> bool:
+        """The reply is as its maker asks."""
+        return passes(reply)
+
+    return check
+
+
 def contains(*words: str) -> Check:
     """All `words` stand in the reply; upper and lower case are alike."""
-
-    def holds_words(messages: list[dict], reply: str, reference: str) -> bool:
-        """The words stand in the reply."""
-        return all(word.casefold() in reply.casefold() for word in words)
-
-    return holds_words
+    return _of_the_reply(lambda reply: all(word.casefold() in reply.casefold() for word in words))
 
 
 def matches(pattern: str) -> Check:
     """The regular expression `pattern` is found in the reply."""
     compiled = re.compile(pattern)
-
-    def fits_pattern(messages: list[dict], reply: str, reference: str) -> bool:
-        """The pattern is found in the reply."""
-        return bool(compiled.search(reply))
-
-    return fits_pattern
+    return _of_the_reply(lambda reply: bool(compiled.search(reply)))
 
 
 def at_most(characters: int) -> Check:
     """The reply has some text, and at most so many characters."""
-
-    def short_enough(messages: list[dict], reply: str, reference: str) -> bool:
-        """The reply is not empty and not too long."""
-        return 0 < len(reply.strip()) <= characters
-
-    return short_enough
+    return _of_the_reply(lambda reply: 0 < len(reply.strip()) <= characters)
 
 
 def no_repetition(messages: list[dict], reply: str, reference: str) -> bool:
@@ -112,8 +107,11 @@ def values_from_question(messages: list[dict], reply: str, reference: str) -> bo
 
 def _values(content) -> list[str]:
     """The texts and numbers in JSON, as they are written; null and true say nothing that could stand somewhere."""
-    if isinstance(content, dict):
-        return [value for part in content.values() for value in _values(part)]
-    if isinstance(content, list):
-        return [value for part in content for value in _values(part)]
-    return [] if content is None or isinstance(content, bool) else [str(content)]
+    if content is None or isinstance(content, bool):
+        return []
+    if not isinstance(content, (dict, list)):
+        return [str(content)]
+    values = []
+    for part in content.values() if isinstance(content, dict) else content:
+        values += _values(part)
+    return values

@@ -10,8 +10,7 @@ from helpers.show.words import _
 
 
 def reply_metrics(replies: list[Reply], references: list[str] | None = None) -> dict:
-    """Means over `replies`: `stops` and `repetition` 0 to 1, `tokens` per reply, `chrf` 0 to 100 when references are
-    given.
+    """Means over `replies`: `stops` and `repetition` 0 to 1, `tokens` per reply, `chrf` 0 to 100 against references.
 
     Stops, repetition and chrF are those of the answers; `in_thought` counts the replies that have none, since they
     ended inside their thought. `tokens` counts thoughts too.
@@ -19,28 +18,24 @@ def reply_metrics(replies: list[Reply], references: list[str] | None = None) -> 
     count = len(replies)
     if not count:
         raise ValueError(_("There is no reply to measure: give at least one prompt."))
+    answers = [reply.token_ids if reply.answer_ids is None else reply.answer_ids for reply in replies]
     numbers = {
         "replies": count,
         "stops": sum(reply.stopped and not reply.in_thought for reply in replies) / count,
         "in_thought": sum(reply.in_thought for reply in replies),
         "tokens": sum(len(reply.token_ids) for reply in replies) / count,
-        "repetition": sum(repetition(_answer_ids(reply)) for reply in replies) / count,
+        "repetition": sum(map(repetition, answers)) / count,
     }
     if references is not None:
-        from sacrebleu.metrics import CHRF
+        from sacrebleu.metrics.chrf import CHRF
 
-        texts = [reply.text for reply in replies]
-        numbers["chrf"] = CHRF().corpus_score(texts, [references]).score
+        numbers["chrf"] = CHRF().corpus_score([reply.text for reply in replies], [references]).score
     return numbers
-
-
-def _answer_ids(reply: Reply) -> tuple[int, ...]:
-    return reply.token_ids if reply.answer_ids is None else reply.answer_ids
 
 
 def chrf_by_reply(replies: list[Reply], references: list[str]) -> list[float]:
     """chrF of each reply against its reference, 0 to 100; for paired comparisons."""
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
     score = CHRF().sentence_score
     return [score(reply.text, [reference]).score for reply, reference in zip(replies, references, strict=True)]
