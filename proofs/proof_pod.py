@@ -35,7 +35,7 @@ for name in $(ls -A /); do
 done
 mkdir {root}/workspace && mount -t tmpfs -o size=3g tmpfs {root}/workspace
 cp -r {project} {root}/workspace/project
-exec chroot {root} env -i {variables} {python} /workspace/project/tests/proof_pod.py inside
+exec chroot {root} env -i {variables} {python} /workspace/project/proofs/proof_pod.py inside
 """
 
 

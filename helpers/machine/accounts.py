@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 
 from helpers.model.hub import needs_hub
 from helpers.settings import RunConfig
@@ -19,35 +20,32 @@ def login_errors():
     try:
         yield
     except (DeviceCodeError, OfflineModeIsEnabled, httpx2.HTTPError) as error:
-        told = _("The hub cannot be asked for a login ({error}): check the network, and that HF_HUB_OFFLINE is not set; or set "
-                 "HF_TOKEN; or give a local folder as model_id.")  # fmt: skip
+        told = _("The hub cannot be asked for a login ({error}): check network and HF_HUB_OFFLINE, or set HF_TOKEN.")
         raise RuntimeError(told.format(error=type(error).__name__)) from None
     except (ValueError, ImportError, httpx2.InvalidURL) as error:
         raise RuntimeError(_refused_setting(error)) from None
 
 
 def _refused_setting(error: Exception) -> str:
-    """Which setting of this machine the hub's client does not take. A proxy may hold a password, so only its name is said."""
+    """Which setting here the hub's client does not take; of a proxy, whose address may hold a password, the name."""
     from huggingface_hub import constants
 
     if isinstance(error, UnicodeEncodeError):
         return _("HF_TOKEN holds letters that no token has: is it a placeholder that was left in? Set it, or unset it.")
     if not constants.ENDPOINT.startswith(("http://", "https://")):
         return _("HF_ENDPOINT={address!r} is no address: it begins with https://.").format(address=constants.ENDPOINT)
-    proxies = sorted(name for name, value in os.environ.items() if value and name.lower().endswith("_proxy") and name.lower() != "no_proxy")  # fmt: skip
+    proxies = [name for name in os.environ if os.environ[name] and re.fullmatch(r"(?!no_).*_proxy", name, re.I)]
     if proxies:
-        told = _(
-            "The hub cannot be asked through this machine's proxy ({variables}): its address must begin with http://."
-        )
-        return told.format(variables=", ".join(proxies))
+        told = _("The hub cannot be asked through the proxy ({variables}): its address must begin with http://.")
+        return told.format(variables=", ".join(sorted(proxies)))
     return _("The hub cannot be asked ({error}): {text}.").format(error=type(error).__name__, text=error)
 
 
 def model_access(config: RunConfig) -> str:
     """One sentence: that the base model may be downloaded, or that it is already here.
 
-    Raises PermissionError with the link to ask for access (gated), ValueError for a model that is not there,
-    RuntimeError without a network, or with one whose settings the hub's client does not take.
+    Raises PermissionError with the link to ask for access (gated), ValueError for a model that is not there, RuntimeError
+    where the hub cannot be asked.
     """
     return _access(config, "model", "model", "model_id")
 
@@ -74,15 +72,11 @@ def _access(config: RunConfig, what: str, kind: str, field: str) -> str:
     except RepositoryNotFoundError:
         told = _("{field}={name!r} is not on the hub, or it is private and your token may not see it.")
         raise ValueError(told.format(field=field, name=name)) from None
-    except httpx2.UnsupportedProtocol as error:
+    except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, ValueError, ImportError) as error:
         raise RuntimeError(_refused_setting(error)) from None
     except (httpx2.TransportError, OfflineModeIsEnabled) as error:
-        told = _(
-            "The hub cannot be reached ({error}) to ask about {name}: check the network, or give a local path as {field}."
-        )
+        told = _("The hub cannot be reached ({error}) for {name}: check the network, or give a local path as {field}.")
         raise RuntimeError(told.format(error=type(error).__name__, name=name, field=field)) from None
-    except (ValueError, ImportError, httpx2.InvalidURL) as error:
-        raise RuntimeError(_refused_setting(error)) from None
     return _("You may download {name}.").format(name=name)
 
 

@@ -10,8 +10,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 
-from helpers.machine.places import check_disk, check_ram, check_volume
-from helpers.machine.row import Check, row
+from helpers.machine.places import Check, check_disk, check_ram, check_volume
 from helpers.paths import PROJECT_ROOT
 from helpers.settings import RunConfig
 from helpers.show.tables import Table
@@ -27,9 +26,7 @@ def check_environment(config: RunConfig) -> list[Check]:
 
 def table(checks: list[Check]) -> Table:
     """The checks as a table; the column `fix` appears only when something is to be fixed."""
-    columns = ["name", "ok", "detail"]
-    if any(check.fix for check in checks):
-        columns.append("fix")
+    columns = ["name", "ok", "detail", "fix"] if any(check.fix for check in checks) else ["name", "ok", "detail"]
     return Table([asdict(check) | {"name": _(check.name)} for check in checks], columns=columns)
 
 
@@ -42,7 +39,7 @@ def require_green(checks: list[Check]) -> None:
 
 def check_python() -> Check:
     fix = _("Make the environment from Python 3.11 or 3.12: PYTHON=python3.12.")
-    return row("Python", sys.version_info >= (3, 11), platform.python_version(), fix)
+    return Check("Python", sys.version_info >= (3, 11), platform.python_version(), fix)
 
 
 def check_torch() -> Check:
@@ -53,7 +50,7 @@ def check_torch() -> Check:
     ok = _version(first) <= _version(torch.__version__) < _version(end)
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else _("CPU build")
     fix = _("Run `bash setup_kernel.sh`: the helpers were tested with torch from {first} on, before {end}.")
-    return row("torch", ok, f"{torch.__version__}, {build}", fix.format(first=first, end=end))
+    return Check("torch", ok, f"{torch.__version__}, {build}", fix.format(first=first, end=end))
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -95,8 +92,9 @@ def check_bfloat16() -> Check:
 
     if not torch.cuda.is_available():
         return Check("bfloat16", True, _("computed on the CPU"))
-    in_hardware = torch.cuda.get_device_capability()[0] >= 8
-    return Check("bfloat16", True, _("in hardware") if in_hardware else _("not in hardware: float16 is used instead"))
+    if torch.cuda.get_device_capability()[0] >= 8:
+        return Check("bfloat16", True, _("in hardware"))
+    return Check("bfloat16", True, _("not in hardware: float16 is used instead"))
 
 
 def check_bitsandbytes() -> Check:
@@ -109,11 +107,10 @@ def check_bitsandbytes() -> Check:
     packed, state = quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
     error = (dequantize_4bit(packed, state).float() - weight).abs().mean().item()
     ok = packed.numel() == weight.numel() // 2 and error < 0.1
-    told = _("NF4 on {device}: 256 x 256 weights in {size}, mean error {error:.3f}")
-    detail = told.format(device=device, size=human_bytes(packed.numel()), error=error)
-    return row(
-        "bitsandbytes", ok, detail, _("Run `bash setup_kernel.sh`: bitsandbytes does not quantise correctly here.")
-    )
+    detail = _("NF4 on {device}: 256 x 256 weights in {size}, mean error {error:.3f}")
+    detail = detail.format(device=device, size=human_bytes(packed.numel()), error=error)
+    fix = _("Run `bash setup_kernel.sh`: bitsandbytes does not quantise correctly here.")
+    return Check("bitsandbytes", ok, detail, fix)
 
 
 def check_kernel() -> Check:
@@ -124,7 +121,7 @@ def check_kernel() -> Check:
     wanted = re.search(r"^transformers==(\S+)", _requirements(), re.M)[1]
     detail = f"{sys.prefix}, transformers {transformers.__version__}, ipywidgets {ipywidgets.__version__}"
     fix = _("Choose the kernel QLoRA (transformers {version}), or run `bash setup_kernel.sh`.").format(version=wanted)
-    return row(N_("kernel"), transformers.__version__ == wanted, detail, fix)
+    return Check(N_("kernel"), transformers.__version__ == wanted, detail, fix)
 
 
 def _requirements() -> str:

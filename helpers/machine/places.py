@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.files import folder_bytes, free_bytes
-from helpers.machine.row import Check, row
 from helpers.paths import WORKSPACE, runs_of_other_pods, runs_root
 from helpers.settings import RunConfig
 from helpers.show.tables import Table
@@ -14,8 +14,22 @@ from helpers.show.units import human_bytes
 from helpers.show.words import N_, _
 
 
+@dataclass(frozen=True)
+class Check:
+    """One row of notebook 01's table; `fix` is a sentence when `ok` is False, else empty."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+    def __post_init__(self):
+        if self.ok:
+            object.__setattr__(self, "fix", "")
+
+
 def hub_cache() -> Path:
-    """Where the hub's client keeps what it downloads, by HF_HUB_CACHE, HF_HOME or XDG_CACHE_HOME; "~/..." without a home folder."""
+    """Where the hub's client keeps its downloads (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME); "~/..." without a home folder."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
@@ -53,12 +67,11 @@ def check_volume(config: RunConfig | None = None) -> Check:
     if not os.environ.get("RUNPOD_POD_ID"):
         return Check(N_("volume"), True, _("not a pod; runs are kept in {folder}").format(folder=runs))
     lost = [str(folder) for folder in (runs, cache) if not _outlives(folder)]
-    fix = _("Not on the volume, so lost when the pod stops: {folders}. Set QLORA_RUNS_DIR and HF_HOME below {volume}, and "
-            "unset HF_HUB_CACHE.").format(folders=", ".join(lost), volume=WORKSPACE)  # fmt: skip
+    fix = _("A pod's stop deletes {folders}: set QLORA_RUNS_DIR and HF_HOME below {volume}, and unset HF_HUB_CACHE.")
     detail = _("runs in {runs}, downloads in {cache}").format(runs=runs, cache=cache)
     if others := ", ".join(map(str, runs_of_other_pods())):
         detail += _("; runs of other pods in {folders}: QLORA_RUNS_DIR chooses one").format(folders=others)
-    return row(N_("volume"), not lost, detail, fix)
+    return Check(N_("volume"), not lost, detail, fix.format(folders=", ".join(lost), volume=WORKSPACE))
 
 
 def check_disk(config: RunConfig) -> Check:
@@ -75,7 +88,7 @@ def check_disk(config: RunConfig) -> Check:
         return _unplanned(N_("disk"), known, reason)
     detail = _("{known}, the run needs about {need}").format(known=known, need=human_bytes(need))
     fix = _("Enlarge the volume, or point QLORA_RUNS_DIR and HF_HOME to a larger disk.")
-    return row(N_("disk"), free is None or free >= need, detail, fix)
+    return Check(N_("disk"), free is None or free >= need, detail, fix)
 
 
 def _free(config: RunConfig) -> tuple[float | None, str]:
@@ -84,8 +97,10 @@ def _free(config: RunConfig) -> tuple[float | None, str]:
     if free is not None:
         return free, _("{free} free").format(free=human_bytes(free))
     if not config.volume_gb:
-        told = _("free space is unknown on a network volume (df shows the whole cluster): OVERRIDES = {example} tells")
-        return None, told.format(example="{'volume_gb': ...}")
+        unknown = _(
+            "free space is unknown on a network volume (df shows the whole cluster): OVERRIDES = {example} tells"
+        )
+        return None, unknown.format(example="{'volume_gb': ...}")
     taken = folder_bytes(WORKSPACE)
     left = config.volume_gb * 1e9 - taken
     told = _("{free} free, {taken} of the {size:g} GB rented are used")
@@ -111,12 +126,8 @@ def check_ram(config: RunConfig) -> Check:
     worst = max(needs, key=needs.get)
     told = _("{available}, the run needs at most about {need} ({phase})")
     detail = told.format(available=available, need=human_bytes(needs[worst]), phase=worst)
-    return row(
-        "RAM",
-        free >= needs[worst],
-        detail,
-        _("Close other notebooks, or change the settings as 00_plan.ipynb advises."),
-    )
+    fix = _("Close other notebooks, or change the settings as 00_plan.ipynb advises.")
+    return Check("RAM", free >= needs[worst], detail, fix)
 
 
 def _unplanned(name: str, detail: str, reason: Exception) -> Check:

@@ -35,26 +35,24 @@ def page(folder: Path, now: float | None = None) -> str:
     now = time.time() if now is None else now
     people = everybody(folder)
     stages = Counter(person.stage for person in people)
-    listed = " · ".join(f"{number}: {count}" for number, count in sorted(stages.items()))
-    count = _("1 participant.") if len(people) == 1 else _("{count} participants.").format(count=len(people))
-    summary = f"{count} {_('Last finished notebook: {stages}.').format(stages=listed or _('none yet'))}"
+    listed = " · ".join(f"{number}: {count}" for number, count in sorted(stages.items())) or _("none yet")
     late = sum(_late(person, now) for person in people)
-    quiet = _("{count} quiet for {time}.").format(count=late, time=human_time(QUIET)) if late else ""
-    clock = time.strftime("%H:%M:%S", time.localtime(now))
-    rows = [_row(person, now) for person in people]
-    words = {"title": _("Class board"), "summary": summary, "quiet": quiet, "clock": clock}
-    return render_page("board.html.j2", rows=rows, every=EVERY, **words)
+    words = {
+        "title": _("Class board"),
+        "count": _("1 participant.") if len(people) == 1 else _("{count} participants.").format(count=len(people)),
+        "stages": _("Last finished notebook: {stages}.").format(stages=listed),
+        "quiet": late and _("{count} quiet for {time}.").format(count=late, time=human_time(QUIET)),
+        "clock": time.strftime("%H:%M:%S", time.localtime(now)),
+    }
+    return render_page("board.html.j2", rows=[_row(person, now) for person in people], every=EVERY, **words)
 
 
 def _row(person: Progress, now: float) -> dict:
     """What one row shows; a pair is the class of a colour, and text."""
     faults = ", ".join(f"{name} ({_(why)})" if name else _(why) for name, why in person.faults)
     return {
-        "name": person.name,
-        "stage": person.stage,
+        "person": person,
         "labels": _labels(person.red_labels),
-        "step": person.step,
-        "steps": person.steps if person.step is not None else None,
         "losses": " · ".join("–" if loss is None else f"{loss:.2f}" for loss in (person.loss, person.held_out)),
         "merge": _merge(person.merge),
         "labs": _labs(person.labs),
@@ -77,16 +75,16 @@ def _merge(verdict: Verdict | None) -> tuple[str, str]:
 
 
 def _labs(labs: dict[str, Lab]) -> tuple[str, str]:
-    """The numbers of the labs: ✓ solved, … not yet, and after how many tries."""
-    marks = {name: "✓" if lab.solved else "…" if lab.tries < 2 else f"…×{lab.tries}" for name, lab in labs.items()}
+    """The numbers of the labs, each with its mark."""
     stuck = any(lab.tries >= STUCK and not lab.solved for lab in labs.values())
-    return "wait" if stuck else "", " ".join(name.removeprefix("lab") + mark for name, mark in marks.items()) or "–"
+    return "wait" if stuck else "", " ".join(name[3:] + lab.mark for name, lab in labs.items()) or "–"
 
 
 def _seen(person: Progress, now: float) -> tuple[str, str]:
+    if person.seen > now + AHEAD:
+        return "wait", _("dated in the future")
     ago = _("{time} ago").format(time=human_time(max(now - person.seen, 0)))
-    text = _("dated in the future") if person.seen > now + AHEAD else ago
-    return "wait" if _late(person, now) else "", text
+    return "wait" if _late(person, now) else "", ago
 
 
 def _late(person: Progress, now: float) -> bool:
@@ -113,9 +111,12 @@ def serve(folder: Path, port: int) -> None:
 
     with ThreadingHTTPServer(("127.0.0.1", port), Board) as server:
         port = server.server_port
-        print(_("The class board is at http://127.0.0.1:{port}/ (Ctrl-C ends it).").format(port=port), flush=True)
-        print(_("On a pod, first type on your own computer: ssh -L {port}:127.0.0.1:{port} and the pod's address. "
-                "Without ssh: --write board.html, and open that file in JupyterLab.").format(port=port), flush=True)  # fmt: skip
+        print(_("The class board is at http://127.0.0.1:{port}/ (Ctrl-C ends it).").format(port=port))
+        pod = _(
+            "On a pod, first type on your own computer: ssh -L {port}:127.0.0.1:{port} and the pod's address. "
+            "Without ssh: --write board.html, and open that file in JupyterLab."
+        )
+        print(pod.format(port=port), flush=True)
         server.serve_forever()
 
 
@@ -134,22 +135,17 @@ def main() -> int:
             write_atomic(chosen.csv, class_csv(people, chosen.system))
         if chosen.write:
             write_atomic(chosen.write, page(chosen.folder))
-    except OSError as error:
-        print(
-            _("{path} cannot be used ({reason}).").format(path=error.filename, reason=error.strerror), file=sys.stderr
-        )
-        return 1
-    if chosen.csv or chosen.write:
-        print(*filter(None, (chosen.csv, chosen.write)), sep="\n")
-        return 0
-    try:
-        serve(chosen.folder, chosen.port)
-    except OSError as error:
-        told = _("Port {port} cannot be used ({reason}): choose another with --port.")
-        print(told.format(port=chosen.port, reason=error.strerror), file=sys.stderr)
-        return 1
+        written = [path for path in (chosen.csv, chosen.write) if path]
+        print(*written, sep="\n", end="\n" if written else "")
+        if not written:
+            serve(chosen.folder, chosen.port)
     except KeyboardInterrupt:
         print(_("The class board is closed."))
+    except OSError as error:
+        port = _("Port {port} cannot be used ({reason}): choose another with --port.")
+        sentence = _("{path} cannot be used ({reason}).") if error.filename else port
+        print(sentence.format(path=error.filename, port=chosen.port, reason=error.strerror), file=sys.stderr)
+        return 1
     return 0
 
 

@@ -1,6 +1,6 @@
 """A folder that somebody else writes: one look at it, each file in a fence of its own, each field typed.
 
-Nothing here raises for what lies there. What cannot be read counts as not there, and stands in `faults` as (file, reason).
+Nothing here raises for what lies there. What cannot be read counts as not there, and is in `faults` as (file, reason).
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""The labs: something is broken in a few lines, `check` says what is still wrong. Every try is counted in labs/ of the run."""
+"""The labs: something is broken in a few lines, `check` says what is still wrong. Tries are counted in labs/ of the run."""
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
-from helpers.files import read_json, write_json
+from helpers.files import write_json
 from helpers.paths import runs_root
 from helpers.runs import RunDir
 from helpers.series import chosen, run_notebooks
@@ -14,6 +13,7 @@ from helpers.settings import RunConfig
 from helpers.show.tables import Answer
 from helpers.show.words import _
 from helpers.workshop import lab_answers
+from helpers.workshop.fence import Fence, whole
 from helpers.workshop.progress import LAB_RUN
 from helpers.workshop.tasks import answered
 
@@ -43,8 +43,9 @@ def lab_run() -> RunDir:
         told = _("No finished training in {folder}: a small one is made for the labs (under a minute).")
         print(told.format(folder=runs_root()))
         before = dict(os.environ)
-        for name in [name for name in before if name.startswith("QLORA_") and name not in PLACES]:
-            del os.environ[name]  # the settings of a longer run
+        for name in before:
+            if name.startswith("QLORA_") and name not in PLACES:
+                del os.environ[name]  # the settings of a longer run
         os.environ.update(SMALL)
         try:
             run_notebooks(chosen(["03", "04"]), "tiny")
@@ -72,12 +73,8 @@ def check(lab: str, run: RunDir, answer=..., **seen) -> Answer:
 
 def _count(run: RunDir, lab: str, found: Answer) -> None:
     """One try more; once solved it stays solved."""
-    file = run.labs / f"{lab}.json"
-    try:
-        before = read_json(file)
-        tries, solved = int(before.get("tries", 0)), before.get("solved") is True
-    except (FileNotFoundError, json.JSONDecodeError, AttributeError, TypeError, ValueError):
-        tries, solved = 0, False
-    file.parent.mkdir(exist_ok=True)
-    now = {"solved": solved or found.solved, "tries": tries + 1, "sentence": found.sentence, "at": time.time()}
-    write_json(file, now)
+    before = Fence(run.labs, {}).record(f"{lab}.json")
+    solved, tries = before.get("solved") is True or found.solved, whole(before.get("tries")) or 0
+    run.labs.mkdir(exist_ok=True)
+    now = {"solved": solved, "tries": tries + 1, "sentence": found.sentence, "at": time.time()}
+    write_json(run.labs / f"{lab}.json", now)

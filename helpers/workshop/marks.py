@@ -12,8 +12,8 @@ from helpers.show.words import _
 from helpers.workshop.progress import Progress
 
 LABS = 7  # points to be had, one for each lab
-# Moodle: Grades > Import > CSV, "username" is what a row is found by. Canvas: Grades > Import, the columns before the last
-# are its own and may be empty. nbgrader: the columns of `nbgrader export`, to be put beside that table.
+# Moodle: Grades > Import > CSV, a row is found by "username". Canvas: Grades > Import, the columns before the last are its
+# own and may be empty. nbgrader: the columns of `nbgrader export`, to be put beside that table.
 SYSTEMS = {
     "moodle": ("username", "labs", "maximum", "tries", "notebook", "held-out loss", "labels red", "merge"),
     "canvas": ("Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Fine-tuning labs"),

@@ -1,4 +1,4 @@
-"""How far each participant is, read from the run directories alone: numbers and verdicts, never texts, settings or tokens."""
+"""How far each participant is, from the run directories alone: numbers and verdicts, never texts, settings or tokens."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ LEFT_BY = {
 }
 LAB_RUN = "labs"  # the small run that the labs make where 04 has not finished: nobody's own
 LAB_FILE = re.compile(r"lab\d{1,3}\.json")
+# What is shown of metrics.jsonl: its name there, and its kind
+NUMBERS = {
+    "step": ("step", whole),
+    "steps": ("max_steps", whole),
+    "loss": ("loss", decimal),
+    "held_out": ("eval_loss", decimal),
+}
 TAIL = 8192  # bytes of metrics.jsonl that are read, from its end
 
 
@@ -33,6 +40,13 @@ class Lab:
 
     solved: bool = False
     tries: int = 0
+
+    @property
+    def mark(self) -> str:
+        """✓ solved, … not yet, and after how many tries."""
+        if self.solved:
+            return "✓"
+        return "…" if self.tries < 2 else f"…×{self.tries}"
 
 
 @dataclass(frozen=True)
@@ -89,21 +103,13 @@ def _newest_run(own: Fence) -> dict:
         return {"labs": labs, "seen": seen}
     run = max(shown, key=lambda run: times[run.path])
     last = {key: value for row in _metrics(run) for key, value in row.items()}
-    return {
-        "run": run.path.name,
-        "stage": LEFT_BY[_last(run)],
-        "red_labels": _red_labels(run),
-        "step": run.typed("metrics.jsonl", last.get("step"), whole),
-        "steps": run.typed("metrics.jsonl", last.get("max_steps"), whole),
-        "loss": run.typed("metrics.jsonl", last.get("loss"), decimal),
-        "held_out": run.typed("metrics.jsonl", last.get("eval_loss"), decimal),
-        "merge": _merge(run),
-        "labs": labs,
-        "seen": seen,
-    }
+    numbers = {name: run.typed("metrics.jsonl", last.get(key), kind) for name, (key, kind) in NUMBERS.items()}
+    stage, red_labels, merge = LEFT_BY[_last(run)], _red_labels(run), _merge(run)
+    return dict(run=run.path.name, stage=stage, red_labels=red_labels, merge=merge, labs=labs, seen=seen, **numbers)
 
 
 def _last(run: Fence) -> str:
+    """The file of the last notebook that ended."""
     return next(file for file in LEFT_BY if file in run.files)
 
 
@@ -131,8 +137,8 @@ def _red_labels(run: Fence) -> int | None:
 
 def _merge(run: Fence) -> Verdict | None:
     name = "merge_report.json" if "merge_report.json" in run.files else OLD_MERGE_REPORT
-    said = run.record(name).get("verdict")
-    return run.typed(name, said, lambda word: next((known for known in Verdict if known == word), None))
+    verdicts = list(Verdict)
+    return run.typed(name, run.record(name).get("verdict"), lambda word: Verdict(word) if word in verdicts else None)
 
 
 def _labs(runs: list[Fence]) -> tuple[dict[str, Lab], float]:
