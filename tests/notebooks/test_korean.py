@@ -38,5 +38,5 @@ def test_the_errors_of_a_korean_page_are_korean(tmp_path, monkeypatch):
     )
     client.execute()
     assert any(
-        "이(가) 없습니다. 먼저" in output.get("evalue", "") for cell in book.cells for output in cell.get("outputs", [])
+        "없습니다. 먼저" in output.get("evalue", "") for cell in book.cells for output in cell.get("outputs", [])
     )
