@@ -27,7 +27,7 @@ from helpers.data.tally import Tally, rows_lost, shorter
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
-from helpers.template.spans import refusal
+from helpers.template.spans import require_learnable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -134,9 +134,10 @@ class Preparation:
     def _require_new(self, key: int, done) -> None:
         """Raises Unusable for what the template refuses, and for a conversation that was there."""
         if self.tokenizer is not None:
-            why = refusal(self.tokenizer, done.messages, done.tools, self.config.learn_thinking)
-            if why:
-                raise Unusable(Reason.TEMPLATE, value=why)
+            try:
+                require_learnable(self.tokenizer, done.messages, done.tools, self.config.learn_thinking)
+            except ValueError as error:
+                raise Unusable(Reason.TEMPLATE, value=str(error)) from None
         if key in self.seen:
             raise Unusable(Reason.AGAIN)
 

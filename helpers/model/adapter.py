@@ -35,13 +35,11 @@ def other_fields(settings: dict, known: set[str]) -> list[str]:
 
     if settings.get("peft_type", "LORA") != "LORA":
         return [f"peft_type={settings['peft_type']}"]
-    plain, found = LoraConfig().to_dict(), []
-    for name, value in settings.items():
-        harmless = name == "init_lora_weights" and value in HARMLESS_STARTS
-        empty = value in (None, {}, [], False) and not plain.get(name)
-        if name not in known and value != plain.get(name) and not harmless and not empty:
-            found.append(f"{name}={value!r}")
-    return found
+    plain = LoraConfig().to_dict()
+    others = {name: value for name, value in settings.items() if name not in known and value != plain.get(name)}
+    if others.get("init_lora_weights") in HARMLESS_STARTS:
+        del others["init_lora_weights"]
+    return [f"{name}={value!r}" for name, value in others.items() if value or plain.get(name)]
 
 
 def tensor_names(adapter: Path) -> list[str]:
@@ -58,10 +56,9 @@ def tensor_names(adapter: Path) -> list[str]:
 
 
 def check_names(skeleton: PreTrainedModel, adapter: Path) -> None:
-    """Raises Refused unless the adapter's file has the tensors that peft puts on this base, all of them and no other.
+    """Raises Refused unless the adapter's file has the tensors that peft puts on this base, and no other: peft only warns.
 
-    peft itself gives a warning only, and answers with the base. `skeleton`: the base without weights (torch's device meta);
-    it gets the adapter's modules.
+    `skeleton`: the base without weights (torch's device meta); it gets the adapter's modules.
     """
     from peft import PeftConfig, PeftModel
 
@@ -115,9 +112,8 @@ def refuse_untrained(adapter: Path) -> None:
             if kind in MATRICES:
                 pairs[module] = pairs.get(module, True) and bool(tensors.get_tensor(name).any())
     if pairs and not any(pairs.values()):
-        raise Untrained(
-            _(
-                "This adapter changes nothing: in each of its {count} branches a matrix is zero, so nothing was learned "
-                "and there is no result. Train again, with a learning_rate above 0 and more steps."
-            ).format(count=len(pairs))
+        sentence = _(
+            "This adapter changes nothing: in each of its {count} branches a matrix is zero, so nothing was learned "
+            "and there is no result. Train again, with a learning_rate above 0 and more steps."
         )
+        raise Untrained(sentence.format(count=len(pairs)))

@@ -1,19 +1,19 @@
-"""What a model is made of, counted on the library's own model without its weights.
-
-A config.json says little: Gemma 3's leaves out what it takes from its defaults, a mixture of experts names two widths,
-and which weights bitsandbytes can pack is a matter of the modules. transformers knows, in half a second for any size.
-"""
+"""What a model is made of, counted on the library's own model without its weights: config.json leaves out too much."""
 
 from __future__ import annotations
 
 import functools
 import json
-import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from helpers.model.meta import kind_of, layer_list, not_packed, on_meta, one_line, unanswerable
+from helpers.model import lora
+from helpers.model.meta import layer_kinds, not_packed, on_meta, one_line, unanswerable
 from helpers.show.words import _
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Map:
     inputs: int
     outputs: int
     packed: bool  # bitsandbytes makes 4 bits of it
-    adapted: bool  # peft puts a LoRA branch beside it
-    count: int
+    adapted: bool = False  # peft puts a LoRA branch beside it
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,39 +57,50 @@ def _counted(text: str, target_modules: str) -> Anatomy:
     import torch
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
     from transformers.pytorch_utils import Conv1D
-    from transformers.quantizers.quantizers_utils import should_convert_module
 
     model_config = json.loads(text)
     try:
         model = on_meta(model_config, dtype=torch.bfloat16)
-        total, kept = sum(p.numel() for p in model.parameters()), not_packed(model)
-        linear = {name: m for name, m in model.named_modules() if isinstance(m, (torch.nn.Linear, Conv1D))}
-        sizes = {name: tuple(m.weight.shape[:: 1 if isinstance(m, Conv1D) else -1]) for name, m in linear.items()}
-        # as transformers does: a class derived from Linear (Falcon's) stays in 16 bits
-        plain = {name for name, module in linear.items() if type(module) in (torch.nn.Linear, Conv1D)}
-        packed = {name for name in plain if should_convert_module(name, kept)}
-        turned = any(isinstance(module, Conv1D) for module in linear.values())
+        total, linear = sum(p.numel() for p in model.parameters()), _linear(model)
+        turned = any(isinstance(module, Conv1D) for module in model.modules())
         renamed = turned or bool(get_checkpoint_conversion_mapping(model.config.model_type))
         settings = model.config.get_text_config(decoder=True)
-        shortened = Shortened.of(model, settings)
+        shortened = Shortened.of(model)
     except Exception as error:  # whatever strangers' files and code raise: it is told
         kind = model_config.get("model_type", "?")
         sentence = _("transformers cannot build the architecture {kind!r} ({reason}).")
         raise NotImplementedError(sentence.format(kind=kind, reason=one_line(error))) from error
     branches, refused = _branches(model, target_modules)
-    maps = Counter(
-        (name.rpartition(".")[2], *sizes[name], name in packed, shortened.name(name) in branches) for name in linear
-    )
+    maps = Counter(replace(m, adapted=shortened.name(path) in branches) for path, m in linear.items())
     return Anatomy(
         parameters=total,
-        packed=sum(math.prod(sizes[name]) for name in packed),
+        packed=sum(m.inputs * m.outputs for m in linear.values() if m.packed),
         adapter=sum(count * shortened.times(name) for name, count in branches.items()),
-        maps=tuple(Map(*one, count) for one, count in maps.items()),
+        maps=tuple(replace(m, count=count) for m, count in maps.items()),
         text=settings.to_dict() | {"num_hidden_layers": getattr(settings, "num_hidden_layers", None)},
         refused=refused,
         checkpoints=model.supports_gradient_checkpointing,
         merges_by_weight=not renamed,
     )
+
+
+def _linear(model: PreTrainedModel) -> dict[str, Map]:
+    """Every linear map of `model`, which is whole, by its path."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+    from transformers.quantizers.quantizers_utils import should_convert_module
+
+    found, kept = {}, not_packed(model)
+    for path, module in model.named_modules():
+        if not isinstance(module, (torch.nn.Linear, Conv1D)):
+            continue
+        outputs, inputs = module.weight.shape
+        if isinstance(module, Conv1D):
+            outputs, inputs = inputs, outputs
+        # as transformers does: a class derived from Linear (Falcon's) stays in 16 bits
+        packed = type(module) in (torch.nn.Linear, Conv1D) and should_convert_module(path, kept)
+        found[path] = Map(path.rpartition(".")[2], inputs, outputs, packed)
+    return found
 
 
 @dataclass(frozen=True)
@@ -100,18 +111,16 @@ class Shortened:
     places: tuple[int, ...]  # for each layer of the whole model, its place among those that are left
 
     @classmethod
-    def of(cls, model, settings) -> Shortened:
+    def of(cls, model: PreTrainedModel) -> Shortened:
         """Leave one layer of each kind in `model`, which is changed; all of them where it has no single list of layers."""
         import torch
 
-        layers = layer_list(model)
-        if layers is None:
+        path, kinds = layer_kinds(model)
+        if not kinds:
             return cls("", ())
-        kinds = [kind_of(layer, place, settings) for place, layer in enumerate(layers)]
-        order = list(dict.fromkeys(kinds))
-        prefix = next(name for name, module in model.named_modules() if module is layers)
-        model.set_submodule(prefix, torch.nn.ModuleList(layers[kinds.index(kind)] for kind in order))
-        return cls(f"{prefix}.", tuple(order.index(kind) for kind in kinds))
+        order, layers = list(dict.fromkeys(kinds)), model.get_submodule(path)
+        model.set_submodule(path, torch.nn.ModuleList(layers[kinds.index(kind)] for kind in order))
+        return cls(f"{path}.", tuple(order.index(kind) for kind in kinds))
 
     def name(self, path: str) -> str:
         """The path of a module of the whole model, in the short one."""
@@ -127,23 +136,22 @@ class Shortened:
         return self.places.count(int(path.removeprefix(self.prefix).partition(".")[0]))
 
 
-def _branches(model, target_modules: str) -> tuple[dict[str, int], str]:
+def _branches(model: PreTrainedModel, targets: str) -> tuple[dict[str, int], str]:
     """Where peft puts a LoRA of rank 1: path of a module -> its new parameters; and why it refuses."""
     import warnings
 
     from peft import LoraConfig, get_peft_model
 
-    names = [name.strip() for name in target_modules.split(",") if name.strip()]
-    chosen = "all-linear" if names == ["all-linear"] else names
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            lora = LoraConfig(task_type="CAUSAL_LM", r=1, lora_alpha=1, target_modules=chosen)
-            adapted = get_peft_model(model, lora, low_cpu_mem_usage=True)
+            settings = LoraConfig(task_type="CAUSAL_LM", r=1, lora_alpha=1, target_modules=lora.target_modules(targets))
+            adapted = get_peft_model(model, settings, low_cpu_mem_usage=True)
     except Exception as error:
         return {}, one_line(error)
-    found = Counter()
+    branches = Counter()
     for path, parameter in adapted.named_parameters():
-        if "lora_" in path:
-            found[path.removeprefix("base_model.model.").partition(".lora_")[0]] += parameter.numel()
-    return found, unanswerable(adapted)
+        module, is_branch, _name = path.removeprefix("base_model.model.").partition(".lora_")
+        if is_branch:
+            branches[module] += parameter.numel()
+    return branches, unanswerable(adapted)

@@ -18,8 +18,7 @@ SHORT = 512  # tokens: eager attention keeps rows x heads x length^2 numbers for
 def use_cards(config: RunConfig) -> str:
     """Let this process see one GPU, unless it is one of several or `config.split_model` wants all; says what it will use.
 
-    With several in sight and no launcher the Trainer would copy a 4-bit model to each of them, and TRL refuses. Call it
-    before anything touches a GPU: CUDA reads CUDA_VISIBLE_DEVICES once.
+    Else the Trainer copies a 4-bit model to each, and TRL refuses. CUDA reads CUDA_VISIBLE_DEVICES once: call it first.
     """
     import torch
 
@@ -30,9 +29,9 @@ def use_cards(config: RunConfig) -> str:
         return _("all {count} GPUs, each with a part of the layers (split_model)").format(count=count)
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     os.environ["CUDA_VISIBLE_DEVICES"] = first
-    return _(
-        "GPU {first}, the first of {count}; `start(run, config, processes={count})` in 04 trains on all of them"
-    ).format(first=first, count=count)
+    return _("GPU {first}, the first of {count}; `start(run, config, processes={count})` in 04 trains on all").format(
+        first=first, count=count
+    )
 
 
 def sharded() -> bool:
@@ -41,9 +40,8 @@ def sharded() -> bool:
 
 
 def device_map(config: RunConfig) -> dict | str:
-    """Where the model goes: this process's own GPU under `accelerate launch`, else GPU 0, else the CPU.
+    """Where the model goes: this process's own GPU, else the CPU; "auto" with `split_model`: its layers over all GPUs.
 
-    With `config.split_model` "auto": its layers over all GPUs that this one process sees, for a model larger than one.
     Under FSDP the CPU: from there each process brings its own part of every layer to its GPU.
     """
     import torch
@@ -56,10 +54,9 @@ def device_map(config: RunConfig) -> dict | str:
 
 
 def compute_dtype(config: RunConfig) -> torch.dtype:
-    """The dtype matrix products run in: config.compute_dtype, or for "auto" bfloat16 where the device has it.
+    """The dtype of matrix products: config.compute_dtype, or for "auto" bfloat16 where the device has it.
 
-    GPUs before Ampere (compute capability 8.0) have no bfloat16 units and get float16. A CPU without bfloat16
-    instructions gets float32: its products in bfloat16 take about nine times as long (`proofs/bench_products.py`).
+    Else float16 on a GPU (before Ampere), and float32 on a CPU, nine times as fast there (`proofs/bench_products.py`).
     """
     import torch
     from bitsandbytes.functional import has_avx512bf16
@@ -90,11 +87,11 @@ def number_formats(config: RunConfig) -> dict[str, bool]:
 def attention(config: RunConfig) -> str | None:
     """The attention kernel: config's own, or for "auto" the fastest one for the device and the length of the rows.
 
-    On a GPU of compute capability 8.0, FlashAttention 2 where it is installed and the model's code can call it. On a CPU, for
-    rows of at most `SHORT` tokens, plain products ("eager"): the backward pass of sdpa is slow there. Else None, which
-    leaves it to transformers: sdpa for the models that can use it, eager for the others (Gemma 2).
+    FlashAttention 2 from compute capability 8.0 on, where it is installed and the model's code can call it. On a CPU "eager"
+    up to `SHORT` tokens: sdpa's backward pass is slow there. None leaves it to transformers.
     """
     import torch
+    from transformers import AutoModelForCausalLM
     from transformers.utils import is_flash_attn_2_available
 
     if config.attn_implementation != "auto":
@@ -103,13 +100,5 @@ def attention(config: RunConfig) -> str | None:
         return "eager" if config.max_length <= SHORT else None
     if not is_flash_attn_2_available() or torch.cuda.get_device_capability()[0] < 8:
         return None
-    return "flash_attention_2" if knows_flash_attention(config) else None
-
-
-def knows_flash_attention(config: RunConfig) -> bool:
-    """True when the code of the run's architecture can call FlashAttention (BLOOM's cannot; loading it so would fail)."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    settings = AutoConfig.from_pretrained(**ModelSource.of(config).keywords)
-    kind = AutoModelForCausalLM._model_mapping.get(type(settings), None)
-    return getattr(kind, "_supports_flash_attn", False)
+    kind = AutoModelForCausalLM._model_mapping.get(type(ModelSource.of(config).settings()), None)
+    return "flash_attention_2" if getattr(kind, "_supports_flash_attn", False) else None  # BLOOM's code cannot call it

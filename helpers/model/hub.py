@@ -21,8 +21,7 @@ def needs_hub(config: RunConfig) -> list[str]:
 def hub_status(config: RunConfig) -> str:
     """One sentence: who you are on the hub, or that this run goes on without an account.
 
-    Raises RuntimeError, in one sentence, for a refused token, no network, settings of the network that the client cannot
-    take, or, where the run pushes, no token or one that may only read.
+    Raises RuntimeError where the run needs the hub and cannot have it, or pushes without a token that may write.
     """
     from huggingface_hub import get_token
 
@@ -33,44 +32,38 @@ def hub_status(config: RunConfig) -> str:
             raise RuntimeError(sentence.format(push=config.push))
         needed = ", ".join(map(_, needs)) or _("nothing, go on")
         return _("No Hugging Face token here. Needed from the hub: {needed}.").format(needed=needed)
-    me, problem = _whoami()
-    if not problem:
-        role = ((me.get("auth") or {}).get("accessToken") or {}).get("role")  # read, write or fineGrained
-        if "push" in needs and role == "read":
-            sentence = _(
-                "push={push!r} uploads, and this token may only read: set HF_TOKEN to a write token, or QLORA_PUSH=none."
-            )
-            raise RuntimeError(sentence.format(push=config.push))
-        return _("Logged in on the hub as {name}.").format(name=me["name"])
-    if not needs:
+    try:
+        me = _whoami()
+    except RuntimeError as problem:
+        if needs:
+            raise
         return _("{problem} This run needs nothing from it, so it goes on.").format(problem=problem)
-    raise RuntimeError(problem)
+    role = ((me.get("auth") or {}).get("accessToken") or {}).get("role")  # read, write or fineGrained
+    if "push" in needs and role == "read":
+        sentence = _(
+            "push={push!r} uploads, and this token may only read: set HF_TOKEN to a write token, or QLORA_PUSH=none."
+        )
+        raise RuntimeError(sentence.format(push=config.push))
+    return _("Logged in on the hub as {name}.").format(name=me["name"])
 
 
-def _whoami() -> tuple[dict, str]:
-    """What the hub says of the token, and why it cannot be asked; "" when it could be."""
+def _whoami() -> dict:
+    """What the hub says of the token. Raises RuntimeError with the reason where it cannot be asked."""
     import httpx2
     from huggingface_hub import whoami
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
-        return whoami(), ""
+        return whoami()
     except HfHubHTTPError as error:
-        sentence = _(
-            "The hub refused the token (status {status}: wrong or expired): make a new one in your account's settings and set "
-            "HF_TOKEN."
-        )
-        return {}, sentence.format(status=error.response.status_code)
+        sentence = _("The hub refused the token (status {status}: wrong or expired): make a new one, and set HF_TOKEN.")
+        sentence = sentence.format(status=error.response.status_code)
     except UnicodeEncodeError:
-        return {}, _(
-            "HF_TOKEN holds letters that no token has: is it a placeholder that was left in? Set it, or unset it."
-        )
+        sentence = _("HF_TOKEN holds letters that no token has: is it a placeholder still? Set it, or unset it.")
     except (httpx2.HTTPError, OfflineModeIsEnabled, OSError) as error:
         sentence = _("The hub cannot be reached ({kind}): check the network, and that HF_HUB_OFFLINE is not set.")
-        return {}, sentence.format(kind=type(error).__name__)
+        sentence = sentence.format(kind=type(error).__name__)
     except (ValueError, ImportError) as error:
-        sentence = _(
-            "The hub cannot be asked: {reason}. Check the variables ALL_PROXY, HTTPS_PROXY and HF_ENDPOINT: a proxy begins "
-            "with http:// here."
-        )
-        return {}, sentence.format(reason=str(error).splitlines()[0].rstrip("."))
+        sentence = _("The hub cannot be asked: {reason}. Check ALL_PROXY, HTTPS_PROXY (http://...) and HF_ENDPOINT.")
+        sentence = sentence.format(reason=str(error).splitlines()[0].rstrip("."))
+    raise RuntimeError(sentence)

@@ -9,7 +9,8 @@ from helpers.model.device import attention, compute_dtype, device_map
 from helpers.model.memory import file_bytes, placement
 from helpers.model.quantise import keep_gradients, quantization_config, refuse_quantised
 from helpers.model.refusal import Reason, Refused
-from helpers.model.source import ModelSource, adapter_inside, forget_code
+from helpers.model.source import ModelSource, adapter_inside
+from helpers.model.weights import forget_code
 from helpers.settings import RunConfig
 from helpers.show.words import _
 
@@ -32,19 +33,18 @@ def load_base_model(
     Raises `Refused` for a model that is already quantised, or what `check_loaded` says.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     four_bit = config.load_in_4bit if four_bit is None else four_bit
-    place_of_files = ModelSource.of(config, folder=source)
-    shapes = AutoConfig.from_pretrained(**place_of_files.keywords)
-    refuse_quantised(shapes.to_dict(), source or config.model_id)
+    files = ModelSource.of(config, folder=source)
+    refuse_quantised(files.settings().to_dict(), source or config.model_id)
     place = {"": device} if device else device_map(config)
     if source and not four_bit and torch.cuda.is_available():  # a merged model may be larger than the card
         place = placement(file_bytes(source), torch.cuda.mem_get_info()[0])
     # `quantization_config=None` is not the same as none: it would erase the model's own
     packed = {"quantization_config": quantization_config(config)} if four_bit else {}
     model, info = AutoModelForCausalLM.from_pretrained(
-        **place_of_files.keywords,
+        **files.keywords,
         **packed,
         dtype=compute_dtype(config),
         device_map=place,
@@ -58,12 +58,9 @@ def load_base_model(
 def check_loaded(model: PreTrainedModel, info: dict) -> PreTrainedModel:
     """`model` as a training or a reply may use it, after `from_pretrained(..., output_loading_info=True)` gave (model, info).
 
-    Every load ends here, that on the page of 04 too: `model, info = AutoModelForCausalLM.from_pretrained(...)`, then
-    `return check_loaded(model, info)`. It stands in the place of unpack_once(keep_gradients(release_files(model))), which
-    it calls: 4-bit layers keep their layout and, on a CPU, what they unpacked.
-    Raises `Refused`, with its `reason`: MISSING_WEIGHTS (the library fills them with random numbers), SCALES (packed
-    weights of which config.json says nothing), QUANTISED (the files were quantised before), ADAPTER_INSIDE (the library
-    put an adapter from the base's folder into the model).
+    Every load ends here, that on the page of 04 too. 4-bit layers keep their layout and, on a CPU, what they unpacked.
+    Raises `Refused`: MISSING_WEIGHTS (the library fills them with random numbers), SCALES (packed weights of which config.json
+    says nothing), QUANTISED (the files were quantised before), ADAPTER_INSIDE (of the base's folder).
     """
     from helpers.model.unpacking import unpack_once
 
@@ -91,10 +88,7 @@ def check_loaded(model: PreTrainedModel, info: dict) -> PreTrainedModel:
 
 
 def release_files(model: PreTrainedModel) -> PreTrainedModel:
-    """Give a 4-bit model on a CPU 16-bit weights of its own (norms, embeddings), so that its files leave the memory.
-
-    They are views into the mapped files, and a single view keeps the whole file there. Returns `model`.
-    """
+    """Give a 4-bit model on a CPU 16-bit weights of its own; returns `model`. A single view keeps a whole mapped file in memory."""
     if getattr(model, "is_loaded_in_4bit", False) and model.device.type == "cpu":
         for parameter in model.parameters():
             if parameter.is_floating_point():

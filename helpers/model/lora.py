@@ -23,23 +23,25 @@ def lora_config(config: RunConfig) -> LoraConfig:
     """The `LoraConfig` of the run."""
     from peft import LoraConfig
 
-    names = [name.strip() for name in config.lora_target_modules.split(",") if name.strip()]
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
-        target_modules="all-linear" if names == ["all-linear"] else names,
+        target_modules=target_modules(config.lora_target_modules),
         use_rslora=config.use_rslora,
         bias="none",
     )
 
 
-def count_parameters(model: PreTrainedModel) -> dict[str, int]:
-    """Parameters by kind: `trainable` (the adapter) and `frozen` (the base).
+def target_modules(text: str) -> str | list[str]:
+    """`lora_target_modules` as peft takes it: "all-linear", or a list of names."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return "all-linear" if names == ["all-linear"] else names
 
-    A packed 4-bit weight holds two parameters per byte, so its real count is twice its numel.
-    """
+
+def count_parameters(model: PreTrainedModel) -> dict[str, int]:
+    """Parameters by kind: `trainable` (the adapter) and `frozen` (the base). A packed 4-bit weight counts twice its numel."""
     counts = {"trainable": 0, "frozen": 0}
     for parameter in model.parameters():
         state = getattr(parameter, "quant_state", None)
@@ -59,10 +61,9 @@ def trained_weights(model: PeftModel) -> dict[str, torch.Tensor]:
 def load_adapter(
     base_model: PreTrainedModel, folder: Path, trainable: bool = False, device: str | None = None
 ) -> PeftModel:
-    """`base_model` with the trained adapter of `folder`, its numbers in float32 whatever the file holds.
+    """`base_model` with the trained adapter of `folder` in float32, ready to answer (eval mode) or to be `trainable`.
 
-    Ready to answer (eval mode), or with `trainable` to be trained further. `with model.disable_adapter():` gives the base
-    model's own answers back. `device` None: peft's choice.
+    `with model.disable_adapter():` gives the base model's own answers back. `device` None: peft's choice.
     Raises what `check_adapter` raises, and `Refused` (ADAPTER) where the file's names or shapes are not those of this base.
     """
     from peft import PeftModel
@@ -77,24 +78,20 @@ def load_adapter(
 
 
 def check_adapter(folder: Path, trained: dict[str, torch.Tensor] | None = None) -> int:
-    """The number of tensors in the adapter's file.
-
-    Raises FileNotFoundError when there is none, `Refused` (ADAPTER) when it is damaged or empty, or is not
-    what `trained` (name -> tensor, from peft's `get_peft_model_state_dict`) holds.
+    """The number of tensors in the adapter's file. Raises FileNotFoundError when there is none, `Refused` (ADAPTER) when it is
+    damaged or empty, or not what `trained` (name -> tensor, from peft's `get_peft_model_state_dict`) holds.
     """
     file = folder / FILE
     if not file.exists():
         other = sorted(folder.glob("adapter_model.*"))
         sentence = _("{file} is missing in {folder}: run 04_qlora_training.ipynb first.")
         if other:
-            sentence = _(
-                "{folder} has {other} and no {file}: only safetensors are read, since other files can run code."
-            )
+            sentence = _("{folder} has {other} and no {file}: only safetensors are read, for others can run code.")
         raise FileNotFoundError(sentence.format(file=FILE, folder=folder, other=other[0].name if other else ""))
     count = len(tensor_names(folder))
     if count == 0:
         sentence = _(
-            "{file} holds 0 tensors: it was saved after merge_and_unload. Train again, and never merge the trainer's model."
+            "{file} holds 0 tensors: it was saved after merge_and_unload. Train again, and save before merging."
         )
         raise Refused(Reason.ADAPTER, sentence.format(file=file), "")
     if trained is not None:

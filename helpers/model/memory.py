@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helpers.model.meta import on_meta
 from helpers.model.source import ModelSource
 from helpers.settings import RunConfig
 from helpers.show.units import human_bytes
@@ -24,7 +25,7 @@ OWN_CGROUP = Path("/proc/self/cgroup")
 NAMES = (("memory.max", "memory.current", ""), ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"))
 
 
-def free_memory(device: torch.device) -> int:
+def free_memory(device: torch.device) -> float:
     """Bytes that this process can still have on `device`: its own cached ones, and the free ones of GPU or container."""
     import torch
 
@@ -34,7 +35,7 @@ def free_memory(device: torch.device) -> int:
     return free_ram()
 
 
-def free_ram() -> int:
+def free_ram() -> float:
     """Bytes of the machine's memory that this process can still have, or less where its container is allowed less."""
     import psutil
 
@@ -49,33 +50,30 @@ def memory_of_this_machine() -> int:
 
 
 def left_in_container(root: Path = CGROUP, own: Path = OWN_CGROUP) -> float:
-    """Bytes that this process may still take by the limits of its control groups; infinite where there is none.
-
-    Pages of files count as free there: the system drops them when memory is asked for. Never under 0.
-    """
-    return max(0, min((limit - used for limit, used in _limits(root, own)), default=float("inf")))
+    """Bytes that this process may still take by the limits of its control groups, pages of files free; infinite for none."""
+    return max(0, min([float("inf"), *(limit - used for limit, used in _limits(root, own))]))
 
 
 def _limits(root: Path, own: Path) -> Iterator[tuple[int, int]]:
     """(limit, what is taken without pages of files) of this process's control group and of all those above it."""
-    for mount, path in _groups(root, own):
-        for folder in (mount.joinpath(*path[:depth]) for depth in range(len(path), -1, -1)):
-            for limit, used, prefix in NAMES:
-                if not (folder / limit).is_file() or not (most := (folder / limit).read_text().strip()).isdigit():
-                    continue
+    for folder in _groups(root, own):
+        for limit, used, prefix in NAMES:
+            most = (folder / limit).read_text().strip() if (folder / limit).is_file() else ""
+            if most.isdigit():  # "max" is no limit
                 counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
                 dropped = sum(int(counts.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
                 yield int(most), max(0, int((folder / used).read_text()) - dropped)
 
 
-def _groups(root: Path, own: Path) -> list[tuple[Path, list[str]]]:
-    """Where the memory controllers are mounted, each with the path of this process's group below it."""
-    groups = {"": [], "memory": []}
+def _groups(root: Path, own: Path) -> list[Path]:
+    """The folders of this process's group and of those above it, wherever a memory controller may be mounted."""
+    paths = {"": Path(), "memory": Path()}  # controllers -> the group below their mount
     for line in own.read_text().splitlines() if own.exists() else ():
         _number, controllers, path = line.split(":", 2)
-        for name in groups.keys() & set(controllers.split(",")):
-            groups[name] = [part for part in path.split("/") if part not in ("", "..")]
-    return [(root, groups[""]), (root / "unified", groups[""]), (root / "memory", groups["memory"])]
+        for name in paths.keys() & set(controllers.split(",")):
+            paths[name] = Path(*(part for part in path.split("/") if part != ".."))
+    mounts = ((root, paths[""]), (root / "unified", paths[""]), (root / "memory", paths["memory"]))
+    return [mount / group for mount, path in mounts for group in (path, *path.parents)]
 
 
 def require_room(config: RunConfig) -> None:
@@ -91,27 +89,21 @@ def require_room(config: RunConfig) -> None:
     needed = ROOM * weight_bytes(config)
     if free >= needed:
         return
+    who = _("Nothing else that this container can see holds a GPU: ask nvidia-smi.")
     if names := _(" and ").join(holders()):
         who = _("A GPU is held by {names}.").format(names=names)
-    else:
-        who = _("Nothing else that this container can see holds a GPU: ask nvidia-smi.")
-    raise MemoryError(
-        _(
-            "This page needs {needed} of GPU memory; {free} of {there} are free. {who} A notebook keeps its memory as long as "
-            "its kernel lives: shut down what you do not need (in JupyterLab: Kernel > Shut Down Kernel), then run this cell "
-            "again."
-        ).format(needed=human_bytes(needed), free=human_bytes(free), there=human_bytes(there), who=who)
+    sentence = _(
+        "This page needs {needed} of GPU memory; {free} of {there} are free. {who} A notebook keeps its memory as long as "
+        "its kernel lives: shut down what you do not need (in JupyterLab: Kernel > Shut Down Kernel), then run this cell "
+        "again."
     )
+    needed, free, there = map(human_bytes, (needed, free, there))
+    raise MemoryError(sentence.format(needed=needed, free=free, there=there, who=who))
 
 
 def weight_bytes(config: RunConfig) -> int:
     """Bytes of the run's base model in 16 bits, from its config alone."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    settings = AutoConfig.from_pretrained(**ModelSource.of(config).keywords)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(settings, trust_remote_code=config.trust_remote_code)
+    model = on_meta(ModelSource.of(config).settings(), trust_remote_code=config.trust_remote_code)
     return 2 * sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -132,10 +124,7 @@ def holders(device: str = "/dev/nvidia") -> list[str]:
 
 
 def placement(weights: float, free: float) -> dict | str:
-    """The `device_map` for `weights` bytes on a GPU with `free` bytes: all on it, or "auto": the rest in the machine's memory.
-
-    A fifth stays free for the rows; slow, but a paid training is never lost for want of a measurement.
-    """
+    """The `device_map` for `weights` bytes on a GPU with `free`: all on it if a fifth stays free for the rows, else "auto"."""
     return {"": 0} if weights <= 0.8 * free else "auto"
 
 

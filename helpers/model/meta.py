@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import re
 import tempfile
 from collections.abc import Iterator
@@ -30,12 +31,11 @@ def full_config(model_config: dict) -> PretrainedConfig:
 
     left_out = ("quantization_config", "auto_map", "torch_dtype", "dtype", "transformers_version")
     kept = {key: value for key, value in model_config.items() if key not in left_out}
-    for part in (kept, *(value for value in kept.values() if isinstance(value, dict))):
-        for name, value in part.items():
-            if COUNTS.search(name) and isinstance(value, int) and value > MOST_LAYERS:
-                raise NotImplementedError(
-                    _("{name}={value:,} is more than any model has").format(name=name, value=value)
-                )
+    parts = [kept, *filter(lambda value: isinstance(value, dict), kept.values())]
+    for name, value in itertools.chain(*(part.items() for part in parts)):
+        if COUNTS.search(name) and isinstance(value, int) and value > MOST_LAYERS:
+            sentence = _("{name}={value:,} is more than any model has")
+            raise NotImplementedError(sentence.format(name=name, value=value))
     with tempfile.TemporaryDirectory() as folder:
         write_json(Path(folder) / "config.json", kept)
         try:
@@ -44,13 +44,14 @@ def full_config(model_config: dict) -> PretrainedConfig:
             raise ValueError(str(error).replace(folder, "config.json")) from error
 
 
-def on_meta(model_config: dict, **keywords) -> PreTrainedModel:
+def on_meta(settings: dict | PretrainedConfig, **keywords) -> PreTrainedModel:
     """The model of a config.json without numbers; `keywords` (dtype, attn_implementation) as `from_config` takes them."""
     import torch
     from transformers import AutoModelForCausalLM
 
+    settings = full_config(settings) if isinstance(settings, dict) else settings
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(full_config(model_config), **keywords)
+        model = AutoModelForCausalLM.from_config(settings, **keywords)
     model.tie_weights()
     return model
 
@@ -59,7 +60,7 @@ def layer_list(model: PreTrainedModel) -> torch.nn.ModuleList | None:
     """The `ModuleList` of the language model's layers; None where there is not exactly one candidate."""
     import torch
 
-    count = getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", None)
+    count = getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", None) or 0
     lists = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count and count > 1]
     return lists[0] if len(lists) == 1 else None
 
@@ -71,6 +72,15 @@ def kind_of(layer: torch.nn.Module, place: int, text_config: PretrainedConfig) -
     return type(layer).__name__, kinds[place] if kinds and place < len(kinds) else "", shapes
 
 
+def layer_kinds(model: PreTrainedModel) -> tuple[str, list[tuple]]:
+    """The path of the list of layers of `model`, and the kind of each; "" and none where there is no single list."""
+    layers, settings = layer_list(model), model.config.get_text_config(decoder=True)
+    if layers is None:
+        return "", []
+    path = next(name for name, module in model.named_modules() if module is layers)
+    return path, [kind_of(layer, place, settings) for place, layer in enumerate(layers)]
+
+
 @contextlib.contextmanager
 def untied(model: PreTrainedModel) -> Iterator[None]:
     """Let transformers ask a tied `model` what it packs as `from_pretrained` does: before the weights are tied.
@@ -79,9 +89,8 @@ def untied(model: PreTrainedModel) -> Iterator[None]:
     """
     from unittest import mock
 
-    with mock.patch.object(
-        model, "named_parameters", functools.partial(model.named_parameters, remove_duplicate=False)
-    ):
+    every = functools.partial(model.named_parameters, remove_duplicate=False)
+    with mock.patch.object(model, "named_parameters", every):
         yield
 
 
@@ -93,7 +102,7 @@ def not_packed(model: PreTrainedModel) -> list[str]:
         return get_keys_to_not_convert(model)
 
 
-def unanswerable(adapted: PreTrainedModel) -> str:
+def unanswerable(adapted: torch.nn.Module) -> str:
     """Why a branch cannot be added to what a layer of `adapted` answers; "" where all can. Llama 4's router answers a tuple."""
     import torch
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from helpers.model.device import attention
 from helpers.model.lora import lora_config
-from helpers.model.meta import one_line, unanswerable, unreachable
+from helpers.model.meta import on_meta, one_line, unanswerable, unreachable
 from helpers.model.quantise import refuse_quantised
 from helpers.model.refusal import Reason, Refused
 from helpers.model.source import ModelSource
@@ -30,80 +31,81 @@ ONLY_ONE = ("num_return_sequences", "num_beam_groups")
 
 
 def require_possible(config: RunConfig) -> None:
-    """Raises `Refused`, naming the setting with which 04 to 06 could not end, in one sentence.
-
-    Tried are what `TrainingArguments` takes, whether the packages of the settings are here, the base's generation settings,
-    its tokenizer's ids, and the LoRA branches on a model of the same shapes without weights.
-    """
+    """Raises `Refused`, in one sentence that names the setting with which 04 to 06 could not end."""
     _settings(config)
-    _arguments(config)
+    _scheduler(config)
+    _optimizer(config)
     shapes = _shapes(config)
     _generation(config)
     _tokens(config, shapes.get_text_config().vocab_size)
     _branches(config, _without_weights(config, shapes))
 
 
+def _refusal(setting: str, sentence: str, /, **values: object) -> Refused:
+    return Refused(Reason.SETTING, sentence.format(**values), setting)
+
+
 def _settings(config: RunConfig) -> None:
     if config.eval_fraction == 0:
-        sentence = _(
-            "eval_fraction=0 holds nothing out, so nobody could tell learning from memorising: use 0.01 or more."
-        )
-        raise Refused(Reason.SETTING, sentence, "eval_fraction")
+        sentence = _("eval_fraction=0 holds nothing out, so nothing tells learning from memorising: use 0.01 or more.")
+        raise _refusal("eval_fraction", sentence)
     if config.report_to != "none" and importlib.util.find_spec(config.report_to) is None:
         sentence = _("report_to={name!r}: this package is not installed here: pip install it, or use none.")
-        raise Refused(Reason.SETTING, sentence.format(name=config.report_to), "report_to")
+        raise _refusal("report_to", sentence, name=config.report_to)
     rows = config.per_device_train_batch_size * config.gradient_accumulation_steps
     if config.packing and rows > MOST_ROWS:
         sentence = _(
             "per_device_train_batch_size times gradient_accumulation_steps is {rows:,}: packed rows may go one at a time, so "
             "use at most {most:,} of them in a step, or packing=False."
         )
-        raise Refused(Reason.SETTING, sentence.format(rows=rows, most=MOST_ROWS), "gradient_accumulation_steps")
+        raise _refusal("gradient_accumulation_steps", sentence, rows=rows, most=MOST_ROWS)
 
 
-def _arguments(config: RunConfig) -> None:
-    """The names that transformers has to know, and can use as they are."""
+def _require_known(name: str, value: str, known: type[Enum]) -> None:
+    names = [kind.value for kind in known]
+    if value not in names:
+        sentence = _("{name}={value!r} is not known to transformers: use one of {names}.")
+        raise _refusal(name, sentence, name=name, value=value, names=", ".join(names))
+
+
+def _scheduler(config: RunConfig) -> None:
+    """A name that transformers knows, and that needs nothing else."""
     import torch
-    from transformers import SchedulerType, Trainer, TrainingArguments, get_scheduler
-    from transformers.training_args import OptimizerNames
+    from transformers import SchedulerType, get_scheduler
 
-    for name, kinds in (("lr_scheduler_type", SchedulerType), ("optim", OptimizerNames)):
-        names = [kind.value for kind in kinds]
-        if (value := getattr(config, name)) not in names:
-            sentence = _("{name}={value!r} is not known to transformers: use one of {names}.")
-            raise Refused(Reason.SETTING, sentence.format(name=name, value=value, names=", ".join(names)), name)
+    name = config.lr_scheduler_type
+    _require_known("lr_scheduler_type", name, SchedulerType)
     some = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
     try:
-        get_scheduler(config.lr_scheduler_type, some, num_warmup_steps=1, num_training_steps=10)
+        get_scheduler(name, some, num_warmup_steps=1, num_training_steps=10)
     except (ValueError, TypeError) as error:
-        sentence = _(
-            "lr_scheduler_type={name!r} needs more than a name: {reason} Use cosine, linear or constant_with_warmup."
-        ).format(name=config.lr_scheduler_type, reason=one_line(error))
-        raise Refused(Reason.SETTING, sentence, "lr_scheduler_type") from None
-    settings = {"optim": config.optim, "lr_scheduler_type": config.lr_scheduler_type, "eval_strategy": "steps"}
+        sentence = _("lr_scheduler_type={name!r} needs more than a name: {reason} Use cosine, linear or constant.")
+        raise _refusal("lr_scheduler_type", sentence, name=name, reason=one_line(error)) from None
+
+
+def _optimizer(config: RunConfig) -> None:
+    """A name that transformers knows, and whose package is here."""
+    from transformers import Trainer, TrainingArguments
+    from transformers.training_args import OptimizerNames
+
+    _require_known("optim", config.optim, OptimizerNames)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            Trainer.get_optimizer_cls_and_kwargs(TrainingArguments(folder, report_to="none", **settings))
+            Trainer.get_optimizer_cls_and_kwargs(TrainingArguments(folder, report_to="none", optim=config.optim))
         except (ValueError, ImportError, RuntimeError) as error:
-            sentence = _("optim={name!r} cannot be used here: {reason}").format(
-                name=config.optim, reason=one_line(error)
-            )
-            raise Refused(Reason.SETTING, sentence, "optim") from None
+            sentence = _("optim={name!r} cannot be used here: {reason}")
+            raise _refusal("optim", sentence, name=config.optim, reason=one_line(error)) from None
 
 
 def _shapes(config: RunConfig) -> PretrainedConfig:
     """The base's config.json as the library reads it."""
-    from transformers import AutoConfig
-
     try:
-        shapes = AutoConfig.from_pretrained(**ModelSource.of(config).keywords)
+        shapes = ModelSource.of(config).settings()
     except Refused:
         raise
     except Exception as error:
-        sentence = _("model_id={name!r} cannot be loaded: {reason}").format(
-            name=config.model_id, reason=one_line(error)
-        )
-        raise Refused(Reason.CONFIG, sentence) from None
+        sentence = _("model_id={name!r} cannot be loaded: {reason}")
+        raise Refused(Reason.CONFIG, sentence.format(name=config.model_id, reason=one_line(error))) from None
     refuse_quantised(shapes.to_dict(), config.model_id)
     return shapes
 
@@ -115,21 +117,19 @@ def _generation(config: RunConfig) -> None:
     source = ModelSource.of(config)
     try:
         settings = GenerationConfig.from_pretrained(source.path, revision=source.revision).to_dict()
-    except OSError:  # it has none
-        return
-    except Exception as error:
-        reason = one_line(error)
-    else:
         wrong = [name for name in IMPOSSIBLE if settings.get(name)]
         wrong += [name for name in ONLY_ONE if (settings.get(name) or 1) > 1]
-        if not wrong:
-            return
         reason = ", ".join(f"{name}={settings[name]!r}" for name in wrong)
-    sentence = _(
-        "The generation_config.json of {name} asks for what 04 to 07 cannot do: {reason}. Take it out of that file (for a model "
-        "on the hub: in a copy of its folder, which model_id then names)."
-    )
-    raise Refused(Reason.GENERATION, sentence.format(name=config.model_id, reason=reason))
+    except OSError:  # it has none
+        reason = ""
+    except Exception as error:
+        reason = one_line(error)
+    if reason:
+        sentence = _(
+            "The generation_config.json of {name} asks for what 04 to 07 cannot do: {reason}. Take it out of that file (for a "
+            "model on the hub: in a copy of its folder, which model_id then names)."
+        )
+        raise Refused(Reason.GENERATION, sentence.format(name=config.model_id, reason=reason))
 
 
 def _tokens(config: RunConfig, rows: int) -> None:
@@ -145,26 +145,19 @@ def _tokens(config: RunConfig, rows: int) -> None:
 
 def _without_weights(config: RunConfig, shapes: PretrainedConfig) -> PreTrainedModel:
     """The base on "meta", if it can be trained as the settings say."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
+    name, kernel = config.model_id, attention(config)
     try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(
-                shapes, attn_implementation=attention(config), trust_remote_code=config.trust_remote_code
-            )
+        model = on_meta(shapes, attn_implementation=kernel, trust_remote_code=config.trust_remote_code)
     except Exception as error:
         sentence = _("attn_implementation={name!r} cannot be used here: {reason}")
-        sentence = sentence.format(name=config.attn_implementation, reason=one_line(error))
-        raise Refused(Reason.SETTING, sentence, "attn_implementation") from None
+        reason = one_line(error)
+        raise _refusal("attn_implementation", sentence, name=config.attn_implementation, reason=reason) from None
     if reason := unreachable(model):
         sentence = _("model_id={name!r} cannot be trained here: {reason}. Choose another base model.")
-        raise Refused(Reason.SETTING, sentence.format(name=config.model_id, reason=reason))
+        raise _refusal("model_id", sentence, name=name, reason=reason)
     if config.activation_checkpointing and not model.supports_gradient_checkpointing:
-        sentence = _(
-            "activation_checkpointing=True cannot be used on {name}: its architecture has none. Set it to False."
-        )
-        raise Refused(Reason.SETTING, sentence.format(name=config.model_id), "activation_checkpointing")
+        sentence = _("activation_checkpointing=True cannot be used on {name}: its architecture has none. Use False.")
+        raise _refusal("activation_checkpointing", sentence, name=name)
     return model
 
 
@@ -177,21 +170,19 @@ def _branches(config: RunConfig, model: PreTrainedModel) -> None:
         with torch.device("meta"):
             adapted = get_peft_model(model, lora_config(config))
     except (ValueError, NotImplementedError, RuntimeError) as error:
-        name, way_out = "lora_target_modules", _("Use all-linear, or names of linear layers.")
+        reason, name, way_out = one_line(error), "lora_target_modules", _("Use all-linear, or names of linear layers.")
         if "dropout" in str(error).lower():
             name, way_out = "lora_dropout", _("Use lora_dropout=0.")
-        sentence = _("{setting}={value!r} cannot be used on {name}: {reason} {way_out}").format(
-            setting=name, value=getattr(config, name), name=config.model_id, reason=one_line(error), way_out=way_out
-        )
-        raise Refused(Reason.SETTING, sentence, name) from None
+        sentence = _("{setting}={value!r} cannot be used on {name}: {reason} {way_out}")
+        values = {"setting": name, "value": getattr(config, name), "reason": reason, "way_out": way_out}
+        raise _refusal(name, sentence, name=config.model_id, **values) from None
     value = config.lora_target_modules
     if reason := unanswerable(adapted):
         sentence = _("lora_target_modules={value!r} cannot be used on {name}: {reason}.")
-        sentence = sentence.format(value=value, name=config.model_id, reason=reason)
-        raise Refused(Reason.SETTING, sentence, "lora_target_modules")
+        raise _refusal("lora_target_modules", sentence, value=value, name=config.model_id, reason=reason)
     if hasattr(adapted.get_output_embeddings(), "lora_A"):
         sentence = _(
             "lora_target_modules={value!r} adapts the output layer, which the trainer's loss reads without its adapter, so that "
             "it would learn nothing: leave lm_head out, or use all-linear."
         )
-        raise Refused(Reason.SETTING, sentence.format(value=value), "lora_target_modules")
+        raise _refusal("lora_target_modules", sentence, value=value)

@@ -37,7 +37,7 @@ def quantization_config(config: RunConfig) -> BitsAndBytesConfig | None:
 def quant_storage(config: RunConfig) -> torch.dtype:
     """The dtype that the packed weights lie in: bytes; under FSDP that of the products, since it shards floats only.
 
-    Source: bitsandbytes' page FSDP-QLoRA. The bits are the same, two numbers a byte.
+    Source: bitsandbytes' page FSDP-QLoRA.
     """
     import torch
 
@@ -47,8 +47,7 @@ def quant_storage(config: RunConfig) -> torch.dtype:
 def keep_gradients(model: PreTrainedModel) -> PreTrainedModel:
     """Make the 4-bit layers of `model` keep their layout, so that gradients pass through them at any time; returns `model`.
 
-    On a CPU with AVX512-BF16, bitsandbytes 0.50 repacks a 4-bit weight at its first evaluation. The repacked layer
-    answers as before but passes no gradient back: after one evaluation a training goes on, silently, without learning.
+    On a CPU with AVX512-BF16, bitsandbytes 0.50 repacks a weight at its first evaluation; no gradient comes back after it.
     """
     from bitsandbytes.nn import Linear4bit
 
@@ -82,11 +81,9 @@ def refuse_quantised(numbers: dict, name: str) -> None:
     method = own_quantisation(numbers)
     if not method:
         return
-    plain = PACKED_NAME.sub("", name)
+    plain, original = PACKED_NAME.sub("", name), _("its 16-bit original (often named ...-BF16)")
     if plain != name:
         original = _("its 16-bit original, perhaps {plain!r}").format(plain=plain)
-    else:
-        original = _("its 16-bit original (often named ...-BF16)")
     sentence = _(
         "model_id={name!r} is already quantised ({method}), so it has no 16-bit weights to train on and to merge into: "
         "use {original}. QLoRA makes its own 4 bits of it."

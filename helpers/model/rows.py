@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from helpers.model.device import sharded
 from helpers.model.memory import free_memory
-from helpers.model.meta import kind_of, layer_list, on_meta
+from helpers.model.meta import layer_kinds, on_meta
 from helpers.model.ranks import lowest
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel
 
 KEPT_FREE = 0.1  # share of the free memory that is not given away: gaps, and what others take meanwhile
@@ -23,8 +22,7 @@ SCORES = 2 + 4 + 4 + 4
 def cache_bytes(text: dict, tokens: int) -> int:
     """Bytes that one row of `tokens` keeps while it is generated, in 16 bits; `text`: the language model's config as a dict.
 
-    The library's own model is asked, without weights: keys and values, sliding windows, recurrent states, compressed
-    attention. Where it cannot be run so, an upper limit by the names of the sizes.
+    The library's own model is asked, without weights; where it cannot be run so, an upper limit by the names of the sizes.
     """
     counted = _counted(json.dumps(text, sort_keys=True, default=str), tokens)
     return by_names(text, tokens) if counted is None else counted
@@ -40,8 +38,10 @@ def _counted(text: str, tokens: int) -> int | None:
             out = model(input_ids=torch.zeros((1, tokens), dtype=torch.long, device="meta"), use_cache=True)
     except Exception:
         return None
-    kept = next((out[name] for name in ("past_key_values", "cache_params", "state") if out.get(name) is not None), None)
-    return times * _tensor_bytes(kept, {}) or None
+    for name in ("past_key_values", "cache_params", "state"):
+        if out.get(name) is not None:
+            return times * tensor_bytes(out[name]) or None
+    return None
 
 
 @functools.lru_cache(maxsize=4)
@@ -50,32 +50,30 @@ def _model(text: str) -> tuple[PreTrainedModel, int]:
     import torch
 
     model = on_meta(json.loads(text), dtype=torch.bfloat16).eval()
-    layers = layer_list(model)
-    settings = model.config.get_text_config(decoder=True)
-    if layers is None or len({kind_of(layer, place, settings) for place, layer in enumerate(layers)}) > 1:
+    path, kinds = layer_kinds(model)
+    if len(set(kinds)) != 1:
         return model, 1
-    times, path = len(layers), next(name for name, module in model.named_modules() if module is layers)
-    model.set_submodule(path, torch.nn.ModuleList(layers[:1]))
-    return model, times
+    model.set_submodule(path, torch.nn.ModuleList([model.get_submodule(path)[0]]))
+    return model, len(kinds)
 
 
-def _tensor_bytes(kept: object, seen: dict[int, torch.Tensor]) -> int:
+def tensor_bytes(kept: object) -> int:
     """Bytes of all tensors in a cache of any kind, each once."""
     import torch
 
-    if isinstance(kept, torch.Tensor):
-        new = id(kept) not in seen
-        seen[id(kept)] = kept
-        return kept.nbytes if new else 0
-    if isinstance(kept, dict):
-        return sum(_tensor_bytes(value, seen) for value in kept.values())
-    if isinstance(kept, (list, tuple)):
-        return sum(_tensor_bytes(value, seen) for value in kept)
-    is_cache = hasattr(kept, "__dict__") and not isinstance(kept, (type, torch.nn.Module))
-    if not is_cache or "configuration" in type(kept).__module__ or id(kept) in seen:
-        return 0
-    seen[id(kept)] = kept
-    return _tensor_bytes(vars(kept), seen)
+    total, waiting, seen = 0, [kept], set()
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, torch.Tensor):
+            total += thing.nbytes
+        elif isinstance(thing, (dict, list, tuple)):
+            waiting += thing.values() if isinstance(thing, dict) else thing
+        elif not isinstance(thing, (type, torch.nn.Module)) and "configuration" not in type(thing).__module__:
+            waiting.append(getattr(thing, "__dict__", ()))
+    return total
 
 
 def by_names(text: dict, tokens: int) -> int:

@@ -46,8 +46,7 @@ SHAPES = {
 def model_config(config: RunConfig) -> dict:
     """The config.json of config.model_id as a dict: bundled list first, then its folder, then the hub (a few kB).
 
-    Raises ValueError for a hub model that does not exist or is gated, a broken file, or a model that is already quantised;
-    ConnectionError without a network.
+    Raises `Refused` where there is none, it is gated, broken or quantised already; ConnectionError without a network.
     """
     if config.model_id in SHAPES:
         return SHAPES[config.model_id]
@@ -70,30 +69,24 @@ def _read(path: Path) -> dict:
 
 
 def _from_hub(model_id: str, revision: str) -> dict:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub import errors, hf_hub_download
 
     try:
         path = hf_hub_download(model_id, "config.json", revision=revision)
-    except GatedRepoError:
+    except errors.GatedRepoError:
         sentence = _(
             "model_id={name!r} is gated: ask for access at https://huggingface.co/{name} and log in (02_login.ipynb), then run "
             "this again."
         )
         raise Refused(Reason.NOT_FOUND, sentence.format(name=model_id)) from None
-    except LocalEntryNotFoundError:
+    except errors.LocalEntryNotFoundError:
         sentence = _(
             "model_id={name!r} is not in the bundled list and the hub cannot be reached: give a folder with its config.json, or "
             "one of {known}."
         )
         known = ", ".join(name for name in SHAPES if "/" in name)
         raise ConnectionError(sentence.format(name=model_id, known=known)) from None
-    except (RepositoryNotFoundError, EntryNotFoundError):
+    except (errors.RepositoryNotFoundError, errors.EntryNotFoundError):
         sentence = _("model_id={name!r} has no config.json on the hub: check the spelling, or log in if it is private.")
         raise Refused(Reason.NOT_FOUND, sentence.format(name=model_id)) from None
     return _read(Path(path))

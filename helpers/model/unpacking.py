@@ -16,10 +16,8 @@ SHARE = 0.5  # of the free memory: above it the weights stay packed, as they are
 def unpack_once(model):
     """Let each 4-bit layer of `model` on a CPU keep its unpacked weight from its first use on; returns `model`.
 
-    bitsandbytes unpacks a layer in every product: for each token of a reply, and twice in a training step. What the layers
-    compute stays the same bit for bit, and what is saved, counted and merged are still the 4 bits. The unpacked weights
-    take `unpacked_bytes`; where that is more than `SHARE` of the free memory nothing is changed, nor under FSDP, which
-    gives a layer its weight for each product anew.
+    bitsandbytes unpacks it in every product. What is computed, saved, counted and merged stays the same bit for bit. Nothing
+    changes where all `unpacked_bytes` are more than `SHARE` of the free memory, nor under FSDP, whose weights come anew.
     """
     layers = [layer for layer in model.modules() if type(layer) is Linear4bit and layer.weight.device.type == "cpu"]
     if layers and not sharded() and sum(map(unpacked_bytes, layers)) <= SHARE * free_memory(layers[0].weight.device):

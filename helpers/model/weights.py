@@ -1,17 +1,19 @@
-"""A model's safetensors files: which weight is where, its shape, and one weight read at a time."""
+"""A model's files: which weight is where, its shape, one weight read at a time, and no names of a stranger's code."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from helpers.files import read_json, write_json
 from helpers.show.words import _
 
+Loaded = TypeVar("Loaded")
+
 
 def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
-    """Weight name -> file, for a model's folder or hub id (downloaded when it is not in the cache yet).
+    """Weight name -> file, for a model's folder or hub id (downloaded): of several sets the one that transformers loads.
 
-    Of several sets of files the one that transformers loads: the one that config.json names, the single file, the index.
     Raises FileNotFoundError for a model without safetensors files, or with one that its index names and that is not there.
     """
     from safetensors import safe_open
@@ -24,17 +26,18 @@ def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
     settings = folder / "config.json"
     named = read_json(settings).get("transformers_weights") if settings.exists() else None
     choice = [named] if named else ["model.safetensors", "model.safetensors.index.json"]
-    found = next((folder / name for name in choice if (folder / name).exists()), None)
-    if found is None:
+    there = [folder / name for name in choice if (folder / name).exists()]
+    if not there:
         sentence = _("{source} has no {file}: only safetensors weights are read here.")
         raise FileNotFoundError(sentence.format(source=source, file=choice[0]))
-    if found.suffix == ".safetensors":
-        with safe_open(str(found), framework="pt") as file:
-            return dict.fromkeys(file.keys(), found)
-    places = {name: folder / file for name, file in read_json(found)["weight_map"].items()}
-    if absent := sorted({path for path in places.values() if not path.exists()}):
+    if there[0].suffix == ".safetensors":
+        with safe_open(str(there[0]), framework="pt") as file:
+            return dict.fromkeys(file.keys(), there[0])
+    places = {name: folder / file for name, file in read_json(there[0])["weight_map"].items()}
+    absent = sorted(path.name for path in places.values() if not path.exists())
+    if absent:
         sentence = _("{file} is missing in {source}, {index} names it: download the model again.")
-        raise FileNotFoundError(sentence.format(file=absent[0].name, source=source, index=found.name))
+        raise FileNotFoundError(sentence.format(file=absent[0], source=source, index=there[0].name))
     return places
 
 
@@ -58,19 +61,38 @@ class WeightFiles:
             return tuple(file.get_slice(name).get_shape())
 
 
+def forget_code(thing: Loaded, trust: bool) -> Loaded:
+    """A config, model or tokenizer whose `save_pretrained` names no Python code of a stranger; as it was with `trust`."""
+    if not trust:
+        vars(thing).pop("auto_map", None)
+        for settings in (
+            thing,
+            *(getattr(thing, name, None) for name in ("config", "generation_config", "init_kwargs")),
+        ):
+            drop_code(settings)
+    return thing
+
+
 def without_code(folder: Path) -> None:
-    """Take `auto_map` out of the settings in `folder`, so that no program that reads them runs a stranger's Python code."""
+    """The same for the settings in `folder`, so that no program that reads them runs a stranger's Python code."""
     for file in sorted(folder.glob("*.json")):
         if file.name == "tokenizer.json" or file.name.endswith(".index.json"):
             continue
         settings = read_json(file)
-        if _drop(settings, "auto_map"):
+        if drop_code(settings):
             write_json(file, settings)
 
 
-def _drop(settings: object, name: str) -> bool:
-    """True when `name` stood in `settings` or in a dictionary inside it; it is gone then."""
+def drop_code(settings: object) -> bool:
+    """Take `auto_map` out of a config object, dictionary or list and all inside it; True when one was there.
+
+    Others run what it names: llama.cpp's converter asks for it with trust_remote_code=True.
+    """
+    if isinstance(settings, (list, tuple)):
+        return any([drop_code(part) for part in settings])
+    if hasattr(settings, "to_diff_dict"):  # the library's configs
+        settings = vars(settings)
     if not isinstance(settings, dict):
         return False
-    inside = [_drop(value, name) for value in settings.values()]
-    return settings.pop(name, None) is not None or any(inside)
+    named = settings.pop("auto_map", None) is not None
+    return any([drop_code(part) for part in settings.values()]) or named

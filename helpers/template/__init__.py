@@ -3,10 +3,8 @@
 sandbox       a stranger's template, run once in a process with limits before anything else runs it
 capabilities  how a template wants its messages: parts, thoughts, tool calls
 policy        which answers and thoughts of a conversation are learned
-ends          what ends an answer, where one lies, and the complaint when it cannot be found
-marks         answers by {% generation %} in the template, or in TRL's twin of it
-asking        answers of a template without marks: its own text with marks, laid over the conversation's
-spans         which characters of a rendered conversation the model has to write
+asking        answers of a template without marks: its own text with marks, laid over the conversation's; what ends one
+spans         which characters of a rendered conversation the model has to write: marked by the template, by TRL, or asked
 thoughts      thought and answer of what a model wrote, parsed
 chat          a conversation rendered, asked for its next reply, and what ends a reply
 """

@@ -12,12 +12,37 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from helpers.show.words import _
 from helpers.template.capabilities import normalise, text_of, write
-from helpers.template.ends import Changed, Span, end_of_turn, not_found
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MARK = re.compile("⟦(t?\\d+)⟧")
+
+
+class Span(NamedTuple):
+    """Characters [start, end) of one turn of the model, its end included; behind its thought the answer begins at `answer`."""
+
+    turn: int
+    start: int
+    end: int
+    answer: int = -1  # -1: no thought is shown
+
+
+class Changed(ValueError):
+    """The chat template refuses or changes this conversation; the sentence says how."""
+
+
+def not_found() -> Changed:
+    """The complaint about a text in which an answer is not what the messages say."""
+    return Changed(_("The chat template changes the text of this conversation, so its answers cannot be found."))
+
+
+@functools.lru_cache(maxsize=8)
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> re.Pattern:
+    """What may end an answer: one of the tokenizer's own control tokens, perhaps after white space."""
+    tokens = {token.content for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens)
+    tokens = sorted((token for token in tokens if token.strip()), key=len, reverse=True)
+    return re.compile(r"\s*(" + "|".join(map(re.escape, tokens)) + ")")
 
 
 class Form(NamedTuple):
@@ -29,7 +54,7 @@ class Form(NamedTuple):
 
 
 def by_asking(tokenizer: PreTrainedTokenizerBase, messages: list[dict], tools: list | tuple) -> tuple[str, list[Span]]:
-    """The conversation's text, and a span for each answer."""
+    """The conversation's text, and a span for each answer. Raises `Changed` where the text is not what the messages say."""
     ready = normalise(tokenizer, messages)
     shape = json.dumps([_shape(message) for message in ready], ensure_ascii=False)
     form = _form(tokenizer, tokenizer.get_chat_template(), shape, json.dumps(list(tools)), date.today())
@@ -47,32 +72,31 @@ def by_asking(tokenizer: PreTrainedTokenizerBase, messages: list[dict], tools: l
 def _lay_over(form: Form, text: str, ready: list[dict]) -> tuple[dict[int, int], list[str]]:
     """Characters of the form -> characters of the text, and the names of the marks in their order. Raises `Changed`."""
     texts = {str(turn): text_of(message) for turn, message in enumerate(ready)}
-    thoughts = {f"t{turn}": m["reasoning_content"] for turn, m in enumerate(ready) if "reasoning_content" in m}
-    texts |= thoughts
-    places, seen, position, at = {0: 0}, [], 0, 0
-    for match in MARK.finditer(form.text):
-        fixed = form.text[position : match.start()]
-        after = form.text[match.end() :].partition("⟦")[0]
-        whole = texts[match[1]]
-        written = next((t for t in (whole, whole.strip()) if text.startswith(fixed + t + after, at)), None)
-        if written is None:
-            raise not_found()
-        places[match.start()], places[match.end()] = at + len(fixed), at + len(fixed) + len(written)
-        position, at = match.end(), at + len(fixed) + len(written)
-        seen.append(match[1])
-    if text[at:] != form.text[position:]:
+    texts |= {f"t{turn}": m["reasoning_content"] for turn, m in enumerate(ready) if "reasoning_content" in m}
+    begin, *pieces = MARK.split(form.text)  # fixed text, the name of a mark, fixed text ...
+    names, fixed = pieces[::2], pieces[1::2]
+    places, here, there = {0: 0}, len(begin), len(begin)
+    same = text.startswith(begin)
+    for name, after in zip(names, fixed, strict=True):
+        written = texts[name] if text.startswith(texts[name] + after, there) else texts[name].strip()
+        same = same and text.startswith(written + after, there)
+        places[here], places[here + len(f"⟦{name}⟧")] = there, there + len(written)
+        here += len(f"⟦{name}⟧{after}")
+        there += len(written + after)
+    if not same or there != len(text):
         raise not_found()
-    return places, seen
+    return places, names
 
 
 def _require_each_once(ready: list[dict], seen: list[str]) -> None:
     """Raises `Changed` for a turn that the template leaves out, or writes twice."""
     wanted = [str(turn) for turn, m in enumerate(ready) if text_of(m).strip() and m["role"] != "tool"]
-    if [name for name in seen if not name.startswith("t")] != wanted and len(seen) != len(set(seen)):
+    turns = [name for name in seen if not name.startswith("t")]
+    if turns != wanted and len(seen) > len(set(seen)):
         raise Changed(_("The chat template changes the text of this conversation: it writes a turn twice."))
-    if lost := [name for name in wanted if name not in seen]:
+    if lost := set(wanted).difference(seen):
         sentence = _("The chat template changes the text of this conversation: it leaves out turn {number}.")
-        raise Changed(sentence.format(number=int(lost[0]) + 1))
+        raise Changed(sentence.format(number=min(map(int, lost)) + 1))
 
 
 def _shape(message: dict) -> list:
@@ -91,37 +115,41 @@ def _form(tokenizer: PreTrainedTokenizerBase, template: str, shape: str, tools: 
     for turn, message in enumerate(turns):
         if message["role"] == "assistant":
             start, tail = _begin(ask, turns, turn, text)
-            length, added = _end(tokenizer, ask, turns, turn, text[tail:])
+            length, added = _end(end_of_turn(tokenizer), ask, turns, turn, text[tail:])
             spans.append(Span(turn, start, tail + length))
     return Form(text + added, spans, added)
 
 
 def _marked_turn(place: int, rest: dict, kept: bool | str, thinks: bool, parts: bool) -> dict:
-    content = kept if isinstance(kept, str) else f"⟦{place}⟧" if kept else ""
-    thought = {"reasoning_content": f"⟦t{place}⟧"} if thinks else {}
-    return {**rest, "content": [{"type": "text", "text": content}] if parts else content, **thought}
+    text = f"⟦{place}⟧" if kept is True else kept or ""
+    turn = {**rest, "content": [{"type": "text", "text": text}] if parts else text}
+    if thinks:
+        turn["reasoning_content"] = f"⟦t{place}⟧"
+    return turn
 
 
 def _marks_of(turn: int, text: str) -> list[re.Match]:
-    return [mark for mark in MARK.finditer(text) if mark[1] in (str(turn), f"t{turn}")]
+    return list(re.finditer(f"⟦t?{turn}⟧", text))
 
 
 def _begin(ask: Callable, turns: list[dict], turn: int, text: str) -> tuple[int, int]:
     """Where the model begins to write a turn, and where what stands behind its text begins."""
     asked, here = ask(turns[:turn], asking=True), _marks_of(turn, text)
-    if text.startswith(asked):
-        start = len(asked)
-    elif not here:
-        raise not_found()
-    else:
+    if not here:
+        if not text.startswith(asked):
+            raise not_found()
+        return len(asked), len(asked)
+    start = len(asked)
+    if not text.startswith(asked):
         start = here[0].start()
         before = text[:start].rpartition("⟧")[2]
         header = asked.rpartition("⟧")[2]  # what follows the last text when a reply is asked for
-        start += len(header) - len(before) if before.startswith(header) else 0
-    return start, here[-1].end() if here else start
+        if before.startswith(header):
+            start += len(header) - len(before)
+    return start, here[-1].end()
 
 
-def _end(tokenizer: PreTrainedTokenizerBase, ask: Callable, turns: list[dict], turn: int, tail: str) -> tuple[int, str]:
+def _end(ends: re.Pattern, ask: Callable, turns: list[dict], turn: int, tail: str) -> tuple[int, str]:
     """How much of `tail`, what stands behind a turn's text, still belongs to it; and the token that has to be added.
 
     What belongs to it is the same when the conversation ends here, goes on, or goes on otherwise.
@@ -130,20 +158,19 @@ def _end(tokenizer: PreTrainedTokenizerBase, ask: Callable, turns: list[dict], t
     own = _marks_of(turn, alone)
     own_tail = alone[own[-1].end() if own else len(ask(turns[:turn], asking=True)) :]
     follow = _followed(ask, turns[: turn + 1])
-    common = os.path.commonprefix([tail, own_tail, *([follow] if follow else [])])
-    ends = [match.end() for match in end_of_turn(tokenizer).finditer(common)]
-    if ends:
-        return ends[-1], ""
-    if match := end_of_turn(tokenizer).match(tail):  # another one here than elsewhere
+    matches = list(ends.finditer(os.path.commonprefix([tail, own_tail, follow or tail])))
+    if matches:
+        return matches[-1].end(), ""
+    if match := ends.match(tail):  # another one here than elsewhere
         return match.end(), ""
-    match = end_of_turn(tokenizer).match(follow) if turn + 1 == len(turns) else None
+    match = ends.match(follow) if turn + 1 == len(turns) else None
     return (match.end(), match[0]) if match else (0, "")  # the token with which the next turn begins ends this one
 
 
 def _followed(ask: Callable, turns: list[dict]) -> str:
     """What stands behind the last turn when a user's follows it; "" where the template does not take one."""
-    content = [{"type": "text", "text": "⟦9999⟧"}] if isinstance(turns[-1]["content"], list) else "⟦9999⟧"
-    probe = {"role": "tool" if turns[-1].get("tool_calls") else "user", "content": content}
+    role = "tool" if turns[-1].get("tool_calls") else "user"
+    probe = {"role": role, **_marked_turn(9999, {}, True, False, isinstance(turns[-1]["content"], list))}
     try:
         longer = ask([*turns, probe])
     except Exception:  # this template takes no such turn here

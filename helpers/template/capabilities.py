@@ -10,14 +10,15 @@ import json
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from helpers.template.sandbox import ANSWER, CALL, USER
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 THOUGHT = re.compile(r"\A\s*<think>(.*?)</think>\s*", re.S)  # a thought written into an answer, as most data sets do
-USER, ANSWER = {"role": "user", "content": "⟦q⟧"}, {"role": "assistant", "content": "⟦a⟧"}
 THINKING_ANSWER = {**ANSWER, "reasoning_content": "⟦t⟧"}
 SYSTEM = {"role": "system", "content": "⟦s⟧"}
-CALL = {"id": "call00000", "type": "function", "function": {"name": "look", "arguments": {"at": "sky"}}}
+CALLING_ANSWER = {"role": "assistant", "content": "", "tool_calls": [CALL]}
 
 
 class Capabilities(NamedTuple):
@@ -47,13 +48,12 @@ def _capabilities(tokenizer: PreTrainedTokenizerBase, template: str) -> Capabili
     ways = {"field": THINKING_ANSWER, "text": join_thinking(THINKING_ANSWER)}
     thoughts = next((way for way, answer in ways.items() if "⟦t⟧" in shown(USER, answer, parts=parts)), "")
     answer = ways[thoughts or "text"]
-    call = {"role": "assistant", "content": "", "tool_calls": [CALL]}
     return Capabilities(
         parts=parts,
         system="⟦s⟧" in shown(SYSTEM, USER, parts=parts),
         thoughts=thoughts,
         earlier_thoughts=shown(USER, answer, USER, answer, parts=parts).count("⟦t⟧") == 2,
-        arguments=dict if shown(USER, call, parts=parts) else str,
+        arguments=dict if shown(USER, CALLING_ANSWER, parts=parts) else str,
     )
 
 
@@ -65,44 +65,33 @@ def write(
     template: str | None = None,
 ) -> str:
     """What the template writes, nothing changed before."""
-    return tokenizer.apply_chat_template(
-        messages,
-        tools=list(tools) if tools else None,
-        tokenize=False,
-        add_generation_prompt=asking,
-        chat_template=template,
-    )
+    how = {"tools": list(tools or ()) or None, "add_generation_prompt": asking, "chat_template": template}
+    return tokenizer.apply_chat_template(messages, tokenize=False, **how)
 
 
 def normalise(tokenizer: PreTrainedTokenizerBase, messages: list[dict], template: str | None = None) -> list[dict]:
     """`messages` as the template takes them: system folded in, thoughts where it reads them, contents in parts."""
     takes = capabilities(tokenizer, template)
     messages = messages if takes.system else fold(messages)
-    if any(map(_is_special, messages)):
-        messages = [_as_taken(message, takes) for message in messages]
+    messages = [_as_taken(message, takes) for message in messages]
     return with_parts(messages) if takes.parts else messages
 
 
-def _is_special(message: dict) -> bool:
-    """True for a turn with a thought, a tool call, or the mark whether it is learned."""
-    fields = ("reasoning_content", "tool_calls", "train")
-    return any(field in message for field in fields) or "<think>" in (message["content"] or "")
-
-
 def _as_taken(message: dict, takes: Capabilities) -> dict:
+    """Without the mark whether a turn is learned; its thought and the arguments of its calls as the template reads them."""
     message = {name: value for name, value in message.items() if name != "train"}
     if message["role"] == "assistant":
         message = split_thinking(message) if takes.thoughts == "field" else join_thinking(message)
     if calls := message.get("tool_calls"):
-        message["tool_calls"] = [_with_arguments(call, takes.arguments) for call in calls]
+        message["tool_calls"] = [_with_text(call) for call in calls] if takes.arguments is str else calls
     return message
 
 
-def _with_arguments(call: dict, kind: type) -> dict:
+def _with_text(call: dict) -> dict:
+    """A tool call whose arguments are a text."""
     arguments = call["function"]["arguments"]
-    if isinstance(arguments, dict) and kind is str:
-        arguments = json.dumps(arguments, ensure_ascii=False)
-    return {**call, "function": {**call["function"], "arguments": arguments}}
+    text = json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else arguments
+    return {**call, "function": {**call["function"], "arguments": text}}
 
 
 def fold(messages: list[dict]) -> list[dict]:
@@ -115,11 +104,13 @@ def fold(messages: list[dict]) -> list[dict]:
 
 def split_thinking(message: dict) -> dict:
     """An answer that begins with <think>...</think>, with that thought in the field "reasoning_content" instead."""
-    match = THOUGHT.match(message["content"]) if "reasoning_content" not in message else None
-    if not match:
+    match = THOUGHT.match(message["content"] or "")
+    if "reasoning_content" in message or not match:
         return message
-    thought = {"reasoning_content": match[1].strip()} if match[1].strip() else {}
-    return {**message, "content": message["content"][match.end() :], **thought}
+    thought = match[1].strip()
+    return {**message, "content": message["content"][match.end() :]} | (
+        {"reasoning_content": thought} if thought else {}
+    )
 
 
 def join_thinking(message: dict) -> dict:

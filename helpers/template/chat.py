@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from helpers.template.capabilities import ANSWER, CALL, THINKING_ANSWER, USER, capabilities, fold, normalise, write
-from helpers.template.ends import end_of_turn
+from helpers.template.asking import end_of_turn
+from helpers.template.capabilities import CALLING_ANSWER, THINKING_ANSWER, capabilities, fold, normalise, write
+from helpers.template.sandbox import ANSWER, TOOLS, USER
 from helpers.template.spans import answer_spans
 
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ PROJECT_TEMPLATE = (
 )
 
 # What a model may be trained to say last: a text, a thought and a text, a tool call, a thought and a tool call
-_AT = {"type": "object", "properties": {"at": {"type": "string", "description": "what"}}, "required": ["at"]}
-TOOLS = [{"type": "function", "function": {"name": "look", "description": "Look.", "parameters": _AT}}]
-_CALLS = {"role": "assistant", "content": "", "tool_calls": [CALL]}
-KINDS_OF_ANSWER = [ANSWER, THINKING_ANSWER, _CALLS, {**_CALLS, "reasoning_content": "⟦t⟧"}]
+KINDS_OF_ANSWER = [ANSWER, THINKING_ANSWER, CALLING_ANSWER, {**CALLING_ANSWER, "reasoning_content": "⟦t⟧"}]
 
 
 def project_template(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -41,28 +38,18 @@ def adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
     return tokenizer.bos_token_id is not None and tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]
 
 
-@dataclass(frozen=True, eq=False)
-class Prompt:
-    """Messages that ask for a reply, and the `tools` that it may call; goes through its messages as a list of them does."""
+class Prompt(list):
+    """Messages that ask for a reply, and the `tools` that it may call."""
 
-    messages: list[dict]
-    tools: list[dict] | tuple[dict, ...] | None = ()
-
-    def __post_init__(self):
-        object.__setattr__(self, "tools", list(self.tools or ()))
+    def __init__(self, messages: Iterable[dict] = (), tools: Iterable[dict] | None = ()):
+        super().__init__(messages)
+        self.tools = list(tools or ())
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, (Prompt, list)) and list(self) == list(other)
-        return same and (isinstance(other, list) or self.tools == other.tools)
+        return super().__eq__(other) and self.tools == getattr(other, "tools", self.tools)
 
-    def __iter__(self) -> Iterator[dict]:
-        return iter(self.messages)
-
-    def __len__(self) -> int:
-        return len(self.messages)
-
-    def __getitem__(self, place: int | slice) -> dict | list[dict]:
-        return self.messages[place]
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
 
 def render(
@@ -71,12 +58,9 @@ def render(
     add_generation_prompt: bool = False,
     tools: list | tuple | None = None,
 ) -> str:
-    """`messages` as the text that the model sees, each as the template takes it (see `normalise`).
-
-    `tools`: default those of `messages`, where these are a `Prompt`.
-    """
-    tools = tools or getattr(messages, "tools", None)
-    return write(tokenizer, normalise(tokenizer, list(messages)), add_generation_prompt, tools)
+    """`messages` as the text that the model sees, each as the template takes it; `tools`: default those of a `Prompt`."""
+    tools = tools or (messages.tools if isinstance(messages, Prompt) else None)
+    return write(tokenizer, normalise(tokenizer, messages), add_generation_prompt, tools)
 
 
 def prompt_ids(
@@ -88,19 +72,18 @@ def prompt_ids(
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids that end a reply: the tokenizer's EOS, and every control token that ends a last answer in training.
+    """Ids that end a reply: the tokenizer's EOS, and every control token that ends a last answer of some kind in training.
 
-    The template is asked for each kind of answer: a text, a thought and a text, a tool call (gpt-oss ends one with another
-    token). Where it writes no end (GLM-4.5), the token with which the next turn begins. What also stands inside an answer,
+    Where the template writes no end (GLM-4.5), the token with which the next turn begins. What also stands inside an answer,
     behind its thought say, ends no reply.
     """
     *earlier, last = render(tokenizer, [USER, ANSWER, USER, ANSWER]).split("⟦a⟧")[1:]
-    match = next(filter(None, map(end_of_turn(tokenizer).match, (last, *earlier))), None)
-    ends, inside = {match[1]} if match else set(), set()
+    matches = list(filter(None, map(end_of_turn(tokenizer).match, (last, *earlier))))
+    ends, inside = {match[1] for match in matches[:1]}, set()
     for answer in KINDS_OF_ANSWER:
         *within, end = _control_tokens(tokenizer, answer)
         ends |= {end} - {""}
-        inside |= {token for token in within if token not in ends}
+        inside |= set(within) - ends
     return sorted({tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, ends - inside)})
 
 
@@ -110,10 +93,11 @@ def _control_tokens(tokenizer: PreTrainedTokenizerBase, answer: dict) -> list[st
         text, spans = answer_spans(tokenizer, [USER, answer], TOOLS if "tool_calls" in answer else ())
     except ValueError:  # this template knows no such answer
         return [""]
-    written = text[slice(*spans[-1])] if spans else ""
-    tokens = list(end_of_turn(tokenizer).finditer(written))
-    names = [token[1] for token in tokens]
-    return names if tokens and tokens[-1].end() == len(written) else [*names, ""]
+    start, end = spans[-1] if spans else (0, 0)
+    tokens = list(end_of_turn(tokenizer).finditer(text, start, end))
+    if not tokens or tokens[-1].end() != end:
+        return [*(token[1] for token in tokens), ""]
+    return [token[1] for token in tokens]
 
 
 def fold_system(tokenizer: PreTrainedTokenizerBase, messages: list[dict]) -> list[dict]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from helpers.template.capabilities import Capabilities, capabilities, split_thinking
+from helpers.template.capabilities import capabilities, split_thinking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,38 +24,29 @@ class Policy:
     def of(cls, tokenizer: PreTrainedTokenizerBase, messages: list[dict], learn_thinking: str) -> Policy:
         """`learn_thinking`: all, last, none or auto; see `spans.answer_spans`."""
         takes = capabilities(tokenizer)
-        shown = [split_thinking(message) if message["role"] == "assistant" else message for message in messages]
-        folded = int(shown[0]["role"] == "system" and len(shown) > 1 and not takes.system)
-        shown = shown[folded:]
-        thinking = {turn for turn, message in enumerate(shown) if "reasoning_content" in message}
-        question = max((turn for turn, message in enumerate(shown) if message["role"] == "user"), default=0)
-        learned = {turn: True for turn, message in enumerate(shown) if _is_learned(message)}
+        folded = int(messages[0]["role"] == "system" and len(messages) > 1 and not takes.system)
+        shown = [split_thinking(m) if m["role"] == "assistant" else m for m in messages[folded:]]
+        answers = [turn for turn, m in enumerate(shown) if m["role"] == "assistant"]
+        learned = {turn: True for turn in answers if shown[turn].get("train", True)}
+        thinking = {turn for turn in answers if "reasoning_content" in shown[turn]}
+        question = max((turn for turn, m in enumerate(shown) if m["role"] == "user"), default=0)
         earlier = {turn for turn in thinking if turn < question}
-        if learn_thinking == "none":
-            learned |= dict.fromkeys(thinking & learned.keys(), False)
-        if not earlier or not _hides(learn_thinking, takes):
+        if learn_thinking == "all" or (learn_thinking == "auto" and takes.earlier_thoughts):
             return cls(messages, shown, learned, as_at_use=False)
-        if takes.earlier_thoughts:
-            learned |= dict.fromkeys(earlier & learned.keys(), False)
-            return cls(messages, shown, learned, as_at_use=False)
-        learned = {turn: whole for turn, whole in learned.items() if turn > question}
-        if not takes.thoughts:  # they stand in the texts
-            messages = [_forget(m) if turn - folded in earlier else m for turn, m in enumerate(messages)]
-        return cls(messages, shown, learned, as_at_use=bool(takes.thoughts))
-
-    def thought(self, turn: int) -> str:
-        """The thought of a turn; "" for none."""
-        return self.shown[turn].get("reasoning_content", "")
+        if learn_thinking == "none" or takes.earlier_thoughts or not earlier:
+            read = thinking if learn_thinking == "none" else earlier
+            return cls(messages, shown, learned | dict.fromkeys(read & learned.keys(), False), as_at_use=False)
+        learned = {turn: True for turn in learned if turn > question}
+        if takes.thoughts:
+            return cls(messages, shown, learned, as_at_use=True)
+        return cls(_without_thoughts(messages, {turn + folded for turn in earlier}), shown, learned, as_at_use=False)
 
 
-def _hides(learn_thinking: str, takes: Capabilities) -> bool:
-    """True when thoughts of earlier questions are not learned."""
-    return learn_thinking == "last" or (learn_thinking == "auto" and not takes.earlier_thoughts)
-
-
-def _is_learned(message: dict) -> bool:
-    return message["role"] == "assistant" and message.get("train", True)
-
-
-def _forget(message: dict) -> dict:
-    return {name: value for name, value in split_thinking(message).items() if name != "reasoning_content"}
+def _without_thoughts(messages: list[dict], turns: set[int]) -> list[dict]:
+    """`messages`, of which these turns have no thought, whether it stood in a field or in the text."""
+    kept = list(messages)
+    for turn in turns:
+        kept[turn] = {
+            name: value for name, value in split_thinking(messages[turn]).items() if name != "reasoning_content"
+        }
+    return kept

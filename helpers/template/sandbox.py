@@ -13,15 +13,16 @@ SECONDS = 5  # of a CPU; the templates that TRL ships need 0.5 at most
 MEMORY = 2**30  # bytes of address space
 LONGEST = 2**22  # characters that the probes may come to, all together
 
-_USER, _ANSWER = {"role": "user", "content": "⟦q⟧"}, {"role": "assistant", "content": "⟦a⟧"}
-_CALL = {"id": "call00000", "type": "function", "function": {"name": "look", "arguments": {"at": "sky"}}}
-_TOOL = {"type": "function", "function": {"name": "look", "description": "Look.", "parameters": {"type": "object"}}}
+USER, ANSWER = {"role": "user", "content": "⟦q⟧"}, {"role": "assistant", "content": "⟦a⟧"}
+CALL = {"id": "call00000", "type": "function", "function": {"name": "look", "arguments": {"at": "sky"}}}
+_AT = {"type": "object", "properties": {"at": {"type": "string", "description": "what"}}, "required": ["at"]}
+TOOLS = [{"type": "function", "function": {"name": "look", "description": "Look.", "parameters": _AT}}]
 PROBES = (
-    [_USER],
-    [_USER, _ANSWER],
-    [{"role": "system", "content": "⟦s⟧"}, _USER, {**_ANSWER, "reasoning_content": "⟦t⟧"}, _USER],
-    [_USER, _ANSWER] * 20 + [_USER],
-    [_USER, {"role": "assistant", "content": "", "tool_calls": [_CALL]}, {"role": "tool", "content": "⟦r⟧"}],
+    [USER],
+    [USER, ANSWER],
+    [{"role": "system", "content": "⟦s⟧"}, USER, {**ANSWER, "reasoning_content": "⟦t⟧"}, USER],
+    [USER, ANSWER] * 20 + [USER],
+    [USER, {"role": "assistant", "content": "", "tool_calls": [CALL]}, {"role": "tool", "content": "⟦r⟧"}],
 )
 
 
@@ -37,7 +38,13 @@ def require_safe(template: str, special_tokens: dict[str, str], name: str) -> No
     """Raises `Unsafe`, in one sentence, for a template of `name` that never ends, takes all memory, or writes nothing."""
     from helpers.show.words import _
 
-    reason = _tried(template, json.dumps(special_tokens, sort_keys=True, default=str))
+    reason = _fault(template, json.dumps(special_tokens, sort_keys=True, default=str))
+    if not reason:
+        return
+    sentence = _(
+        "The chat template of {name} can write no conversation ({reason}). Choose another model, or set chat_template to "
+        "a file of your own."
+    )
     if reason == "slow":
         sentence = _(
             "The chat template of {name} did not end within {seconds} seconds of computing: it may be made to hang. "
@@ -48,45 +55,31 @@ def require_safe(template: str, special_tokens: dict[str, str], name: str) -> No
             "The chat template of {name} takes more than {gigabytes} GB of memory or writes without end: it may be made to "
             "hang. Choose another model, or set chat_template to a file of your own."
         )
-    elif reason:
-        sentence = _(
-            "The chat template of {name} can write no conversation ({reason}). Choose another model, or set chat_template to "
-            "a file of your own."
-        )
-    else:
-        return
     raise Unsafe(reason, sentence.format(name=name, reason=reason, seconds=SECONDS, gigabytes=MEMORY // 2**30))
 
 
 @lru_cache(maxsize=64)
-def _tried(template: str, special_tokens: str) -> str:
+def _fault(template: str, special_tokens: str) -> str:
     """What is wrong with a template, "" for nothing. A child without this process's environment (tokens!) runs it."""
     job = json.dumps({"template": template, "special_tokens": json.loads(special_tokens)})
+    command = [sys.executable, "-I", __file__, str(SECONDS)]
     try:
-        child = subprocess.run(
-            [sys.executable, "-I", __file__, str(SECONDS)],
-            input=job.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={},
-            timeout=6 * SECONDS,
-        )
+        child = subprocess.run(command, input=job.encode(), capture_output=True, env={}, timeout=6 * SECONDS)
     except subprocess.TimeoutExpired:
         return "slow"
-    answer = child.stdout.decode(errors="replace").strip()
     if child.returncode == 0:
-        return answer
+        return child.stdout.decode(errors="replace").strip()
     return "slow" if child.returncode in (-9, -24) else "large"  # SIGKILL or SIGXCPU by the limit on time
 
 
-def _run(job: dict) -> str:
-    """Try all probes; what they raised when none of them could be written. Raises MemoryError for too long a text."""
+def _environment():
+    """A jinja2 environment as transformers makes it, `tojson` and {% generation %} included."""
     import jinja2
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """{% generation %} as transformers knows it: here its body alone."""
+        """{% generation %}: here its body alone."""
 
         tags = {"generation"}
 
@@ -100,27 +93,37 @@ def _run(job: dict) -> str:
     room = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
     room.filters["tojson"] = lambda value, **how: json.dumps(value, **{"ensure_ascii": False, **how})
     room.globals |= {"raise_exception": refuse, "strftime_now": lambda form: datetime.now().strftime(form)}
-    try:
-        template = room.from_string(job["template"])
-    except jinja2.TemplateError as error:
-        return f"{type(error).__name__}: {error}"[:200]
-    written, failures, tries = 0, [], 0
+    return room
+
+
+def _questions():
+    """What a template is asked: each probe as it is, before a reply, and before a reply with its contents in parts."""
     for probe in PROBES:
-        tools = [_TOOL] if probe[-1]["role"] == "tool" else None
+        tools = TOOLS if probe[-1]["role"] == "tool" else None
         parts = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in probe]
         for messages, asking in ((probe, False), (probe, True), (parts, True)):
-            tries += 1
-            values = {**job["special_tokens"], "messages": messages, "tools": tools, "add_generation_prompt": asking}
-            try:
-                for piece in template.generate(**values):
-                    written += len(piece)
-                    if written > LONGEST:
-                        raise MemoryError
-            except (MemoryError, RecursionError):
-                raise MemoryError from None
-            except Exception as error:  # a template may refuse what it does not take
-                failures.append(f"{type(error).__name__}: {error}"[:200])
-    return failures[0] if len(failures) == tries else ""
+            yield {"messages": messages, "tools": tools, "add_generation_prompt": asking}
+
+
+def _try(text: str, special_tokens: dict[str, str]) -> str:
+    """What a template raised when it could write nothing, "" else. Raises MemoryError where it writes too much."""
+    written, failures, works = 0, [], False
+    try:
+        template = _environment().from_string(text)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:200]
+    for question in _questions():
+        try:
+            for piece in template.generate(**special_tokens, **question):
+                written += len(piece)
+                if written > LONGEST:
+                    raise MemoryError
+            works = True
+        except (MemoryError, RecursionError):
+            raise MemoryError from None
+        except Exception as error:  # a template may refuse what it does not take
+            failures.append(f"{type(error).__name__}: {error}"[:200])
+    return "" if works else failures[0]
 
 
 def _main() -> None:
@@ -130,10 +133,10 @@ def _main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
-        answer = _run(json.loads(sys.stdin.buffer.read()))
+        job = json.loads(sys.stdin.buffer.read())
+        sys.stdout.buffer.write(_try(job["template"], job["special_tokens"]).encode())
     except MemoryError:
         sys.exit(3)
-    sys.stdout.buffer.write(answer.encode())
 
 
 if __name__ == "__main__":

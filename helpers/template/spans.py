@@ -9,19 +9,19 @@ Three ways, the first that applies:
 
 from __future__ import annotations
 
+import functools
 import re
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.show.words import _
-from helpers.template.asking import by_asking
-from helpers.template.ends import Changed, Span, end_of_turn
-from helpers.template.marks import by_marks, training_template
+from helpers.template.asking import Changed, Span, by_asking, end_of_turn, not_found
+from helpers.template.capabilities import normalise, split_thinking, text_of
 from helpers.template.policy import Policy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-__all__ = ["Changed", "answer_spans", "end_of_turn", "refusal", "thoughts", "training_template"]
 
 
 def answer_spans(
@@ -39,15 +39,12 @@ def answer_spans(
     return text, [(span.start if learned[span.turn] else max(span.start, span.answer), span.end) for span in kept]
 
 
-def refusal(
+def require_learnable(
     tokenizer: PreTrainedTokenizerBase, messages: list[dict], tools: list | tuple = (), learn_thinking: str = "auto"
-) -> str:
-    """Why the template cannot write this conversation; "" when it can."""
-    try:
-        learned = answer_spans(tokenizer, messages, tools, learn_thinking)[1]
-    except ValueError as error:
-        return str(error)
-    return "" if learned else _("no answer is left to learn, since the chat template hides the thoughts before them")
+) -> None:
+    """Raises `Changed` where the template cannot write this conversation, or nothing of it would be learned."""
+    if not answer_spans(tokenizer, messages, tools, learn_thinking)[1]:
+        raise Changed(_("no answer is left to learn, since the chat template hides the thoughts before them"))
 
 
 def thoughts(
@@ -63,8 +60,11 @@ def _located(
 ) -> tuple[str, list[Span], dict[int, bool]]:
     """Text, a span for each answer, and the turns to learn: turn -> is its thought learned too?"""
     policy = Policy.of(tokenizer, messages, learn_thinking)
+    marked = None if policy.as_at_use else training_template(tokenizer)
     try:
-        text, spans = _text_and_spans(tokenizer, policy, tools)
+        text, spans = by_marks(tokenizer, marked, policy.messages, tools) if marked else ("", None)
+        if spans is None:
+            text, spans = by_asking(tokenizer, policy.messages, tools)
     except Changed:
         raise
     except Exception as error:  # jinja2's own, or what a template does to a value of another type
@@ -75,44 +75,91 @@ def _located(
     return text, spans, policy.learned
 
 
-def _text_and_spans(tokenizer: PreTrainedTokenizerBase, policy: Policy, tools: list | tuple) -> tuple[str, list[Span]]:
-    marked = None if policy.as_at_use else training_template(tokenizer)
-    if marked:
-        text, spans = by_marks(tokenizer, marked, policy.messages, tools)
-        if spans is not None:
-            return text, spans
-    return by_asking(tokenizer, policy.messages, tools)
+def training_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The template with {% generation %} marks: the tokenizer's own, or TRL's twin of it; None where there is neither."""
+    return _training_template(tokenizer.get_chat_template())
+
+
+@functools.lru_cache(maxsize=64)
+def _training_template(template: str) -> str | None:
+    if re.search(r"\{%-?\s*generation\s*-?%\}", template):
+        return template
+    return _twins().get(template)
+
+
+@functools.cache
+def _twins() -> dict[str, str]:
+    """The templates that TRL has a marked twin of -> the twin. (Its function for this imports torch and the Trainer.)"""
+    twins = {}
+    for path in Path(find_spec("trl").origin).with_name("chat_templates").glob("*.jinja"):
+        twin = path.with_name(f"{path.stem}_training.jinja")
+        if twin.is_file():
+            twins[path.read_text(encoding="utf-8")] = twin.read_text(encoding="utf-8")
+    return twins
+
+
+def by_marks(
+    tokenizer: PreTrainedTokenizerBase, template: str, messages: list[dict], tools: list | tuple
+) -> tuple[str, list[Span] | None]:
+    """Text and spans from the {% generation %} marks of `template`; None for spans when it does not mark each answer once.
+
+    In TRL's twins the white space behind the end of a turn is left out.
+    """
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    ready = normalise(tokenizer, messages, template)
+    how = {"chat_template": template, "return_assistant_tokens_mask": True, **tokenizer.special_tokens_map}
+    (text,), (marked,) = render_jinja_template([ready], list(tools) or None, **how)
+    answers = [turn for turn, message in enumerate(ready) if message["role"] == "assistant"]
+    if len(marked) != len(answers):
+        return text, None
+    is_twin, spans, position = template != tokenizer.get_chat_template(), [], 0
+    for turn, (start, end) in zip(answers, marked, strict=True):
+        _require_unchanged(ready, turn, text[position:start], text[start:end])
+        if is_twin and end_of_turn(tokenizer).search(text[start:end]):
+            end = start + len(text[start:end].rstrip())
+        spans.append(Span(turn, start, end))
+        position = end
+    return text, spans
+
+
+def _require_unchanged(ready: list[dict], turn: int, before: str, written: str) -> None:
+    """Raises `Changed` unless an answer stands in what was `written`, and its question in what stands `before`."""
+    question = ready[max(turn - 1, 0)]
+    if question["role"] == "user" and text_of(question).strip() not in before:
+        raise Changed(_("The chat template changes the text of this conversation: a question is not shown as it is."))
+    answer = {**ready[turn], "content": text_of(ready[turn])}
+    if answer["content"].strip() not in written and split_thinking(answer)["content"].strip() not in written:
+        raise not_found()
 
 
 def _with_thought(tokenizer: PreTrainedTokenizerBase, text: str, span: Span, message: dict) -> Span:
     """`span` with the place where the answer begins, when its thought is shown in it."""
-    thought = message.get("reasoning_content", "").strip()
-    at = text.find(thought, span.start, span.end) if thought else -1
-    if at < 0:
+    thought, answer = message.get("reasoning_content", "").strip(), message["content"].strip()
+    at = text.find(thought, span.start, span.end)
+    if at < 0 or not thought:
         return span
     at += len(thought)
-    answer = message["content"].strip()
-    begins = text.find(answer, at, span.end) if answer else -1
-    if begins < 0:
-        closing = end_of_turn(tokenizer).match(text, at, span.end)
-        closing = closing or re.compile(r"\s*</think>\s*").match(text, at, span.end)
-        begins = closing.end() if closing else at
-    return span._replace(answer=begins)
+    begins = text.find(answer, at, span.end)
+    if answer and begins >= 0:
+        return span._replace(answer=begins)
+    for closing in (end_of_turn(tokenizer), re.compile(r"\s*</think>\s*")):
+        if match := closing.match(text, at, span.end):
+            return span._replace(answer=match.end())
+    return span._replace(answer=at)
 
 
 def _require_all_shown(text: str, spans: list[Span], policy: Policy, tools: list | tuple) -> None:
     """Raises `Changed` when a thought to be learned, a tool call or a tool is not in the text."""
     for span in spans:
-        if policy.learned.get(span.turn) is not None and policy.thought(span.turn) and span.answer < 0:
-            sentence = _(
-                "The chat template changes the text of this conversation: it hides a thought that is to be learned."
+        message = policy.shown[span.turn]
+        if span.turn in policy.learned and message.get("reasoning_content") and span.answer < 0:
+            raise Changed(
+                _("The chat template changes the text of this conversation: it hides a thought that is to be learned.")
             )
-            raise Changed(sentence)
-        for call in policy.shown[span.turn].get("tool_calls", ()):
-            if call["function"]["name"] not in text[span.start : span.end]:
-                raise Changed(
-                    _("The chat template changes the text of this conversation: it does not show tool calls.")
-                )
+        calls = [call["function"]["name"] for call in message.get("tool_calls", ())]
+        if not all(name in text[span.start : span.end] for name in calls):
+            raise Changed(_("The chat template changes the text of this conversation: it does not show tool calls."))
     for tool in tools:
         name = str(tool.get("function", tool).get("name", ""))
         if name not in text:

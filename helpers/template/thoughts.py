@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from helpers.show.words import _
-from helpers.template.capabilities import ANSWER, THINKING_ANSWER, USER, capabilities, normalise, write
+from helpers.template.capabilities import THINKING_ANSWER, capabilities, normalise, write
+from helpers.template.sandbox import ANSWER, USER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,8 +41,7 @@ class Signs(NamedTuple):
 def parse_reply(tokenizer: PreTrainedTokenizerBase, text: str, prompt: str) -> ParsedReply:
     """`text`, which a model wrote behind `prompt` (both with their control tokens), as thought and answer.
 
-    Where the prompt opens the thought, the text begins inside of it. The tokenizer's own `response_template` is used where
-    it has one that can read the text (a broken tool call it may not), else the signs of the chat template.
+    Read by the tokenizer's own `response_template` where it has one that can (a broken tool call it may not), else by signs.
     """
     return _by_response_template(tokenizer, text, prompt) or _by_signs(tokenizer, text, prompt)
 
@@ -52,19 +53,21 @@ def _by_response_template(tokenizer: PreTrainedTokenizerBase, text: str, prompt:
     try:
         parser = tokenizer.get_response_parser(prefix=prompt)
         events = [*parser.initial_events, *parser.feed(text)]
-        open_at_end = None
-        for event in events:
-            if event["type"] in ("region_open", "region_close"):
-                open_at_end = event["field"] if event["type"] == "region_open" else None
         message = parser.finalize()[0]
     except ValueError:
         return None
-    thought = _joined([value for name, value in message.items() if name not in NO_THOUGHT and isinstance(value, str)])
-    if open_at_end not in (None, *NO_THOUGHT):
+    thought = _joined([text for name, text in message.items() if name not in NO_THOUGHT and isinstance(text, str)])
+    if _thought_is_open(events):
         return ParsedReply(thought, "", True)
-    said = _by_signs(tokenizer, message.get("content") or "", "")  # <think> that only the data set knows
+    rest = _by_signs(tokenizer, message.get("content") or "", "")  # <think> that only the data set knows
     calls = [json.dumps(call.get("function", call), ensure_ascii=False) for call in message.get("tool_calls") or []]
-    return ParsedReply(_joined([thought, said.thought]), _joined([said.answer, *calls]), said.unfinished)
+    return ParsedReply(_joined([thought, rest.thought]), _joined([rest.answer, *calls]), rest.unfinished)
+
+
+def _thought_is_open(events: list[dict]) -> bool:
+    """True when a field that is a thought was opened last, and not closed."""
+    regions = [event for event in events if event["type"] in ("region_open", "region_close")]
+    return bool(regions) and regions[-1]["type"] == "region_open" and regions[-1]["field"] not in NO_THOUGHT
 
 
 def _by_signs(tokenizer: PreTrainedTokenizerBase, text: str, prompt: str) -> ParsedReply:
@@ -107,33 +110,36 @@ def opens_a_thought(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
 def without_open_thought(tokenizer: PreTrainedTokenizerBase) -> str:
     """The tokenizer's chat template, changed so that its generation prompt ends where an answer without a thought begins.
 
-    Its own switch `enable_thinking` is used where that does it, else the opening is taken out of the template. What
-    conversations look like in training stays the same. Raises ValueError when no thought is opened, or neither way works.
+    What is trained looks the same. Raises ValueError when no thought is opened, or it cannot be taken out.
     """
-    template = tokenizer.get_chat_template()
-    asked = write(tokenizer, normalise(tokenizer, [USER]), asking=True)
-    if not (opens := opens_a_thought(tokenizer, asked)):
-        raise ValueError(
-            _("chat_template='no-thought': the model's template opens no thought. Leave chat_template empty.")
-        )
+    template, question = tokenizer.get_chat_template(), normalise(tokenizer, [USER])
+    opens = opens_a_thought(tokenizer, write(tokenizer, question, asking=True))
+    if not opens:
+        sentence = _("chat_template='no-thought': the model's template opens no thought. Leave chat_template empty.")
+        raise ValueError(sentence)
     talks = [normalise(tokenizer, [USER, ANSWER] * count) for count in (1, 2)]
-    changed = ["{%- set enable_thinking = false %}" + template]
-    for written in (opens + "\\n", opens + "\n", opens):
-        places = [match.start() for match in re.finditer(re.escape(written), template)]
-        changed += [template[:place] + template[place + len(written) :] for place in reversed(places)]
-    for new in changed:
+    trained = [write(tokenizer, talk) for talk in talks]
+    for changed in _without(opens, template):
         try:
-            same = all(write(tokenizer, talk, template=new) == write(tokenizer, talk) for talk in talks)
-            prompt = write(tokenizer, normalise(tokenizer, [USER]), asking=True, template=new)
+            written = [write(tokenizer, talk, template=changed) for talk in talks]
+            prompt = write(tokenizer, question, asking=True, template=changed)
         except Exception:  # what was taken out was a part of the template's program
             continue
-        if same and write(tokenizer, talks[0]).startswith(prompt):
-            return new
+        if written == trained and trained[0].startswith(prompt):
+            return changed
     sentence = _(
         "chat_template='no-thought': {sign} could not be taken out of the end of the generation prompt. Write the model's "
         "template into a file, take it out there, and set chat_template to the file."
     )
     raise ValueError(sentence.format(sign=opens))
+
+
+def _without(opens: str, template: str) -> Iterator[str]:
+    """Templates that may open no thought: with the switch off, and with one place less where the sign is written."""
+    yield "{%- set enable_thinking = false %}" + template
+    for written in (opens + "\\n", opens + "\n", opens):
+        places = [match.start() for match in re.finditer(re.escape(written), template)]
+        yield from (template[:place] + template[place + len(written) :] for place in reversed(places))
 
 
 def thought_signs(tokenizer: PreTrainedTokenizerBase) -> list[Signs]:
@@ -160,6 +166,7 @@ def _of_template(tokenizer: PreTrainedTokenizerBase) -> Signs:
     if not opens:  # the generation prompt has opened it already
         opens = before[[match.start() for match in SIGN.finditer(before)][-1] :].strip()
     closes = (SIGN.match(between) or re.match(r".*", between, re.S))[0]
-    header = plain.partition("⟦a⟧")[0].removeprefix(asked).strip() if plain.startswith(asked) else ""
-    header = "" if header.startswith(opens) else header
+    header = plain[len(asked) :].partition("⟦a⟧")[0].strip()
+    if header.startswith(opens) or not plain.startswith(asked):
+        header = ""
     return Signs(opens, closes, between[len(closes) :].strip().removesuffix(header).strip(), header)

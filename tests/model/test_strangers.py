@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ from helpers.model.load import load_base_model
 from helpers.model.possible import require_possible
 from helpers.model.refusal import Reason, Refused
 from helpers.model.tokenizer import load_tokenizer, require_rows_for_all
+from helpers.model.weights import forget_code, without_code
 from helpers.settings import RunConfig
 from helpers.template import sandbox
 from tests.template.tokenizer_kinds import kind
@@ -45,6 +47,28 @@ def test_what_is_saved_names_no_code_of_a_stranger(base, tmp_path, trust):
     assert len(texts) >= 3 and not any("evil" in text.lower() for text in texts)
 
 
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "qwen2_5_omni"])  # settings in one, two and three floors
+def test_no_part_of_a_config_names_code_of_a_stranger(tmp_path, kind):
+    from transformers import AutoConfig, GenerationConfig
+
+    config, evil = AutoConfig.for_model(kind), {"AutoModel": "evil.Model"}
+    parts = [config]
+    for part in parts:  # grows: sub-configs, and those inside them
+        parts += [value for value in vars(part).values() if hasattr(value, "to_diff_dict")]
+    for part in parts:
+        part.auto_map = evil
+    config.plain = {"list": [{"auto_map": evil}]}
+    model = SimpleNamespace(config=config, generation_config=GenerationConfig(auto_map=evil))
+    assert forget_code(model, trust=True).config.auto_map == evil
+    forget_code(model, trust=False)
+    assert "evil" not in config.to_json_string() and "evil" not in model.generation_config.to_json_string()
+    (tmp_path / "config.json").write_text(
+        json.dumps({"parts": [{"auto_map": evil}], "text": {"more": {"auto_map": evil}}})
+    )
+    without_code(tmp_path)
+    assert "evil" not in (tmp_path / "config.json").read_text()
+
+
 LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 HOSTILE = {
     "an endless loop": (LOOP, "slow"),
@@ -62,7 +86,7 @@ HOSTILE = {
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_template_is_one_sentence_and_takes_neither_time_nor_memory(base, monkeypatch, what):
     monkeypatch.setattr(sandbox, "SECONDS", 1)
-    sandbox._tried.cache_clear()
+    sandbox._fault.cache_clear()
     template, reason = HOSTILE[what]
     (base / "chat_template.jinja").write_text(template)
     with pytest.raises(sandbox.Unsafe) as raised:
