@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -65,17 +66,18 @@ def _counted(text: str, target_modules: str) -> Anatomy:
         turned = any(isinstance(module, Conv1D) for module in model.modules())
         renamed = turned or bool(get_checkpoint_conversion_mapping(model.config.model_type))
         settings = model.config.get_text_config(decoder=True)
-        shortened = Shortened.of(model)
+        paths = [path for path, _module in model.named_modules()]
+        short = _shorten(model)
     except Exception as error:  # whatever strangers' files and code raise: it is told
         kind = model_config.get("model_type", "?")
         sentence = _("transformers cannot build the architecture {kind!r} ({reason}).")
         raise NotImplementedError(sentence.format(kind=kind, reason=one_line(error))) from error
     branches, refused = _branches(model, target_modules)
-    maps = Counter(replace(m, adapted=shortened.name(path) in branches) for path, m in linear.items())
+    maps = Counter(replace(m, adapted=short(path) in branches) for path, m in linear.items())
     return Anatomy(
         parameters=total,
         packed=sum(m.inputs * m.outputs for m in linear.values() if m.packed),
-        adapter=sum(count * shortened.times(name) for name, count in branches.items()),
+        adapter=sum(branches[short(path)] for path in paths),
         maps=tuple(replace(m, count=count) for m, count in maps.items()),
         text=settings.to_dict() | {"num_hidden_layers": getattr(settings, "num_hidden_layers", None)},
         refused=refused,
@@ -103,40 +105,28 @@ def _linear(model: PreTrainedModel) -> dict[str, Map]:
     return found
 
 
-@dataclass(frozen=True)
-class Shortened:
-    """A model of which one layer of each kind is left, and where its many layers have gone."""
+def _shorten(model: PreTrainedModel) -> Callable[[str], str]:
+    """Leave one layer of each kind in `model`, which is changed; gives what a path of the whole model is in the short one."""
+    import torch
 
-    prefix: str  # path of the list of layers
-    places: tuple[int, ...]  # for each layer of the whole model, its place among those that are left
+    prefix, kinds = layer_kinds(model)
+    if not kinds:  # no single list of layers: all stay
+        return str
+    order, layers = list(dict.fromkeys(kinds)), model.get_submodule(prefix)
+    places = [order.index(kind) for kind in kinds]
+    model.set_submodule(prefix, torch.nn.ModuleList(layers[kinds.index(kind)] for kind in order))
 
-    @classmethod
-    def of(cls, model: PreTrainedModel) -> Shortened:
-        """Leave one layer of each kind in `model`, which is changed; all of them where it has no single list of layers."""
-        import torch
-
-        path, kinds = layer_kinds(model)
-        if not kinds:
-            return cls("", ())
-        order, layers = list(dict.fromkeys(kinds)), model.get_submodule(path)
-        model.set_submodule(path, torch.nn.ModuleList(layers[kinds.index(kind)] for kind in order))
-        return cls(f"{path}.", tuple(order.index(kind) for kind in kinds))
-
-    def name(self, path: str) -> str:
-        """The path of a module of the whole model, in the short one."""
-        if not self.prefix or not path.startswith(self.prefix):
+    def short(path: str) -> str:
+        start, inside, rest = path.partition(f"{prefix}.")
+        if start or not inside:
             return path
-        number, _, rest = path.removeprefix(self.prefix).partition(".")
-        return f"{self.prefix}{self.places[int(number)]}.{rest}"
+        number, dot, rest = rest.partition(".")
+        return f"{prefix}.{places[int(number)]}{dot}{rest}"
 
-    def times(self, path: str) -> int:
-        """How many modules of the whole model the one at `path` of the short one stands for."""
-        if not self.prefix or not path.startswith(self.prefix):
-            return 1
-        return self.places.count(int(path.removeprefix(self.prefix).partition(".")[0]))
+    return short
 
 
-def _branches(model: PreTrainedModel, targets: str) -> tuple[dict[str, int], str]:
+def _branches(model: PreTrainedModel, targets: str) -> tuple[Counter[str], str]:
     """Where peft puts a LoRA of rank 1: path of a module -> its new parameters; and why it refuses."""
     import warnings
 
@@ -148,10 +138,10 @@ def _branches(model: PreTrainedModel, targets: str) -> tuple[dict[str, int], str
             settings = LoraConfig(task_type="CAUSAL_LM", r=1, lora_alpha=1, target_modules=lora.target_modules(targets))
             adapted = get_peft_model(model, settings, low_cpu_mem_usage=True)
     except Exception as error:
-        return {}, one_line(error)
+        return Counter(), one_line(error)
     branches = Counter()
     for path, parameter in adapted.named_parameters():
         module, is_branch, _name = path.removeprefix("base_model.model.").partition(".lora_")
         if is_branch:
-            branches[module] += parameter.numel()
+            branches[module.replace(".base_layer", "")] += parameter.numel()
     return branches, unanswerable(adapted)

@@ -64,7 +64,7 @@ def check_loaded(model: PreTrainedModel, info: dict) -> PreTrainedModel:
     """
     from helpers.model.unpacking import unpack_once
 
-    name = model.name_or_path
+    name = str(model.name_or_path)
     if getattr(model, "_hf_peft_config_loaded", False):
         raise Refused(Reason.ADAPTER_INSIDE, adapter_inside(name))
     numbers = model.config.to_dict()

@@ -79,12 +79,11 @@ def tensor_bytes(kept: object) -> int:
 def by_names(text: dict, tokens: int) -> int:
     """An upper limit of the keys and values of one row of `tokens`: every layer keeps them for every head and token."""
     heads = _size(text, "num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads")
-    kv_heads = text.get("num_key_value_heads") or (1 if text.get("multi_query") else heads)
-    size = text.get("head_dim") or text.get("kv_channels") or (_width(text) // heads if heads else 0)
-    each = 2 * kv_heads * size
-    if compressed := text.get("kv_lora_rank"):  # the library keeps the keys and values that it unpacks
-        key = (text.get("qk_nope_head_dim") or 0) + (text.get("qk_rope_head_dim") or 0)
-        each = max(each, compressed, heads * (key + (text.get("v_head_dim") or 0)))
+    kv_heads = _size(text, "num_key_value_heads", "multi_query") or heads  # multi_query: True, one head
+    size = _size(text, "head_dim", "kv_channels") or _width(text) // max(heads, 1)
+    # of compressed attention the library keeps the keys and values that it unpacks
+    unpacked = heads * sum(_size(text, name) for name in ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"))
+    each = max(2 * kv_heads * size, unpacked, _size(text, "kv_lora_rank"))
     return 2 * _size(text, "num_hidden_layers", "n_layer", "n_layers", "num_layers") * each * tokens
 
 

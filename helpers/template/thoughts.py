@@ -165,7 +165,8 @@ def _of_template(tokenizer: PreTrainedTokenizerBase) -> Signs:
     opens = before.removeprefix(asked).strip() if before.startswith(asked) else ""
     if not opens:  # the generation prompt has opened it already
         opens = before[[match.start() for match in SIGN.finditer(before)][-1] :].strip()
-    closes = (SIGN.match(between) or re.match(r".*", between, re.S))[0]
+    sign = SIGN.match(between)
+    closes = sign[0] if sign else between
     header = plain[len(asked) :].partition("⟦a⟧")[0].strip()
     if header.startswith(opens) or not plain.startswith(asked):
         header = ""
