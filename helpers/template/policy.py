@@ -25,12 +25,18 @@ class Policy:
         """`learn_thinking`: all, last, none or auto; see `spans.answer_spans`."""
         takes = capabilities(tokenizer)
         folded = int(messages[0]["role"] == "system" and len(messages) > 1 and not takes.system)
-        shown = [split_thinking(m) if m["role"] == "assistant" else m for m in messages[folded:]]
-        answers = [turn for turn, m in enumerate(shown) if m["role"] == "assistant"]
-        learned = {turn: True for turn in answers if shown[turn].get("train", True)}
-        thinking = {turn for turn in answers if "reasoning_content" in shown[turn]}
-        question = max((turn for turn, m in enumerate(shown) if m["role"] == "user"), default=0)
-        earlier = {turn for turn in thinking if turn < question}
+        shown, learned, thinking, question = messages[folded:], {}, set(), 0
+        for turn, message in enumerate(shown):
+            if message["role"] == "user":
+                question = turn
+            if message["role"] != "assistant":
+                continue
+            shown[turn] = split_thinking(message)
+            if message.get("train", True):
+                learned[turn] = True
+            if "reasoning_content" in shown[turn]:
+                thinking.add(turn)
+        earlier = thinking.intersection(range(question))
         if learn_thinking == "all" or (learn_thinking == "auto" and takes.earlier_thoughts):
             return cls(messages, shown, learned, as_at_use=False)
         if learn_thinking == "none" or takes.earlier_thoughts or not earlier:

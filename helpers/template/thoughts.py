@@ -149,9 +149,13 @@ def thought_signs(tokenizer: PreTrainedTokenizerBase) -> list[Signs]:
 
 @functools.lru_cache(maxsize=64)
 def _thought_signs(tokenizer: PreTrainedTokenizerBase, template: str) -> list[Signs]:
-    found = [_of_template(tokenizer)] if capabilities(tokenizer).thoughts else []
-    known = [pair for pair in KNOWN if pair == KNOWN[0] or all(sign in template for sign in pair)]
-    return found + [Signs(*pair) for pair in known if pair[0] not in [signs.opens for signs in found]]
+    signs = {opens: Signs(opens, closes) for opens, closes in KNOWN if opens in template and closes in template}
+    signs = {"<think>": Signs("<think>", "</think>"), **signs}
+    if not capabilities(tokenizer).thoughts:
+        return list(signs.values())
+    own = _of_template(tokenizer)
+    signs.pop(own.opens, None)
+    return [own, *signs.values()]
 
 
 def _of_template(tokenizer: PreTrainedTokenizerBase) -> Signs:
