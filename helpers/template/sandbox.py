@@ -107,10 +107,12 @@ def _questions():
 
 def _try(text: str, special_tokens: dict[str, str]) -> str:
     """What a template raised when it could write nothing, "" else. Raises MemoryError where it writes too much."""
+    import jinja2
+
     written, failures, works = 0, [], False
     try:
         template = _environment().from_string(text)
-    except Exception as error:
+    except jinja2.TemplateError as error:
         return f"{type(error).__name__}: {error}"[:200]
     for question in _questions():
         try:
