@@ -1,6 +1,7 @@
 """Notebook 03: rows in any format become conversations, and conversations become tokens with labels.
 
 start        which revisions are there, and does the tokenizer fit the model?
+hub          rows and sizes of a data set of the hub
 sources      the rows of a file, a folder, a hub data set, or several with weights
 folders      which files of a folder are read, and what is left
 encodings    which characters the bytes of a file are
@@ -21,9 +22,11 @@ tally        rows that were dropped or mended, counted by reason and source
 copies       when is one conversation a copy of another?
 split        which conversations belong together, and which are held out
 rehearsal    general conversations for the training part
+report       data_report.json, from what was counted
 prepare      rows -> data/train.jsonl, data/eval.jsonl and a report of what was dropped
 labels       messages -> token ids and labels; 04 trains on these
-checks       every check by its name: limit, advice, and how one row fails it
+limits       every check by its name: its limit, and what to do
+checks       how one row fails a check
 verdicts     what is wrong with the labels, for the whole set
 costs        what the tokenizer makes of this language, and what max_length costs
 xray         the tokens and labels of single rows, to look at

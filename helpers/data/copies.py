@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Sequence
 
 PIECE = 3  # characters
 NEAR = 0.7  # Jaccard similarity
@@ -48,22 +49,23 @@ class CopyIndex:
     """The held-out conversations, ready to be compared with any number of others.
 
     What many conversations of the data set share (`sample` is some of them) tells nothing about two of them: pieces
-    that a
-    tenth of the sample has, such as those of one long instruction, are left out where anything else is left.
+    that a tenth of the sample has, such as those of one long instruction, are left out where anything else is left.
     """
 
-    def __init__(self, conversations: list[list[dict]], sample: list[list[dict]] = ()):
+    def __init__(self, conversations: list[list[dict]], sample: Sequence[list[dict]] = ()):
         import numpy as np
 
-        found, counts = np.unique(
-            np.concatenate([pieces(m) for m in sample] or [np.empty(0, np.uint64)]), return_counts=True
-        )
-        self.shared = found[counts > max(len(sample) * SHARED, 2)] if len(sample) >= SAMPLE_FROM else found[:0]
+        every = np.concatenate([np.empty(0, np.uint64), *map(pieces, sample)])
+        values, counts = np.unique(every, return_counts=True)
+        self.shared = values[counts > max(len(sample) * SHARED, 2)] if len(sample) >= SAMPLE_FROM else values[:0]
         self.pieces = [self._own(messages) for messages in conversations]
-        self.by_hash: dict[int, list[int]] = {}
+        self.by_hash: dict[int, list[int]] = defaultdict(list)
+        self.by_answer: dict[int, list[int]] = defaultdict(list)
         for number, known in enumerate(self.pieces):
             for value in known[:SKETCH].tolist():
-                self.by_hash.setdefault(value, []).append(number)
+                self.by_hash[value].append(number)
+            for key in _answers(conversations[number]):
+                self.by_answer[key].append(number)
 
     def _own(self, messages: list[dict]):
         """The pieces of `messages` less the shared ones; all of them when nothing else is left."""
@@ -75,10 +77,17 @@ class CopyIndex:
         """Numbers of the indexed conversations that `messages` is a near copy of."""
         import numpy as np
 
+        if not self.pieces:
+            return []
         mine = self._own(messages)
         candidates = {number for value in mine[:SKETCH].tolist() for number in self.by_hash.get(value, ())}
         shared = {n: np.count_nonzero(_in(mine, self.pieces[n])) for n in candidates}
         return [n for n, both in shared.items() if both >= NEAR * (len(mine) + len(self.pieces[n]) - both)]
+
+    def seen_in(self, messages: list[dict]) -> set[int]:
+        """Numbers of those that `messages` is a near copy of, or has an answer of behind the same question."""
+        answers = (number for key in _answers(messages) for number in self.by_answer.get(key, ()))
+        return {*self.copies_of(messages), *answers}
 
 
 def spread(conversations: list) -> list:
@@ -86,45 +95,26 @@ def spread(conversations: list) -> list:
     return conversations[:: max(1, len(conversations) // SAMPLE)][:SAMPLE]
 
 
-class AnswerIndex:
-    """The answers of the held-out conversations behind their questions, which training must not have."""
-
-    def __init__(self, conversations: list[list[dict]]):
-        self.by_key: dict[int, list[int]] = {}
-        for number, messages in enumerate(conversations):
-            for key in _answers(messages):
-                self.by_key.setdefault(key, []).append(number)
-
-    def seen_in(self, messages: list[dict]) -> set[int]:
-        """Numbers of the indexed conversations of which `messages` has an answer, to the same question."""
-        return {number for key in _answers(messages) for number in self.by_key.get(key, ())}
-
-
 def _answers(messages: list[dict]) -> list[int]:
     """A hash of every question and its answer, less case and spaces; "thanks" and "you're welcome" do not count."""
-    question, found = "", []
+    question, keys = "", []
     for message in messages:
         if message["role"] == "user":
             question = message["content"]
         elif message["role"] == "assistant":
             text = "".join(f"{question}\x1e{message['content']}".casefold().split())
             if len(text) >= SMALL_TALK:
-                found.append(hash(text))
-    return found
+                keys.append(hash(text))
+    return keys
 
 
 def overlap(train: list[list[dict]], held_out: list[list[dict]]) -> tuple[int, int]:
     """Held-out conversations that training has seen (nearly the whole, or an answer behind its question), and those
-    whose
-    first question training asks too."""
-    index, answers = CopyIndex(held_out, spread(train)), AnswerIndex(held_out)
-    copied, asked = set(), set()
-    questions = Counter(map(_first_question, held_out))
-    for messages in train:
-        copied.update(index.copies_of(messages), answers.seen_in(messages))
-        if (question := _first_question(messages)) in questions:
-            asked.add(question)
-    return len(copied), sum(questions[question] for question in asked)
+    whose first question training asks too."""
+    index = CopyIndex(held_out, spread(train))
+    copied = set().union(*map(index.seen_in, train))
+    asked = set(map(_first_question, train))
+    return len(copied), sum(_first_question(messages) in asked for messages in held_out)
 
 
 def _first_question(messages: list[dict]) -> str:

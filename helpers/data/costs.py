@@ -60,8 +60,8 @@ def length_picture(lengths: list[int], max_length: int) -> Picture:
     axis.axvline(max_length, color="#cf222e", linestyle="--", label=f"max_length = {max_length:,}")
     axis.set(xlabel=_("tokens per conversation"), ylabel=_("conversations"))
     axis.legend()
-    told = _("{count} lengths, from {low} to {high} tokens; max_length is {limit:,}")
-    return Picture(figure, told.format(count=len(lengths), low=min(lengths), high=max(lengths), limit=max_length))
+    sentence = _("{count} lengths, from {low} to {high} tokens; max_length is {limit:,}")
+    return Picture(figure, sentence.format(count=len(lengths), low=min(lengths), high=max(lengths), limit=max_length))
 
 
 def max_length_table(lengths: list[int], max_length: int) -> list[dict]:

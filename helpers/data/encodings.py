@@ -59,21 +59,21 @@ def encoding_of(path: Path, notes: Notes) -> Encoding:
     fit = _fit(path, "utf-8")
     if fit.bad * 10 <= fit.characters or len(fit.bad_lines) <= max(1, FEW_LINES * fit.lines) < fit.lines:
         some = ", ".join(f"{line:,}" for line in fit.bad_lines[:5]) + (" ..." if len(fit.bad_lines) > 5 else "")
-        told = _("{file} is UTF-8, but for lines that hold broken bytes ({lines}): their rows are left out.")
-        notes.append(told.format(file=path.name, lines=some))
+        sentence = _("{file} is UTF-8, but for lines that hold broken bytes ({lines}): their rows are left out.")
+        notes.append(sentence.format(file=path.name, lines=some))
         return Encoding("utf-8-sig", broken=True)
     fit = _fit(path, "cp949")
     if fit.hangul > 0.8 * fit.characters and fit.bad * 20 <= fit.characters:
         return _guessed(path, Encoding("cp949", broken=bool(fit.bad)), fit, notes)
     if _is_western(path):
         return _guessed(path, Encoding("cp1252"), _fit(path, "cp1252"), notes)
-    told = _("{file} is in no character set that could be recognised: save it as UTF-8.")
-    raise ValueError(told.format(file=path.name))
+    sentence = _("{file} is in no character set that could be recognised: save it as UTF-8.")
+    raise ValueError(sentence.format(file=path.name))
 
 
 def _guessed(path: Path, encoding: Encoding, fit: Fit, notes: Notes) -> Encoding:
-    told = _("{file} is in {encoding}, and was read so. One of its lines: {line}")
-    notes.append(told.format(file=path.name, encoding=encoding.label, line=fit.sample))
+    sentence = _("{file} is in {encoding}, and was read so. One of its lines: {line}")
+    notes.append(sentence.format(file=path.name, encoding=encoding.label, line=fit.sample))
     return encoding
 
 

@@ -28,14 +28,15 @@ WORDS = re.compile(r"[-_. ]+")
 def folder_rows(path: Path, config: RunConfig, notes: Notes) -> Iterator[object]:
     """Rows of a file, or of the data files of a folder in the order of their names.
 
-    Raises ValueError for an unknown kind of file, a subset or part that is not there, or a slice (for hub data sets
-    only);
-    PermissionError for what this user may not read.
+    Raises ValueError for an unknown kind of file, a subset or part that is not there, or a slice; PermissionError for
+    what this user may not read.
     """
     part = config.dataset_split
     if re.search(r"[\[+]", part):
-        told = _("dataset_split={part!r} asks for a slice, which is for hub data sets: use max_rows for local files.")
-        raise ValueError(told.format(part=part))
+        sentence = _(
+            "dataset_split={part!r} asks for a slice, which is for hub data sets: use max_rows for local files."
+        )
+        raise ValueError(sentence.format(part=part))
     require_readable(path)
     if path.is_file():
         _note_single(path, config, notes)
@@ -60,17 +61,17 @@ def _note_single(path: Path, config: RunConfig, notes: Notes) -> None:
     if not kind(path):
         raise ValueError(_no_data_file(path))
     if config.dataset_config:
-        told = _("dataset_config={subset!r} names a subset of a data set, but {file} is one file: leave it empty.")
-        raise ValueError(told.format(subset=config.dataset_config, file=path.name))
+        sentence = _("dataset_config={subset!r} names a subset of a data set, but {file} is one file: leave it empty.")
+        raise ValueError(sentence.format(subset=config.dataset_config, file=path.name))
     part = config.dataset_split
     if kind(path) != ".json" and PARTS.get(part, part) != "train":
-        told = _("dataset_split={part!r} says nothing about a single file: all of {file} is read.")
-        notes.append(told.format(part=part, file=path.name))
+        sentence = _("dataset_split={part!r} says nothing about a single file: all of {file} is read.")
+        notes.append(sentence.format(part=part, file=path.name))
 
 
 def _no_data_file(path: Path) -> str:
-    told = _("{name} holds no data file that is known: use {endings}.")
-    return told.format(name=path.name, endings=", ".join(READERS))
+    sentence = _("{name} holds no data file that is known: use {endings}.")
+    return sentence.format(name=path.name, endings=", ".join(READERS))
 
 
 def _files(folder: Path, config: RunConfig, notes: Notes) -> list[Path]:
@@ -103,20 +104,19 @@ def _note_left(why: str, names: list[str], notes: Notes) -> None:
 
 
 def _wanted(parts: set[str | None], split: str, folder: str) -> set[str | None]:
-    """The parts that `split` means: the one of that name, else those that are its kind. Raises ValueError for none,
-    or several."""
+    """The parts that `split` means: the one of that name, else those of its kind. Raises ValueError for none, or more."""
     split = _nfc(split)
     if split in parts:
         return {split, None} if split == "train" else {split}
     alike = {part for part in parts if part and _part_word(part) == _part_word(split)}
     if len(alike) > 1 and not all(part in PARTS for part in alike):
-        told = _("{folder} has several parts that dataset_split={split!r} may mean: set it to {parts}.")
-        raise ValueError(told.format(folder=folder, split=split, parts=_(" or ").join(sorted(alike))))
+        sentence = _("{folder} has several parts that dataset_split={split!r} may mean: set it to {parts}.")
+        raise ValueError(sentence.format(folder=folder, split=split, parts=_(" or ").join(sorted(alike))))
     found = alike | ({None} & parts if _part_word(split) == "train" else set())
     if not found:
-        told = _("{folder} has no part {split!r}: set dataset_split to {parts}.")
+        sentence = _("{folder} has no part {split!r}: set dataset_split to {parts}.")
         known = sorted({part or "train" for part in parts})
-        raise ValueError(told.format(folder=folder, split=split, parts=_(" or ").join(known)))
+        raise ValueError(sentence.format(folder=folder, split=split, parts=_(" or ").join(known)))
     return found
 
 
@@ -144,26 +144,23 @@ def _of_subset(folder: Path, data: list[Path], subset: str) -> dict[Path, str | 
     described, subset = _described(folder), _nfc(subset)
     folders = sorted({_nfc(name.parts[0]) for name in data if len(name.parts) > 1})
     if subset and subset not in described and subset not in folders:
-        told = _("dataset_config={subset!r} is no subset of {folder}: it has {known}.")
+        sentence = _("dataset_config={subset!r} is no subset of {folder}: it has {known}.")
         known = ", ".join(described) or ", ".join(folders) or _("none")
-        raise ValueError(told.format(subset=subset, folder=folder.name, known=known))
+        raise ValueError(sentence.format(subset=subset, folder=folder.name, known=known))
     if not subset and described:
         subset = "default" if "default" in described else next(iter(described)) if len(described) == 1 else ""
         if not subset:
-            told = _("{folder} has the subsets {known}: choose one with dataset_config.")
-            raise ValueError(told.format(folder=folder.name, known=", ".join(described)))
+            sentence = _("{folder} has the subsets {known}: choose one with dataset_config.")
+            raise ValueError(sentence.format(folder=folder.name, known=", ".join(described)))
     if subset not in described:
         return {name: _part_of(name) for name in data if not subset or _nfc(name.parts[0]) == subset}
     found = {}
     for name in data:
         for split, pattern in described[subset]:
-            if name not in found and _matches(name, pattern):
+            # full_match is new in Python 3.13
+            if name not in found and getattr(name, "full_match", name.match)(pattern):
                 found[name] = split or _part_of(name)
     return found or {name: _part_of(name) for name in data}
-
-
-def _matches(name: Path, pattern: str) -> bool:
-    return name.full_match(pattern) if hasattr(name, "full_match") else name.match(pattern)
 
 
 def _described(folder: Path) -> dict[str, list[tuple[str, str]]]:

@@ -97,16 +97,16 @@ def require_green(report: dict, config: RunConfig) -> None:
     if other or not judged:
         other = other or dict.fromkeys(now)
         changes = ", ".join(f"{name} {was!r} -> {now[name]!r}" for name, was in other.items())
-        told = _(
+        sentence = _(
             "The labels were judged for other settings ({changes}): run 03_data_preview.ipynb with these settings "
             "first."
         )
-        raise ValueError(told.format(changes=changes))
+        raise ValueError(sentence.format(changes=changes))
     red = [verdict for verdict in report["verdicts"] if not verdict["ok"]]
     if red and not config.allow_label_issues:
         faults = "; ".join(f"{_(verdict['check'])}: {verdict['measured']} ({verdict['fix']})" for verdict in red)
-        told = _("The labels are not fit to train on. {faults}. Set allow_label_issues=True to train all the same.")
-        raise ValueError(told.format(faults=faults))
+        sentence = _("The labels are not fit to train on. {faults}. Set allow_label_issues=True to train all the same.")
+        raise ValueError(sentence.format(faults=faults))
 
 
 def _encode_batch(tokenizer, rows: list[dict], answer_only: bool, learn_thinking: str) -> list[dict | None]:

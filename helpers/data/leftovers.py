@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from enum import StrEnum
 
-from helpers.data.checks import Check, verdict
+from helpers.data.limits import Check, verdict
 from helpers.data.tally import as_example
 from helpers.show.verdict import Verdict
 from helpers.show.words import N_, _

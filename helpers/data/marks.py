@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from helpers.data.checks import Check, verdict
+from helpers.data.limits import Check, verdict
 from helpers.data.reasons import Reason, Unusable
 from helpers.show.verdict import Verdict
 from helpers.show.words import _

@@ -71,8 +71,8 @@ def json_rows(path: Path, notes: Notes, part: str = "train") -> Iterator[object]
             whole = json.load(file, object_pairs_hook=_object, strict=False)
     except json.JSONDecodeError as error:
         if _is_one_list(path, encoding):
-            told = _("{file} is not valid JSON ({error}, line {line:,}): was it cut off?")
-            raise ValueError(told.format(file=path.name, error=error.msg, line=error.lineno)) from None
+            sentence = _("{file} is not valid JSON ({error}, line {line:,}): was it cut off?")
+            raise ValueError(sentence.format(file=path.name, error=error.msg, line=error.lineno)) from None
         yield from _lines(path, encoding, notes)
         return
     if isinstance(whole, dict):
@@ -109,11 +109,11 @@ def _the_list(whole: dict, path: Path, notes: Notes, part: str) -> list:
         raise ValueError(_("{file} holds no list of rows: keep one list of rows.").format(file=path.name))
     name = part if part in lists else lists[0]
     if len(lists) > 1 and name != part:
-        told = _("{file} holds the lists {names}: keep one list of rows.")
-        raise ValueError(told.format(file=path.name, names=", ".join(lists[:MOST])))
+        sentence = _("{file} holds the lists {names}: keep one list of rows.")
+        raise ValueError(sentence.format(file=path.name, names=", ".join(lists[:MOST])))
     if left := [repr(other) for other in whole if other != name]:
-        told = _("{file}: {name!r} was read, {others} was not.")
-        notes.append(told.format(file=path.name, name=name, others=", ".join(left[:MOST])))
+        sentence = _("{file}: {name!r} was read, {others} was not.")
+        notes.append(sentence.format(file=path.name, name=name, others=", ".join(left[:MOST])))
     return whole[name]
 
 

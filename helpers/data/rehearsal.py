@@ -37,11 +37,11 @@ def append_rehearsal(train: Path, lines: list[str], config: RunConfig, wanted: i
     Raises ValueError when there is none.
     """
     if not lines:
-        told = _(
+        sentence = _(
             "rehearsal_dataset_id={data!r} has no conversation that training can use: take another, or set "
             "rehearsal_fraction=0."
         )
-        raise ValueError(told.format(data=config.rehearsal_dataset_id))
+        raise ValueError(sentence.format(data=config.rehearsal_dataset_id))
     drawn = random.Random(config.seed).sample(lines, len(lines))
     with train.open("a", encoding="utf-8") as file:
         file.writelines(drawn[i % len(drawn)] for i in range(wanted))

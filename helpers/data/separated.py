@@ -33,16 +33,16 @@ class Lines:
             return start, next(self.reader, None)
         except csv.Error as error:
             if "end of data" in str(error):
-                told = _(
+                sentence = _(
                     "{file}: the quotation mark that opens in line {line:,} is never closed: close it, or remove it."
                 )
-                raise ValueError(told.format(file=self.path.name, line=start)) from None
-            told = _(
+                raise ValueError(sentence.format(file=self.path.name, line=start)) from None
+            sentence = _(
                 "{file}, line {line:,}: text follows a closing quotation mark ({error}). Inside a field in quotation "
                 "marks, "
                 'each of its own is written twice: "she said ""yes"" to me".'
             )
-            raise ValueError(told.format(file=self.path.name, line=start, error=error)) from None
+            raise ValueError(sentence.format(file=self.path.name, line=start, error=error)) from None
 
     def row(self, start: int, fields: list[str], header: list[str]) -> dict | UnreadRow:
         """The fields of the row that begins in line `start`, by name."""
@@ -63,16 +63,16 @@ class Lines:
 
     def note(self, header: list[str], notes: Notes) -> None:
         if self.several:
-            told = _(
+            sentence = _(
                 "{rows:,} rows of {file} go over several lines, the longest over {lines:,} from line {start:,}: is "
                 "that one "
                 "text, or a quotation mark that was not closed?"
             )
             lines, start = self.longest
-            notes.append(told.format(rows=self.several, file=self.path.name, lines=lines, start=start))
+            notes.append(sentence.format(rows=self.several, file=self.path.name, lines=lines, start=start))
         if not self.rows:
-            told = _("{file} has a header ({names}) and no row.") if header else _("{file} is empty.")
-            notes.append(told.format(file=self.path.name, names=", ".join(header)))
+            sentence = _("{file} has a header ({names}) and no row.") if header else _("{file} is empty.")
+            notes.append(sentence.format(file=self.path.name, names=", ".join(header)))
 
 
 def csv_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict | UnreadRow]:
@@ -110,8 +110,8 @@ def _require_one_name_each(path: Path, header: list[str]) -> None:
     names = [name.strip() for name in header if name.strip()]
     for name in names:
         if names.count(name) > 1:
-            told = _("{file} has two columns of the name {name!r}: rename or remove one.")
-            raise ValueError(told.format(file=path.name, name=name))
+            sentence = _("{file} has two columns of the name {name!r}: rename or remove one.")
+            raise ValueError(sentence.format(file=path.name, name=name))
 
 
 def _rows_inside(fields: list[str], delimiter: str, width: int) -> int:

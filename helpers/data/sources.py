@@ -13,14 +13,14 @@ from pathlib import Path
 from helpers.data.encodings import Notes
 from helpers.data.folders import folder_rows
 from helpers.data.formats import Format, convert, fields_read, recognise
+from helpers.data.hub import hub_info, hub_rows
 from helpers.data.readers import READERS
 from helpers.data.reasons import Unusable
-from helpers.model.source import folder_digest, hub_revision, require_readable
+from helpers.model.source import folder_digest, require_readable
 from helpers.paths import local_path
 from helpers.settings import RunConfig
 from helpers.show.words import _
 
-SHUFFLE_BUFFER = 10_000  # rows in memory when a stream is sampled
 LOOKED_AT = 50  # rows by which the format is recognised
 
 
@@ -42,9 +42,8 @@ class Source:
             return
         self.columns.update(row.keys())
         turns = row.get(self.form.columns[0])
-        if isinstance(turns, list):
-            for turn in turns:
-                self.of_turns.update(turn.keys() if isinstance(turn, dict) else ())
+        for turn in turns if isinstance(turns, list) else ():
+            self.of_turns.update(turn.keys() if isinstance(turn, dict) else ())
 
     def summary(self) -> dict:
         """For data_report.json; complete when all rows were read."""
@@ -68,22 +67,22 @@ def parts(config: RunConfig) -> list[tuple[RunConfig, float]]:
     names = [config.dataset_id] if local_path(config.dataset_id) else config.dataset_id.split(",")
     revisions = config.dataset_revision.split(", ")
     revisions = revisions if len(revisions) == len(names) else revisions[:1] * len(names)
-    found = []
+    sources = []
     for name, revision in zip(map(str.strip, names), revisions, strict=True):
-        one, weight = _weighted(name, config.dataset_id)
-        settings = replace(config, dataset_id=one, dataset_revision=revision, run_name=config.run_name)
-        found.append((settings, weight))
-    return found
+        data, weight = _weighted(name, config.dataset_id)
+        settings = replace(config, dataset_id=data, dataset_revision=revision, run_name=config.run_name)
+        sources.append((settings, weight))
+    return sources
 
 
 def _weighted(name: str, whole: str) -> tuple[str, float]:
     """ "a.csv:2" as its name and its weight."""
     match = re.fullmatch(r"(.+?):([\d.]+)", name)
-    one, weight = (match[1], match[2]) if match and not local_path(name) else (name, "1")
-    if not one or not re.fullmatch(r"\d+(\.\d+)?", weight) or not 0 < float(weight) <= 100:
-        told = _("dataset_id={whole!r}: {name!r} is no data set with a weight of 0 to 100, such as a.csv:2.")
-        raise ValueError(told.format(whole=whole, name=name))
-    return one, float(weight)
+    data, weight = (match[1], match[2]) if match and not local_path(name) else (name, "1")
+    if not data or not re.fullmatch(r"\d+(\.\d+)?", weight) or not 0 < float(weight) <= 100:
+        sentence = _("dataset_id={whole!r}: {name!r} is no data set with a weight of 0 to 100, such as a.csv:2.")
+        raise ValueError(sentence.format(whole=whole, name=name))
+    return data, float(weight)
 
 
 def open_sources(config: RunConfig) -> list[Source]:
@@ -96,48 +95,37 @@ def _open(config: RunConfig, weight: float) -> Source:
     rows = read_rows(config, notes)
     head = list(islice(rows, LOOKED_AT))
     if not head:
-        told = _("dataset_id={data!r} has no row to read. {notes}")
-        raise ValueError(told.format(data=config.dataset_id, notes=" ".join(notes)).strip())
+        sentence = _("dataset_id={data!r} has no row to read. {notes}")
+        raise ValueError(sentence.format(data=config.dataset_id, notes=" ".join(notes)).strip())
     form = recognise(head, config.dataset_format)
     if form.prose:
-        told = _("{columns} holds texts where a mark would stand: joined to the question.")
-        if not form.joins:
-            told = _(
-                "{columns} holds texts where a mark would stand: not read. If it is part of the question, name it "
-                "input."
-            )
-        notes.append(told.format(columns=", ".join(form.prose)))
+        sentence = _(
+            "{columns} holds texts where a mark would stand: not read. If it is part of the question, name it input."
+        )
+        if form.joins:
+            sentence = _("{columns} holds texts where a mark would stand: joined to the question.")
+        notes.append(sentence.format(columns=", ".join(form.prose)))
     return Source(config.dataset_id, weight, chain(head, rows), form, notes)
 
 
 def data_revision(config: RunConfig) -> str:
-    """What is really read, to be recorded: the hub commit, or "sha256:..." over the local files; of several, in
-    order."""
-    found = []
-    for one, _weight in parts(config):
-        path = _local(one)
-        found.append(folder_digest(path) if path else _hub_info(one).sha)
-    return ", ".join(found)
+    """What is really read, to be recorded: the hub commit, or "sha256:..." over the local files; of several in order."""
+    revisions = []
+    for data, _weight in parts(config):
+        path = _local(data)
+        revisions.append(folder_digest(path) if path else str(hub_info(data).sha))
+    return ", ".join(revisions)
 
 
 def data_size(config: RunConfig) -> int:
     """Bytes of the local files, or the most that the hub will send for all parts of the data sets."""
     total = 0
-    for one, _weight in parts(config):
-        if path := _local(one):
-            total += sum(
-                file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()
-            )
+    for data, _weight in parts(config):
+        if path := _local(data):
+            total += sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
         else:
-            total += sum(file.size or 0 for file in _hub_info(one).siblings)
+            total += sum(file.size or 0 for file in hub_info(data).siblings or ())
     return total
-
-
-def _hub_info(config: RunConfig):
-    from huggingface_hub import HfApi
-
-    revision = hub_revision(config.dataset_revision)
-    return HfApi().dataset_info(config.dataset_id, revision=revision, files_metadata=True)
 
 
 def read_rows(config: RunConfig, notes: Notes | None = None) -> Iterator[object]:
@@ -149,7 +137,7 @@ def read_rows(config: RunConfig, notes: Notes | None = None) -> Iterator[object]
     """
     if path := _local(config):
         return _sample(folder_rows(path, config, [] if notes is None else notes), config.max_rows, config.seed)
-    return _hub_rows(config)
+    return hub_rows(config)
 
 
 def _local(config: RunConfig) -> Path | None:
@@ -158,55 +146,9 @@ def _local(config: RunConfig) -> Path | None:
     if path is not None:
         require_readable(path)
     elif name.startswith(("/", "~", ".")) or name.count("/") > 1 or Path(name).suffix in READERS:
-        told = _("dataset_id={name!r} is no file or folder here, and a hub id looks like owner/name.")
-        raise FileNotFoundError(told.format(name=name))
+        sentence = _("dataset_id={name!r} is no file or folder here, and a hub id looks like owner/name.")
+        raise FileNotFoundError(sentence.format(name=name))
     return path
-
-
-def _hub_rows(config: RunConfig) -> Iterator[dict]:
-    """Rows of a hub data set; with config.dataset_streaming nothing is stored and a sample is drawn from a buffer."""
-    from datasets import load_dataset
-
-    if config.dataset_streaming and "[" in config.dataset_split:
-        told = _("dataset_split={split!r} cannot be streamed: use {part!r} and max_rows, or dataset_streaming=False.")
-        raise ValueError(told.format(split=config.dataset_split, part=config.dataset_split.split("[")[0]))
-    try:
-        rows = load_dataset(
-            config.dataset_id,
-            name=config.dataset_config or None,
-            split=config.dataset_split,
-            revision=hub_revision(config.dataset_revision),
-            streaming=config.dataset_streaming,
-        )
-    except (RuntimeError, ValueError) as error:
-        sentence = _hub_refusal(config, str(error))
-        if not sentence:
-            raise
-        raise ValueError(sentence) from None
-    if config.max_rows and config.dataset_streaming:
-        return iter(rows.shuffle(seed=config.seed, buffer_size=SHUFFLE_BUFFER).take(config.max_rows))
-    if config.max_rows and config.max_rows < len(rows):
-        rows = rows.select(sorted(random.Random(config.seed).sample(range(len(rows)), config.max_rows)))
-    return iter(rows)
-
-
-def _hub_refusal(config: RunConfig, error: str) -> str:
-    """What to do about an error of `load_dataset`; "" when it speaks for itself."""
-    data = config.dataset_id
-    if "script" in error:
-        told = _(
-            "dataset_id={data!r} wants to run its own program, which is refused: the hub's Parquet copy needs none, "
-            "try "
-            "dataset_revision='refs/convert/parquet'."
-        )
-        return told.format(data=data)
-    if listed := re.search(r"(?:among the available configs|Available): \[(.*?)\]", error):
-        told = _("dataset_id={data!r} has the subsets {listed}: choose one with dataset_config (now {subset!r}).")
-        return told.format(data=data, listed=listed[1], subset=config.dataset_config)
-    if "split" in error.lower():
-        told = _("dataset_split={split!r} is no part of {data!r}: {error}")
-        return told.format(split=config.dataset_split, data=data, error=error)
-    return ""
 
 
 def _sample(rows: Iterator, size: int, seed: int) -> Iterator:
@@ -214,11 +156,9 @@ def _sample(rows: Iterator, size: int, seed: int) -> Iterator:
     if not size:
         yield from rows
         return
-    pick, kept = random.Random(seed), []
-    for number, row in enumerate(rows):
-        place = number if number < size else pick.randrange(number + 1)
-        if number < size:
-            kept.append((number, row))
-        elif place < size:
+    pick, kept = random.Random(seed), list(enumerate(islice(rows, size)))
+    for number, row in enumerate(rows, start=size):
+        place = pick.randrange(number + 1)
+        if place < size:
             kept[place] = (number, row)
-    yield from (row for _, row in sorted(kept, key=lambda item: item[0]))
+    yield from (row for _number, row in sorted(kept, key=lambda item: item[0]))

@@ -40,8 +40,8 @@ def with_revisions(config: RunConfig, run: RunDir) -> RunConfig:
         for name, source in (("model_revision", "model_id"), ("dataset_revision", "dataset_id")):
             old, same = getattr(before, name), getattr(before, source) == getattr(config, source)
             if same and old and old != found[name]:
-                told = _("{name} is now {new}, and was {old} when this run was prepared before.")
-                print(told.format(name=name, new=found[name], old=old))
+                sentence = _("{name} is now {new}, and was {old} when this run was prepared before.")
+                print(sentence.format(name=name, new=found[name], old=old))
     return replace(config, **found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from helpers.data.checks import Check, rows_verdict, verdict
+from helpers.data.limits import Check, rows_verdict, verdict
 from helpers.data.reasons import Reason, Repair, UnreadRow, Unusable, in_words
 from helpers.show.verdict import Verdict
 from helpers.show.words import _

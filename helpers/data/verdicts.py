@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from helpers.data.checks import LIMITS, ROW_CHECKS, Check, Row, Special, rows_verdict, verdict
+from helpers.data.checks import ROW_CHECKS, Row, Special
 from helpers.data.copies import overlap
 from helpers.data.costs import numbers
 from helpers.data.labels import CONTEXT, collator, cut, encoded
+from helpers.data.limits import LIMITS, Check, rows_verdict, verdict
 from helpers.data.start import shapes
 from helpers.model.source import longest_text
 from helpers.settings import RunConfig
@@ -121,7 +122,7 @@ def steps_verdict(lengths: list[int], config: RunConfig) -> dict:
 
 def asked_verdict(rows: list[dict], tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> dict:
     """Is a reply asked for with the very tokens that training has before an answer?"""
-    advice = [told for row in rows if (told := asked_otherwise(row, tokenizer, config.learn_thinking))]
+    advice = [sentence for row in rows if (sentence := asked_otherwise(row, tokenizer, config.learn_thinking))]
     return rows_verdict(Check.ASKED, len(advice), len(rows), fix=advice[0] if advice else "")
 
 
@@ -150,11 +151,11 @@ def _other_prompt(tokenizer: PreTrainedTokenizerBase, asked: str) -> str:
     opens = opens_a_thought(tokenizer, asked)
     if not opens:
         return _(LIMITS[Check.ASKED][1])
-    told = _(
+    sentence = _(
         "the generation prompt opens a thought ({opens}) that these answers do not have: set "
         'chat_template="no-thought" to ask without it, or give each answer a thought (reasoning_content)'
     )
-    return told.format(opens=opens)
+    return sentence.format(opens=opens)
 
 
 def positions(config: RunConfig) -> int | None:
