@@ -1,15 +1,12 @@
 """How much would a number move with other held-out conversations, and what may be said about a difference?
 
-Means per token are ratios of two sums over rows (nats, tokens), so their interval is the t interval of the linearised
-ratio: Cochran, Sampling Techniques (1977), 6.4; the residual of a row is divided by the others' share of all tokens, as
-the jackknife does (Efron & Tibshirani, 1993, chapter 11). Rows are the sample, never single tokens; long rows weigh
-more, so they count as fewer: (sum of tokens)^2 / sum of squares (Kish, 1965). Where the rows lean to one side, the t
-interval misses on the other: each end is the farther one of it and of Hall's, which takes the skewness into account
-(J. R. Stat. Soc. B 54, 1992, 221-228). A small sample shows too little of it: times 1 + 8.5 / rows (Hazen, Flood Flows,
-1930). Several verdicts share the 5 % of a page (Bonferroni). Of few rows (under FEW) a difference is shown row by row;
-"better" then needs the sign test (Conover, Practical Nonparametric Statistics, 1999, 3.4) beside the interval, which
-leans no more than the rows do, and for that no further than they reach. `proofs/proof_statistics.py` measures false
-alarms and coverage.
+Means per token are ratios of two sums over rows (nats, tokens); interval: the t interval of the linearised ratio
+(Cochran, Sampling Techniques, 1977, 6.4), each residual divided by the others' share of the tokens (Efron & Tibshirani,
+1993, chapter 11). Rows are the sample, never tokens; long ones count as fewer: (sum)^2 / sum of squares (Kish, 1965).
+Where rows lean to one side, each end is the farther one of it and of Hall's (J. R. Stat. Soc. B 54, 1992, 221-228);
+small samples show too little skewness: times 1 + 8.5 / rows (Hazen, 1930). Verdicts share the 5 % of a page
+(Bonferroni). Under FEW rows "better" needs the sign test, too (Conover, Practical Nonparametric Statistics, 1999, 3.4),
+and the interval reaches no further than the rows do. `proofs/proof_statistics.py` measures false alarms and coverage.
 """
 
 from __future__ import annotations
@@ -109,9 +106,7 @@ def _nearly_all(count: int, gap: dict) -> bool:
     return "by_row" not in gap or sign_test(count, gap["rows"] - count) <= 1 - gap["level"]
 
 
-def judged_difference(
-    a: Sequence[float], b: Sequence[float], counts: Sequence[float], verdicts: int = 1, number: str = NLL
-) -> dict:
+def judged_difference(a: Sequence, b: Sequence, counts: Sequence, verdicts: int = 1, number: str = NLL) -> dict:
     """A `paired_difference` with its `verdict`."""
     gap = paired_difference(a, b, counts, verdicts)
     return {**gap, "verdict": judge(gap, number)}

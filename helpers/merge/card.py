@@ -71,7 +71,7 @@ def write_card(run: RunDir, config: RunConfig, push: Push, refused: list[str] | 
         file = push.folder / "adapter_config.json"
         write_json(file, {**read_json(file), "base_model_name_or_path": base})
     write_results(push.folder, config, report, push.what)
-    reasons = refusals(run, push) if refused else []
+    reasons = refusals(run, push, config.require) if refused else []
     warnings = "".join(f"> **Pushed in spite of a refusal:** {escape(reason)}\n" for reason in reasons)
     kind = "A LoRA adapter for" if push.what == "adapter" else "An adapter merged into"
     inherited = {"base model": licence(config.model_id, "model"), "data": licence(config.dataset_id, "dataset")}

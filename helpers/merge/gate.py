@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.evaluate.gate import SHIP, decide
 from helpers.files import read_json, sha256
 from helpers.merge.report import MergeReport
 from helpers.runs import RunDir
@@ -43,13 +44,17 @@ def incomplete(run: RunDir, push: Push) -> list[str]:
     return reasons
 
 
-def refusals(run: RunDir, push: Push) -> list[str]:
-    """What the merge report says against this push, one sentence each; [] when it says nothing. hub_force overrides it."""
+def refusals(run: RunDir, push: Push, require: str = "") -> list[str]:
+    """What merge report and, with `require`, 06 say against this push, one sentence each; hub_force overrides it."""
+    reasons = []
+    if require:
+        _code, facts = decide(run, require)
+        reasons = [fact.sentence for fact in facts if fact.code != SHIP]
     if push.what != "merged":
-        return []
+        return reasons
     if not run.merge_report.exists():
-        return [_("The merge has no report: run 05_merge_and_push.ipynb from its top.")]
-    return _faults_of_report(MergeReport.read(run.merge_report), push.folder)
+        return [*reasons, _("The merge has no report: run 05_merge_and_push.ipynb from its top.")]
+    return reasons + _faults_of_report(MergeReport.read(run.merge_report), push.folder)
 
 
 def _faults_of_report(report: MergeReport, merged: Path) -> list[str]:

@@ -27,7 +27,7 @@ def plan_push(run: RunDir, config: RunConfig) -> list[Push]:
     """What config.push asks for; [] for "none".
 
     Raises RuntimeError for a missing, refused or read-only token and no network, ValueError for a folder that is not
-    complete, or whose merge report speaks against it (see `refusals`) unless config.hub_force, FileExistsError for a name
+    complete, or that merge report or config.require speak against (see `refusals`) unless config.hub_force, FileExistsError for a name
     that is taken.
     """
     if config.push == "none":
@@ -45,7 +45,7 @@ def plan_push(run: RunDir, config: RunConfig) -> list[Push]:
         pushes.append(Push(what, folder, name, f"Add the {what} of run {config.run_name}"))
     if missing := [reason for push in pushes for reason in incomplete(run, push)]:
         raise ValueError(_("Not pushed: {reasons}").format(reasons=" ".join(missing)))
-    reasons = [reason for push in pushes for reason in refusals(run, push)]
+    reasons = dict.fromkeys(reason for push in pushes for reason in refusals(run, push, config.require))
     if reasons and not config.hub_force:
         sentence = _("Not pushed: {reasons} (hub_force=True pushes all the same, and the card says so.)")
         raise ValueError(sentence.format(reasons=" ".join(reasons)))

@@ -21,7 +21,7 @@ config = RunConfig.load("tiny")
 run = RunDir.open(config)
 for push in plan_push(run, config):
     with hub_errors(push):
-        write_card(run, config, push, refused=refusals(run, push))
+        write_card(run, config, push, refused=refusals(run, push, config.require))
         commit = upload(push, config)
         print(push.repo, "files that are the same:", read_back(push, commit))
 """
@@ -310,6 +310,19 @@ def test_what_is_refused_and_what_force_says(hub, run, spoil, sentence, can_be_f
         assert "Pushed in spite of a refusal" in hub.repos["alice/tiny"].files["README.md"].decode()
     else:
         assert hub.repos == {}
+
+
+def test_the_gate_is_asked_before_a_push(hub, run):
+    def push(require, **settings):
+        return python(PUSH, hub, "write", run, push="merged", require=require, **settings)
+
+    assert "Nothing was measured yet" in last_line(push("exact >= 0.8")) and hub.repos == {}
+    checks = {"exact": {"merged": 44, "of": 48}}
+    (run / "evaluation.json").write_text(json.dumps({"models": {"merged": {}}, "checks": checks}))
+    assert "does not hold" in last_line(push("exact >= 0.99")) and "no requirement" in last_line(push("exact"))
+    assert push("exact >= 0.8").returncode == 0 and hub.repos
+    assert push("exact >= 0.99", hub_force=True).returncode == 0
+    assert "does not hold" in hub.repos["alice/tiny"].files["README.md"].decode()
 
 
 def test_login_with_a_code_in_the_browser(hub, run):

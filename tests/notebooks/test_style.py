@@ -1,5 +1,6 @@
 """Every notebook keeps the house's rules; each rule names the notebook and the cell that breaks it."""
 
+import importlib
 import re
 
 import nbformat
@@ -35,6 +36,13 @@ def text(book):
 def test_the_series_is_complete():
     expected = "00_first_look 00_plan 01_env_setup 02_login 03_data_preview 04_qlora_training 05_merge_and_push 06_evaluation 07_serve 08_compare_runs".split()
     assert [path.stem for path in NOTEBOOKS][:10] == expected
+
+
+def test_what_a_notebook_imports_is_there(notebook):
+    lines = re.findall(r"^ *from (helpers\S*) import (.+)$", "\n".join(cell.source for _, cell in code(notebook)), re.M)
+    modules = {name: importlib.import_module(name) for name, _ in lines}
+    names = [(module, name) for module, names in lines for name in re.findall(r"\w+", names)]
+    assert [f"{module}: {name}" for module, name in names if not hasattr(modules[module], name)] == []
 
 
 def test_no_outputs_in_git(notebook):
