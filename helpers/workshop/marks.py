@@ -14,11 +14,16 @@ from helpers.workshop.progress import Progress
 LABS = 7  # points to be had, one for each lab
 # Moodle: Grades > Import > CSV, a row is found by "username". Canvas: Grades > Import, the columns before the last are its
 # own and may be empty. nbgrader: the columns of `nbgrader export`, to be put beside that table.
-SYSTEMS = {
-    "moodle": ("username", "labs", "maximum", "tries", "notebook", "held-out loss", "labels red", "merge"),
-    "canvas": ("Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Fine-tuning labs"),
-    "nbgrader": ("assignment", "student_id", "score", "max_score"),
-}
+SYSTEMS = {  # the columns, and what of a participant stands there
+    "moodle": {
+        "username": "name", "labs": "solved", "maximum": "most", "tries": "tries", "notebook": "stage",
+        "held-out loss": "held_out", "labels red": "red_labels", "merge": "merge",
+    },
+    "canvas": {
+        "Student": "name", "ID": "", "SIS User ID": "", "SIS Login ID": "name", "Section": "", "Fine-tuning labs": "solved",
+    },
+    "nbgrader": {"assignment": "title", "student_id": "name", "score": "solved", "max_score": "most"},
+}  # fmt: skip
 
 
 def class_csv(people: list[Progress], system: str = "moodle") -> str:
@@ -26,22 +31,19 @@ def class_csv(people: list[Progress], system: str = "moodle") -> str:
     if system not in SYSTEMS:
         sentence = _("system={system!r} is unknown: use {systems}.")
         raise ValueError(sentence.format(system=system, systems=", ".join(SYSTEMS)))
-    text = io.StringIO()
+    columns, text = SYSTEMS[system], io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(SYSTEMS[system])
+    table.writerow(columns)
     if system == "canvas":
         table.writerow(["Points Possible", "", "", "", "", LABS])
     for person in people:
-        table.writerow(_row(person, system))
+        cells = _cells(person)
+        table.writerow(cells.get(key, "") for key in columns.values())
     return text.getvalue()
 
 
-def _row(person: Progress, system: str) -> list:
+def _cells(person: Progress) -> dict:
     name = f"'{person.name}" if person.name[:1] in "=+-@\t\r" else person.name  # a spreadsheet would compute it
-    solved = sum(lab.solved for lab in person.labs.values())
-    if system == "canvas":
-        return [name, "", "", name, "", solved]
-    if system == "nbgrader":
-        return ["fine-tuning-labs", name, solved, LABS]
-    tries = sum(lab.tries for lab in person.labs.values())
-    return [name, solved, LABS, tries, person.stage, person.held_out, person.red_labels, person.merge]
+    solved, tries = sum(lab.solved for lab in person.labs.values()), sum(lab.tries for lab in person.labs.values())
+    own = {"name": name, "title": "fine-tuning-labs", "solved": solved, "most": LABS, "tries": tries}
+    return vars(person) | own

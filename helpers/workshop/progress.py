@@ -95,17 +95,15 @@ def participant(folder: Path) -> Progress:
 def _newest_run(own: Fence) -> dict:
     """What the fields of `Progress` are, from the newest run in a participant's folder."""
     runs = [run for run in own.folders() if "config.json" in run.files]
+    if not runs:
+        return {"seen": os.stat(own.path).st_mtime}
     labs, lab_seen = _labs(runs)
     times = {run.path: _seen(run) for run in runs}
-    seen = max([lab_seen, *times.values()] if runs else [os.stat(own.path).st_mtime])
-    shown = [run for run in runs if run.path.name != LAB_RUN] or runs
-    if not shown:
-        return {"labs": labs, "seen": seen}
-    run = max(shown, key=lambda run: times[run.path])
+    run = max(runs, key=lambda run: (run.path.name != LAB_RUN, times[run.path]))
     last = {key: value for row in _metrics(run) for key, value in row.items()}
     numbers = {name: run.typed("metrics.jsonl", last.get(key), kind) for name, (key, kind) in NUMBERS.items()}
-    stage, red_labels, merge = LEFT_BY[_last(run)], _red_labels(run), _merge(run)
-    return dict(run=run.path.name, stage=stage, red_labels=red_labels, merge=merge, labs=labs, seen=seen, **numbers)
+    verdicts = {"stage": LEFT_BY[_last(run)], "red_labels": _red_labels(run), "merge": _merge(run)}
+    return {"run": run.path.name, "labs": labs, "seen": max(lab_seen, *times.values()), **verdicts, **numbers}
 
 
 def _last(run: Fence) -> str:
@@ -131,8 +129,10 @@ def _metrics(run: Fence) -> list[dict]:
 
 def _red_labels(run: Fence) -> int | None:
     verdicts = run.typed("data_report.json", run.record("data_report.json").get("verdicts"), records)
-    green = [run.typed("data_report.json", row.get("ok", ""), yes_or_no) for row in verdicts or ()]
-    return None if verdicts is None or None in green else green.count(False)
+    if verdicts is None:
+        return None
+    green = [run.typed("data_report.json", row.get("ok", ""), yes_or_no) for row in verdicts]
+    return None if None in green else green.count(False)
 
 
 def _merge(run: Fence) -> Verdict | None:
