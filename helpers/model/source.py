@@ -87,9 +87,9 @@ def resolve_model(model_id: str) -> str:
     if model_id == DEMO_MODEL:
         return str(_cached("smollm2-135m-instruct", _convert_demo_model))
     if model_id == TINY_MODEL:
-        from helpers.model.tiny import build_tiny_model
+        from helpers.model.tiny import build_tiny_model, recipe
 
-        return str(_cached("tiny-llama", build_tiny_model))
+        return str(_cached(f"tiny-llama-{recipe()}", build_tiny_model))
     if model_id.startswith(("pip:", "build:")):
         sentence = _("model_id={name!r} is not known: use {demo}, {tiny}, a hub id or a folder.")
         raise Refused(Reason.NOT_FOUND, sentence.format(name=model_id, demo=DEMO_MODEL, tiny=TINY_MODEL))

@@ -5,8 +5,11 @@ It has no chat template, like Llama-2-7b, and a BOS token, so the tests meet bot
 
 from __future__ import annotations
 
+import hashlib
 import random
 from pathlib import Path
+
+from helpers.paths import PROJECT_ROOT
 
 SUBJECTS = "친구 동생 선생님 고양이 강아지 할머니 이웃 아이 가수 요리사 학생 농부 의사 기자 작가".split()
 PLACES = "집 학교 공원 시장 바다 산 도서관 식당 병원 버스 교실 마당 강가 가게 운동장".split()
@@ -17,6 +20,13 @@ PEOPLE = "a friend,my brother,the teacher,a student,the farmer,our neighbour,the
 DOES = "looks for,likes,chooses,shares,brings,waits for,thinks of,shows".split(",")
 THINGS = "an apple,the book,some water,a song,the bread,a letter,the flowers,a picture,coffee,a hat".split(",")
 WHERE = "at home,at school,in the park,at the market,by the sea,in the library,on the bus,in the garden".split(",")
+# They only shape the vocabulary; the weights never see them
+TEXTS = [PROJECT_ROOT / "notebooks" / "data" / f"{name}.jsonl" for name in ("calendar_en", "sample_ko_instructions")]
+
+
+def recipe() -> str:
+    """A short hash of all that the model is made from, so that one of an older recipe is not taken for it."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in (Path(__file__), *TEXTS))).hexdigest()[:8]
 
 
 def build_tiny_model(folder: Path) -> None:
@@ -60,8 +70,6 @@ def _train_tokenizer(sentences: list[str]):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from helpers.paths import PROJECT_ROOT
-
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -71,10 +79,7 @@ def _train_tokenizer(sentences: list[str]):
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # these texts only shape the vocabulary; the weights never see them
-    data = PROJECT_ROOT / "notebooks" / "data"
-    texts = [(data / f"{name}.jsonl").read_text(encoding="utf-8") for name in ("calendar_en", "sample_ko_instructions")]
-    tokenizer.train_from_iterator([*sentences, *texts], trainer)
+    tokenizer.train_from_iterator([*sentences, *(path.read_text(encoding="utf-8") for path in TEXTS)], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
 

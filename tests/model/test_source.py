@@ -1,5 +1,6 @@
 import pytest
 
+from helpers.model import tiny
 from helpers.model.source import DEMO_MODEL, folder_digest, hub_revision, model_revision, resolve_model
 
 
@@ -35,6 +36,16 @@ def test_digest_follows_names_and_contents(tmp_path):
     second = folder_digest(tmp_path)
     (tmp_path / "config.json").rename(tmp_path / "other.json")
     assert len({first, second, folder_digest(tmp_path)}) == 3
+
+
+def test_a_built_model_of_an_older_recipe_is_not_taken(tmp_path, monkeypatch):
+    """A cache outlives an update: with the old vocabulary the new sample's rows were longer than max_length."""
+    monkeypatch.setenv("QLORA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(tiny, "build_tiny_model", lambda folder: (folder / "config.json").write_text("{}"))
+    first = resolve_model("build:tiny-llama")
+    (tmp_path / "other.jsonl").write_text("other words")
+    monkeypatch.setattr(tiny, "TEXTS", [tmp_path / "other.jsonl"])
+    assert resolve_model("build:tiny-llama") != first == resolve_model(first)
 
 
 def test_tiny_model_is_small_speaks_and_stops(tiny_model):

@@ -8,7 +8,10 @@ import nbformat
 import pytest
 
 from docs.workshop.solutions import SOLUTIONS, WRONG, solved
+from helpers.data.labels import encode
+from helpers.model.tokenizer import load_tokenizer
 from helpers.runs import RunDir
+from helpers.settings import RunConfig
 from helpers.train.checkpoints import checkpoints
 from helpers.workshop import labs
 from tests.conftest import ROOT
@@ -97,6 +100,18 @@ def test_a_lab_is_green_with_its_solution_alone(lab, kind, runs, request, monkey
     assert json.loads(written.read_text())["solved"] is True
     page.answer(WRONG[cell.id][0][0])
     assert json.loads(written.read_text())["solved"] is True, "what is solved stays solved"
+
+
+@pytest.mark.parametrize("max_length", [16, 4096])
+def test_the_first_lab_is_solved_wherever_the_run_cuts_its_rows(tmp_path, max_length):
+    config = RunConfig.load("tiny", max_length=max_length)
+    tokenizer = load_tokenizer(config)
+    turns = [{"role": "user", "content": "Dinner with Mateo? " * 9}, {"role": "assistant", "content": "On Thursday."}]
+    row = encode(tokenizer, turns, 4096)
+    padded, rows = [row | {"attention_mask": [1] * len(row["input_ids"])}] * 24, [{"messages": turns}] * 24
+    seen = {"rows": rows, "padded": padded, "tokenizer": tokenizer, "config": config}
+    told = labs.check("lab1", RunDir(tmp_path), lambda row: row["labels"], **seen)
+    assert len(row["input_ids"]) > 16 and told.solved, told.sentence
 
 
 @pytest.mark.slow
