@@ -1,12 +1,13 @@
 """torch's own MemTracker beside `StorageTracker`, on the same step without numbers: OMP_NUM_THREADS=1 python -m proofs.bench_mem_tracker
 
-Result of 2026-11-29, one core of a 2-core AMD EPYC CPU (AVX512-BF16) beside other work, torch 2.13.0: on all 17 architectures of
-proofs/proof_planner.py (tiny models, all layers, a CPU's step) both count the same bytes, within 0.005 %. The time is 5 to 11 times
-ours: llama 7.0 s against 2.6, qwen3 10.4 s against 1.0, gemma2 11.7 s against 2.0, qwen3_moe 11.5 s against 2.0.
+Result of 2026-11-29, one core of a 2-core AMD EPYC CPU (AVX512-BF16) beside other work, torch 2.13.0, for two of the
+architectures of proofs/proof_planner.py (tiny models, all layers, a CPU's step): both count the same bytes, 0.001 % apart, and
+torch's takes 4 to 5 times as long: llama 16.03 MB in 5.5 s against 25.1 s, qwen3 17.55 MB in 6.1 s against 26.4 s. All of them on
+the same day, before the plan followed a CPU's own branch: at most 0.005 % apart on the 16 that were read, 2.6 to 13 times as long.
 
 Not taken, for four reasons:
 - it cannot track a frozen weight: it puts a gradient hook on every parameter, and torch refuses (see `frozen` below);
-- it has one peak for the whole step. The peak of a large model is told from a few of its layers (`simulation._extrapolated`), and
+- it has one peak for the whole step. The peak of a large model is taken from a few of its layers (`simulation._extrapolated`), and
   that is linear in the layers only inside a phase (loss, backward of the last layer, of the others, optimizer);
 - at each operation it walks over all modules seen so far: quadratic in the layers;
 - it is private (`torch.distributed._tools`), and would replace the 70 lines of tracker.py alone: model, loss and optimizer
@@ -23,7 +24,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
-from helpers.plan.fake_step import Batch, forward_backward, make_optimizer, quiet
+from helpers.plan.fake_step import Batch, forward_backward, kernels, make_optimizer, quiet
 from helpers.plan.need import settings_that_work
 from helpers.plan.shape import Shape
 from helpers.plan.simulation import prime_caches, simulate
@@ -35,7 +36,7 @@ from proofs.proof_planner import ARCHITECTURES
 def by_mem_tracker(config: RunConfig, numbers: dict) -> int:
     """The peak of the step that `simulate(config, numbers, gpu=False, whole=True)` counts, by torch's tracker."""
     note = SimpleNamespace(phase="", track=lambda *args: None)  # in the place of a StorageTracker
-    with quiet():
+    with quiet(), kernels(gpu=False):
         prime_caches()
         model = skeleton(config, numbers)
         with FakeTensorMode(allow_non_fake_inputs=True):

@@ -6,7 +6,7 @@ from docs.drawings.paper import SIDE, WIDTH, Drawing
 from helpers.model.shapes import SHAPES
 from helpers.plan.memory import adapter_parameters, saved_by_layer
 from helpers.plan.shape import Shape
-from helpers.plan.speeds import operations_per_token
+from helpers.plan.time import operations_per_token
 from helpers.settings import RunConfig
 from helpers.show.units import human_bytes
 

@@ -14,8 +14,7 @@ need        simulation or sum, with allowances, and the device
 changes     what to change when it does not fit
 fit         the answer in words, also after it ran out of memory
 phases      every other phase of the run, and the disk
-speeds      speeds that others published (speeds.json)
-time        tokens to train, hours
+time        tokens to train, hours, by speeds that others published (speeds.json)
 rehearsal   the whole series in small, on this machine
 published   memory that others measured (published.json), beside the plan
 view        tables

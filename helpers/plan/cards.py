@@ -24,18 +24,17 @@ BY_NAME = {card.name: card for card in GPUS}
 
 
 class UnknownCard(ValueError):
-    """A setting names a card that is not in the list, or a price that is none. `setting`: gpu or prices; `value`: what it says."""
+    """The `value` of a `setting` (gpu or prices) names a card that is not in the list, or a price that is none."""
 
-    def __init__(self, setting: str, value: str, told: str):
-        super().__init__(told)
+    def __init__(self, setting: str, value: str, sentence: str):
+        super().__init__(sentence.format(value=repr(value), known=", ".join(BY_NAME)))
         self.setting, self.value = setting, value
 
 
 def gpu(name: str) -> Gpu:
     """The card `name`. Raises UnknownCard, which lists the known ones."""
     if name not in BY_NAME:
-        told = _("gpu={name} is not known: use one of {known}.")
-        raise UnknownCard("gpu", name, told.format(name=repr(name), known=", ".join(BY_NAME)))
+        raise UnknownCard("gpu", name, _("gpu={value} is not known: use one of {known}."))
     return BY_NAME[name]
 
 
@@ -44,7 +43,7 @@ def prices(config: RunConfig) -> dict[str, float]:
 
     Raises UnknownCard for a card that is not known or a price that is no number from 0 to 1,000,000.
     """
-    found = {config.gpu: config.price_per_hour} if config.gpu and config.price_per_hour else {}
+    by_card = {config.gpu: config.price_per_hour} if config.gpu and config.price_per_hour else {}
     for entry in filter(None, (part.strip() for part in config.prices.split(","))):
         name, _colon, text = entry.rpartition(":")
         try:
@@ -52,10 +51,10 @@ def prices(config: RunConfig) -> dict[str, float]:
         except ValueError:
             price = -1.0
         if name.strip() not in BY_NAME or not 0 <= price < 10**6:
-            told = _(
-                "prices={entry} is not a card and its price per hour (0 to 1,000,000), such as RTX 3090 24 GB: 0.3. "
+            sentence = _(
+                "prices={value} is not a card and its price per hour (0 to 1,000,000), such as RTX 3090 24 GB: 0.3. "
                 "Known cards: {known}."
             )
-            raise UnknownCard("prices", entry, told.format(entry=repr(entry), known=", ".join(BY_NAME)))
-        found[name.strip()] = price
-    return found
+            raise UnknownCard("prices", entry, sentence)
+        by_card[name.strip()] = price
+    return by_card

@@ -33,31 +33,36 @@ def changes(config: RunConfig, shape: Shape, room: float, need: Callable, cards:
     before = need(config, shape)
     if before <= room:
         return []
-    scale, found = before / needed_by_sum(config, shape), shape.counted()
-    checkpoints = found is None or found.checkpoints
+    scale = before / needed_by_sum(config, shape)
 
-    def tried(config: RunConfig, overrides: dict, cost: str) -> Change:
+    def attempt(config: RunConfig, overrides: dict, cost: str) -> Change:
         """By the sum, scaled; counted where that says that it may fit."""
         changed = replace(config, **overrides)
         size = scale * needed_by_sum(changed, shape)
-        size = need(changed, shape) if size <= NEAR * room else size
+        if size <= NEAR * room:
+            size = need(changed, shape)
         return Change(overrides, cost, size, size <= room)
 
+    counted = shape.counted()
+    checkpoints = counted is None or counted.checkpoints
     for overrides, cost in candidates(config, checkpoints):
-        if (alone := tried(config, overrides, cost)).fits:
+        alone = attempt(config, overrides, cost)
+        if alone.fits:
             return [alone]
     steps, current = [], config
-    while not (steps and steps[-1].fits) and (candidate := next(candidates(current, checkpoints), None)):
-        steps.append(tried(current, *candidate))
+    while candidate := next(candidates(current, checkpoints), None):
+        steps.append(attempt(current, *candidate))
+        if steps[-1].fits:
+            return steps
         current = replace(current, **steps[-1].overrides)
-    if cards == 1 or config.split_model or (steps and steps[-1].fits):
+    if cards == 1 or config.split_model:
         return steps
     split = replace(config, split_model=True)
-    told = _(
+    cost = _(
         "nothing: no change makes it fit one card, so each of the {cards} takes a part of the layers; one works at a time"
     )
     size = need(split, shape)
-    first = Change({"split_model": True}, told.format(cards=cards), size, size <= room)
+    first = Change({"split_model": True}, cost.format(cards=cards), size, size <= room)
     return [first, *changes(split, shape, room, need, cards)]
 
 
@@ -86,10 +91,12 @@ def fitted(config: RunConfig, shape: Shape, device: Device) -> RunConfig:
     """`config` with the changes that make it fit `device`; as it is where it fits already, or where no change helps."""
     from helpers.train.packing import one_row_a_pass
 
-    apart = config if shape.doubt else one_row_a_pass(config)  # it asks the library about the model
-    config = replace(apart, **settings_that_work(config, shape))
+    if not shape.doubt:  # it asks the library about the model
+        config = one_row_a_pass(config)
+    config = replace(config, **settings_that_work(config, shape))
     steps = changes(config, shape, device.room, device.need, device.cards)
-    config = replace(config, **all_overrides(steps)) if steps and steps[-1].fits else config
+    if steps and steps[-1].fits:
+        config = replace(config, **all_overrides(steps))
     return replace(config, **fewer_evaluated(config, shape, device))
 
 
@@ -103,13 +110,16 @@ def fewer_evaluated(config: RunConfig, shape: Shape, device: Device) -> dict:
 
     The rows are the same, and so is what is measured: only the time changes.
     """
-    rows = config.per_device_eval_batch_size
 
-    def fits(count: int) -> bool:
-        fewer = replace(config, per_device_eval_batch_size=count)
+    def fits(rows: int) -> bool:
+        fewer = replace(config, per_device_eval_batch_size=rows)
         return device.forward_need(evaluation(fewer, shape, device)) <= device.room
 
-    while rows > 1 and not fits(rows):
+    rows = config.per_device_eval_batch_size
+    if fits(rows):
+        return {}
+    while rows > 1:
         rows //= 2
-    helps = rows < config.per_device_eval_batch_size and fits(rows)
-    return {"per_device_eval_batch_size": rows} if helps else {}
+        if fits(rows):
+            return {"per_device_eval_batch_size": rows}
+    return {}

@@ -6,9 +6,8 @@ import contextlib
 import logging
 import tempfile
 import warnings
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
 import torch
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 FORWARD, LAST, REST = N_("forward pass"), N_("backward pass of the last layer"), N_("backward pass of the other layers")
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """What a step works on: rows of `length` tokens (packed ones are a single row), on a GPU or a CPU."""
 
     rows: int
@@ -67,17 +65,26 @@ def forward_backward(model: PeftModel, config: RunConfig, batch: Batch, tracker:
     from helpers.model.device import compute_dtype
 
     tracker.phase = FORWARD
-    layers, dtype = layer_list(model.get_base_model()), compute_dtype(config)
-    marked = layers[-1].register_forward_pre_hook(_marks_its_end(tracker), with_kwargs=True) if layers else None
-    with torch.autocast("cpu", dtype=dtype) if dtype != torch.float32 else contextlib.nullcontext():
-        # `LeanTrainer` leaves the loss to TRL on a GPU, and where the use of the experts is a part of it
-        balances = getattr(model.config.get_text_config(), "output_router_logits", False)
-        inputs = make_inputs(model, config, batch)
-        loss = tiled_loss(model, inputs) if batch.gpu or balances else lean_loss(model, inputs)
-    if marked:
-        marked.remove()
+    dtype = compute_dtype(config)
+    # `LeanTrainer` leaves the loss to TRL on a GPU, and where the use of the experts is a part of it
+    balances = getattr(model.config.get_text_config(), "output_router_logits", False)
+    loss_of = tiled_loss if batch.gpu or balances else lean_loss
+    with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32), last_layer_marked(model, tracker):
+        loss = loss_of(model, make_inputs(model, config, batch))
     tracker.phase = LAST
     loss.backward()
+
+
+def last_layer_marked(model: PeftModel, tracker: StorageTracker) -> contextlib.AbstractContextManager:
+    """Once the gradient of the last layer's input is there, the backward pass is at the other layers."""
+
+    def hook(module, args, kwargs):
+        hidden = args[0] if args else kwargs["hidden_states"]
+        if hidden.requires_grad:
+            hidden.register_hook(lambda gradient: setattr(tracker, "phase", REST))
+
+    layers = layer_list(model.get_base_model())
+    return layers[-1].register_forward_pre_hook(hook, with_kwargs=True) if layers else contextlib.nullcontext()
 
 
 def make_inputs(model: PeftModel, config: RunConfig, batch: Batch) -> dict[str, torch.Tensor]:
@@ -88,17 +95,6 @@ def make_inputs(model: PeftModel, config: RunConfig, batch: Batch) -> dict[str, 
         shape = (batch.rows, 1, batch.length, batch.length) if attends else (batch.rows, batch.length)
         inputs["attention_mask"] = torch.ones(shape, dtype=torch.bool)
     return inputs
-
-
-def _marks_its_end(tracker: StorageTracker):
-    """A hook for the last layer: once the gradient of its input is there, the backward pass is at the other layers."""
-
-    def hook(module, args, kwargs):
-        hidden = args[0] if args else kwargs["hidden_states"]
-        if hidden.requires_grad:
-            hidden.register_hook(lambda gradient: setattr(tracker, "phase", REST))
-
-    return hook
 
 
 def tiled_loss(model: PeftModel, inputs: dict) -> torch.Tensor:
@@ -118,8 +114,7 @@ def lean_loss(model: PeftModel, inputs: dict) -> torch.Tensor:
     """The loss of `LeanTrainer` on a CPU: the logits of all labelled positions at once, here of every position."""
     from helpers.train.trainer import SumOfLosses
 
-    count = inputs["input_ids"].numel()
-    head = model.get_output_embeddings()
+    count, head = inputs["input_ids"].numel(), model.get_output_embeddings()
     with head.register_forward_pre_hook(lambda module, args: (args[0].flatten(0, 1).clone(),)):
         logits = model(**inputs, use_cache=False).logits
     return SumOfLosses.apply(logits, torch.ones(count, dtype=torch.long)) / count
@@ -150,16 +145,16 @@ def kernels(gpu: bool):
     CPU. On a GPU, dropout is fused and TRL's loss runs in Triton."""
     import trl.trainer.utils as trl
 
-    autocast = torch.is_autocast_enabled  # asked without a device, it answers for CUDA
-
     def dropout(input, p=0.5, training=True, inplace=False):
         return torch.native_dropout(input, p, training)[0] if training and p else input
 
-    with contextlib.ExitStack() as patches:
-        patches.enter_context(mock.patch.object(torch, "is_autocast_enabled", lambda device="cpu": autocast(device)))
-        if gpu:
-            patches.enter_context(mock.patch.object(torch.nn.functional, "dropout", dropout))
-            patches.enter_context(mock.patch.object(trl, "_ChunkedLogProbFunction", LossOfTritonKernels))
+    autocast = torch.is_autocast_enabled  # asked without a device, it answers for CUDA
+    patches = [(torch, "is_autocast_enabled", lambda device="cpu": autocast(device))]
+    if gpu:
+        patches += [(torch.nn.functional, "dropout", dropout), (trl, "_ChunkedLogProbFunction", LossOfTritonKernels)]
+    with contextlib.ExitStack() as stack:
+        for patch in patches:
+            stack.enter_context(mock.patch.object(*patch))
         yield
 
 
@@ -179,12 +174,11 @@ def make_optimizer(config: RunConfig, parameters: list, gpu: bool) -> torch.opti
 
 @contextlib.contextmanager
 def quiet():
-    """Libraries warn about a training without numbers; here that is meant."""
+    """Libraries warn about a training without numbers; here that is meant. What they log as an error is raised as well."""
     before = logging.root.manager.disable
-    logging.disable(logging.ERROR)  # an error is raised as well
+    logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.disable(before)

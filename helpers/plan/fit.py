@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from helpers.plan.cards import Gpu
 from helpers.plan.changes import all_overrides, changes, fewer_evaluated
@@ -28,39 +29,40 @@ def advice(config: RunConfig, shape: Shape, device: Device, held: float = 0.0, a
     """
     predicted, wanted = device.need(config, shape), held + asked
     factor = max(wanted / predicted, 1.0)
-    told = _("The plan counts {need}; {device} has {room}.")
-    lines = [told.format(need=human_bytes(predicted), device=device.name, room=human_bytes(device.room))]
+    plan = _("The plan counts {need}; {device} has {room}.")
+    lines = [plan.format(need=human_bytes(predicted), device=device.name, room=human_bytes(device.room))]
     if wanted:
         lines += failure(held, asked, factor, device)
-        device = device._replace(room=min(device.room, held)) if wanted >= FILLED * device.room else device
+    if wanted >= FILLED * device.room:
+        device = device._replace(room=min(device.room, held))
     steps = changes(config, shape, device.room, lambda c, s: device.need(c, s) * factor, device.cards)
     if steps and not steps[-1].fits:
         return "\n".join([*lines, _("No change of settings makes it fit: take a smaller model or a larger card.")])
+    for step in steps:
+        line = _("- {settings}: {cost}; then {need}")
+        lines.append(line.format(settings=named(step.overrides), cost=step.cost, need=human_bytes(step.needed)))
     overrides = all_overrides(steps)
     fewer = fewer_evaluated(replace(config, **overrides), shape, device)
-    for step in steps:
-        told = _("- {settings}: {cost}; then {need}")
-        lines.append(told.format(settings=named(step.overrides), cost=step.cost, need=human_bytes(step.needed)))
     if fewer:
-        told = _("- {settings}: nothing: the same held-out rows are measured, fewer at once")
-        lines.append(told.format(settings=named(fewer)))
-    lines.append(f"OVERRIDES = {overrides | fewer}" if overrides | fewer else _("By the plan it fits as it is."))
+        line = _("- {settings}: nothing: the same held-out rows are measured, fewer at once")
+        lines.append(line.format(settings=named(fewer)))
+    overrides |= fewer
+    lines.append(f"OVERRIDES = {overrides}" if overrides else _("By the plan it fits as it is."))
     return "\n".join(lines)
 
 
 def failure(held: float, asked: float, factor: float, device: Device) -> list[str]:
     """What a training that ran out of memory had, in sentences."""
-    told = _("The step held {held} and asked for {asked} more.")
+    step = _("The step held {held} and asked for {asked} more.")
     if factor > 1:
-        told = _("The step held {held} and asked for {asked} more, so the plan is scaled up by {factor}.")
-    lines = [told.format(held=human_bytes(held), asked=human_bytes(asked), factor=f"{factor:.2f}")]
+        step = _("The step held {held} and asked for {asked} more, so the plan is scaled up by {factor}.")
+    lines = [step.format(held=human_bytes(held), asked=human_bytes(asked), factor=f"{factor:.2f}")]
     if held + asked < FILLED * device.room:
-        lines.append(
-            _(
-                "The rest is used by something else, or kept from this process: look at nvidia-smi or free, end what is not "
-                "needed, and restart the kernel."
-            )
+        others = _(
+            "The rest is used by something else, or kept from this process: look at nvidia-smi or free, end what is not "
+            "needed, and restart the kernel."
         )
+        lines.append(others)
     return lines
 
 
@@ -68,9 +70,8 @@ def failure(held: float, asked: float, factor: float, device: Device) -> list[st
 def out_of_memory_advice(config: RunConfig):
     """Put it round a training: an out-of-memory error becomes a MemoryError that says what to change, with the numbers.
 
-    The numbers are those of the failure: on a GPU the most that torch had allocated, on a CPU what this process held
-    (its resident memory less the pages of files); and what was refused. (A CPU seldom gives an error at all: Linux ends
-    a process that takes too much, and the kernel dies.)
+    The numbers are those of the failure: on a GPU the most that torch had allocated, on a CPU what this process held, and
+    what was refused. (A CPU seldom gives an error at all: Linux ends a process that takes too much, and the kernel dies.)
     """
     import torch
 
@@ -85,10 +86,10 @@ def out_of_memory_advice(config: RunConfig):
         held = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _resident()
         size = REFUSED.search(str(error))
         asked = float(size[1]) * UNITS[size[2]] if size else 0.0
-        told = advice(config, Shape.of(model_config(config)), here, held, asked)
-        if "OVERRIDES" in told:
-            told += "\n" + _("Restart the kernel, set this in the parameters cell of 03, and go on from there.")
-        raise MemoryError(told) from error
+        text = advice(config, Shape.of(model_config(config)), here, held, asked)
+        if "OVERRIDES" in text:
+            text += "\n" + _("Restart the kernel, set this in the parameters cell of 03, and go on from there.")
+        raise MemoryError(text) from error
 
 
 def _resident() -> int:
@@ -99,8 +100,7 @@ def _resident() -> int:
     return memory.rss - memory.shared
 
 
-@dataclass(frozen=True)
-class Fit:
+class Fit(NamedTuple):
     """One card with one set of settings: bytes needed and bytes there."""
 
     card: str
@@ -117,10 +117,10 @@ def fits(config: RunConfig, shape: Shape, cards: tuple[Gpu, ...]) -> list[Fit]:
     """Every card with the settings as they are, and with the usual variants of them."""
     other = "no checkpointing" if config.activation_checkpointing else "checkpointing"
     variants = {
-        "as set": config,
-        "batch 1": replace(config, per_device_train_batch_size=1),
-        other: replace(config, activation_checkpointing=not config.activation_checkpointing),
-        "16-bit base": replace(config, load_in_4bit=False),
+        "as set": {},
+        "batch 1": {"per_device_train_batch_size": 1},
+        other: {"activation_checkpointing": not config.activation_checkpointing},
+        "16-bit base": {"load_in_4bit": False},
     }
-    sizes = {name: needed(changed, shape) for name, changed in variants.items()}
+    sizes = {name: needed(replace(config, **changed), shape) for name, changed in variants.items()}
     return [Fit(card.name, name, size, card.gigabytes * 1e9) for card in cards for name, size in sizes.items()]

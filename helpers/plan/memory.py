@@ -1,12 +1,12 @@
-"""How much memory a training step needs, term by term: a sum that can be checked by hand.
+"""How much memory a training step needs, term by term: a closed form, fitted to nothing, that can be checked by hand.
 
-A closed form, fitted to nothing: every term says what it counts. `simulation.py` runs the same step and counts, and is
-what is used where it ran. This module imports in milliseconds.
+`simulation.py` runs the same step and counts; where it can, its numbers are used. This module imports in milliseconds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from helpers.plan.shape import Shape
 from helpers.settings import LOSS_ROWS, RunConfig
@@ -18,13 +18,17 @@ SHARED = ("k_proj", "v_proj", "gate_proj")  # they read what another map has kep
 TRAINED = 4  # bytes of a number of the adapter: float32, whatever the base computes in
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One component: its English name, its bytes and, in a sentence, what is counted."""
 
     name: str
     bytes: float
     why: str
+
+
+def total(parts: Iterable[Part]) -> float:
+    """Bytes of all parts."""
+    return sum(part.bytes for part in parts)
 
 
 def number_bytes(config: RunConfig, gpu: bool = True) -> int:
@@ -38,8 +42,8 @@ def number_bytes(config: RunConfig, gpu: bool = True) -> int:
 
 def adapter_parameters(config: RunConfig, shape: Shape) -> int:
     """LoRA adds r x (in + out) numbers to every linear map it is put beside; where, is asked of peft."""
-    if found := shape.counted(config.lora_target_modules):
-        return config.lora_r * found.adapter
+    if counted := shape.counted(config.lora_target_modules):
+        return config.lora_r * counted.adapter
     return config.lora_r * shape.layers * sum(i + o for i, o in targeted(config, shape).values())
 
 
@@ -47,7 +51,7 @@ def targeted(config: RunConfig, shape: Shape) -> dict[str, tuple[int, int]]:
     """The linear maps of one layer that get an adapter, by config.json. Unknown names count as the whole layer."""
     maps = {**shape.attention, **shape.feed_forward}
     wanted = {name.strip().removesuffix("_proj") for name in config.lora_target_modules.split(",")}
-    return {name: size for name, size in maps.items() if name in wanted} or maps
+    return {name: maps[name] for name in maps if name in wanted} or maps
 
 
 def weight_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part]:
@@ -84,31 +88,31 @@ def adapter_parts(config: RunConfig, shape: Shape) -> list[Part]:
 
 def optimizer_bytes(config: RunConfig) -> tuple[float, str]:
     """Bytes of optimizer state per trained number, and why."""
+    size, how = 8, _("not known for {optim}: counted as AdamW, 8 bytes per number").format(optim=config.optim)
     if "8bit" in config.optim:
         size, how = 2 * (1 + 4 / 256), _("two running means per number, 1 byte each, and a constant per 256")
     elif "adamw" in config.optim:
         size, how = 2 * TRAINED, _("two running means per number, 4 bytes each")
-    else:
-        size, how = 8, _("not known for {optim}: counted as AdamW, 8 bytes per number").format(optim=config.optim)
     return size, how + (_("; a full card may page them out") if "paged" in config.optim else "")
 
 
 def adapted_maps(config: RunConfig, shape: Shape) -> list[tuple[str, int, float]]:
     """The maps of one layer beside which a branch stands: name, inputs, how many of it a layer has on average."""
-    found = shape.counted(config.lora_target_modules)
-    maps = [(m.name, m.inputs, m.count / shape.layers) for m in found.maps if m.adapted] if found else []
-    return maps or [(f"{name}_proj", size[0], 1) for name, size in targeted(config, shape).items()]
+    counted = shape.counted(config.lora_target_modules)
+    maps = [(m.name, m.inputs, m.count / shape.layers) for m in counted.maps if m.adapted] if counted else []
+    return maps or [(f"{name}_proj", inputs, 1) for name, (inputs, _outputs) in targeted(config, shape).items()]
 
 
 def saved_by_layer(config: RunConfig, shape: Shape, gpu: bool = True) -> float:
     """Bytes per token that the backward pass of one layer needs from its forward pass, with numbers of `number_bytes`."""
     wide, maps = number_bytes(config, gpu), adapted_maps(config, shape)
-    if config.lora_dropout:  # every adapter drops other inputs, so each keeps its own copy, and a mask
-        mask = 1 if gpu else wide
-        inputs = sum((wide + mask) * size * count for _name, size, count in maps)
-    else:
-        inputs = sum(wide * size * count for name, size, count in maps if name not in SHARED)
     ranks = wide * config.lora_r * sum(count for *_size, count in maps)
+    kept = wide
+    if config.lora_dropout:  # every adapter drops other inputs, so each keeps its own copy, and a mask
+        kept += 1 if gpu else wide
+    else:
+        maps = [one for one in maps if one[0] not in SHARED]
+    inputs = sum(kept * size * count for _name, size, count in maps)
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     norms = 2 * (4 * shape.hidden + 4)  # the float32 copy inside each norm, and its scale
     attention = wide * (2 * q + 2 * kv) + 4 * shape.heads  # q, k, v, result, and one sum per head
@@ -140,27 +144,24 @@ def step_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part]:
     """The fullest point of a training step, component by component: the loss, the layer at work, or the optimizer's step."""
     tokens = config.per_device_train_batch_size * config.max_length
     adapter, gradients, state = adapter_parts(config, shape)
-    accumulates = config.gradient_accumulation_steps > 1
-    held = [*weight_parts(config, shape, gpu), adapter, state] + ([gradients] if accumulates else [])
-    kept = [kept_part(config, shape, tokens, gpu)]
-    kept += mask_parts(config, config.per_device_train_batch_size)
-    loss, working = loss_part(config, shape, tokens, gpu), layer_parts(config, shape, tokens, gpu)
-    # torch's AdamW makes and drops two numbers for each, on a GPU for all at once
+    held, made = [*weight_parts(config, shape, gpu), adapter, state], [gradients]
+    if config.gradient_accumulation_steps > 1:  # those of the rows before are there all the time
+        held, made = [*held, gradients], []
+    kept = kept_part(config, shape, tokens, gpu)
+    fullest = max([loss_part(config, shape, tokens, gpu)], layer_parts(config, shape, tokens, gpu), key=total)
+    # torch's AdamW makes and drops two numbers for each, on a GPU for all at once; the activations have gone by then
     stepping = 2 * adapter.bytes if gpu and "adamw_torch" in config.optim else 0
-    fullest = max([loss], working, key=total)
-    if stepping + (0 if accumulates else gradients.bytes) > kept[0].bytes + total(fullest):
-        how = _("what AdamW works with, for all numbers at once")  # the activations have gone by then
-        return [*held, *([] if accumulates else [gradients]), Part(N_("optimizer step"), stepping, how)]
-    return [*held, *kept, *fullest]
+    if stepping + total(made) > kept.bytes + total(fullest):
+        how = _("what AdamW works with, for all numbers at once")
+        return [*held, *made, Part(N_("optimizer step"), stepping, how)]
+    return [*held, kept, *mask_parts(config, config.per_device_train_batch_size), *fullest]
 
 
 def kept_part(config: RunConfig, shape: Shape, tokens: int, gpu: bool) -> Part:
     """What the backward pass needs of all layers: their inputs, or without checkpointing all that they computed."""
     if config.activation_checkpointing:
-        size, how = (
-            number_bytes(config, gpu) * shape.hidden,
-            _("the input of every layer, {tokens} tokens x {layers} layers"),
-        )
+        size = number_bytes(config, gpu) * shape.hidden
+        how = _("the input of every layer, {tokens} tokens x {layers} layers")
     else:
         size = saved_by_layer(config, shape, gpu)
         how = _("everything the backward pass will need, {tokens} tokens x {layers} layers")
@@ -173,13 +174,13 @@ def layer_parts(config: RunConfig, shape: Shape, tokens: int, gpu: bool) -> list
     wide = number_bytes(config, gpu)
     size, how = 3 * wide * shape.intermediate, _("the gradients of its widest part")
     if config.activation_checkpointing:
-        size, how = (
-            size + saved_by_layer(config, shape, gpu),
-            _("one layer computed again, and the gradients of its widest part"),
-        )
+        size += saved_by_layer(config, shape, gpu)
+        how = _("one layer computed again, and the gradients of its widest part")
     unpacked = (wide + 4 / QUANT_BLOCK) * shape.largest_map if config.load_in_4bit else 0
-    found = shape.counted(config.lora_target_modules)
-    if found and found.adapts_experts and shape.stacked:  # peft adds the adapter to all experts of a layer, in a copy
+    counted = shape.counted(config.lora_target_modules)
+    if (
+        counted and counted.adapts_experts and shape.stacked
+    ):  # peft adds the adapter to all experts of a layer, in a copy
         unpacked = 2 * wide * shape.stacked
     return [
         Part(N_("the layer at work"), size * tokens, how),
@@ -191,16 +192,7 @@ def mask_parts(config: RunConfig, rows: int) -> list[Part]:
     """Attention's mask. FlashAttention needs none; sdpa keeps packed rows apart by a dense one, rows x length squared."""
     if config.attn_implementation == "flash_attention_2" or (not config.packing and rows == 1):
         return []
+    size, how = rows * config.max_length**2, _("1 byte for every pair of tokens: shorter rows are padded")
     if config.packing:
-        size, how = (
-            (rows * config.max_length) ** 2,
-            _("1 byte for every pair of tokens: packed rows must not see each other"),
-        )
-    else:
-        size, how = rows * config.max_length**2, _("1 byte for every pair of tokens: shorter rows are padded")
+        size, how = rows * size, _("1 byte for every pair of tokens: packed rows must not see each other")
     return [Part(N_("attention mask"), size, how)]
-
-
-def total(parts: list[Part]) -> float:
-    """Bytes of all parts."""
-    return sum(part.bytes for part in parts)

@@ -5,26 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from helpers.plan import memory
 from helpers.plan.cards import gpu
-from helpers.plan.memory import (
-    Part,
-    adapter_parts,
-    loss_part,
-    mask_parts,
-    number_bytes,
-    step_parts,
-    total,
-    weight_parts,
-)
+from helpers.plan.memory import Part, total
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig
 from helpers.show.words import N_, _
 
 # Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
 LIBRARIES = 500_000_000
-# Allowances of a GPU: driver and libraries, and the gaps between tensors that an allocator holds. Together the least with which
-# none of the 62 rows of `published.json` is planned more than 5 % too low; the median is 10 % too high then. One row decides:
-# Qwen-14B's Q-LoRA at 256 tokens (18.7 GB, though 512 tokens took 18.4). A card's GB are 10^9 bytes: on the safe side.
+# Allowances of a GPU: driver and libraries, and the gaps between tensors. Together the least with which none of the 62 rows of
+# `published.json` is planned more than 5 % too low; the median is 10 % too high then. One row decides: Qwen-14B's Q-LoRA at
+# 256 tokens (18.7 GB, though 512 tokens took 18.4).
 CONTEXT = 1_150_000_000
 SLACK = 0.15
 # On a CPU, oneDNN keeps the kernels it compiles for every length, and the C library the gaps that tensors leave. Measured: the
@@ -54,63 +46,72 @@ class Step:
         off = self.sum / self.simulated - 1
         if abs(off) <= FAR:
             return _("Sum and simulation differ by {off}; the simulation is used.").format(off=f"{off:+.1%}")
-        return _(
+        far = _(
             "The sum is {off} off: not every layer is plain attention and feed-forward. The simulation is used, which runs "
             "the model's own code."
-        ).format(off=f"{off:+.0%}")
+        )
+        return far.format(off=f"{off:+.0%}")
 
 
 def step(config: RunConfig, shape: Shape, gpu: bool = True) -> Step:
     """The fullest point of a step with these settings, without allowances."""
-    by_hand = step_parts(config, shape, gpu)
+    by_hand = memory.step_parts(config, shape, gpu)
     if not shape.numbers or shape.doubt:
         return Step(by_hand, "sum", total(by_hand), why=shape.doubt or _("There is no config.json to simulate."))
     from helpers.plan.simulation import simulate
 
     try:
-        found = simulate(replace(config, **settings_that_work(config, shape)), shape.numbers, gpu=gpu)
+        fullest = simulate(replace(config, **settings_that_work(config, shape)), shape.numbers, gpu=gpu)
     except NotImplementedError as reason:
         return Step(by_hand, "sum", total(by_hand), why=str(reason))
-    told = _("counted in the {phase}").format(phase=_(found.phase))
-    parts = [Part(name, size, told) for name, size in found.components.items()]
-    return Step(parts, "simulation", total(by_hand), found.peak)
+    why = _("counted in the {phase}").format(phase=_(fullest.phase))
+    parts = [Part(name, size, why) for name, size in fullest.components.items()]
+    return Step(parts, "simulation", total(by_hand), fullest.peak)
 
 
 def settings_that_work(config: RunConfig, shape: Shape) -> dict:
     """The settings that peft or the model's code demands and `config` does not have; empty for most models."""
-    changed, found = {}, shape.counted(config.lora_target_modules)
-    if not found:
+    changed, model = {}, shape.counted(config.lora_target_modules)
+    if not model:
         return changed
-    if config.activation_checkpointing and not found.checkpoints:
+    if config.activation_checkpointing and not model.checkpoints:
         changed["activation_checkpointing"] = False
-    if found.adapts_experts and config.lora_dropout:
+    if model.adapts_experts and config.lora_dropout:
         changed["lora_dropout"] = 0.0
-    if found.refused:
-        names = sorted({m.name for m in found.maps if m.packed})
-        for left_out in ({"out_proj"}, {"out_proj", "conv1d"}, {"out_proj", "o_proj"}):
-            chosen = ",".join(name for name in names if name not in left_out)
-            if chosen and not shape.counted(chosen).refused:
-                return {**changed, "lora_target_modules": chosen}
+    if model.refused:
+        changed |= modules_that_work(shape, {m.name for m in model.maps if m.packed})
     return changed
+
+
+def modules_that_work(shape: Shape, names: set[str]) -> dict:
+    """Most of the linear maps `names`, so many that peft takes the rest; empty where none of three ways helps."""
+    for left_out in ({"out_proj"}, {"out_proj", "conv1d"}, {"out_proj", "o_proj"}):
+        chosen = ",".join(sorted(names - left_out))
+        if chosen and not shape.counted(chosen).refused:
+            return {"lora_target_modules": chosen}
+    return {}
 
 
 def obstacles(config: RunConfig, shape: Shape) -> list[str]:
     """What stands between this plan and a training, in sentences; empty when nothing does."""
-    found, changed = shape.counted(config.lora_target_modules), settings_that_work(config, shape)
-    told = [shape.doubt] if shape.doubt else []
+    if shape.doubt:
+        return [shape.doubt]
+    changed, sentences = settings_that_work(config, shape), []
     if "activation_checkpointing" in changed:
-        told.append(
-            _("The code of this architecture has no activation checkpointing: set activation_checkpointing = False.")
-        )
+        none = _("The code of this architecture has no activation checkpointing: set activation_checkpointing = False.")
+        sentences.append(none)
     if "lora_dropout" in changed:
-        refusal = _("lora_dropout={dropout}: peft takes none on experts. Set lora_dropout = 0.0.")
-        told.append(refusal.format(dropout=f"{config.lora_dropout:g}"))
-    if found and found.refused:
+        dropout = _("lora_dropout={dropout}: peft takes none on experts. Set lora_dropout = 0.0.")
+        sentences.append(dropout.format(dropout=f"{config.lora_dropout:g}"))
+    model = shape.counted(config.lora_target_modules)
+    if model and model.refused:
         refusal = _("peft refuses lora_target_modules={modules} here ({reason}).")
-        told.append(refusal.format(modules=repr(config.lora_target_modules), reason=found.refused))
-        way = {name: value for name, value in changed.items() if name == "lora_target_modules"}
-        told[-1] += " " + (_("Set {settings}.").format(settings=named(way)) if way else _("Name the modules there."))
-    return told
+        way = _("Name the modules there.")
+        if modules := changed.get("lora_target_modules"):
+            way = _("Set {settings}.").format(settings=named({"lora_target_modules": modules}))
+        refusal = refusal.format(modules=repr(config.lora_target_modules), reason=model.refused)
+        sentences.append(f"{refusal} {way}")
+    return sentences
 
 
 def named(overrides: dict) -> str:
@@ -137,7 +138,7 @@ def needed(config: RunConfig, shape: Shape) -> float:
 
 def needed_by_sum(config: RunConfig, shape: Shape) -> float:
     """As `needed`, by the sum alone: for sliders, which must answer at once."""
-    return with_allowances(total(step_parts(config, shape)))
+    return with_allowances(total(memory.step_parts(config, shape)))
 
 
 def bytes_of_each(config: RunConfig, shape: Shape, cards: int) -> float:
@@ -146,10 +147,10 @@ def bytes_of_each(config: RunConfig, shape: Shape, cards: int) -> float:
     What belongs to a layer is divided; the layer at work, the loss and the mask are whole on the card where they are, and
     a card may have one layer more than its share, or the embeddings.
     """
-    by_hand = step_parts(config, shape)
+    by_hand = memory.step_parts(config, shape)
     whole = {"the layer at work", "unpacked weight", "loss", "attention mask", "optimizer step"}
-    spread = total([part for part in by_hand if part.name not in whole])
-    extra = max(spread / shape.layers, number_bytes(config) * shape.vocabulary * shape.hidden)
+    spread = total(part for part in by_hand if part.name not in whole)
+    extra = max(spread / shape.layers, memory.number_bytes(config) * shape.vocabulary * shape.hidden)
     fullest = spread / cards + extra + total(by_hand) - spread
     return step(config, shape).bytes * min(fullest / total(by_hand), 1.0)
 
@@ -166,9 +167,13 @@ class Device(NamedTuple):
         """Bytes that a training with these settings needs on each card here; on a CPU with `KEPT` and the libraries."""
         if not self.gpu:
             return step(config, shape, gpu=False).bytes * KEPT + LIBRARIES
-        if self.cards > 1 and config.split_model:
+        if self.sharing(config) > 1:
             return with_allowances(bytes_of_each(config, shape, self.cards))
         return needed(config, shape)
+
+    def sharing(self, config: RunConfig) -> int:
+        """How many of the cards have the layers among them."""
+        return self.cards if config.split_model else 1
 
     def forward_need(self, size: float) -> float:
         """Bytes that tensors of `size` bytes need here, where nothing is kept for a backward pass."""
@@ -180,20 +185,19 @@ def evaluation(config: RunConfig, shape: Shape, device: Device) -> float:
 
     Nothing is kept for a backward pass. Of several cards (`split_model`) the fullest has the batch's loss and mask whole.
     """
-    share = device.cards if config.split_model else 1
-    trained, _gradients, state = adapter_parts(config, shape)
-    rows, tokens = config.per_device_eval_batch_size, config.per_device_eval_batch_size * config.max_length
-    batch = number_bytes(config, device.gpu) * tokens * (3 * shape.intermediate + 4 * shape.hidden)
+    trained, _gradients, state = memory.adapter_parts(config, shape)
+    rows = config.per_device_eval_batch_size
+    tokens = rows * config.max_length
+    batch = memory.number_bytes(config, device.gpu) * tokens * (3 * shape.intermediate + 4 * shape.hidden)
     # with packing, TRL's collator lays the rows of an evaluation batch end to end as well
-    batch += loss_part(config, shape, tokens, device.gpu).bytes + total(mask_parts(config, rows))
-    return (total(weight_parts(config, shape, device.gpu)) + trained.bytes + state.bytes) / share + batch
+    batch += memory.loss_part(config, shape, tokens, device.gpu).bytes + total(memory.mask_parts(config, rows))
+    return (total(memory.weight_parts(config, shape, device.gpu)) + trained.bytes + state.bytes) / device.sharing(
+        config
+    ) + batch
 
 
 def device(config: RunConfig) -> Device:
-    """The card that config.gpu names, else the GPU that is here, else this machine's own memory; config.gpus of them.
-
-    Raises ValueError for a card that is not in the list.
-    """
+    """The card that config.gpu names, else the GPU that is here, else this machine's own memory; config.gpus of them."""
     import torch
 
     from helpers.model.memory import memory_of_this_machine

@@ -1,14 +1,14 @@
 """Memory that others measured on a single card (published.json), beside the plan for their settings.
 
-Like is held against like: litgpt's finetune/lora.py prints torch.cuda.max_memory_allocated(), and torchtune, peft and Answer.AI give
-torch's peaks as well. No driver is in these numbers, so none is added to the plan beside them.
+Like is held against like: litgpt's finetune/lora.py prints torch.cuda.max_memory_allocated(), and torchtune, peft and Answer.AI
+give torch's peaks as well. No driver is in these numbers, so none is added to the plan beside them.
 """
 
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from helpers.files import read_json
 from helpers.model.shapes import SHAPES
@@ -18,9 +18,11 @@ from helpers.plan.shape import Shape
 from helpers.settings import PRESETS, RunConfig
 from helpers.show.words import _
 
+AT_WORK = ("the layer at work", "unpacked weight", "loss")  # of a step's parts those that are not there all the time
+TRAINED = ("adapter", "gradients", "optimizer state")
 
-@dataclass(frozen=True)
-class Program:
+
+class Program(NamedTuple):
     """Who measured, with which settings of ours, and what that program does otherwise."""
 
     source: str
@@ -33,8 +35,7 @@ class Program:
     driver: bool = True  # False: the number is torch's own (allocated or reserved), which counts no driver
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(NamedTuple):
     """One number in bytes: the model (a name in `MODELS`), rows x tokens, and whose program it was (a name in `PROGRAMS`)."""
 
     program: str
@@ -59,14 +60,13 @@ def planned(row: Published) -> float:
     config = RunConfig(**{**PRESETS["llama2-7b"], **program.settings, **own})  # whatever the environment says
     parts, tokens = step_parts(config, shape), row.rows * row.length
     size = total(parts)
-    if program.logits:
-        # the moment of the loss: the activations are kept, no layer is at work
-        kept = total([p for p in parts if p.name not in ("the layer at work", "unpacked weight", "loss")])
-        size = max(size, kept + program.logits * tokens * shape.vocabulary + (2 + 4) * tokens * shape.hidden)
+    if program.logits:  # at the loss the activations are kept, and no layer is at work
+        at_loss = (program.logits * shape.vocabulary + (2 + 4) * shape.hidden) * tokens
+        size = max(size, at_loss + total(part for part in parts if part.name not in AT_WORK))
     if program.inputs and row.four_bit:
         size += tokens * sum(2 * m.inputs * m.count for m in shape.counted().maps if m.packed)
     if program.short and row.four_bit:
-        size -= total([p for p in parts if p.name in ("adapter", "gradients", "optimizer state")]) / 2
+        size -= total(part for part in parts if part.name in TRAINED) / 2
     return size + program.buffers
 
 
@@ -83,17 +83,13 @@ def off(row: Published) -> float:
 def summary() -> str:
     """How far the plan is off over all rows, in two sentences."""
     plain = statistics.median(abs(planned(row) / row.bytes - 1) for row in PUBLISHED)
-    found = [off(row) for row in PUBLISHED]
-    return _(
+    errors = [off(row) for row in PUBLISHED]
+    least, most, middle = (f"{error:+.0%}" for error in (min(errors), max(errors), statistics.median(errors)))
+    sentence = _(
         "{rows} rows. The sum alone is off by {plain} in the median; with the allowances the plan is between {least} (too "
         "little) and {most} (too much), {middle} in the median."
-    ).format(
-        rows=len(found),
-        plain=f"{plain:.0%}",
-        least=f"{min(found):+.0%}",
-        most=f"{max(found):+.0%}",
-        middle=f"{statistics.median(found):+.0%}",
     )
+    return sentence.format(rows=len(errors), plain=f"{plain:.0%}", least=least, most=most, middle=middle)
 
 
 def comparison() -> list[dict]:

@@ -1,14 +1,16 @@
 """The dress rehearsal: train, evaluate, save, reload, answer and merge in about two minutes, before the long run.
 
-Three steps on the longest rows there are, in a folder that is thrown away. It finds what a plan cannot: a missing
+Three steps on the longest rows there are, in a folder that is thrown away. It meets what a plan cannot know: a missing
 package, a full disk, a gated model, memory that is not enough; and it measures this machine's own speed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,6 @@ from helpers.show.words import N_, _
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
     from helpers.train.trainer import LeanTrainer
@@ -48,56 +49,54 @@ class Rehearsal:
 
     def hours(self, config: RunConfig) -> dict[str, float]:
         """Hours of the whole series at these speeds: training, its evaluations, the merge."""
-        training = training_tokens(config, self.lengths) / self.train_speed
-        rows = config.per_device_train_batch_size * config.gradient_accumulation_steps
-        passes = sum(self.lengths) / config.max_length if config.packing else len(self.lengths)
-        steps = config.max_steps if config.max_steps > 0 else config.num_train_epochs * passes / rows
+        steps = config.max_steps
+        if steps <= 0:
+            passes = sum(self.lengths) / config.max_length if config.packing else len(self.lengths)
+            rows = config.per_device_train_batch_size * config.gradient_accumulation_steps
+            steps = config.num_train_epochs * passes / rows
         times = 2 + int(steps // config.eval_steps)  # before the first step and after the last as well
-        evaluations = times * sum(self.eval_lengths) / self.eval_speed if self.eval_speed else 0.0
         merges = 2 if config.merge_method == "auto" and config.load_in_4bit else 1  # auto tries both ways
-        seconds = {N_("training"): training, N_("evaluation"): evaluations, N_("merge"): merges * self.merge_seconds}
+        seconds = {
+            N_("training"): training_tokens(config, self.lengths) / self.train_speed,
+            N_("evaluation"): times * sum(self.eval_lengths) / self.eval_speed if self.eval_speed else 0.0,
+            N_("merge"): merges * self.merge_seconds,
+        }
         return {part: time / 3600 for part, time in seconds.items()}
-
-
-@dataclass
-class Clock:
-    """The steps that were rehearsed, each with its seconds."""
-
-    done: list[dict] = field(default_factory=list)
-
-    def act(self, step: str, call, words):
-        """Do one step; `words(result)` says how it went."""
-        start = time.perf_counter()
-        result = call()
-        self.done.append({"step": _(step), "seconds": round(time.perf_counter() - start, 1), "result": words(result)})
-        return result
 
 
 def rehearse(config: RunConfig) -> Rehearsal:
     """Run the whole series in small; whatever fails here would have failed later, with its own error."""
-    clock, tokens_a_second = Clock(), _("{speed} tokens/s")
+    done, speed = [], _("{speed} tokens/s")
     runs_root().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runs_root(), prefix=".rehearsal-") as folder:
         run = RunDir(Path(folder))
-        tokenizer, *parts = clock.act(N_("data"), lambda: _data(config, run), _rows_in_words)
-        lengths = [[len(ids) for ids in part["input_ids"]] for part in parts]
-        trainer, pace, peak = clock.act(
-            N_("train"),
-            lambda: _train(config, run, tokenizer, *parts),
-            lambda found: tokens_a_second.format(speed=f"{found[1]:,.0f}"),
-        )
-        eval_speed = clock.act(
-            N_("evaluate"), lambda: _evaluate(trainer), lambda found: tokens_a_second.format(speed=f"{found:,.0f}")
-        )
-        clock.act(N_("save"), lambda: _save(trainer, tokenizer, run), human_bytes)
-        trainer = None  # its memory is needed again
-        model = clock.act(N_("reload"), lambda: _reload(config, run), lambda model: type(model).__name__)
-        clock.act(
-            N_("answer"), lambda: _answer(model, tokenizer, run), lambda count: _("{count} tokens").format(count=count)
-        )
-        model = None
-        clock.act(N_("merge"), lambda: _merge(config, run), human_bytes)
-    return Rehearsal(clock.done, pace, eval_speed, clock.done[-1]["seconds"], peak, *lengths)
+        with _step(done, N_("data")) as row:
+            tokenizer, train, held_out = _data(config, run)
+            lengths, eval_lengths = ([len(ids) for ids in part["input_ids"]] for part in (train, held_out))
+            result = _("{rows} rows, the longest with {tokens} tokens")
+            row["result"] = result.format(rows=len(train), tokens=max(lengths))
+        with _step(done, N_("train")) as row:
+            trainer, pace, peak = _train(config, run, tokenizer, train, held_out)
+            row["result"] = speed.format(speed=f"{pace:,.0f}")
+        with _step(done, N_("evaluate")) as row:
+            eval_pace = _evaluate(trainer)
+            row["result"] = speed.format(speed=f"{eval_pace:,.0f}")
+        with _step(done, N_("save")) as row:
+            trainer.model.save_pretrained(run.adapter)
+            tokenizer.save_pretrained(run.adapter)
+            row["result"] = human_bytes(folder_bytes(run.adapter))
+        del trainer  # its memory is needed again
+        _use(config, run, tokenizer, done)
+    return Rehearsal(done, pace, eval_pace, done[-1]["seconds"], peak, lengths, eval_lengths)
+
+
+@contextlib.contextmanager
+def _step(done: list[dict], name: str) -> Iterator[dict]:
+    """Add the step to `done` with its seconds; the block itself writes what came out."""
+    start, row = time.perf_counter(), {"step": _(name), "seconds": 0.0, "result": ""}
+    yield row
+    row["seconds"] = round(time.perf_counter() - start, 1)
+    done.append(row)
 
 
 def _data(config: RunConfig, run: RunDir) -> tuple[PreTrainedTokenizerBase, Dataset, Dataset]:
@@ -109,12 +108,6 @@ def _data(config: RunConfig, run: RunDir) -> tuple[PreTrainedTokenizerBase, Data
     tokenizer = load_tokenizer(config)
     train, held_out = (encode_rows(read_jsonl(path), tokenizer, config) for path in (run.train_jsonl, run.eval_jsonl))
     return tokenizer, train, held_out
-
-
-def _rows_in_words(found: tuple) -> str:
-    rows = found[1]
-    told = _("{rows} rows, the longest with {tokens} tokens")
-    return told.format(rows=len(rows), tokens=max(map(len, rows["input_ids"])))
 
 
 def _train(
@@ -133,8 +126,8 @@ def _train(
 
     size = config.per_device_train_batch_size * config.gradient_accumulation_steps
     evaluated = EVALUATED * config.per_device_eval_batch_size
-    shown = _longest(held_out, evaluated, evaluated) if len(held_out) else None
-    trainer = _trainer(config, run, tokenizer, _longest(rows, size, size * STEPS), shown)
+    measured = _longest(held_out, evaluated, evaluated) if len(held_out) else None
+    trainer = _trainer(config, run, tokenizer, _longest(rows, size, size * STEPS), measured)
     trainer.add_callback(Watch())
     trainer.train()
     (start, warm), (end, tokens) = ends[0], ends[-1]
@@ -180,28 +173,20 @@ def _evaluate(trainer: LeanTrainer) -> float:
     return sum(map(len, trainer.eval_dataset["input_ids"])) / (time.perf_counter() - start)
 
 
-def _save(trainer: LeanTrainer, tokenizer: PreTrainedTokenizerBase, run: RunDir) -> int:
-    trainer.model.save_pretrained(run.adapter)
-    tokenizer.save_pretrained(run.adapter)
-    return folder_bytes(run.adapter)
-
-
-def _reload(config: RunConfig, run: RunDir) -> PeftModel:
+def _use(config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase, done: list[dict]) -> None:
+    """What comes after the training: the adapter is loaded again, answers the first question, and is merged."""
+    from helpers.evaluate.generation import generate_replies
+    from helpers.merge.shards import merge_shards
     from helpers.model.load import load_base_model
     from helpers.model.lora import load_adapter
 
-    return load_adapter(load_base_model(config), run.adapter)
-
-
-def _answer(model: PeftModel, tokenizer: PreTrainedTokenizerBase, run: RunDir) -> int:
-    """Tokens of a reply to the first question."""
-    from helpers.evaluate.generation import generate_replies
-
-    prompt = read_jsonl(run.train_jsonl)[0]["messages"][:1]
-    return len(generate_replies(model, tokenizer, [prompt], max_new_tokens=16)[0].token_ids)
-
-
-def _merge(config: RunConfig, run: RunDir) -> int:
-    from helpers.merge.shards import merge_shards
-
-    return folder_bytes(merge_shards(config, run.adapter, run.merged, "16bit-base"))
+    with _step(done, N_("reload")) as row:
+        model = load_adapter(load_base_model(config), run.adapter)
+        row["result"] = type(model).__name__
+    with _step(done, N_("answer")) as row:
+        prompt = read_jsonl(run.train_jsonl)[0]["messages"][:1]
+        (reply,) = generate_replies(model, tokenizer, [prompt], max_new_tokens=16)
+        row["result"] = _("{count} tokens").format(count=len(reply.token_ids))
+    del model
+    with _step(done, N_("merge")) as row:
+        row["result"] = human_bytes(folder_bytes(merge_shards(config, run.adapter, run.merged, "16bit-base")))

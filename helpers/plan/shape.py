@@ -10,11 +10,7 @@ from helpers.show.words import _
 # architectures whose feed-forward part has two linear maps, not three
 UNGATED = "gpt2 gptj gpt_neo gpt_neox gpt_bigcode opt bloom falcon mpt phi codegen starcoder2 xglm".split()
 LARGEST = 10**7  # no size in a config.json is larger
-HIDDEN, LAYERS, VOCABULARY = (
-    ("hidden_size", "n_embd", "d_model"),
-    ("num_hidden_layers", "n_layer", "n_layers"),
-    ("vocab_size",),
-)
+HIDDEN, LAYERS = ("hidden_size", "n_embd", "d_model"), ("num_hidden_layers", "n_layer", "n_layers")
 HEADS, KV_HEADS = ("num_attention_heads", "n_head", "n_heads"), ("num_key_value_heads", "num_kv_heads")
 WIDTH = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
 EXPERTS, SHARED = ("num_local_experts", "num_experts", "n_routed_experts"), ("n_shared_experts", "num_shared_experts")
@@ -41,13 +37,12 @@ class Shape:
     @classmethod
     def of(cls, model_config: dict) -> Shape:
         """From a config.json, whatever it holds. What cannot be counted, or is no size at all, is a `doubt`: a sentence."""
-        written = model_config.get("text_config")
-        written = written if isinstance(written, dict) else model_config
         try:
             text, doubts = anatomy(model_config).text, []
         except NotImplementedError as reason:
-            rough = _("The numbers are read from config.json alone, and rough.")
-            text, doubts = written, [f"{reason} {rough}"]
+            inner = model_config.get("text_config")
+            text = inner if isinstance(inner, dict) else model_config
+            doubts = [f"{reason} " + _("The numbers are read from config.json alone, and rough.")]
         sizes = Sizes(text, doubts)
         hidden, layers = sizes.get(HIDDEN, 4096, asked=True), sizes.get(LAYERS, 32, asked=True)
         kind = str(text.get("model_type", ""))
@@ -59,7 +54,7 @@ class Shape:
             kv_heads=sizes.get(KV_HEADS, 1 if text.get("multi_query") else heads),
             head_dim=sizes.get(("head_dim",), hidden // heads) if heads else 0,
             intermediate=sizes.width(4 * hidden),
-            vocabulary=sizes.get(VOCABULARY, 32000, asked=True),
+            vocabulary=sizes.get(("vocab_size",), 32000, asked=True),
             tied=bool(text.get("tie_word_embeddings", model_config.get("tie_word_embeddings", True))),
             gated=kind not in UNGATED,
             experts=sizes.get(EXPERTS, 1),
@@ -87,8 +82,8 @@ class Shape:
     @property
     def parameters(self) -> int:
         """All of them, tied ones once."""
-        if found := self.counted():
-            return found.parameters
+        if counted := self.counted():
+            return counted.parameters
         layer = self.experts * _products(self.feed_forward) + _products(self.attention) + 2 * self.hidden
         return self.layers * layer + ((1 if self.tied else 2) * self.vocabulary + 1) * self.hidden
 
@@ -96,8 +91,8 @@ class Shape:
     def quantised_parameters(self) -> int:
         """Those that bitsandbytes packs: linear maps in the layers. transformers 5 keeps a layer's experts in one tensor,
         which is no linear map and stays in 16 bits; so do classes of their own (Falcon's)."""
-        if found := self.counted():
-            return found.packed
+        if counted := self.counted():
+            return counted.packed
         return self.layers * (_products(self.attention) + (0 if self.experts > 1 else _products(self.feed_forward)))
 
     @property
@@ -108,18 +103,18 @@ class Shape:
     @property
     def largest_map(self) -> int:
         """Parameters of the largest linear map in a layer."""
-        found = self.counted()
-        sizes = [m.inputs * m.outputs for m in found.maps if m.packed] if found else []
+        counted = self.counted()
+        sizes = [m.inputs * m.outputs for m in counted.maps if m.packed] if counted else []
         return max(sizes or [i * o for i, o in {**self.attention, **self.feed_forward}.values()])
 
     @property
     def stacked(self) -> float:
         """Parameters of one layer's experts, which lie in tensors of their own; 0 without experts."""
-        found = self.counted()
-        if self.experts == 1 or not found:
+        counted = self.counted()
+        if self.experts == 1 or not counted:
             return 0
-        maps = sum(m.inputs * m.outputs * m.count for m in found.maps)
-        return max(found.parameters - maps - self.vocabulary * self.hidden, 0) / self.layers
+        maps = sum(m.inputs * m.outputs * m.count for m in counted.maps)
+        return max(counted.parameters - maps - self.vocabulary * self.hidden, 0) / self.layers
 
 
 def _products(maps: dict[str, tuple[int, int]]) -> int:
@@ -137,16 +132,17 @@ class Sizes:
         """The first of `names` that says a size above 0, of a list (one number per layer) the largest; else `default`."""
         for name in names:
             value = self.text.get(name)
-            largest = max(value) if isinstance(value, (list, tuple)) and _all_sizes(value) else value
-            if type(largest) is int and 0 < largest < LARGEST:
-                return largest
-            if value is not None and value != 0:
-                told = _("config.json says {name}={value}, which is no size of a model: {default} is assumed.")
-                self.doubts.append(told.format(name=name, value=repr(value)[:80], default=f"{default:,}"))
-                return default
+            if value is None or value == 0:
+                continue
+            size = _largest(value)
+            if type(size) is int and 0 < size < LARGEST:
+                return size
+            doubt = _("config.json says {name}={value}, which is no size of a model: {default} is assumed.")
+            self.doubts.append(doubt.format(name=name, value=repr(value)[:80], default=f"{default:,}"))
+            return default
         if asked:
-            told = _("config.json has no {name}, as if it were not of a language model: {default} is assumed.")
-            self.doubts.append(told.format(name=names[0], default=f"{default:,}"))
+            doubt = _("config.json has no {name}, as if it were not of a language model: {default} is assumed.")
+            self.doubts.append(doubt.format(name=names[0], default=f"{default:,}"))
         return default
 
     def width(self, default: int) -> int:
@@ -159,5 +155,8 @@ class Sizes:
         return self.get(USED, 2) * each + shared
 
 
-def _all_sizes(values: list) -> bool:
-    return bool(values) and all(type(value) is int for value in values)
+def _largest(value: object) -> object:
+    """The largest number of a list of whole numbers; anything else as it is."""
+    if isinstance(value, (list, tuple)) and value and all(type(size) is int for size in value):
+        return max(value)
+    return value

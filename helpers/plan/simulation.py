@@ -31,15 +31,12 @@ DECIDES = (
 
 @dataclass(frozen=True)
 class Simulated:
-    """The fullest point of the step: bytes by component, in which phase it was, and how many layers were run for it (0: all).
-
-    `refused`: why there is none.
-    """
+    """The fullest point of the step: bytes by component, in which phase it was, and how many layers were run for it (0: all)."""
 
     components: dict[str, int]
     phase: str = ""
     layers: int = 0
-    refused: str = ""
+    refused: str = ""  # why there is none
 
     @property
     def peak(self) -> int:
@@ -56,48 +53,44 @@ def simulate(config: RunConfig, model_config: dict, gpu: bool = True, whole: boo
         config = replace(config, compute_dtype="bfloat16")
     batch = Batch.of(config, gpu)
     if batch.rows * batch.length > MOST_TOKENS:
-        told = _("{rows} rows of {length} tokens are too many to simulate.")
-        rows = f"{config.per_device_train_batch_size:,}"
-        raise NotImplementedError(told.format(rows=rows, length=f"{config.max_length:,}"))
+        rows, length = f"{config.per_device_train_batch_size:,}", f"{config.max_length:,}"
+        many = _("{rows} rows of {length} tokens are too many to simulate.")
+        raise NotImplementedError(many.format(rows=rows, length=length))
     # what decides nothing here is left out, so that the same step is found again
-    asked = replace(RunConfig(), **{name: getattr(config, name) for name in DECIDES})
+    config = replace(RunConfig(), **{name: getattr(config, name) for name in DECIDES})
     text = json.dumps(model_config, sort_keys=True, default=str)
-    found = _simulated(asked, text, batch, whole)
-    if not found.refused:
-        return found
-    kind = repr(model_config.get("model_type", "?"))
-    told = _("The architecture {kind} cannot be simulated ({reason}).").format(kind=kind, reason=found.refused)
+    result = _simulated(config, text, batch, whole)
+    if not result.refused:
+        return result
+    reason = _("The architecture {kind} cannot be simulated ({reason}).")
+    reason = reason.format(kind=repr(model_config.get("model_type", "?")), reason=result.refused)
     # where the model's own code reads a weight that bitsandbytes has packed (Mamba), no training would run either
-    if asked.load_in_4bit and not _simulated(replace(asked, load_in_4bit=False), text, Batch(1, 8, gpu), False).refused:
-        told += " " + _("A training would fail as well: set load_in_4bit = False.")
-    raise NotImplementedError(told)
+    if (
+        config.load_in_4bit
+        and not _simulated(replace(config, load_in_4bit=False), text, Batch(1, 8, gpu), False).refused
+    ):
+        reason += " " + _("A training would fail as well: set load_in_4bit = False.")
+    raise NotImplementedError(reason)
 
 
 @functools.lru_cache(maxsize=256)
 def _simulated(config: RunConfig, text: str, batch: Batch, whole: bool) -> Simulated:
     model_config = json.loads(text)
-
-    def run(places: tuple[int, ...] = ()) -> dict[str, Counter]:
-        return _peaks(config, model_config, batch, places)
-
+    run = functools.partial(_peaks, config, model_config, batch)
     try:
         with quiet(), kernels(batch.gpu):
             prime_caches()
             plan = None if whole else a_few_of_each(model_config)
             peaks, layers = _extrapolated(run, *plan) if plan else (run(), 0)
-    except (
-        Exception
-    ) as error:  # whatever a model's code raises over tensors without numbers: it is told, and the sum is used
+    except Exception as error:  # whatever a model's code raises over tensors without numbers: the sum is used
         return Simulated({}, refused=one_line(error))
     phase = max(peaks, key=lambda name: sum(peaks[name].values()))
     return Simulated({name: size for name, size in peaks[phase].items() if size > 0}, phase, layers)
 
 
 def a_few_of_each(model_config: dict) -> tuple[tuple[int, ...], dict] | None:
-    """The places of the layers to run, and for each kind of layer one more place and how many of it are left out.
-
-    None where that would save nothing.
-    """
+    """The places of the layers to run, and for each kind of layer one more place and how many of it are left out; None
+    where that would save nothing."""
     model = on_meta(model_config, dtype=torch.bfloat16)
     layers, settings = layer_list(model), model.config.get_text_config(decoder=True)
     if layers is None:
@@ -120,12 +113,14 @@ def _extrapolated(run, kept: tuple[int, ...], more: dict[int, int]) -> tuple[dic
             for phase, parts in run(tuple(sorted((*kept, place)))).items():
                 for name in {*parts, *base.get(phase, {})}:
                     total[phase][name] += missing * (parts[name] - base[phase][name])
-    except Exception:  # layers that look at each other (shared keys and values): if all of them fail too, that is told
+    except (
+        Exception
+    ):  # layers that look at each other (shared keys and values); where all of them fail too, it is raised
         return run(), 0
     return total, len(kept)
 
 
-def _peaks(config: RunConfig, model_config: dict, batch: Batch, places: tuple[int, ...]) -> dict[str, Counter]:
+def _peaks(config: RunConfig, model_config: dict, batch: Batch, places: tuple[int, ...] = ()) -> dict[str, Counter]:
     model = skeleton(config, model_config, places)
     tracker = StorageTracker(model.config.get_text_config(decoder=True).vocab_size)
     with FakeTensorMode(allow_non_fake_inputs=True), tracker:

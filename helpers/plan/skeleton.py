@@ -70,11 +70,10 @@ def fill(model: PeftModel, config: RunConfig, tracker: StorageTracker) -> None:
     for name, module in model.named_modules():
         for tensors in (module._parameters, module._buffers):
             for key, old in tensors.items():
-                if old is None or old.device.type != "meta":
-                    continue
-                if id(old) not in made:
-                    made[id(old)] = _filled(module, f"{name}.{key}", old, config, tracker)
-                tensors[key] = made[id(old)]
+                if old is not None and old.device.type == "meta":
+                    if id(old) not in made:
+                        made[id(old)] = _filled(module, f"{name}.{key}", old, config, tracker)
+                    tensors[key] = made[id(old)]
 
 
 def _filled(module, name: str, old: torch.Tensor, config: RunConfig, tracker: StorageTracker) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""How long a training takes and what it costs, from published speeds, and from your own once there is one."""
+"""How long a training takes and what it costs, from published speeds (speeds.json, of 2023 and 2024), and from your own."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import contextlib
 import io
 import random
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from helpers.files import read_jsonl
+from helpers.files import read_json, read_jsonl
+from helpers.model.shapes import SHAPES
 from helpers.paths import local_path
-from helpers.plan.cards import Gpu
+from helpers.plan.cards import Gpu, gpu
 from helpers.plan.memory import adapter_parameters
 from helpers.plan.shape import Shape
-from helpers.plan.speeds import SPEEDS, operations_per_token, used_share
 from helpers.runs import RunDir
-from helpers.settings import PAD_TO, RunConfig
+from helpers.settings import PAD_TO, PRESETS, RunConfig
 from helpers.show.words import _
 
 SPREAD = 0.2  # what another driver, cooling or data set changes; added on both sides of a published number
@@ -24,8 +24,51 @@ SMALLEST = 10**9  # parameters: below this the published speeds say nothing
 FULL_PASS = 1024  # tokens in one forward pass; with fewer, a card is not kept busy
 
 
-@dataclass(frozen=True)
-class Speed:
+class PublishedSpeed(NamedTuple):
+    """One published speed of one kind of card, with what is needed to compare it."""
+
+    gpu: str
+    tokens: int  # in `seconds`, on all `cards` together
+    seconds: float
+    cards: int
+    model: str  # a name in shapes.SHAPES of the same size
+    rows: int  # in one forward pass
+    length: int  # tokens per row
+    settings: str
+    source: str
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of one card."""
+        return self.tokens / self.seconds / self.cards
+
+
+SPEEDS = tuple(PublishedSpeed(**row) for row in read_json(Path(__file__).with_name("speeds.json"))["speeds"])
+
+
+def operations_per_token(shape: Shape, length: int, adapter: int = 0, checkpointing: bool = True) -> float:
+    """Floating-point operations per trained token.
+
+    A product of matrices costs 2 per parameter forward and 2 backward (for the input only: the base is frozen);
+    checkpointing computes the layers' forward pass twice. Adapters cost 2 more for their own gradient.
+    Attention: 4 x length x width per layer forward, half of it masked, twice that backward.
+    """
+    passes = 3 if checkpointing else 2
+    layers = 2 * (shape.active_parameters + adapter) * passes + 2 * adapter
+    attention = 2 * length * shape.heads * shape.head_dim * shape.layers * (passes + 1)
+    head = 2 * shape.vocabulary * shape.hidden * 3  # forward, again in the backward pass, and its gradient
+    return layers + attention + head
+
+
+def used_share(row: PublishedSpeed) -> float:
+    """The share of the card's peak that a published run reached, counted with our own operations per token."""
+    shape = Shape.of(SHAPES[row.model])
+    adapter = adapter_parameters(RunConfig(**{**PRESETS["llama2-7b"], "lora_r": 8}), shape)
+    operations = row.tokens_per_second * operations_per_token(shape, row.length, adapter)
+    return operations / (gpu(row.gpu).peak * 1e12)
+
+
+class Speed(NamedTuple):
     """Tokens per second, slowest and fastest, where that comes from, and whether padding counts as tokens in it."""
 
     low: float
@@ -43,8 +86,9 @@ def speed(card: Gpu, config: RunConfig, shape: Shape) -> Speed | None:
     """
     if shape.parameters < SMALLEST:
         return None
-    full = config.per_device_train_batch_size * config.max_length >= FULL_PASS
-    numbers = [row for row in SPEEDS if row.rows * row.length >= FULL_PASS or not full]
+    numbers = SPEEDS
+    if config.per_device_train_batch_size * config.max_length >= FULL_PASS:
+        numbers = [row for row in SPEEDS if row.rows * row.length >= FULL_PASS]
     own = [row for row in numbers if row.gpu == card.name]
     low, high = min(map(used_share, numbers)), max(map(used_share, own if len(own) > 1 else numbers))
     adapter = adapter_parameters(config, shape)
@@ -64,10 +108,11 @@ def measured(run: RunDir) -> Speed | None:
     logs = [row["tokens_per_second"] for row in rows if "tokens_per_second" in row][1:]
     if len(logs) < 2:
         return None
-    facts = [row for row in rows if "device" in row]
-    whole = [row["tokens"] / row["elapsed_s"] for row in facts]
-    where = facts[-1]["device"] if facts else _("this run")
-    return Speed(min(logs + whole), max(logs), _("measured in this run ({where})").format(where=where), padded=False)
+    slowest, where = min(logs), _("this run")
+    for row in rows:
+        if "device" in row:
+            slowest, where = min(slowest, row["tokens"] / row["elapsed_s"]), row["device"]
+    return Speed(slowest, max(logs), _("measured in this run ({where})").format(where=where), padded=False)
 
 
 def conversation_lengths(config: RunConfig, run: RunDir, rows: int, tokens_per_row: int) -> tuple[list[int], str]:
@@ -75,20 +120,19 @@ def conversation_lengths(config: RunConfig, run: RunDir, rows: int, tokens_per_r
 
     Counted where 03 has run, and for local data at once, as 03 would prepare them; else `rows` of `tokens_per_row`, a guess.
     """
-    length = min(tokens_per_row, config.max_length)
-    told = _("a guess: {rows} conversations of {length} tokens").format(rows=f"{rows:,}", length=f"{length:,}")
-    guess = [length] * rows
+    lengths, length = None, min(tokens_per_row, config.max_length)
+    basis = _("a guess: {rows} conversations of {length} tokens").format(rows=f"{rows:,}", length=f"{length:,}")
     if run.train_jsonl.exists():
         lengths = _counted(config, run)
-    elif local_path(config.dataset_id) is None:
-        return guess, told
-    else:
+    elif local_path(config.dataset_id) is not None:
         try:
             lengths = _prepared(config)
         except (ValueError, OSError) as reason:  # 03 says it again, where it can be mended
-            return guess, _("{guess}, since they cannot be counted yet: {reason}").format(guess=told, reason=reason)
-    told = _("counted: {rows} conversations of {mean} tokens on average")
-    return lengths, told.format(rows=f"{len(lengths):,}", mean=f"{sum(lengths) / len(lengths):,.0f}")
+            basis = _("{guess}, since they cannot be counted yet: {reason}").format(guess=basis, reason=reason)
+    if lengths is None:
+        return [length] * rows, basis
+    basis = _("counted: {rows} conversations of {mean} tokens on average")
+    return lengths, basis.format(rows=f"{len(lengths):,}", mean=f"{sum(lengths) / len(lengths):,.0f}")
 
 
 def _prepared(config: RunConfig) -> list[int]:
@@ -115,17 +159,15 @@ def training_tokens(config: RunConfig, lengths: list[int], padded: bool = True) 
     end by the trainer, so nothing is padded, however full they are.
     """
     lengths = [min(length, config.max_length) for length in lengths]
-    size, steps = config.per_device_train_batch_size, config.gradient_accumulation_steps
-    if not padded or config.packing:
-        epoch = sum(lengths)
-    else:
+    size, epoch = config.per_device_train_batch_size, sum(lengths)
+    rows = -(-epoch // config.max_length) if config.packing else len(lengths)
+    if padded and not config.packing:
         ordered = sorted(lengths) if config.sort_by_length else random.Random(config.seed).sample(lengths, len(lengths))
         batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
         epoch = sum(len(batch) * -(-max(batch) // PAD_TO) * PAD_TO for batch in batches)
     if config.max_steps <= 0:
         return int(epoch * config.num_train_epochs)
-    rows = -(-sum(lengths) // config.max_length) if config.packing else len(lengths)
-    return int(config.max_steps * size * steps * epoch / rows)
+    return int(config.max_steps * size * config.gradient_accumulation_steps * epoch / rows)
 
 
 def hours(tokens: int, pace: Speed) -> tuple[float, float]:

@@ -24,22 +24,26 @@ from helpers.show.words import N_, _, heading
 if TYPE_CHECKING:
     from helpers.plan.rehearsal import Rehearsal
 
-CELL = "padding:4px 14px;text-align:right"
-
 
 def in_the_way(config: RunConfig, shape: Shape) -> str:
     """What stands between this plan and a training, or that nothing does."""
-    nothing = _("Nothing in this model stands in the way of an adapter.")
-    return "\n".join(obstacles(config, shape)) or nothing
+    return "\n".join(obstacles(config, shape)) or _("Nothing in this model stands in the way of an adapter.")
 
 
 def parts_table(parts: list[Part], caption: str = "") -> Table:
     """Components with their bytes, their share and what is counted."""
     whole = total(parts)
-    shown = [(_(part.name), part.bytes, f"{part.bytes / whole:.0%}", part.why) for part in parts]
-    names = ("component", "size", "share", "what is counted")
-    rows = [(name, human_bytes(size), *rest) for name, size, *rest in [*shown, (_("together"), whole, "", "")]]
-    return Table([dict(zip(names, row, strict=True)) for row in rows], caption)
+    rows = [
+        {
+            "component": _(p.name),
+            "size": human_bytes(p.bytes),
+            "share": f"{p.bytes / whole:.0%}",
+            "what is counted": p.why,
+        }
+        for p in parts
+    ]
+    rows.append({"component": _("together"), "size": human_bytes(whole), "share": "", "what is counted": ""})
+    return Table(rows, caption)
 
 
 @dataclass(frozen=True)
@@ -49,29 +53,42 @@ class FitTable:
     fits: list[Fit]
     caption: str = ""
 
-    def _cards(self) -> list[list[Fit]]:
+    def _cards(self) -> dict[str, list[Fit]]:
         """The fits of each card, in the order of the settings."""
-        return [list(row) for _card, row in groupby(self.fits, key=lambda fit: fit.card)]
+        return {card: list(fits) for card, fits in groupby(self.fits, key=lambda fit: fit.card)}
 
     def _repr_html_(self) -> str:
         cards = self._cards()
-        names = ["card", *(fit.settings for fit in cards[0])]
-        head = "".join(f'<th style="{CELL}">{html.escape(heading(name))}</th>' for name in names)
-        needs, word = "".join(f'<td style="{CELL}">{fit.needed / 1e9:,.1f} GB</td>' for fit in cards[0]), _("needs")
-        body = f'<tr><td style="{CELL}"><i>{html.escape(word)}</i></td>{needs}</tr>'
-        for row in cards:
-            colours = [(fit.headroom, GREEN if fit.headroom >= 0 else RED) for fit in row]
-            cells = [f'<td style="{CELL};color:white;background:{c}">{h / 1e9:+,.1f} GB</td>' for h, c in colours]
-            body += f'<tr><td style="{CELL}">{html.escape(row[0].card)}</td>{"".join(cells)}</tr>'
+        settings = next(iter(cards.values()))
+        head = _html_row("th", [(heading(name), "") for name in ("card", *(fit.settings for fit in settings))])
+        needs = [(f"{fit.needed / 1e9:,.1f} GB", "") for fit in settings]
+        body = _html_row("td", [(_("needs"), ";font-style:italic"), *needs])
+        for card, fits in cards.items():
+            cells = [(f"{fit.headroom / 1e9:+,.1f} GB", _on(GREEN if fit.headroom >= 0 else RED)) for fit in fits]
+            body += _html_row("td", [(card, ""), *cells])
         above = f'<div style="padding:4px 14px">{html.escape(self.caption)}</div>' if self.caption else ""
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
         return f'{above}<div style="overflow-x:auto">{table}</div>'
 
     def __repr__(self) -> str:
         rows = [
-            {"card": row[0].card} | {fit.settings: f"{fit.headroom / 1e9:+.1f}" for fit in row} for row in self._cards()
+            {"card": card} | {fit.settings: f"{fit.headroom / 1e9:+.1f}" for fit in fits}
+            for card, fits in self._cards().items()
         ]
-        return repr(Table(rows, ": ".join(filter(None, (_("Headroom in GB"), self.caption)))))
+        what = _("Headroom in GB")
+        return repr(Table(rows, f"{what}: {self.caption}" if self.caption else what))
+
+
+def _html_row(tag: str, cells: list[tuple[str, str]]) -> str:
+    """One row; each cell is a text and more of its style."""
+    style = "padding:4px 14px;text-align:right"
+    return (
+        "<tr>" + "".join(f'<{tag} style="{style}{more}">{html.escape(text)}</{tag}>' for text, more in cells) + "</tr>"
+    )
+
+
+def _on(colour: str) -> str:
+    return f";color:white;background:{colour}"
 
 
 def time_table(config: RunConfig, shape: Shape, lengths: list[int], own: Speed | None = None) -> Table:
@@ -81,40 +98,43 @@ def time_table(config: RunConfig, shape: Shape, lengths: list[int], own: Speed |
     Cards without a published number that helps are left out.
     """
     price, cards = prices(config), config.gpus or 1
-    paces = [(config.gpu, own), *((card.name, speed(card, config, shape)) for card in GPUS)]
     tokens = {padded: training_tokens(config, lengths, padded) for padded in (True, False)}
     rows = []
-    for name, pace in paces:
-        if not pace:
+    for name, pace in [(config.gpu, own), *((card.name, speed(card, config, shape)) for card in GPUS)]:
+        if pace is None:
             continue
         row = {"card": _("measured") if pace is own else name, "time": duration(tokens[pace.padded], pace)}
         if price:
-            each = price.get(name, 0) * cards
-            low, high = hours(tokens[pace.padded], pace)
-            row["an hour"] = f"{each:.2f}" if each else ""
-            row["together"] = f"{low * each:.2f} to {high * each:.2f}" if each else ""
+            row |= _cost(cards * price.get(name, 0), hours(tokens[pace.padded], pace))
         rows.append({**row, "basis": pace.basis})
-    told = _("{tokens} tokens to compute, of which {padding} are padding.")
-    told = told.format(tokens=f"{tokens[True]:,}", padding=f"{tokens[True] - tokens[False]:,}")
+    caption = _("{tokens} tokens to compute, of which {padding} are padding.")
+    caption = caption.format(tokens=f"{tokens[True]:,}", padding=f"{tokens[True] - tokens[False]:,}")
     if price and cards > 1:
-        told += " " + _("Costs are those of {cards} cards.").format(cards=cards)
+        caption += " " + _("Costs are those of {cards} cards.").format(cards=cards)
     if not rows:
-        told += " " + _("The rehearsal measures how long that takes here.")
-    return Table(rows, told)
+        caption += " " + _("The rehearsal measures how long that takes here.")
+    return Table(rows, caption)
 
 
-def phases_table(found: list[Phase], device: Device) -> Table:
+def _cost(an_hour: float, hours: tuple[float, float]) -> dict[str, str]:
+    """The cells of a price; empty where it is not known."""
+    if not an_hour:
+        return {"an hour": "", "together": ""}
+    return {"an hour": f"{an_hour:.2f}", "together": f"{hours[0] * an_hour:.2f} to {hours[1] * an_hour:.2f}"}
+
+
+def phases_table(phases: list[Phase], device: Device) -> Table:
     """Every phase with its bytes on the device and in the machine's own memory, and whether the device holds it."""
     rows = []
-    for phase in found:
+    for phase in phases:
         row = {"phase": _(phase.name), "notebook": phase.where}
         row[device.name] = human_bytes(phase.device) if phase.device else ""
-        row["fits"] = phase.fits(device.room)
+        row["fits"] = phase.device <= device.room
         if device.gpu:
             row["machine's memory"] = human_bytes(phase.ram) if phase.ram else ""
         rows.append({**row, "what is counted": phase.why})
-    told = _("{device} has {room}").format(device=device.name, room=human_bytes(device.room))
-    return Table(rows, told, foreign=(device.name,))
+    caption = _("{device} has {room}").format(device=device.name, room=human_bytes(device.room))
+    return Table(rows, caption, foreign=(device.name,))
 
 
 def disk_table(config: RunConfig, shape: Shape) -> Table:
@@ -134,21 +154,23 @@ def memory_numbers(
     config: RunConfig, shape: Shape, device: Device, rehearsal: Rehearsal | None = None, run: RunDir | None = None
 ) -> Table:
     """All numbers about the training's memory side by side: what each holds, and on which device."""
-    counted = step(config, shape, device.gpu)
-    rows = [(N_("sum"), counted.sum, device.name, _("every term by hand, no allowances"))]
+    rows, counted = [], step(config, shape, device.gpu)
+
+    def add(number: str, size: float, where: str, holds: str) -> None:
+        rows.append({"number": _(number), "memory": human_bytes(size), "device": where, "what it holds": holds})
+
+    add(N_("sum"), counted.sum, device.name, _("every term by hand, no allowances"))
     if counted.simulated is not None:
-        why = _("the model's own code on fake tensors, no allowances")
-        rows.append((N_("simulation"), counted.simulated, device.name, why))
+        add(N_("simulation"), counted.simulated, device.name, _("the model's own code on fake tensors, no allowances"))
     held = _("fits are by this: with libraries, compiled kernels, and gaps that the C library keeps")
+    real = _("three real steps; all that the process held: libraries and this notebook too")
     if device.gpu:
         held = _("fits are by this: with driver, libraries and gaps")
-    rows.append((N_("with allowances"), device.need(config, shape), device.name, held))
+        real = _("three real steps; what torch had allocated")
+    add(N_("with allowances"), device.need(config, shape), device.name, held)
     if rehearsal:
-        why = _("three real steps; all that the process held: libraries and this notebook too")
-        why = _("three real steps; what torch had allocated") if device.gpu else why
-        rows.append((N_("rehearsal"), rehearsal.peak_memory_bytes, _("here"), why))
+        add(N_("rehearsal"), rehearsal.peak_memory_bytes, _("here"), real)
     logs = read_jsonl(run.metrics) if run and run.metrics.exists() else []
     for row in [row for row in logs if "peak_memory_bytes" in row][-1:]:
-        rows.append((N_("measured in 04"), row["peak_memory_bytes"], row["device"], _("the whole training")))
-    names = ("number", "memory", "device", "what it holds")
-    return Table([dict(zip(names, (_(name), human_bytes(size), *rest), strict=True)) for name, size, *rest in rows])
+        add(N_("measured in 04"), row["peak_memory_bytes"], row["device"], _("the whole training"))
+    return Table(rows)

@@ -112,7 +112,7 @@ def test_a_model_larger_than_a_card_is_split_over_the_pod(recipe):
     assert chosen.split_model and device(four).need(chosen, LARGE) < 24e9 < needed(chosen, LARGE)
     assert "- split_model = True: " in advice(four, LARGE, device(four))
     found = {phase.name: phase for phase in phases(chosen, LARGE, device(four))}
-    assert found["training"].fits(24e9) and found["reload and two replies"].fits(24e9)
+    assert max(found["training"].device, found["reload and two replies"].device) <= 24e9
     assert found["measuring the merged model"].ram == pytest.approx(2 * LARGE.parameters - 4 * 0.8 * 24e9)
     assert bytes_of_each(chosen, LARGE, 4) > total(weight_parts(chosen, LARGE)) / 4  # none holds less than its share
     smallest = [bytes_of_each(chosen, LARGE, cards) for cards in (1, 2, 4, 8)]
