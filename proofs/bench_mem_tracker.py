@@ -2,8 +2,8 @@
 
 Result of 2026-11-29, one core of a 2-core AMD EPYC CPU (AVX512-BF16) beside other work, torch 2.13.0, for two of the
 architectures of proofs/proof_planner.py (tiny models, all layers, a CPU's step): both count the same bytes, 0.001 % apart, and
-torch's takes 4 to 5 times as long: llama 16.03 MB in 5.5 s against 25.1 s, qwen3 17.55 MB in 6.1 s against 26.4 s. All of them on
-the same day, before the plan followed a CPU's own branch: at most 0.005 % apart on the 16 that were read, 2.6 to 13 times as long.
+torch's takes 4 to 5 times as long: llama 16.03 MB in 5.5 s against 25.1 s, qwen3 17.55 MB in 6.1 s against 26.4 s. Earlier that day,
+before the plan followed a CPU's own branch, 16 of them were read: at most 0.005 % apart, 2.6 to 13 times as long.
 
 Not taken, for four reasons:
 - it cannot track a frozen weight: it puts a gradient hook on every parameter, and torch refuses (see `frozen` below);

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from helpers.files import read_json
 from helpers.settings import RunConfig
 from helpers.show.words import _
 
 
-@dataclass(frozen=True)
-class Gpu:
+class Gpu(NamedTuple):
     """A card you can rent: memory in GB (10^9 bytes), and 10^12 dense 16-bit operations per second at most."""
 
     name: str

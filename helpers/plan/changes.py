@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from helpers.plan.need import Device, evaluation, needed_by_sum, settings_that_work
 from helpers.plan.shape import Shape
@@ -13,8 +14,7 @@ from helpers.show.words import _
 NEAR = 1.2  # of the room: a change that the sum leaves farther from fitting is not simulated
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One change of settings, what it costs, and the bytes needed after it and all changes before it."""
 
     overrides: dict
@@ -57,13 +57,18 @@ def changes(config: RunConfig, shape: Shape, room: float, need: Callable, cards:
         current = replace(current, **steps[-1].overrides)
     if cards == 1 or config.split_model:
         return steps
-    split = replace(config, split_model=True)
+    return split(config, shape, room, need, cards)
+
+
+def split(config: RunConfig, shape: Shape, room: float, need: Callable, cards: int) -> list[Change]:
+    """The layers go over `cards`, and what that needs is changed further if it must."""
+    config = replace(config, split_model=True)
     cost = _(
         "nothing: no change makes it fit one card, so each of the {cards} takes a part of the layers; one works at a time"
     )
-    size = need(split, shape)
+    size = need(config, shape)
     first = Change({"split_model": True}, cost.format(cards=cards), size, size <= room)
-    return [first, *changes(split, shape, room, need, cards)]
+    return [first, *changes(config, shape, room, need, cards)]
 
 
 def candidates(config: RunConfig, checkpoints: bool = True) -> Iterator[tuple[dict, str]]:

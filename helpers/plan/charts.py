@@ -56,16 +56,19 @@ def stacked_bars(bars: dict[str, dict[str, float]], room: float = 0.0, title: st
     axes.set_xlim(0, 1.12 * max(largest, room) / scale)
     axes.invert_yaxis()
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=9)
-    words = [f"{label} {human_bytes(sum(parts.values()))}: {in_words(parts)}" for label, parts in bars.items()]
-    words += [_("The card has {room}").format(room=human_bytes(room))] if room else []
-    above = title or _("Memory")
-    return Picture(figure, f"{above}. {'; '.join(words)}")
+    return Picture(figure, in_words(bars, room, title))
 
 
-def in_words(parts: dict[str, float]) -> str:
-    """The components, the largest first."""
-    order = sorted(parts.items(), key=lambda part: -part[1])
-    return ", ".join(f"{_(name)} {human_bytes(size)}" for name, size in order if size)
+def in_words(bars: dict[str, dict[str, float]], room: float, title: str) -> str:
+    """What the picture shows: each bar with its components, the largest first."""
+    words = []
+    for label, parts in bars.items():
+        order = sorted(parts, key=parts.get, reverse=True)
+        named = ", ".join(f"{_(name)} {human_bytes(parts[name])}" for name in order if parts[name])
+        words.append(f"{label} {human_bytes(sum(parts.values()))}: {named}")
+    if room:
+        words.append(_("The card has {room}").format(room=human_bytes(room)))
+    return f"{title or _('Memory')}. {'; '.join(words)}"
 
 
 def as_bar(parts: list[Part]) -> dict[str, float]:

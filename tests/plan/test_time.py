@@ -15,8 +15,16 @@ from helpers.plan.cards import gpu
 from helpers.plan.need import CONTEXT, with_allowances
 from helpers.plan.published import MODELS, PROGRAMS, PUBLISHED, allowed, comparison, off, planned
 from helpers.plan.shape import Shape
-from helpers.plan.time import SPEEDS, used_share
-from helpers.plan.time import Speed, conversation_lengths, duration, measured, speed, training_tokens
+from helpers.plan.time import (
+    SPEEDS,
+    Speed,
+    conversation_lengths,
+    duration,
+    measured,
+    speed,
+    training_tokens,
+    used_share,
+)
 from helpers.plan.view import run_table, time_table
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
