@@ -36,3 +36,10 @@ GPT2 = {"model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_si
 def by_sum(numbers: dict) -> Shape:
     """A shape that is read from config.json and never simulated: quick."""
     return replace(Shape.of(numbers), numbers={})
+
+
+def simulate(*args, **settings):
+    """`helpers.plan.simulation.simulate`, imported where it is used: it brings torch."""
+    from helpers.plan import simulation
+
+    return simulation.simulate(*args, **settings)

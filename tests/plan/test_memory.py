@@ -12,7 +12,7 @@ from helpers.plan.need import Device, needed, obstacles, settings_that_work, ste
 from helpers.plan.phases import disk_parts, merge, phases
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig
-from tests.plan.configs import BAMBA, JETMOE, LLAMA, MAMBA, MISTRAL, MOE, QWEN2, SMALL, by_sum
+from tests.plan.configs import BAMBA, JETMOE, LLAMA, MAMBA, MISTRAL, MOE, QWEN2, SMALL, by_sum, simulate
 
 
 def of(config: RunConfig, rows: int, length: int, **changes) -> RunConfig:
@@ -65,8 +65,6 @@ def test_double_quantisation_saves_what_the_paper_says(recipe):
 @pytest.mark.parametrize("four_bit", [True, False])
 def test_weights_adapter_and_optimizer_are_those_of_the_real_libraries(numbers, four_bit, recipe):
     """Experts stay in 16 bits, and the adapter is in float32 beside whatever base."""
-    from helpers.plan.simulation import simulate
-
     config, shape = of(recipe, 1, 32, lora_dropout=0.0, load_in_4bit=four_bit), Shape.of(numbers)
     parts = simulate(config, numbers).components
     count = adapter_parameters(config, shape)
@@ -84,8 +82,6 @@ def test_weights_adapter_and_optimizer_are_those_of_the_real_libraries(numbers, 
 @pytest.mark.parametrize("changes", [{}, {"lora_dropout": 0.0}, {"activation_checkpointing": False}])
 def test_closed_form_agrees_with_the_simulation(changes, gpu, dtype, too_much, recipe):
     """On a CPU it may promise less room than there is, never more."""
-    from helpers.plan.simulation import simulate
-
     numbers = {**LLAMA, "num_hidden_layers": 3}
     config = of(recipe, 4, 1024, compute_dtype=dtype, packing=gpu, **changes)
     planned = total(step_parts(config, Shape.of(numbers), gpu))
@@ -94,13 +90,11 @@ def test_closed_form_agrees_with_the_simulation(changes, gpu, dtype, too_much, r
 
 def test_a_model_in_32_bits_is_planned_in_32_bits(recipe):
     shape, here = by_sum(LLAMA), Device("this machine", 1e12, gpu=False)
-    wide, narrow = (
-        {p.name: p.device + p.ram for p in phases(replace(recipe, compute_dtype=dtype, packing=False), shape, here)}
-        for dtype in ("float32", "bfloat16")
-    )
+    configs = [replace(recipe, compute_dtype=dtype, packing=False) for dtype in ("float32", "bfloat16")]
+    wide, narrow = ({p.name: p.device + p.ram for p in phases(config, shape, here)} for config in configs)
     assert wide["measuring the merged model"] > 1.9 * narrow["measuring the merged model"] > 2 * 6.7e9
     assert wide["merge"] == narrow["merge"]  # written weight by weight, in 16 bits
-    kept = [total(weight_parts(replace(recipe, compute_dtype=dtype), shape)) for dtype in ("float32", "bfloat16")]
+    kept = [total(weight_parts(config, shape)) for config in configs]
     assert kept[0] - kept[1] == 2 * (shape.parameters - shape.quantised_parameters)
 
 
@@ -140,8 +134,6 @@ def test_simulation_leaves_the_process_as_it_was(recipe):
     import bitsandbytes
     import torch
 
-    from helpers.plan.simulation import simulate
-
     before = torch.is_autocast_enabled, torch.nn.functional.dropout
     simulate(of(recipe, 1, 16), SMALL)
     packed, state = bitsandbytes.functional.quantize_4bit(torch.randn(64, 64), quant_type="nf4")
@@ -151,8 +143,6 @@ def test_simulation_leaves_the_process_as_it_was(recipe):
 
 
 def test_a_few_layers_of_each_kind_say_what_all_need(recipe):
-    from helpers.plan.simulation import simulate
-
     plain = {"load_in_4bit": False, "activation_checkpointing": False, "optim": "adamw_torch"}  # fewest operations
     config = of(recipe, 2, 128, packing=False, lora_dropout=0.0, lora_target_modules="q_proj", **plain)
     kinds = ["sliding_attention", "sliding_attention", "full_attention"] * 5
@@ -164,8 +154,6 @@ def test_a_few_layers_of_each_kind_say_what_all_need(recipe):
 
 def test_what_cannot_be_trained_in_4_bits_says_so(recipe):
     """Mamba's code multiplies a weight that bitsandbytes has packed: a training fails in the same line."""
-    from helpers.plan.simulation import simulate
-
     config = of(recipe, 1, 16, packing=False)
     config = replace(config, **settings_that_work(config, Shape.of(MAMBA)))
     with pytest.raises(NotImplementedError, match="'falcon_mamba'.*would fail as well: set load_in_4bit = False"):
@@ -181,22 +169,17 @@ def test_what_cannot_be_simulated_is_planned_by_the_sum(recipe):
     assert "router answers with a tuple" in obstacles(recipe, shape)[0]
     assert "down_proj,gate_proj,k_proj,o_proj,q_proj,up_proj,v_proj" in obstacles(recipe, shape)[0]
     with pytest.raises(NotImplementedError):
-        from helpers.plan.simulation import simulate
-
         simulate(of(recipe, 4096, 10**6), SMALL)  # absurdly many tokens
 
 
-@pytest.mark.parametrize(
-    ("numbers", "changes"),
-    [
-        # TRL 1.16 reads num_experts; Phi-MoE and Granite's say num_local_experts
-        ({**SMALL, "model_type": "granitemoe", "num_local_experts": 4, "num_experts_per_tok": 2}, {}),
-        (BAMBA, {}),
-    ],
-)
-def test_other_architectures_are_simulated(numbers, changes, recipe):
+# TRL 1.16 reads num_experts; Phi-MoE and Granite's say num_local_experts
+GRANITE = {**SMALL, "model_type": "granitemoe", "num_local_experts": 4, "num_experts_per_tok": 2}
+
+
+@pytest.mark.parametrize("numbers", [GRANITE, BAMBA])
+def test_other_architectures_are_simulated(numbers, recipe):
     shape = Shape.of(numbers)
-    config = of(recipe, 1, 16, packing=False, lora_dropout=0.0, lora_target_modules="q_proj,v_proj", **changes)
+    config = of(recipe, 1, 16, packing=False, lora_dropout=0.0, lora_target_modules="q_proj,v_proj")
     counted = step(replace(config, **settings_that_work(config, shape)), shape)
     assert not shape.doubt and counted.basis == "simulation" and counted.bytes > 0
 

@@ -98,15 +98,7 @@ HOSTILE = st.one_of(
     st.dictionaries(st.sampled_from(["rope_type", "model_type", "factor"]), st.text(max_size=4), max_size=2),
 )
 KEYS = sorted({*SMALL, *GPT2, *TINY_MOE, *BAMBA, "text_config", "layer_types", "rope_scaling", "rope_parameters"})
-KEYS += [
-    "tie_word_embeddings",
-    "multi_query",
-    "quantization_config",
-    "auto_map",
-    "torch_dtype",
-    "hidden_act",
-    "rms_norm_eps",
-]
+KEYS += "tie_word_embeddings multi_query quantization_config auto_map torch_dtype hidden_act rms_norm_eps".split()
 
 
 @pytest.mark.slow
