@@ -70,7 +70,8 @@ def forward_backward(model: PeftModel, config: RunConfig, batch: Batch, tracker:
     balances = getattr(model.config.get_text_config(), "output_router_logits", False)
     loss_of = tiled_loss if batch.gpu or balances else lean_loss
     with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32), last_layer_marked(model, tracker):
-        loss = loss_of(model, make_inputs(model, config, batch))
+        inputs = make_inputs(model, config, batch)  # they live as long as the step, as in a trainer
+        loss = loss_of(model, inputs)
     tracker.phase = LAST
     loss.backward()
 
