@@ -9,13 +9,13 @@ checkpoints  which checkpoint is complete
 guards       what stops a training before it does harm
 saving       when a checkpoint is written, and which ones stay
 failures     what ends a training from outside, in a sentence
-curve        what the two losses say
-moved        how much of the adapter moved, and did it learn at all?
+curve        what the two losses say, and how much of the adapter moved
 best         which checkpoint is used; held_out.json
 metrics      metrics.jsonl
 chart        the live chart, and replies while training
 callbacks    all of these, in the order in which they act
-probe, rate  which learning rate? a range test, and what it says
+probe        which learning rate? a range test
+rate         what the test says about it, and a rule of thumb
 preferences  A2: pairs, the run that they make, and what may judge it
 dpo          A2: `DPOTrainer` that begins exactly at its reference
 launch       the notebook as a process of its own

@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
 RENAMED = {"r": "lora_r", "target_modules": "lora_target_modules"}
 QUIET = {"eval_strategy": "no", "save_strategy": "no", "report_to": "none"}  # over them: a training that leaves nothing
-# of an SFTConfig, under the names that they have as settings
 SETTINGS = (
     "num_train_epochs max_steps max_length packing eval_steps learning_rate lr_scheduler_type warmup_steps weight_decay "
     "max_grad_norm optim save_steps logging_steps activation_checkpointing report_to run_name"
-).split()
+).split()  # of an SFTConfig, under the names that they have as settings
 PASSES = ["per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size"]
 
 
@@ -60,35 +59,35 @@ def require_arguments(args: SFTConfig, config: RunConfig) -> None:
     require_as_written({name: shown[name] for name in ours if name in shown}, expected)
     besides = [f"{name}={value!r}" for name, value in shown.items() if value != expected[name]]
     if besides:
-        print(
-            _("This page also sets {settings}, of which config.json says nothing.").format(settings=", ".join(besides))
-        )
+        sentence = _("This page also sets {settings}, of which config.json says nothing.")
+        print(sentence.format(settings=", ".join(besides)))
 
 
 def require_as_written(shown: dict, expected: dict) -> None:
     """Raises NotAsWritten for each value of `shown` (an object of a page) that differs in `expected` (the helpers' own)."""
-    names, changed = [], []
-    for name, value in shown.items():
-        wanted = expected.get(name, value)
-        if isinstance(value, (set, list, tuple)) and isinstance(wanted, (set, list, tuple)):
-            value, wanted = sorted(map(str, value)), sorted(map(str, wanted))
+    here, changes = _("{name} is {value} on this page and {wanted} in config.json"), {}
+    for name in shown:
+        value, wanted = _in_order(shown[name]), _in_order(expected.get(name, shown[name]))
         if value != wanted:
-            names.append(RENAMED.get(name, name))
-            here = _("{name} is {value} on this page and {wanted} in config.json")
-            changed.append(here.format(name=names[-1], value=repr(value), wanted=repr(wanted)))
-    if changed:
+            setting = RENAMED.get(name, name)
+            changes[setting] = here.format(name=setting, value=repr(value), wanted=repr(wanted))
+    if changes:
         advice = _(
             "{changes}. A training must be what config.json says: put the value into OVERRIDES (with another run_name, "
             "here and in 03), not into this cell."
         )
-        raise NotAsWritten(advice.format(changes="; ".join(changed)), names)
+        raise NotAsWritten(advice.format(changes="; ".join(changes.values())), list(changes))
+
+
+def _in_order(value):
+    """A collection as a list in order: target_modules is a set on one side and a list on the other."""
+    return sorted(map(str, value)) if isinstance(value, (set, list, tuple)) else value
 
 
 def require_adapter_alone(model: PreTrainedModel, config: RunConfig) -> tuple[int, int]:
     """(layers in 4 bits, adapter matrices that are trained) of the page's model.
 
-    Raises NotAsWritten when it is in 4 bits although `config` says 16 or the other way round, ValueError when anything but
-    the adapter is trained.
+    Raises NotAsWritten when its bits are not those of `config`, ValueError when anything but the adapter is trained.
     """
     from bitsandbytes.nn import Linear4bit
 
@@ -98,16 +97,13 @@ def require_adapter_alone(model: PreTrainedModel, config: RunConfig) -> tuple[in
             "The model on this page has {layers} layers in 4 bits, but config.json says load_in_4bit={wanted}: put "
             "load_in_4bit={found} into OVERRIDES (with another run_name, here and in 03), or run the loading cell again."
         )
-        told = advice.format(layers=packed, wanted=config.load_in_4bit, found=bool(packed))
-        raise NotAsWritten(told, ["load_in_4bit"])
+        message = advice.format(layers=packed, wanted=config.load_in_4bit, found=bool(packed))
+        raise NotAsWritten(message, ["load_in_4bit"])
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     other = [name for name in trained if "lora_" not in name]
     if not trained:
         raise ValueError(_("No weight is trained: run the cells from the loading cell on again."))
     if other:
-        advice = _(
-            "Only the adapter is to be trained, but {count} other weights are trained too, such as {name}: run the cells "
-            "from the loading cell on again."
-        )
-        raise ValueError(advice.format(count=len(other), name=other[0]))
+        sentence = _("{count} other weights are trained too, such as {name}: run the cells from the loading cell on.")
+        raise ValueError(sentence.format(count=len(other), name=other[0]))
     return packed, len(trained)

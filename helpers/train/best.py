@@ -1,12 +1,12 @@
 """Best, not last: the complete checkpoint with the lowest held-out loss is kept, used, and measured row by row.
 
-All decisions come from the losses in a checkpoint's trainer_state.json, so a resumed training decides the same.
-"""
+It is decided by the losses in a checkpoint's trainer_state.json, so a resumed training decides the same."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +15,14 @@ from transformers import TrainerCallback
 
 from helpers.evaluate.held_out import Scores, held_out_nll
 from helpers.files import read_json, write_json
+from helpers.model.adapter import Untrained, refuse_untrained
 from helpers.model.ranks import first_decides
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
 from helpers.train.checkpoints import complete_checkpoints
-from helpers.train.curve import best_step, held_out_losses, summary
+from helpers.train.curve import best_step, held_out_losses, movement, summary
 from helpers.train.failures import require_trained
-from helpers.train.moved import movement, nothing_learned
 
 if TYPE_CHECKING:
     from helpers.train.trainer import LeanTrainer
@@ -37,21 +37,21 @@ class HeldOut:
 
     step: int
     last: int
-    summary: str  # what the curve says
+    summary: str  # what the curve says; "told" in the file
     rows: list[str]
     nll: list[float]
     tokens: list[int]
 
     def write(self, run: RunDir) -> None:
-        numbers = {"rows": self.rows, "nll": self.nll, "tokens": self.tokens}
-        write_json(run.held_out, {"schema": 1, "step": self.step, "last": self.last, "told": self.summary, **numbers})
+        values = {"told" if name == "summary" else name: value for name, value in vars(self).items()}
+        write_json(run.held_out, {"schema": 1, **values})
 
     @classmethod
     def read(cls, run: RunDir) -> HeldOut:
         """Raises FileNotFoundError, with the notebook that makes it."""
         run.require(run.held_out, produced_by="04_qlora_training.ipynb")
-        kept = read_json(run.held_out)
-        return cls(kept["step"], kept["last"], kept["told"], kept["rows"], kept["nll"], kept["tokens"])
+        values = read_json(run.held_out)
+        return cls(*(values[name] for name in ("step", "last", "told", "rows", "nll", "tokens")))
 
 
 class KeepBest(TrainerCallback):
@@ -61,19 +61,19 @@ class KeepBest(TrainerCallback):
     """
 
     def __init__(self, config: RunConfig):
-        self.keep, self.patience = config.keep, config.patience
+        self.keep, self.patience = config.keep, config.patience or math.inf
 
     def on_evaluate(self, args, state, control, **kwargs):
         best = best_step(state.log_history)
-        if best is None:
+        if best is None:  # the base alone has been evaluated
             return
         if self.keep == "best" and best == state.global_step:
             control.should_save = True
         since = sum(step > best for step in held_out_losses(state.log_history))
-        if 0 < self.patience <= since and state.global_step < state.max_steps:
+        if since >= self.patience and state.global_step < state.max_steps:
             if state.is_world_process_zero:
-                said = _("Stopped early: {count} evaluations since step {step} were not lower (patience={patience}).")
-                print(said.format(count=since, step=best, patience=self.patience))
+                note = _("Stopped early: {count} evaluations since step {step} were not lower (patience={patience}).")
+                print(note.format(count=since, step=best, patience=self.patience))
             state.max_steps = state.global_step  # this step is the last: the checkpoint says so too
             control.should_save = control.should_training_stop = True
 
@@ -87,25 +87,21 @@ def use_kept(trainer: LeanTrainer, run: RunDir, config: RunConfig) -> HeldOut:
     complete = first_decides(complete_checkpoints(run.trainer))  # how many are measured is the same in every process
     last = max(complete)
     history = read_json(complete[last] / "trainer_state.json")["log_history"]
-    losses = {
-        step: loss for step, loss in held_out_losses(history).items() if step in complete
-    }  # not the base's, step 0
-    best = min(losses, key=losses.get, default=last)
     lowest = best_step(history)
-    if lowest is not None and lowest != best:
-        said = _(
-            "checkpoint-{lowest} had the lowest held-out loss, and is not complete: checkpoint-{best} stands in for it."
-        )
-        print(said.format(lowest=lowest, best=best))
+    best = best_step([row for row in history if row["step"] in complete]) or last
+    if lowest not in (None, best):
+        note = _("checkpoint-{lowest} had the lowest held-out loss, and is not complete: checkpoint-{best} is used.")
+        print(note.format(lowest=lowest, best=best))
     used = best if config.keep == "best" else last
-    scores = {step: _score(trainer, complete[step]) for step in dict.fromkeys((last, best, used))}  # the used one last
+    scores = {step: _score(trainer, complete[step]) for step in {last, best}}
     trainer.load_trained(complete[used])
-    said = summary(history, scores, best, config)
-    if nothing_learned(complete[used]):
-        said += " " + _("Nothing was learned: every B of the adapter is zero, so it answers as the base does.")
-    kept = HeldOut(
-        used, last, said, [row_key(row) for row in trainer.eval_dataset], scores[used].nll, scores[used].tokens
-    )
+    text = summary(history, scores, best, config)
+    try:
+        refuse_untrained(complete[used])
+    except Untrained as error:
+        text += f" {error}"
+    rows = [row_key(row) for row in trainer.eval_dataset]
+    kept = HeldOut(used, last, text, rows, scores[used].nll, scores[used].tokens)
     if trainer.is_world_process_zero():
         kept.write(run)
         print(conclusion(run, []))
@@ -121,10 +117,9 @@ def row_key(row: dict) -> str:
 def conclusion(run: RunDir, rows: list[dict]) -> str:
     """What the finished training says of itself; how far it is when it is not; `rows` of metrics.jsonl."""
     if not run.held_out.exists():
-        said = _("This training is not finished: step {step} of {last} so far. Run the training cell; it goes on.")
-        return said.format(step=rows[-1]["step"], last=next(row["max_steps"] for row in rows if "max_steps" in row))
-    moved = movement(run.trainer)
-    return HeldOut.read(run).summary + (f"\n{moved}" if moved else "")
+        sentence = _("This training is not finished: step {step} of {last} so far. Run the training cell; it goes on.")
+        return sentence.format(step=rows[-1]["step"], last=rows[0]["max_steps"])
+    return f"{HeldOut.read(run).summary}\n{movement(run.trainer)}".strip()
 
 
 def _score(trainer: LeanTrainer, checkpoint: Path) -> Scores:

@@ -1,7 +1,6 @@
 """On a CPU, a layer and its LoRA branch as one function: the same numbers, with fewer passes over them.
 
-peft computes W x, then s B A x, and adds them: copies of the output (and of the input, to the adapter's float32) that a
-CPU has to read and write. Here the branch is added where the product lies, forward and backward.
+peft computes W x and s B A x, and adds them; here the branch is added where the product lies, forward and backward.
 """
 
 from __future__ import annotations

@@ -38,15 +38,14 @@ def _curve(rows: list[dict], name: str) -> tuple[list, list]:
 
 def _in_words(rows: list[dict], title: str) -> str:
     """The chart in words: where each curve begins and ends."""
-    parts = [title] if title else []
-    for name, said in (
-        ("loss", _("training loss {begin:.2f} at step {first}, {end:.2f} at step {last}")),
-        ("eval_loss", _("held-out loss {begin:.2f} at step {first}, {end:.2f} at step {last}")),
-    ):
+    parts = [title]
+    training = _("training loss {begin:.2f} at step {first}, {end:.2f} at step {last}")
+    held_out = _("held-out loss {begin:.2f} at step {first}, {end:.2f} at step {last}")
+    for name, sentence in (("loss", training), ("eval_loss", held_out)):
         steps, values = _curve(rows, name)
         if steps:
-            parts.append(said.format(begin=values[0], first=steps[0], end=values[-1], last=steps[-1]))
-    return "; ".join(parts) or _("no loss yet")
+            parts.append(sentence.format(begin=values[0], first=steps[0], end=values[-1], last=steps[-1]))
+    return "; ".join(filter(None, parts)) or _("no loss yet")
 
 
 class LiveChart(TrainerCallback):
@@ -65,24 +64,20 @@ class LiveChart(TrainerCallback):
 
         if get_ipython() is None or not state.is_world_process_zero or ("loss" not in logs and "eval_loss" not in logs):
             return
-        picture = training_chart(read_jsonl(self.metrics), self._title(state))
+        taken = max(state.global_step - self.first_step, 1)
+        left = (time.perf_counter() - self.start) / taken * (state.max_steps - state.global_step)
+        title = _("step {step} of {last}, {time} left")
+        title = title.format(step=state.global_step, last=state.max_steps, time=human_time(left))
+        picture = training_chart(read_jsonl(self.metrics), title)
         if self.display is None:
             self.display = display(picture, display_id=True)
         else:
             self.display.update(picture)
 
-    def _title(self, state) -> str:
-        taken = max(state.global_step - self.first_step, 1)
-        left = (time.perf_counter() - self.start) / taken * (state.max_steps - state.global_step)
-        said = _("step {step} of {last}, {time} left")
-        return said.format(step=state.global_step, last=state.max_steps, time=human_time(left))
-
 
 class SampleReplies(TrainerCallback):
-    """Prints what the model answers to the first held-out questions, every `config.sample_steps` steps; not under FSDP.
-
-    There a single process has no whole layer: a reply on one would wait for the others for ever.
-    """
+    """Prints what the model answers to the first held-out questions, every `config.sample_steps` steps; not under FSDP,
+    where one process has no whole layer: it would wait for the others for ever."""
 
     def __init__(self, run: RunDir, config: RunConfig):
         self.run, self.config = run, config
@@ -97,5 +92,7 @@ class SampleReplies(TrainerCallback):
         replies = generate_replies(model.eval(), processing_class, prompts, self.config.max_new_tokens)
         model.train()
         for prompt, reply in zip(prompts, replies, strict=True):
-            said = _("step {step}: {question!r} -> {reply!r}")
-            print(said.format(step=state.global_step, question=prompt[-1]["content"], reply=reply.shown), flush=True)
+            sentence = _("step {step}: {question!r} -> {reply!r}")
+            print(
+                sentence.format(step=state.global_step, question=prompt[-1]["content"], reply=reply.shown), flush=True
+            )

@@ -1,8 +1,5 @@
-"""Which checkpoint can be trusted: a save counts only when everything in it is there, byte for byte.
-
-The Trainer writes a checkpoint file by file, so a killed process leaves half of one. `mark_complete` writes, as the very
-last file, what the folder holds; `newest_complete` believes only folders that still hold exactly that.
-"""
+"""Which checkpoint can be trusted? A killed process leaves half of one, so the last file of a complete one, complete.json,
+says what is in it; a checkpoint counts while it holds exactly that."""
 
 from __future__ import annotations
 
@@ -21,15 +18,14 @@ NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def mark_complete(checkpoint: Path, rows_per_step: int | None = None) -> None:
-    """Write size and SHA-256 of every file of `checkpoint` to its complete.json, after they have reached the disk.
-
-    Beside them `rows_per_step`: what one optimizer step learned from, on all processes together.
-    """
+    """Write size and SHA-256 of every file of `checkpoint`, and `rows_per_step`, once the files have reached the disk."""
     files = sorted(path for path in checkpoint.iterdir() if path.name != MARKER and path.is_file())
     for path in files:
         _sync(path)
-    marked = {path.name: [path.stat().st_size, sha256(path)] for path in files}
-    write_json(checkpoint / MARKER, {**marked, **({ROWS: rows_per_step} if rows_per_step else {})})
+    marked: dict = {path.name: [path.stat().st_size, sha256(path)] for path in files}
+    if rows_per_step:
+        marked[ROWS] = rows_per_step
+    write_json(checkpoint / MARKER, marked)
     _sync(checkpoint)
 
 
@@ -46,10 +42,9 @@ def fault(checkpoint: Path) -> str | None:
         path = checkpoint / name
         if not path.exists():
             return _("{file} is missing").format(file=name)
-        if path.stat().st_size != size:
-            return _("{file} has {now:,} bytes, {saved:,} were saved").format(
-                file=name, now=path.stat().st_size, saved=size
-            )
+        now = path.stat().st_size
+        if now != size:
+            return _("{file} has {now:,} bytes, {saved:,} were saved").format(file=name, now=now, saved=size)
         if sha256(path) != digest:
             return _("the contents of {file} have changed since they were saved").format(file=name)
     return _("it is a copy of another one") if is_copy(checkpoint) else None
@@ -92,19 +87,19 @@ def is_last(checkpoint: Path) -> bool:
 
 def newest_complete(folder: Path) -> Path | None:
     """The newest complete checkpoint of `folder`, None if there is none; says which were skipped, why, and which is taken."""
-    taken = None
+    newest = None
     for checkpoint in checkpoints(folder):
         reason = fault(checkpoint)
         if reason is None:
-            taken = checkpoint.name
+            newest = checkpoint
             break
         print(_("Skipped {checkpoint}: {reason}.").format(checkpoint=checkpoint.name, reason=reason))
-    taken = first_decides(taken)
-    if taken is None:
+    newest = first_decides(newest)
+    if newest is None:
         print(_("No checkpoint to resume from: training starts at step 0."))
-        return None
-    print(_("Resuming from {checkpoint}.").format(checkpoint=taken))
-    return folder / taken
+    else:
+        print(_("Resuming from {checkpoint}.").format(checkpoint=newest.name))
+    return newest
 
 
 def _sync(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from typing import TYPE_CHECKING
@@ -9,16 +10,16 @@ from typing import TYPE_CHECKING
 from transformers import TrainerCallback
 from trl import DPOTrainer
 
+from helpers.model.device import number_formats
 from helpers.settings import RunConfig
 from helpers.show.words import _
 from helpers.template.chat import stop_ids
-from helpers.train.arguments import number_formats
 from helpers.train.branch import one_function_a_branch
 from helpers.train.preferences import token_ids
 from helpers.train.trainer import float32_adapter
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import DatasetDict
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 NEAR = 1e-4  # nats: the first loss is so near to ln 2, or the reference is another model
@@ -31,9 +32,8 @@ class NotTheReference(ValueError):
 
 def same_as_04(config: RunConfig) -> dict:
     """The keywords of a `DPOConfig` that 04 has, too."""
-    shared = {name: getattr(config, name) for name in AS_IN_04}
-    shared["seed"] = config.luck
-    return {**shared, **number_formats(config), "report_to": "none", "logging_nan_inf_filter": False}
+    shared = {name: getattr(config, name) for name in AS_IN_04} | number_formats(config)
+    return {**shared, "seed": config.luck, "report_to": "none", "logging_nan_inf_filter": False}
 
 
 class ExactDPO(DPOTrainer):
@@ -66,28 +66,25 @@ class ExactDPO(DPOTrainer):
 class StartsAtReference(TrainerCallback):
     """Stops when the loss before the first step is not ln 2: policy and reference are not the same model."""
 
-    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
-        first = (metrics or {}).get("eval_loss")
-        if state.global_step or first is None or list(args.loss_type) != ["sigmoid"] or abs(first - math.log(2)) < NEAR:
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        if state.global_step or list(args.loss_type) != ["sigmoid"]:
             return
-        said = _(
-            "The loss before the first step is {loss:.4f} instead of ln 2 = 0.6931: the reference is not the adapter as it was."
-        )
-        raise NotTheReference(said.format(loss=first))
+        loss = metrics.get("eval_loss", math.log(2))
+        if not abs(loss - math.log(2)) < NEAR:
+            note = _("The loss before step 1 is {loss:.4f}, not ln 2 = 0.6931: the reference is another adapter.")
+            raise NotTheReference(note.format(loss=loss))
 
 
 def partners(model: PreTrainedModel) -> dict[str, str]:
     """Name of everything that is trained -> its name in the reference. Raises NotTheReference when there is none."""
     shapes = {name: weight.shape for name, weight in model.named_parameters()}
     trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
-    found = {name: re.sub(r"\.default(?=\.|$)", ".ref", name) for name in trained}
-    alone = [name for name, other in found.items() if other == name or shapes.get(other) != shapes[name]]
-    if alone or not trained:
-        said = _(
-            "{name} is trained and has no partner in the reference ({count} such weights): DPO would compare with another model."
-        )
-        raise NotTheReference(said.format(name=(alone or ["nothing"])[0], count=len(alone)))
-    return found
+    pairs = {name: re.sub(r"\.default(?=\.|$)", ".ref", name) for name in trained}
+    alone = [name for name, other in pairs.items() if other == name or shapes.get(other) != shapes[name]]
+    if alone or not pairs:
+        sentence = _("{name} is trained and has no partner in the reference ({count} such weights).")
+        raise NotTheReference(sentence.format(name=(alone or ["nothing"])[0], count=len(alone)))
+    return pairs
 
 
 def require_same_text(
@@ -95,19 +92,17 @@ def require_same_text(
 ) -> None:
     """Raises ValueError unless TRL tokenised every pair (train and test) as 04 and 06 do, with the end of the turn to learn."""
     stops = set(stop_ids(tokenizer))
-    for rows, pairs in ((trainer.train_dataset, parts["train"]), (trainer.eval_dataset, parts["test"])):
-        for row, pair in zip(rows, pairs, strict=True):
-            for name in ("chosen", "rejected"):
-                _require_same(row, pair, name, token_ids(pair, name, tokenizer, config), tokenizer)
-                if not stops & set(row[f"{name}_ids"]):
-                    said = _("The {name} answer {text!r} has no end of turn to learn.")
-                    raise ValueError(said.format(name=name, text=pair[name][-1]["content"][:60]))
-
-
-def _require_same(row: dict, pair: Dataset, name: str, ours: list[int], tokenizer: PreTrainedTokenizerBase) -> None:
-    theirs = row["prompt_ids"] + row[f"{name}_ids"]
-    if theirs != ours:
-        said = _(
-            "TRL writes a pair as {theirs!r}, but 04 trained on {ours!r}: set chat_template in 03 to a template without thoughts."
-        )
-        raise ValueError(said.format(theirs=tokenizer.decode(theirs), ours=tokenizer.decode(ours)))
+    train = zip(trainer.train_dataset, parts["train"], strict=True)
+    test = zip(trainer.eval_dataset, parts["test"], strict=True)
+    for (row, pair), name in itertools.product([*train, *test], ("chosen", "rejected")):
+        answer = row[f"{name}_ids"]
+        theirs, ours = row["prompt_ids"] + answer, token_ids(pair, name, tokenizer, config)
+        if theirs != ours:
+            sentence = _(
+                "TRL writes a pair as {theirs!r}, but 04 trained on {ours!r}: set chat_template in 03 to a template without "
+                "thoughts."
+            )
+            raise ValueError(sentence.format(theirs=tokenizer.decode(theirs), ours=tokenizer.decode(ours)))
+        if not stops & set(answer):
+            sentence = _("The {name} answer {text!r} has no end of turn to learn.")
+            raise ValueError(sentence.format(name=name, text=pair[name][-1]["content"][:60]))

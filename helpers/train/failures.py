@@ -17,15 +17,13 @@ if TYPE_CHECKING:
 
 
 class Stopped(KeyboardInterrupt):
-    """■ was pressed at `step`; the next start goes on from step `resumes`, 0 for the beginning. A page shows the sentence only."""
+    """■ was pressed at `step`; the next start goes on from step `resumes`, 0: anew. A page shows the sentence only."""
 
     def __init__(self, step: int, resumes: int):
-        said = _("Stopped at step {step}. Run this cell again: it goes on from {checkpoint}.")
-        if not resumes:
-            said = _(
-                "Stopped at step {step}, before the first checkpoint. Run the cell that loads the model again, then this one."
-            )
-        super().__init__(said.format(step=step, checkpoint=f"checkpoint-{resumes}"))
+        sentence = _("Stopped at step {step}, before the first checkpoint. Load the model again, then run this cell.")
+        if resumes:
+            sentence = _("Stopped at step {step}. Run this cell again: it goes on from {checkpoint}.")
+        super().__init__(sentence.format(step=step, checkpoint=f"checkpoint-{resumes}"))
         self.step, self.resumes = step, resumes
 
     def _render_traceback_(self) -> list[str]:
@@ -58,16 +56,16 @@ def failures_explained(run: RunDir, trainer: Trainer | None = None):
 def require_finished(trainer: Trainer) -> None:
     """Raises NotFinished when `trainer` was stopped before its last step."""
     if trainer.state.global_step < trainer.state.max_steps:
-        said = _("Training was stopped at step {step} of {last}: run this cell again, it resumes from the checkpoint.")
-        raise NotFinished(said.format(step=trainer.state.global_step, last=trainer.state.max_steps))
+        note = _("Training was stopped at step {step} of {last}: run this cell again, it resumes from the checkpoint.")
+        raise NotFinished(note.format(step=trainer.state.global_step, last=trainer.state.max_steps))
 
 
 def require_trained(run: RunDir) -> None:
     """Raises NotFinished unless the last step of the run has a complete checkpoint: an adapter that 04 may save."""
     complete = complete_checkpoints(run.trainer)
     if not complete or not is_last(complete[max(complete)]):
-        said = _("{run} has no complete last checkpoint: run the training cell again, to its end.")
-        raise NotFinished(said.format(run=run.path.name))
+        sentence = _("{run} has no complete last checkpoint: run the training cell again, to its end.")
+        raise NotFinished(sentence.format(run=run.path.name))
 
 
 def disk_full(error: BaseException) -> bool:
@@ -79,25 +77,26 @@ def disk_full(error: BaseException) -> bool:
 
 def _explained(error: Exception, run: RunDir) -> Exception | None:
     """The error in words; None for one that is nobody's but its own."""
-    names = [path.name for path in complete_checkpoints(run.trainer).values()]
-    kept, cause = (names or ["step 0"])[0], str(error).partition("\n")[0]
-    if isinstance(error, torch.AcceleratorError) and "device-side assert" in cause:
-        said = _(
+    newest = max(complete_checkpoints(run.trainer), default=None)
+    kept = "step 0" if newest is None else f"checkpoint-{newest}"
+    cause = str(error).partition("\n")[0]
+    if disk_full(error):
+        sentence = _(
+            "The disk ran full while a file was written at {folder}: make room (on a network volume the quota is what you "
+            "rented, whatever df says), then run the training cell again. It resumes from {checkpoint}, which is complete."
+        )
+        return OSError(sentence.format(folder=run.path, checkpoint=kept))
+    if not isinstance(error, torch.AcceleratorError):  # which is what the driver reports
+        return None
+    if "device-side assert" in cause:
+        sentence = _(
             "A kernel on the GPU was asked for something out of range ({cause}): most often a token id that the model has no "
             "embedding for, so the data or the tokenizer, not the pod. Restart the kernel and run 04 again with "
             "CUDA_LAUNCH_BLOCKING=1 to see the line. It resumes from {checkpoint}."
         )
-        return IndexError(said.format(cause=cause, checkpoint=kept))
-    if isinstance(error, torch.AcceleratorError):  # what the driver reports
-        said = _(
-            "The GPU stopped answering ({cause}): see what nvidia-smi says, restart the kernel or move the volume to another "
-            "pod, and run 04 again. It resumes from {checkpoint}."
-        )
-        return RuntimeError(said.format(cause=cause, checkpoint=kept))
-    if disk_full(error):
-        said = _(
-            "The disk ran full while a file was written at {folder}: make room (on a network volume the quota is what you "
-            "rented, whatever df says), then run the training cell again. It resumes from {checkpoint}, which is complete."
-        )
-        return OSError(said.format(folder=run.path, checkpoint=kept))
-    return None
+        return IndexError(sentence.format(cause=cause, checkpoint=kept))
+    sentence = _(
+        "The GPU stopped answering ({cause}): see what nvidia-smi says, restart the kernel or move the volume to another "
+        "pod, and run 04 again. It resumes from {checkpoint}."
+    )
+    return RuntimeError(sentence.format(cause=cause, checkpoint=kept))

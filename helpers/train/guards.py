@@ -24,9 +24,8 @@ SKIPPED = 32  # fp16 steps in a row: the loss scale, halved by each, has fallen 
 class LossGuard(TrainerCallback):
     """Stops when the loss or its gradient is not a number, or the loss is exactly 0, before such weights are saved.
 
-    Under fp16 a gradient that overflows is no fault: its step is skipped and the loss scale halved. `SKIPPED` such steps in
-    a row are one, because nothing is learned any more. A warm-up that is longer than the training is told.
-    `labels` False: a loss of 0 is no fault (of DPO it says that every pair is told apart).
+    Under fp16 a gradient that overflows is no fault, as its step is skipped, but `SKIPPED` such steps in a row are.
+    `labels` False: a loss of 0 is no fault either (DPO then tells every pair apart).
     """
 
     def __init__(self, labels: bool = True):
@@ -35,53 +34,45 @@ class LossGuard(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         self.skipped, rising = 0, args.get_warmup_steps(state.max_steps)
         if rising >= state.max_steps > 1:
-            said = _(
+            sentence = _(
                 "The learning rate rises for {rising} steps (warmup_steps={warmup:g}) and the training has {steps}: it ends "
                 "before it reaches learning_rate={rate:g}. Lower warmup_steps."
             )
-            steps = {"rising": rising, "warmup": args.warmup_steps, "steps": state.max_steps}
-            print(said.format(**steps, rate=args.learning_rate))
+            values = {"warmup": args.warmup_steps, "steps": state.max_steps, "rate": args.learning_rate}
+            print(sentence.format(rising=rising, **values))
 
     def on_step_end(self, args, state, control, optimizer=None, **kwargs):
         if control.should_save or control.should_evaluate:  # before a save, so that a bad step is never saved;
             control.should_log = True  # at an evaluation, since the best is saved there and the two losses are compared
         self.skipped = self.skipped + 1 if getattr(optimizer, "step_was_skipped", False) else 0
         if self.skipped >= SKIPPED:
-            said = _(
-                "{count} steps in a row were skipped up to step {step}, because their gradients overflow float16 at any loss "
-                "scale: nothing is learned. Set compute_dtype='float32' in a new run, or take a card with bfloat16 (compute "
-                "capability 8.0)."
+            sentence = _(
+                "{count} steps in a row were skipped up to step {step}: their gradients overflow float16 at any loss scale. "
+                "Set compute_dtype='float32' in a new run, or take a card with bfloat16 (compute capability 8.0)."
             )
-            raise FloatingPointError(said.format(count=SKIPPED, step=state.global_step))
+            raise FloatingPointError(sentence.format(count=SKIPPED, step=state.global_step))
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        names = ("loss", "eval_loss") if args.fp16 else ("loss", "eval_loss", "grad_norm")
-        broken = [name for name in names if not math.isfinite(logs.get(name, 0.0))]
-        if broken and not state.global_step:
-            said = _(
-                "{name} is {value} before the first step: the model or the data gives numbers that do not fit its format. Set "
-                "compute_dtype to bfloat16 or float32, and look at the data in 03."
-            )
-            raise FloatingPointError(said.format(name=broken[0], value=logs[broken[0]]))
-        if broken:
-            said = _(
-                "{name} is {value} at step {step}: training has broken down. Lower learning_rate (now {rate:g}) in a new run; "
-                "the checkpoints before this step are sound."
-            )
-            where = {"name": broken[0], "value": logs[broken[0]], "step": state.global_step}
-            raise FloatingPointError(said.format(**where, rate=args.learning_rate))
+    def on_log(self, args, state, control, logs, **kwargs):
+        for name in ("loss", "eval_loss") if args.fp16 else ("loss", "eval_loss", "grad_norm"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                sentence = _(
+                    "{name} is {value} at step {step}: training has broken down. Lower learning_rate (now {rate:g}) in a "
+                    "new run; the checkpoints before this step are sound."
+                )
+                if not state.global_step:
+                    sentence = _(
+                        "{name} is {value} before the first step: the model or the data gives numbers that do not fit its "
+                        "format. Set compute_dtype to bfloat16 or float32, and look at the data in 03."
+                    )
+                values = {"step": state.global_step, "rate": args.learning_rate}
+                raise FloatingPointError(sentence.format(name=name, value=logs[name], **values))
         if self.labels and logs.get("loss") == 0.0:
-            said = _(
-                "loss is exactly 0 at step {step}: no token has a label. Look at the label X-ray in 03_data_preview.ipynb."
-            )
-            raise ValueError(said.format(step=state.global_step))
+            sentence = _("loss is exactly 0 at step {step}: no token has a label. Look at the label X-ray in 03.")
+            raise ValueError(sentence.format(step=state.global_step))
 
 
 class DiskGuard(TrainerCallback):
-    """Stops before a save that would not fit, so that the last checkpoint stays complete.
-
-    On a network volume free space is unknown: there a quota that is used up is told by the save itself (failures.py).
-    """
+    """Stops before a save that would not fit. Where free space is unknown (network volumes), failures.py has its say."""
 
     def __init__(self, folder: Path, keep: int):
         self.folder, self.keep = folder, keep
@@ -102,13 +93,13 @@ class DiskGuard(TrainerCallback):
         free = first_decides(free_bytes(self.folder))
         if free is None or free >= needed:
             return
-        said = _(
+        sentence = _(
             "The disk is full: {purpose} needs {needed}, {free} are free at {folder}. Checkpoints there: {names}. Make room, "
             "then run the training cell again: it resumes from the last one."
         )
         names = ", ".join(path.name for path in checkpoints(self.folder)) or _("none")
         sizes = {"needed": human_bytes(needed), "free": human_bytes(free)}
-        raise OSError(said.format(purpose=purpose, **sizes, folder=self.folder, names=names))
+        raise OSError(sentence.format(purpose=purpose, **sizes, folder=self.folder, names=names))
 
 
 class FreshStart(TrainerCallback):
@@ -118,12 +109,8 @@ class FreshStart(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         if self.used and state.global_step == 0:
-            raise RuntimeError(
-                _(
-                    "Training was interrupted before its first checkpoint, so this adapter is no longer fresh: run the cell "
-                    "that loads the model again, then this one."
-                )
-            )
+            note = _("This adapter is no longer fresh: run the cell that loads the model again, then this one.")
+            raise RuntimeError(note)
 
     def on_pre_optimizer_step(self, args, state, control, **kwargs):
         self.used = True  # not before: a guard that stops at the start has changed nothing

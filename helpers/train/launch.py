@@ -28,46 +28,38 @@ FSDP = (
     "--fsdp_cpu_ram_efficient_loading false"  # it does nothing for 4-bit weights
 ).split()
 RUNNING = N_("running")
+ENDS = (".exit", ".then")  # launch.exit holds the exit status of the notebook, launch.then that of the command after it
 NOTEBOOK = PROJECT_ROOT / "notebooks" / "04_qlora_training.ipynb"
 
 
 def start(run: RunDir, config: RunConfig, processes: int = 1, then: str = "", sharded: bool = False) -> int:
     """Run notebook 04 on `run` in a session of its own and give its process id; the log is launch.log in the run directory.
 
-    With `processes` > 1 its code runs as a script under `accelerate launch`, one process per GPU, each with the whole model
-    (DDP), or with `sharded` a part of every layer (FSDP2). `then` is a shell command, such as
-    `runpodctl pod stop $RUNPOD_POD_ID`; it runs when the adapter has been saved, whatever the rest of the notebook does.
-    Raises RuntimeError when the run is already being trained, ValueError for settings that cannot be sharded.
+    With `processes` > 1 as a script under `accelerate launch`, one process per GPU, each with the whole model (DDP) or, if
+    `sharded`, a part of every layer (FSDP2). `then`: a shell command for when the adapter has been saved, such as
+    `runpodctl pod stop $RUNPOD_POD_ID`. Raises RuntimeError when the run is being trained, ValueError where FSDP would fail.
     """
     if sharded:
         require_shardable(config, processes)
     if owner := running(run) or run.lock_owner():
-        said = _(
-            "{run} is already being trained, by process {pid}: watch it, stop it, or choose another run with QLORA_RUN_NAME."
-        )
-        raise RuntimeError(said.format(run=run.path.name, pid=owner["pid"]))
+        note = _("{run} is already being trained, by process {pid}: watch it, stop it, or set another QLORA_RUN_NAME.")
+        raise RuntimeError(note.format(run=run.path.name, pid=owner["pid"]))
     run.require(run.config_json, produced_by="03_data_preview.ipynb")
     variables = {"QLORA_PRESET": config.preset, "QLORA_RUN_NAME": run.path.name, "QLORA_RUNS_DIR": str(run.path.parent)}
     command = f"{shlex.join(_command(run, config, processes, sharded))}; echo $? > launch.exit"
     if then:  # after the exit is written down: it may stop this very machine
         command += f"; if [ -e {run.trained.name} ]; then bash -c {shlex.quote(then)}; echo $? > launch.then; fi"
-    for left in (run.path / "launch.exit", run.path / "launch.then", run.trained, run.stop_request, run.stopped):
-        left.unlink(missing_ok=True)
+    for old in (*(run.path / f"launch{end}" for end in ENDS), run.trained, run.stop_request, run.stopped):
+        old.unlink(missing_ok=True)
     return detach(["bash", "-c", command], run.path, {**os.environ, **variables})
 
 
 def detach(command: list[str], folder: Path, environment: dict[str, str]) -> int:
     """Run `command` in `folder` in a session of its own; the log is launch.log there, and launch.json says who it is."""
     with (folder / "launch.log").open("a") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # neither the kernel's end nor a closed terminal reaches it
-        )
+        streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        # a session of its own: neither the kernel's end nor a closed terminal reaches it
+        process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **streams)
     owner = {"pid": process.pid, "host": socket.gethostname(), "born": _born(process.pid), "started": time.time()}
     write_json(folder / "launch.json", owner)
     return process.pid
@@ -75,28 +67,29 @@ def detach(command: list[str], folder: Path, environment: dict[str, str]) -> int
 
 def watch(run: RunDir, config: RunConfig) -> list[dict]:
     """Where the detached training stands, as rows of a table: state, step, loss, speed, time left, cost so far."""
-    rows, state = read_jsonl(run.metrics) if run.metrics.exists() else [], _state(run)
-    steps = [row for row in rows if "loss" in row]
+    state, last = _state(run), {}
+    for row in read_jsonl(run.metrics) if run.metrics.exists() else []:
+        last |= row  # the latest value of each name
     facts = {_("state"): _(state)}
-    if steps:
-        last, held_out = steps[-1], [row["eval_loss"] for row in rows if "eval_loss" in row]
-        share, elapsed = last["step"] / last["max_steps"], rows[-1]["elapsed_s"]
+    if "loss" in last:
+        share, elapsed = last["step"] / last["max_steps"], last["elapsed_s"]
         facts[_("step")] = _("{step} of {last}").format(step=last["step"], last=last["max_steps"])
-        facts |= {_("training loss"): last["loss"], _("held-out loss"): held_out[-1] if held_out else None}
+        facts |= {_("training loss"): last["loss"], _("held-out loss"): last.get("eval_loss")}
         facts |= {_("tokens/s"): last["tokens_per_second"], _("time so far"): human_time(elapsed)}
         if state == RUNNING:
-            facts[_("time left")] = human_time(last["elapsed_s"] * (1 - share) / share)
+            facts[_("time left")] = human_time(elapsed * (1 - share) / share)
         if config.price_per_hour:  # of one card
             facts[_("cost so far")] = elapsed / 3600 * config.price_per_hour * max(config.gpus, 1)
     return [{"fact": name, "value": value} for name, value in facts.items()]
 
 
 def stop(run: RunDir, patience: float = 600) -> str:
-    """End the detached training with a checkpoint; after `patience` seconds without one, end it all the same.
+    """End the detached training with a checkpoint, or without one after `patience` seconds; the state it ended in.
 
-    Gives the state it ended in. Raises RuntimeError when nothing is running.
+    Raises RuntimeError when nothing is running.
     """
-    if (owner := running(run)) is None:
+    owner = running(run)
+    if owner is None:
         raise RuntimeError(_("{run} has no detached training to stop.").format(run=run.path.name))
     if trains := run.lock_owner():  # let it finish the step and save
         write_atomic(run.stop_request, str(trains["pid"]))
@@ -115,22 +108,20 @@ def running(run: RunDir) -> dict | None:
         owner = read_json(run.path / "launch.json")
     except FileNotFoundError:
         return None
-    here = owner.get("host") == socket.gethostname()  # a process id of another pod says nothing about this one
+    if owner.get("host") != socket.gethostname():  # a process id of another pod says nothing about this one
+        return None
     born = _born(owner["pid"])
-    return owner if here and born is not None and owner["born"] == born else None
+    return owner if born is not None and born == owner["born"] else None
 
 
 def require_shardable(config: RunConfig, processes: int) -> None:
     """Raises ValueError when a training by FSDP2 would fail on the cards, or would only be slower there."""
     if processes < 2:
-        said = _("sharded=True with processes={count}: there is nothing to share; give processes=, one per GPU.")
-        raise ValueError(said.format(count=processes))
+        sentence = _("sharded=True with processes={count}: there is nothing to share; give processes=, one per GPU.")
+        raise ValueError(sentence.format(count=processes))
     if not config.optim.startswith("adamw_torch"):  # bitsandbytes' kernels have no sharding strategy
-        said = _(
-            "optim={name!r} cannot update a part of a weight: start a new run with optim='adamw_torch'. Under FSDP its states "
-            "are shared over the cards as well."
-        )
-        raise ValueError(said.format(name=config.optim))
+        sentence = _("optim={name!r} cannot update a part of a weight: start a new run with optim='adamw_torch'.")
+        raise ValueError(sentence.format(name=config.optim))
 
 
 def notebook_script(notebook: Path, sharded: bool = False) -> str:
@@ -152,9 +143,10 @@ def _command(run: RunDir, config: RunConfig, processes: int, sharded: bool) -> l
 def launch_options(processes: int, sharded: bool = False) -> list[str]:
     """The part of an `accelerate launch` command between Python and the script: DDP, or FSDP2 with `sharded`."""
     how = FSDP if sharded else ["--multi_gpu"]
-    how = [*how, *"--mixed_precision no --dynamo_backend no".split()]
-    where = ["--num_machines", "1", "--num_processes", str(processes), "--main_process_port", "0"]
-    return ["-m", "accelerate.commands.launch", *how, *where]
+    where = (
+        f"--num_machines 1 --num_processes {processes} --main_process_port 0 --mixed_precision no --dynamo_backend no"
+    )
+    return ["-m", "accelerate.commands.launch", *how, *where.split()]
 
 
 def _state(run: RunDir) -> str:
@@ -163,20 +155,16 @@ def _state(run: RunDir) -> str:
         return RUNNING
     if not (run.path / "launch.json").exists():
         return N_("not started")
-    result, after = (_exit_status(run.path / f"launch.{name}") for name in ("exit", "then"))
-    if run.trained.exists() and result not in (None, "0"):
-        return N_("finished; what the notebook did after the training failed: the end of launch.log says why")
-    if run.trained.exists() and after not in (None, "0"):
-        return N_("finished; the command to run after it failed: the end of launch.log says why")
+    status = {file.suffix: file.read_text().strip() for file in run.path.glob("launch.*") if file.suffix in ENDS}
     if run.trained.exists():
+        if status.get(".exit", "0") != "0":
+            return N_("finished; what the notebook did after the training failed: the end of launch.log says why")
+        if status.get(".then", "0") != "0":
+            return N_("finished; the command to run after it failed: the end of launch.log says why")
         return N_("finished")
-    if result is None:
+    if ".exit" not in status:
         return N_("killed: start it again, it resumes from its last complete checkpoint")
     return N_("stopped with a checkpoint") if run.stopped.exists() else N_("failed: the end of launch.log says why")
-
-
-def _exit_status(file: Path) -> str | None:
-    return file.read_text().strip() if file.exists() else None
 
 
 def _born(pid: int) -> int | None:

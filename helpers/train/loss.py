@@ -29,7 +29,7 @@ def require_same_loss(trainer: LeanTrainer, rows: Dataset) -> float:
     model, row = trainer.model, _with_labels(rows)
     inputs = {name: torch.tensor([row[name]], device=model.device) for name in ("input_ids", "labels")}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    training, asked = model.training, (trainer.args.loss_type, trainer.label_smoother, trainer.compute_loss_func)
+    training, wanted = model.training, (trainer.args.loss_type, trainer.label_smoother, trainer.compute_loss_func)
     model.eval()
     trainer.args.loss_type, trainer.label_smoother, trainer.compute_loss_func = "nll", None, None
     try:
@@ -37,14 +37,14 @@ def require_same_loss(trainer: LeanTrainer, rows: Dataset) -> float:
             own = model(**inputs, use_cache=False).loss.item()
             used = trainer.compute_loss(model, dict(inputs)).item()
     finally:
-        trainer.args.loss_type, trainer.label_smoother, trainer.compute_loss_func = asked
+        trainer.args.loss_type, trainer.label_smoother, trainer.compute_loss_func = wanted
         model.train(training)
     if not abs(used - own) <= TOLERANCE:  # also when one of them is not a number
-        said = _(
+        sentence = _(
             "The trainer's loss on one row is {used:.3f}, the model's own is {own:.3f}: the fused loss of this TRL does not "
             "know how the architecture {kind!r} makes its logits. Take another base model, or train this one on a CPU."
         )
-        raise OtherLoss(said.format(used=used, own=own, kind=model.config.model_type))
+        raise OtherLoss(sentence.format(used=used, own=own, kind=model.config.model_type))
     return abs(used - own)
 
 

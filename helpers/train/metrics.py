@@ -20,22 +20,23 @@ NOTED = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch")
 class MetricsLog(TrainerCallback):
     """Appends one row per log to metrics.jsonl and flushes it; a resumed run drops the rows after its checkpoint.
 
-    A row holds step, elapsed_s (over all sittings, evaluations and saves too), and loss, learning_rate, grad_norm and
-    tokens_per_second of the steps alone (no padding), or eval_loss (nats per labelled token in each batch, then the mean
-    of the batches: held_out.json has the loss of every row). `sitting` counts the starts: 2 after the first resume. The
-    last row of a finished run holds tokens, peak_memory_bytes and device.
+    A row holds step, sitting (the start that it belongs to: 2 after the first resume), elapsed_s (over all sittings,
+    evaluations and saves too), and loss, learning_rate, grad_norm and tokens_per_second of the steps alone (no padding),
+    or eval_loss (nats per labelled token). The last row of a finished run holds tokens, peak_memory_bytes and device.
     """
 
     def __init__(self, path: Path):
         self.path = path
 
     def on_train_begin(self, args, state, control, **kwargs):
-        rows = read_jsonl(self.path) if self.path.exists() else []
-        rows = [row for row in rows if row["step"] <= state.global_step] if state.global_step else []
+        rows = []
+        if state.global_step and self.path.exists():
+            rows = [row for row in read_jsonl(self.path) if row["step"] <= state.global_step]
         if state.is_world_process_zero:
             write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in rows))
-        self.elapsed = rows[-1]["elapsed_s"] if rows else 0.0
-        self.sitting = 1 + (rows[-1].get("sitting", 1) if rows else 1) if state.global_step else 1
+        last = rows[-1] if rows else {}
+        self.elapsed = last.get("elapsed_s", 0.0)
+        self.sitting = last.get("sitting", 1) + 1 if state.global_step else 1
         self.clock = time.perf_counter()
         self.tokens, self.busy = state.num_input_tokens_seen, 0.0  # since the last log of a training loss
 
@@ -45,17 +46,13 @@ class MetricsLog(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         self.busy += time.perf_counter() - self.step_began  # without evaluations and saves
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        row = {
-            "step": state.global_step,
-            "max_steps": state.max_steps,
-            **{name: logs[name] for name in NOTED if name in logs},
-        }
+    def on_log(self, args, state, control, logs, **kwargs):
+        row = {name: logs[name] for name in NOTED if name in logs}
         if "loss" in logs:
             row["tokens_per_second"] = round((state.num_input_tokens_seen - self.tokens) / self.busy, 1)
             self.tokens, self.busy = state.num_input_tokens_seen, 0.0
         if "loss" in logs or "eval_loss" in logs:
-            self._append(row, state)
+            self._append({"step": state.global_step, "max_steps": state.max_steps, **row}, state)
 
     def on_save(self, args, state, control, **kwargs):
         if state.global_step >= state.max_steps:
@@ -92,10 +89,6 @@ def training_facts(rows: list[dict]) -> list[dict]:
         facts[_("held-out loss, first and last")] = f"{held_out[0]:.3f} -> {held_out[-1]:.3f}"
     facts[_("training time")] = human_time(last["elapsed_s"])
     if "tokens" in last:  # the row that a finished training ends with
-        speed = _("{tokens:,.0f} tokens/s").format(tokens=last["tokens"] / last["elapsed_s"])
-        facts |= {
-            _("speed"): speed,
-            _("peak memory"): human_bytes(last["peak_memory_bytes"]),
-            _("device"): last["device"],
-        }
+        facts[_("speed")] = _("{tokens:,.0f} tokens/s").format(tokens=last["tokens"] / last["elapsed_s"])
+        facts |= {_("peak memory"): human_bytes(last["peak_memory_bytes"]), _("device"): last["device"]}
     return [{"fact": name, "value": value} for name, value in facts.items()]

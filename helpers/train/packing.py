@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from helpers.model.device import attention
 from helpers.settings import RunConfig
 from helpers.show.words import _
+
+if TYPE_CHECKING:
+    from transformers import BatchEncoding, PreTrainedModel
 
 TOLERANCE = 0.1  # of the largest logit: 16-bit rounding stays far below, a leak far above
 
@@ -14,22 +18,20 @@ TOLERANCE = 0.1  # of the largest logit: 16-bit rounding stays far below, a leak
 def one_row_a_pass(config: RunConfig) -> RunConfig:
     """`config` with as many packed rows in a step, but one in each forward pass, where FlashAttention is not used.
 
-    Without it the packed rows of a pass get one dense mask of (rows x length)^2 pairs, nearly all of them forbidden and
-    computed all the same; an evaluation too. With it, or without packing, `config` as it is.
+    Without it the packed rows of a pass get one dense mask of (rows x length)^2 pairs, nearly all forbidden but computed.
     """
     if not config.packing or attention(config) == "flash_attention_2":
         return config
     rows = config.per_device_train_batch_size * config.gradient_accumulation_steps
-    one = {"per_device_train_batch_size": 1, "per_device_eval_batch_size": 1}
-    return replace(config, gradient_accumulation_steps=rows, **one)
+    single = {"per_device_train_batch_size": 1, "per_device_eval_batch_size": 1}
+    return replace(config, gradient_accumulation_steps=rows, **single)
 
 
-def require_rows_apart(model, rows) -> float:
-    """Compare the logits of a row alone with those of the same row packed behind another, told apart by position ids.
+def require_rows_apart(model: PreTrainedModel, rows) -> float:
+    """Largest difference between the logits of a row alone and packed behind another, as a share of the largest logit.
 
-    `rows`: encoded rows (input_ids). Gives the largest difference, as a share of the largest logit, 0 to 1.
-    Raises ValueError for an architecture in which the packed row sees its neighbour (OPT and others that ignore
-    position ids): what it would learn there is not what it will be asked.
+    `rows`: encoded rows (input_ids). Raises ValueError for an architecture in which a packed row sees its neighbour (OPT and
+    others that ignore position ids).
     """
     import torch
 
@@ -38,26 +40,22 @@ def require_rows_apart(model, rows) -> float:
     training = model.training
     model.eval()
     with torch.no_grad():
-        wanted, found = (
-            model(**{name: values.to(model.device) for name, values in inputs.items()}, use_cache=False).logits.float()
-            for inputs in (alone, packed)
-        )
+        wanted = model(**alone.to(model.device), use_cache=False).logits.float()
+        logits = model(**packed.to(model.device), use_cache=False).logits.float()
     model.train(training)
-    off = ((found[0, len(first) :] - wanted[0]).abs().max() / wanted.abs().max()).item()
+    off = ((logits[0, len(first) :] - wanted[0]).abs().max() / wanted.abs().max()).item()
     if off > TOLERANCE:
-        said = _(
+        sentence = _(
             "packing=True mixes the conversations of a row in the architecture {kind!r} (logits differ by {off:.0%}): set "
             "packing=False."
         )
-        raise ValueError(said.format(kind=model.config.model_type, off=off))
+        raise ValueError(sentence.format(kind=model.config.model_type, off=off))
     return off
 
 
-def positions(rows: list[list[int]]) -> dict:
+def positions(rows: list[list[int]]) -> BatchEncoding:
     """`rows` as one packed row: input_ids and position_ids of shape (1, tokens), each row's positions from 0."""
-    import torch
+    from transformers import BatchEncoding
 
-    return {
-        "input_ids": torch.tensor([[token for row in rows for token in row]]),
-        "position_ids": torch.tensor([[place for row in rows for place in range(len(row))]]),
-    }
+    places = [place for row in rows for place in range(len(row))]
+    return BatchEncoding({"input_ids": [sum(rows, [])], "position_ids": [places]}, tensor_type="pt")

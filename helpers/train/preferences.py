@@ -26,28 +26,26 @@ OWN = "notebooks/data/preferences_calendar.jsonl"  # written for this project
 FEWEST = 8  # pairs: a quarter is held out
 
 
+class NoPair(ValueError):
+    """Two conversations that are no preference pair."""
+
+
 def read_pairs(dataset_id: str, config: RunConfig) -> list[dict]:
     """The pairs of a data set with the columns chosen and rejected: `prompt`, `chosen`, `rejected` (lists of messages).
 
-    What is left out is printed with its reason. Raises ValueError when the data set has no such columns.
+    What is left out is printed with its reason. Raises ValueError when there are no such columns.
     """
     plain = {"dataset_config": "", "dataset_split": "train", "dataset_revision": "", "dataset_format": "preference"}
     pairs, lost = [], Counter()
     for source in open_sources(replace(config, dataset_id=dataset_id, run_name=config.run_name, **plain)):
-        *asked, chosen, rejected = source.form.columns
-        swapped = source.form._replace(columns=(*asked, rejected, chosen))
+        *before, chosen, rejected = source.form.columns
+        swapped = source.form._replace(columns=(*before, rejected, chosen))
         for row in source.rows:
             try:
-                better, worse = convert(row, source.form), convert(row, swapped)
-            except Unusable as unusable:
-                lost[str(unusable)] += 1
-                continue
-            if reason := _no_pair(better, worse):
-                lost[reason] += 1
-                continue
-            *prompt, answer = better.messages
-            pairs.append({"prompt": prompt, "chosen": [answer], "rejected": worse.messages[-1:]})
-    _tell(lost)
+                pairs.append(_pair(convert(row, source.form), convert(row, swapped)))
+            except (Unusable, NoPair) as error:
+                lost[str(error)] += 1
+    _print_lost(lost)
     return pairs
 
 
@@ -70,14 +68,14 @@ def ready(pairs: list[dict], tokenizer, config: RunConfig):
             lost[_("longer than max_length={length} tokens").format(length=config.max_length)] += 1
         else:
             kept.append(pair)
-    _tell(lost)
+    _print_lost(lost)
     if len(kept) < FEWEST:
         why = "".join(_(" ({reason}: {count} left out)").format(reason=r, count=n) for r, n in lost.most_common(1))
-        said = _(
+        sentence = _(
             "{count} usable preference pairs{why} are too few to learn from and to hold some out: use at least {fewest}, by "
             "more votes in 06, another data set, or PAIRS = {own!r}."
         )
-        raise ValueError(said.format(count=len(kept), why=why, fewest=FEWEST, own=OWN))
+        raise ValueError(sentence.format(count=len(kept), why=why, fewest=FEWEST, own=OWN))
     return Dataset.from_list(kept)
 
 
@@ -86,13 +84,13 @@ def unvoted(rows: list[dict], pairs) -> list[dict]:
 
     A pair is about a row when one of the two conversations begins as the other; case, spaces and system turns do not count.
     """
-    asked = [_turns(prompt) for prompt in pairs["prompt"]]
-
-    def free(row: dict) -> bool:
-        mine = _turns(row["messages"])
-        return not any(mine[: len(prompt)] == prompt[: len(mine)] for prompt in asked)
-
-    return [row for row in rows if free(row)]
+    prompts = [_turns(prompt) for prompt in pairs["prompt"]]
+    left = []
+    for row in rows:
+        turns = _turns(row["messages"])
+        if not any(turns[: len(prompt)] == prompt[: len(turns)] for prompt in prompts):
+            left.append(row)
+    return left
 
 
 def preference_run(
@@ -104,16 +102,15 @@ def preference_run(
     when no row is left, or when a run of that name is another one.
     """
     if not rows:
-        said = _(
+        sentence = _(
             "Every held-out conversation was voted on, so none is left to judge: hold out more (eval_fraction in 03), or use "
             "PAIRS = {own!r}."
         )
-        raise ValueError(said.format(own=OWN))
+        raise ValueError(sentence.format(own=OWN))
     made, kept = RunDir(runs_root() / name), {"from": run.path.name, **settings, "pairs": pairs}
-    found = read_json(made.preference) if made.preference.exists() else None
-    if found != kept and made.path.exists():
-        said = _("A run {name!r} with other settings is already there: take another NAME, or delete {folder}.")
-        raise ValueError(said.format(name=name, folder=made.path))
+    if made.path.exists() and not (made.preference.exists() and read_json(made.preference) == kept):
+        sentence = _("A run {name!r} with other settings is already there: take another NAME, or delete {folder}.")
+        raise ValueError(sentence.format(name=name, folder=made.path))
     config = replace(config, run_name=name)
     made.path.mkdir(exist_ok=True)
     write_json(made.preference, kept)
@@ -129,22 +126,25 @@ def token_ids(pair: dict, name: str, tokenizer, config: RunConfig) -> list[int]:
     return encode(tokenizer, [*pair["prompt"], *pair[name]], 10**9, learn_thinking=config.learn_thinking)["input_ids"]
 
 
-def _no_pair(better, worse) -> str:
-    """Why two conversations are no pair; "" when they are."""
+def _pair(better, worse) -> dict:
+    """Two conversations as a pair. Raises NoPair, with the reason, when they are none."""
+    (*prompt, chosen), (*same, rejected) = better.messages, worse.messages
     if better.tools:
-        return _("with tools, which this page does not train")
-    if better.messages[:-1] != worse.messages[:-1] or len(better.messages) < 2:
-        return _("the two answers are not to the same conversation")
-    return _("both answers are the same") if better.messages[-1] == worse.messages[-1] else ""
+        raise NoPair(_("with tools, which this page does not train"))
+    if prompt != same or not prompt:
+        raise NoPair(_("the two answers are not to the same conversation"))
+    if chosen == rejected:
+        raise NoPair(_("both answers are the same"))
+    return {"prompt": prompt, "chosen": [chosen], "rejected": [rejected]}
 
 
 def _turns(messages: list[dict]) -> list[tuple[str, str]]:
     """Roles and texts, without system turns, case and spaces."""
-    said = [turn for turn in messages if turn["role"] != "system"]
-    return [(turn["role"], re.sub(r"\s+", "", str(turn.get("content") or "")).casefold()) for turn in said]
+    turns = [(turn["role"], turn.get("content")) for turn in messages if turn["role"] != "system"]
+    return [(role, re.sub(r"\s+", "", str(text or "")).casefold()) for role, text in turns]
 
 
-def _tell(lost: Counter) -> None:
+def _print_lost(lost: Counter) -> None:
     for reason, count in lost.items():
-        said = _("Left out: {count} pairs, {reason}.") if count > 1 else _("Left out: {count} pair, {reason}.")
-        print(said.format(count=count, reason=reason))
+        sentence = _("Left out: {count} pairs, {reason}.") if count > 1 else _("Left out: {count} pair, {reason}.")
+        print(sentence.format(count=count, reason=reason))

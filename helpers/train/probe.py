@@ -1,7 +1,6 @@
-"""Which learning rate? A range test on a throw-away adapter; what it says is in rate.py.
+"""Which learning rate? A range test on a throw-away adapter: the rate grows at every step, and the loss is watched.
 
-Source: Smith, Cyclical Learning Rates for Training Neural Networks (2017), section 3.3: the rate grows at every step, and
-the loss is watched.
+Source: Smith, Cyclical Learning Rates for Training Neural Networks (2017), section 3.3. What it says is in rate.py.
 """
 
 from __future__ import annotations
@@ -54,37 +53,39 @@ def throwaway_trainer(run: RunDir, config: RunConfig) -> LeanTrainer:
 def range_test(trainer: LeanTrainer, steps: int = STEPS, low: float = LOW, high: float = HIGH) -> list[dict]:
     """Train `steps` steps at learning rates from `low` to `high`; rows of learning_rate, loss and smooth (nats per token).
 
-    Adapter, optimizer and random numbers of `trainer` are afterwards what they were before. Ends early when the loss breaks
-    down. Says when there are too few rows. Raises ValueError for a range that is none.
+    Ends early when the loss breaks down. `trainer` is afterwards as it was, its random numbers too. Raises ValueError for a
+    range that is none.
     """
     import torch
 
     from helpers.show.progress import Progress
 
     if not (0 < low < high and steps >= 2):
-        said = _("low={low}, high={high}, steps={steps} is no range: use 0 < low < high, and at least 2 steps.")
-        raise ValueError(said.format(low=low, high=high, steps=steps))
-    _tell_few_rows(trainer)
+        sentence = _("low={low}, high={high}, steps={steps} is no range: use 0 < low < high, and at least 2 steps.")
+        raise ValueError(sentence.format(low=low, high=high, steps=steps))
+    args, count = trainer.args, len(trainer.train_dataset)
+    if count < FEW * args.per_device_train_batch_size * args.gradient_accumulation_steps:
+        sentence = _("{rows} rows are few and soon learned by heart: no rate seems too high, so do not trust the test.")
+        print(sentence.format(rows=count))
     rows, weights = [], [weight for weight in trainer.model.parameters() if weight.requires_grad]
-    kind, settings = trainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)
+    kind, settings = trainer.get_optimizer_cls_and_kwargs(args, trainer.model)
     optimizer, batches = kind(weights, **settings), _batches(trainer)
     with torch.random.fork_rng(), _as_it_was(trainer.model, weights):
-        torch.manual_seed(trainer.args.seed)
+        torch.manual_seed(args.seed)
         for step in Progress(range(steps), desc=_("range test")):
             rate = low * (high / low) ** (step / (steps - 1))
             loss = _step(trainer, optimizer, batches, rate)
             mean = rows[-1]["smooth"] if rows else loss
-            if not math.isfinite(loss):
-                rows.append({"learning_rate": rate, "loss": math.inf, "smooth": mean if rows else math.inf})
-                break
-            rows.append({"learning_rate": rate, "loss": loss, "smooth": SMOOTH * mean + (1 - SMOOTH) * loss})
-            if rows[-1]["smooth"] > BROKEN * min(row["smooth"] for row in rows):
+            if loss < math.inf:
+                mean = SMOOTH * mean + (1 - SMOOTH) * loss
+            rows.append({"learning_rate": rate, "loss": loss, "smooth": mean})
+            if loss == math.inf or mean > BROKEN * min(row["smooth"] for row in rows):
                 break
     return rows
 
 
 def _step(trainer: LeanTrainer, optimizer, batches, rate: float) -> float:
-    """One optimizer step at `rate`; its loss."""
+    """One optimizer step at `rate`; its loss, infinite when it is no number."""
     import torch
 
     loss, passes = 0.0, trainer.args.gradient_accumulation_steps
@@ -98,7 +99,7 @@ def _step(trainer: LeanTrainer, optimizer, batches, rate: float) -> float:
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad()
-    return loss
+    return loss if math.isfinite(loss) else math.inf
 
 
 @contextlib.contextmanager
@@ -116,15 +117,6 @@ def _as_it_was(model, weights: list):
                 weight.copy_(old)
                 weight.grad = None
         model.train(training)
-
-
-def _tell_few_rows(trainer: LeanTrainer) -> None:
-    args, rows = trainer.args, len(trainer.train_dataset)
-    if rows < FEW * args.per_device_train_batch_size * args.gradient_accumulation_steps:
-        said = _(
-            "{rows} rows are few: the test soon learns them by heart, and no rate seems too high. Do not trust it."
-        )
-        print(said.format(rows=rows))
 
 
 def _batches(trainer: LeanTrainer):

@@ -23,18 +23,18 @@ EXPONENTS = {"llama": 0.781, "qwen": 0.0775}
 
 def breaking_rate(rows: list[dict]) -> float | None:
     """The learning rate from which on every step's loss lay above `BREAKS` times the lowest mean; None if it never did so."""
-    limit, found = BREAKS * min((row["smooth"] for row in rows), default=0.0), None
+    limit, rate = BREAKS * min((row["smooth"] for row in rows), default=0.0), None
     for row in reversed(rows):
         if row["loss"] <= limit:
             break
-        found = row["learning_rate"]
-    return found
+        rate = row["learning_rate"]
+    return rate
 
 
 def suggested_rate(rows: list[dict]) -> float | None:
     """A tenth of the rate at which the loss breaks down, or of the highest one tried; None when it never fell clearly (2 %).
 
-    Not of the rate of the lowest loss: that wanders with the noise of single batches, see proofs/bench_probe.py.
+    That of the lowest loss wanders with the noise of single batches, see proofs/bench_probe.py.
     """
     lowest = min((row["smooth"] for row in rows), default=math.inf)
     if not math.isfinite(lowest) or lowest > FALLS * rows[0]["smooth"]:
@@ -43,10 +43,9 @@ def suggested_rate(rows: list[dict]) -> float | None:
 
 
 def rule_of_thumb(config: RunConfig, hidden_size: int) -> float:
-    """The learning rate of LoRA Without Regret for a model of that width.
+    """The learning rate of LoRA Without Regret for a model of that width, at any rank if the branch is scaled by 32 / r.
 
-    It does not depend on the rank as long as the branch is scaled by alpha / r: that is what the scale is for. Other scales
-    than 32 / r change the first steps in proportion, which the rule makes up for; with rsLoRA the scale is alpha / sqrt(r).
+    Other scales, such as alpha / sqrt(r) of rsLoRA, change the first steps in proportion, which is made up for.
     """
     family = next((p for name, p in EXPONENTS.items() if name in config.model_id.lower()), EXPONENTS["llama"])
     scale = config.lora_alpha / (math.sqrt(config.lora_r) if config.use_rslora else config.lora_r)
@@ -55,26 +54,20 @@ def rule_of_thumb(config: RunConfig, hidden_size: int) -> float:
 
 def suggestion(rows: list[dict], config: RunConfig, hidden_size: int) -> str:
     """What the test and the rule say, and why, in sentences."""
-    found, breaks = suggested_rate(rows), breaking_rate(rows)
+    suggested, breaks = suggested_rate(rows), breaking_rate(rows)
     rule = _("Rule of thumb (LoRA Without Regret, 2025): {rate:.1e} for a width of {width:,}, whatever the rank.")
     rule = rule.format(rate=rule_of_thumb(config, hidden_size), width=hidden_size)
-    if found is None and rows and not math.isfinite(rows[0]["loss"]):
-        return (
-            _("The very first loss is not a number, so the test says nothing: look at the model and the data.")
-            + " "
-            + rule
-        )
-    if found is None:
-        said = _("The loss did not fall clearly in {steps} steps, so the test suggests nothing.")
-        return said.format(steps=len(rows)) + " " + rule
-    said = _(
-        "Range test: the loss did not break down up to {rate:.1e}; a tenth of that, {found:.0e}, is a careful guess."
-    )
+    if suggested is None:
+        test = _("The loss did not fall clearly in {steps} steps, so the test suggests nothing.")
+        if rows and not math.isfinite(rows[0]["loss"]):
+            test = _("The very first loss is not a number, so the test says nothing: look at the model and the data.")
+        return f"{test.format(steps=len(rows))} {rule}"
+    test = _("Range test: the loss did not break down up to {rate:.1e}; a tenth, {found:.0e}, is a careful guess.")
     if breaks is not None:
-        said = _("Range test: the loss broke down at {rate:.1e}; a tenth of that, {found:.0e}, leaves room.")
-    said = said.format(rate=breaks or rows[-1]["learning_rate"], found=found)
+        test = _("Range test: the loss broke down at {rate:.1e}; a tenth of that, {found:.0e}, leaves room.")
+    test = test.format(rate=breaks or rows[-1]["learning_rate"], found=suggested)
     fork = _("config.json has {rate:g}. To try it: fork with learning_rate={found:.0e}.")
-    return f"{said} {rule} {fork.format(rate=config.learning_rate, found=found)}"
+    return f"{test} {rule} {fork.format(rate=config.learning_rate, found=suggested)}"
 
 
 def probe_chart(rows: list[dict]) -> Picture:
@@ -86,13 +79,12 @@ def probe_chart(rows: list[dict]) -> Picture:
     rates = [row["learning_rate"] for row in rows]
     axes.plot(rates, [row["loss"] for row in rows], color=GREY, alpha=0.5, label=_("each step"))
     axes.plot(rates, [row["smooth"] for row in rows], color=BLUE, label=_("running mean"))
-    if found := suggested_rate(rows):
-        axes.axvline(found, color=ORANGE, linestyle="--", label=_("suggested: {rate:.0e}").format(rate=found))
+    suggested = suggested_rate(rows)
+    if suggested:
+        axes.axvline(suggested, color=ORANGE, linestyle="--", label=_("suggested: {rate:.0e}").format(rate=suggested))
     axes.set(xscale="log", xlabel=_("learning rate"), ylabel=_("loss (nats per token)"))
     axes.legend(frameon=False)
     lowest = min(rows, key=lambda row: row["smooth"])
-    said = _(
-        "Range test from {first:.0e} to {last:.0e}: the running mean of the loss is lowest, {loss:.2f}, at {rate:.0e}"
-    )
-    alt = said.format(first=rates[0], last=rates[-1], loss=lowest["smooth"], rate=lowest["learning_rate"])
-    return Picture(figure, alt)
+    alt = _("Range test from {first:.0e} to {last:.0e}: the loss's running mean is lowest, {loss:.2f}, at {rate:.0e}")
+    values = {"loss": lowest["smooth"], "rate": lowest["learning_rate"]}
+    return Picture(figure, alt.format(first=rates[0], last=rates[-1], **values))

@@ -1,4 +1,4 @@
-"""When a checkpoint is written, when it counts, and which ones stay: one `TrainerCallback` each."""
+"""When a checkpoint is written, when it counts, and which ones stay: a `TrainerCallback` each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from helpers.train.curve import best_step
 class CheckpointKeeper(TrainerCallback):
     """Marks a new checkpoint as complete, and only then deletes the old ones beyond the newest `keep`, and the `best` one.
 
-    This is why `SFTConfig` gets no save_total_limit: the Trainer's own deletes before it knows that the new one is complete.
+    `SFTConfig` gets no save_total_limit: with it the Trainer deletes before the new one is known to be complete.
     """
 
     def __init__(self, keep: int, best: bool = False):

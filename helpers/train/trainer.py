@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,7 @@ class LeanTrainer(SFTTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Mean loss over labelled tokens (nats); the head works on the positions with a label only.
 
-        On a GPU, TRL's own fused head does the same in a Triton kernel; on a CPU it works on all positions, and computes
-        entropy and accuracy as well. A loss that somebody asked for is TRL's own, too.
+        TRL's own does so on a GPU, in a Triton kernel; on a CPU it works on all positions. Other losses are TRL's own.
         """
         if return_outputs or self.other_loss or self.aux_loss_enabled or inputs["input_ids"].is_cuda:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -67,6 +67,18 @@ class LeanTrainer(SFTTrainer):
         # the count is that of all processes, over whose gradients the average is taken
         return total / num_items_in_batch.clamp(min=1) * self.accelerator.num_processes
 
+    def prediction_step(self, model, inputs, *args, **kwargs):
+        """A batch counts by its labelled tokens, so that the mean of all rows, eval_loss, is one of all tokens."""
+        tokens = (inputs["labels"][:, 1:] != -100).sum(1).float().mean()  # per row
+        loss, *rest = super().prediction_step(model, inputs, *args, **kwargs)
+        return loss * tokens.to(loss.device) / self.held_out_tokens, *rest
+
+    @cached_property
+    def held_out_tokens(self) -> float:
+        """Labelled tokens in a held-out row, on average."""
+        rows = self.eval_dataset["labels"]
+        return sum(label != -100 for labels in rows for label in labels[1:]) / len(rows)
+
     @property
     def other_loss(self) -> bool:
         """True when another loss than the mean of the labelled tokens was asked for."""
@@ -81,24 +93,25 @@ class LeanTrainer(SFTTrainer):
 
         Raises ValueError when no accumulation gives that number: the data order would be another one.
         """
-        if checkpoint is None or (wanted := rows_per_step(checkpoint)) is None:  # saved before this was written down
+        wanted = rows_per_step(checkpoint) if checkpoint else None
+        if checkpoint is None or wanted is None:  # saved before this was written down
             return
-        args, processes = self.args, self.accelerator.num_processes
-        passes, left = divmod(wanted, args.per_device_train_batch_size * processes)
+        size, processes = self.args.per_device_train_batch_size, self.accelerator.num_processes
+        passes, left = divmod(wanted, size * processes)
+        names = {"checkpoint": checkpoint.name, "rows": wanted}
         if left:
-            advice = _(
+            sentence = _(
                 "{checkpoint} was trained with {rows} rows per step; {processes} processes of {size} rows cannot make that: "
                 "start it with another number of processes."
             )
-            size = args.per_device_train_batch_size
-            raise ValueError(advice.format(checkpoint=checkpoint.name, rows=wanted, processes=processes, size=size))
-        if passes != args.gradient_accumulation_steps:
-            said = _(
+            raise ValueError(sentence.format(**names, processes=processes, size=size))
+        before, self.args.gradient_accumulation_steps = self.args.gradient_accumulation_steps, passes
+        if passes != before:
+            sentence = _(
                 "{checkpoint} was trained with {rows} rows per step: gradient_accumulation_steps is {now} instead of "
                 "{before}, so that the steps stay the same."
             )
-            before, args.gradient_accumulation_steps = args.gradient_accumulation_steps, passes
-            print(said.format(checkpoint=checkpoint.name, rows=wanted, now=passes, before=before))
+            print(sentence.format(**names, now=passes, before=before))
 
     def _get_train_sampler(self, train_dataset=None):
         if self.args.train_sampling_strategy != "group_by_length":
@@ -112,8 +125,8 @@ class LeanTrainer(SFTTrainer):
 def float32_adapter(model: PreTrainedModel) -> None:
     """Give everything that is trained in `model` 32 bits; products stay in the format of the training.
 
-    TRL makes the adapter of a 4-bit model bfloat16, with 8 bits for a number: an update below 1/256 of it is rounded away,
-    and at usual rates much of the adapter stands still. CUDA's GradScaler cannot unscale its gradients either (trl#4901).
+    TRL makes the adapter of a 4-bit model bfloat16: an update below 1/256 of a number is rounded away, so much of it stands
+    still. CUDA's GradScaler cannot unscale its gradients either (trl#4901).
     """
     for weight in model.parameters():
         if weight.requires_grad:
@@ -134,8 +147,7 @@ def keep_losses_whole(plugin) -> None:
 class SumOfLosses(torch.autograd.Function):
     """Cross entropy of `logits` (tokens, vocabulary) and `targets` (tokens,), summed, nats; exact, in little memory.
 
-    The gradient is known as soon as the loss is: softmax - 1 at the target. It takes the place of the logits, `LOSS_ROWS`
-    tokens at a time, so the logits are the only tensor of their size. Afterwards they cannot be used.
+    The gradient (softmax - 1 at the target) takes the place of the logits, `LOSS_ROWS` tokens at a time.
     """
 
     @staticmethod
@@ -158,8 +170,7 @@ class SumOfLosses(torch.autograd.Function):
 class ByLength(Sampler):
     """Rows of similar length together, shuffled anew in each epoch, from the seed and the epoch alone.
 
-    The library's own `LengthGroupedSampler` asks the global random numbers, so after a resume in the second epoch it
-    deals the rows in another order.
+    The library's own asks the global random numbers: another order after a resume in the second epoch.
     """
 
     def __init__(self, lengths: list[int], batch_size: int, trainer):

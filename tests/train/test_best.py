@@ -10,10 +10,11 @@ from safetensors.torch import load_file
 
 from helpers.evaluate.held_out import Scores
 from helpers.files import read_jsonl
+from helpers.train.best import conclusion
 from helpers.train.checkpoints import checkpoints, is_last
 from helpers.train.curve import best_step, held_out_losses, summary
-from tests.small_training import CONFIG, train
-from tests.train.test_training import adapter, curve, new_run
+from tests.small_training import CONFIG, build, train
+from tests.train.test_training import Ask, adapter, curve, new_run
 
 BEST = replace(CONFIG, keep="best")
 # four rows, a constant and high learning rate: the held-out loss falls, then wavers, so patience ends
@@ -35,7 +36,7 @@ def test_the_lowest_is_kept_and_used_and_training_ends_after_patience(tmp_path, 
     kept = load_file(run.trainer / f"checkpoint-{best}" / "adapter_model.safetensors")
     assert all(torch.equal(kept[name], weight) for name, weight in adapter(run).items())
     assert len(set(found["rows"])) == len(found["nll"]) == len(trainer.eval_dataset)
-    assert sum(found["nll"]) / sum(found["tokens"]) == pytest.approx(losses[best], rel=0.05)  # it was a mean of batches
+    assert sum(found["nll"]) / sum(found["tokens"]) == pytest.approx(losses[best], rel=2e-3)  # that one in bfloat16
 
     rows = read_jsonl(run.metrics)
     assert is_last(checkpoints(run.trainer)[0]) and rows[-1]["device"]  # finished, facts and all
@@ -49,19 +50,10 @@ def test_the_lowest_is_kept_and_used_and_training_ends_after_patience(tmp_path, 
 
 
 def test_stopped_and_resumed_it_ends_at_the_same_step(tmp_path):
-    from transformers import TrainerCallback
-
-    from tests.small_training import build
-
-    class Ask(TrainerCallback):
-        def on_step_begin(self, args, state, control, **kwargs):
-            if state.global_step == 4:
-                run.stop_request.touch()
-
     whole, run = new_run(tmp_path / "whole"), new_run(tmp_path / "stopped")
     train(whole, SOON, rows=4)
     trainer = build(run, SOON, rows=4, eval_on_start=True)
-    trainer.add_callback(Ask())
+    trainer.add_callback(Ask(run))
     trainer.train()
     assert trainer.state.global_step == 5 < json.loads(whole.held_out.read_text())["last"]
     train(run, SOON, rows=4)
@@ -87,6 +79,13 @@ def test_keep_best_saves_more_and_changes_nothing(tmp_path):
     assert curve(last) == curve(best)
     names = [load_file(run.trainer / "checkpoint-14" / "adapter_model.safetensors") for run in (last, best)]
     assert all(torch.equal(weight, names[1][name]) for name, weight in names[0].items())
+
+
+def test_a_training_that_changes_nothing_says_so(tmp_path):
+    run = new_run(tmp_path / "still")
+    train(run, learning_rate=0.0, max_steps=2, save_steps=1)
+    text = conclusion(run, [])
+    assert "This adapter changes nothing" in text and "0% of the adapter's numbers moved (amber)" in text
 
 
 def history(run) -> list[dict]:

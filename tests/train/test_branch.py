@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from helpers.train import branch
+from helpers.train.arguments import QUIET
 from tests.small_training import CONFIG, build
 from tests.train.test_training import new_run
 
-QUIET = {"eval_strategy": "no", "save_strategy": "no"}
 KINDS = {
     "4 bits in float32": ({"compute_dtype": "float32"}, 1e-5),
     "4 bits in bfloat16": ({"compute_dtype": "bfloat16"}, 6e-2),

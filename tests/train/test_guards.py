@@ -14,14 +14,13 @@ from transformers import TrainerCallback
 from helpers import files
 from helpers.runs import RunDir
 from helpers.train import guards, saving
+from helpers.train.arguments import QUIET
 from helpers.train.checkpoints import checkpoints, mark_complete, rows_per_step
 from helpers.train.failures import disk_full, failures_explained
 from helpers.train.launch import launch_options
 from helpers.train.loss import require_same_loss
 from tests.conftest import ROOT
 from tests.small_training import CONFIG, build
-
-QUIET = {"eval_strategy": "no", "save_strategy": "no"}
 
 
 @pytest.fixture

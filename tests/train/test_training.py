@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import TrainerCallback
 
 from helpers import files
+from helpers.evaluate.held_out import held_out_nll
 from helpers.files import read_jsonl
 from helpers.runs import RunDir
 from helpers.train import guards, metrics
@@ -40,6 +43,17 @@ def curve(run: RunDir) -> list[dict]:
 
 def adapter(run: RunDir) -> dict:
     return load_file(run.adapter / "adapter_model.safetensors")
+
+
+class Ask(TrainerCallback):
+    """Asks for a stop in the fifth step."""
+
+    def __init__(self, run: RunDir):
+        self.request = run.trainer / "stop.request"
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == 4:
+            self.request.touch()
 
 
 def start(run: RunDir, *options) -> subprocess.Popen:
@@ -229,8 +243,6 @@ def test_a_loss_of_zero_says_that_nothing_is_learned(tmp_path):
 
 @pytest.mark.parametrize(("step", "resumes"), [(2, 0), (5, 3)])
 def test_the_stop_button_says_where_it_goes_on(tmp_path, step, resumes):
-    from transformers import TrainerCallback
-
     class Press(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
             if state.global_step == step:
@@ -253,21 +265,14 @@ def test_an_interrupted_adapter_is_not_taken_for_a_fresh_one(tmp_path):
     run = new_run(tmp_path / "interrupted")
     trainer = build(run, max_steps=2, save_strategy="no", eval_strategy="no")
     trainer.train()
-    with pytest.raises(RuntimeError, match="this adapter is no longer fresh: run the cell that loads the model again"):
+    with pytest.raises(RuntimeError, match="adapter is no longer fresh: run the cell that loads the model again"):
         trainer.train()
 
 
 def test_a_stop_on_request_saves_and_resumes_exactly(whole, tmp_path, monkeypatch):
-    from transformers import TrainerCallback
-
-    class Ask(TrainerCallback):
-        def on_step_begin(self, args, state, control, **kwargs):
-            if state.global_step == 4:
-                (run.trainer / "stop.request").touch()
-
     run = new_run(tmp_path / "stopped")
     trainer = build(run, eval_on_start=True)
-    trainer.add_callback(Ask())
+    trainer.add_callback(Ask(run))
     trainer.train()
     with pytest.raises(NotFinished, match="Training was stopped at step 5 of 14"):
         require_finished(trainer)
@@ -295,8 +300,6 @@ def write_gemma2(folder, tokenizer_from):
 @pytest.mark.parametrize(("items", "kind"), [(None, "llama"), (100, "llama"), (None, "gemma2")])
 def test_the_lean_loss_is_the_loss(tmp_path, tiny_model, items, kind):
     """Loss and gradients of LeanTrainer and of plain SFTTrainer, in float32."""
-    from dataclasses import replace
-
     from trl import SFTTrainer
 
     source = CONFIG.model_id if kind == "llama" else write_gemma2(tmp_path / "gemma2", tiny_model)
@@ -320,9 +323,16 @@ def test_the_lean_loss_is_the_loss(tmp_path, tiny_model, items, kind):
     assert plain_gradient.abs().max() > 0.01
 
 
-def test_sample_replies_change_nothing_in_the_training(whole, tmp_path, capsys):
-    from dataclasses import replace
+def test_the_held_out_loss_is_a_mean_of_tokens_whatever_the_batch(tmp_path):
+    trainer = build(new_run(tmp_path / "run"), replace(CONFIG, compute_dtype="float32"), bf16=False)
+    wanted = held_out_nll(trainer.model.eval(), trainer.eval_dataset).nll_per_token
+    for size in (1, 3, 4):
+        trainer.args.per_device_eval_batch_size = size
+        output = trainer.evaluation_loop(trainer.get_eval_dataloader(), "test", prediction_loss_only=True)
+        assert output.metrics["eval_loss"] == pytest.approx(wanted, rel=1e-5)
 
+
+def test_sample_replies_change_nothing_in_the_training(whole, tmp_path, capsys):
     run = new_run(tmp_path / "samples")
     run.eval_jsonl.parent.mkdir()
     run.eval_jsonl.write_text(
