@@ -7,9 +7,7 @@ in_memory  peft's own merge, for what cannot be merged weight by weight
 shards     the merge, one weight file at a time
 report     the merge report: what each way of merging did to this model
 licences   what may be done with model and data
-results    the measured NLL as the hub reads it
-leftovers  what a push sends, what it replaces, what stays
-gate       what speaks against a push
+gate       what a push sends, what it replaces, and what speaks against it
 card       the model card
 push       to the hub, and read back
 """

@@ -4,120 +4,115 @@ from __future__ import annotations
 
 import re
 
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
+
 from helpers.evaluate.intervals import share, told_interval
 from helpers.files import read_json, read_jsonl, write_atomic, write_json
-from helpers.merge.gate import Push, refusals
-from helpers.merge.leftovers import MANIFEST, files_to_push
-from helpers.merge.licences import PERMISSIVE, licence, naming_rule, on_hub, public_name
+from helpers.merge.gate import MANIFEST, RESULTS, Push, files_to_push, refusals
+from helpers.merge.licences import PERMISSIVE, Licence, licence, naming_rule, on_hub, public_name
 from helpers.merge.report import MergeReport
-from helpers.merge.results import on_the_card, write_results
 from helpers.model.source import DEMO_MODEL
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.units import human_time
 from helpers.show.words import in_english
 
-TEMPLATE = """\
----
-{{ card_data }}
----
-# {{ title }}
-
-{{ opening }}
-
-{{ warnings }}
-
-## How to use it
-
-```python
-{{ usage }}
-```
-
-## How it was made
-
-{{ made }}
-
-## What was measured
-
-{{ measured }}
-
-{{ examples }}
-
-## Licences inherited
-
-{{ licences }}
-"""
+# of the hub's results folder: https://huggingface.co/docs/hub/eval-results
+RESULTS_FILE, TASK = f"{RESULTS}held-out.yaml", "held_out_nll"
 
 
-def escape(text: str) -> str:
+def escape(text: object) -> str:
     """`text` from strangers as plain Markdown: no markup, no HTML, one line."""
-    text = " ".join(str(text).split())
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", text)
+    line = " ".join(str(text).split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", line)
 
 
 @in_english()
 def write_card(run: RunDir, config: RunConfig, push: Push, refused: list[str] | None = None):
-    """Write README.md, and the hub's results file, into the folder of `push`  and give the `ModelCard`.
+    """Write README.md and the hub's results file into the folder of `push`, all in English; give the `ModelCard`.
 
-    The adapter's own config gets the base model's public name too: a path on this machine helps nobody.
-    `refused`: what hub_force overrode, if anything; the card begins with it. All of the card is English.
-    """
-    from huggingface_hub import ModelCard
-
+    The adapter's own config gets the base's public name too. `refused`: what hub_force overrode; the card begins with it."""
     report = MergeReport.read(run.merge_report) if run.merge_report.exists() else None
     base, data = public_name(config.model_id), public_name(config.dataset_id)
     if push.what == "adapter":
         file = push.folder / "adapter_config.json"
         write_json(file, {**read_json(file), "base_model_name_or_path": base})
-    write_results(push.folder, config, report, push.what)
-    reasons = refusals(run, push, config.require) if refused else []
-    warnings = "".join(f"> **Pushed in spite of a refusal:** {escape(reason)}\n" for reason in reasons)
-    kind = "A LoRA adapter for" if push.what == "adapter" else "An adapter merged into"
-    inherited = {"base model": licence(config.model_id, "model"), "data": licence(config.dataset_id, "dataset")}
-    rule = naming_rule(inherited["base model"], push.repo)
-    terms = [f"- {what}: {escape(found.words)}" for what, found in inherited.items()]
-    terms += [f"- {escape(rule)}"] if rule else []
-    if rule and "QLORA_HUB_REPO" in rule:
+    _write_results(push, config, report)
+    reasons = refusals(run, push, config.require) if refused else []  # again, in English
+    warnings = [f"> **Pushed in spite of a refusal:** {escape(reason)}\n" for reason in reasons]
+    terms, of_data = licence(config.model_id, "model"), licence(config.dataset_id, "dataset")
+    rule = naming_rule(terms, push.repo)
+    if "QLORA_HUB_REPO" in rule:
         print(rule)
-    card = ModelCard.from_template(
-        _card_data(config, push, report, inherited),
-        template_str=TEMPLATE,
-        title=escape(f"{config.run_name} ({push.what})"),
-        opening=f"{kind} {escape(base)}, trained with QLoRA on {escape(data)}.{' Built with Llama.' if rule else ''}",
-        warnings=warnings,
-        usage=_usage(config, push),
-        made=_made(run, config),
-        measured=_measured(report),
-        examples=_examples(report, push.what) if config.hub_examples else "",
-        licences="\n".join(terms),
-    )
+    inherited = [f"base model: {terms.words}", f"data: {of_data.words}", *filter(None, [rule])]
+    kind = {"adapter": "A LoRA adapter for", "merged": "An adapter merged into"}[push.what]
+    opening = f"{kind} {escape(base)}, trained with QLoRA on {escape(data)}.{' Built with Llama.' if rule else ''}"
+    sections = {
+        "How to use it": f"```python\n{_usage(config, push)}\n```",
+        "How it was made": _made(run, config),
+        "What was measured": _measured(report),
+        "Example replies": _examples(report, push.what) if config.hub_examples else "",
+        "Licences inherited": "\n".join(f"- {escape(line)}" for line in inherited),
+    }
+    parts = [f"# {escape(f'{config.run_name} ({push.what})')}", opening, *warnings]
+    parts += [f"## {name}\n\n{text}" for name, text in sections.items() if text]
+    head, text = _card_data(config, push, report, terms, of_data).to_yaml(), "\n\n".join(parts)
+    card = ModelCard(f"---\n{head}\n---\n{text}\n")
     write_atomic(push.folder / "README.md", str(card))
     return card
 
 
-def _card_data(config: RunConfig, push: Push, report: MergeReport | None, inherited: dict):
-    from huggingface_hub import ModelCardData
+def _card_data(config: RunConfig, push: Push, report: MergeReport | None, terms: Licence, of_data: Licence):
+    if of_data.id not in PERMISSIVE and terms.id != "other":  # stricter data: neither licence describes the result
+        terms = Licence("other", "")
+    base = public_name(config.model_id)
+    facts = {
+        "base_model": base if on_hub(base) else None,
+        "datasets": [config.dataset_id] if on_hub(config.dataset_id) else None,
+        "library_name": "peft" if push.what == "adapter" else "transformers",
+        "pipeline_tag": "text-generation",
+        "license": terms.id,
+        "license_name": terms.name,
+        "license_link": terms.link,
+        "tags": ["qlora", "lora"],
+        "model_name": config.run_name,
+        "qlora_run": config.run_name,
+        MANIFEST: sorted({*files_to_push(push.folder), "README.md"}),
+    }
+    data = ModelCardData(**{name: value for name, value in facts.items() if value})
+    if report:  # the `model-index`; not the share of replies that stop, which says little of a dozen
+        name = f"{public_name(config.dataset_id)}, held-out part, {report.counts['rows']} conversations"
+        kind = config.dataset_id if on_hub(config.dataset_id) else "local"
+        nll = round(report.row(push.what)["nll"], 4)
+        data.eval_results = [EvalResult("text-generation", kind, name, "nll", nll)]
+    return data
 
-    base, terms = public_name(config.model_id), inherited["base model"]
-    free = inherited["data"].id in PERMISSIVE  # stricter data: neither licence alone describes the result
-    return ModelCardData(
-        base_model=base if on_hub(base) else None,
-        datasets=[config.dataset_id] if on_hub(config.dataset_id) else None,
-        library_name="peft" if push.what == "adapter" else "transformers",
-        pipeline_tag="text-generation",
-        license=terms.id if free else "other",
-        license_name=(terms.name or None) if free or terms.id == "other" else None,
-        license_link=(terms.link or None) if free or terms.id == "other" else None,
-        tags=["qlora", "lora"],
-        model_name=config.run_name,
-        eval_results=on_the_card(config, report, push.what) if report else None,
-        qlora_run=config.run_name,
-        **{MANIFEST: sorted({*files_to_push(push.folder), "README.md"})},
+
+def _write_results(push: Push, config: RunConfig, report: MergeReport | None) -> None:
+    """Write the hub's results file, or delete an older one without a report, or with data that is not on the hub.
+
+    Its task has a name that no benchmark uses, so that this run's own number is never ranked beside those of others."""
+    (push.folder / RESULTS_FILE).unlink(missing_ok=True)
+    if report is None or not on_hub(config.dataset_id):
+        return
+    row, counts = report.row(push.what), report.counts
+    interval = told_interval(row["nll_low"], row["nll_high"], ".4f")
+    entry = EvalResultEntry(
+        dataset_id=config.dataset_id,
+        task_id=TASK,
+        value=round(row["nll"], 4),
+        dataset_revision=config.dataset_revision or None,
+        date=report.created or None,
+        notes=f"NLL in nats per answer token, lower is better; 95 % interval {interval}; on {counts['rows']} conversations "
+        f"({counts['tokens']} answer tokens) that this run held out of the {config.dataset_split} split. No benchmark.",
     )
+    written = yaml.safe_dump(eval_result_entries_to_yaml([entry]), allow_unicode=True, sort_keys=False)
+    write_atomic(push.folder / RESULTS_FILE, written)
 
 
-def _usage(config: RunConfig, push) -> str:
+def _usage(config: RunConfig, push: Push) -> str:
     tokenizer = f'tokenizer = AutoTokenizer.from_pretrained("{push.repo}")'
     if push.what == "merged":
         model = f'model = AutoModelForCausalLM.from_pretrained("{push.repo}", dtype="auto")'
@@ -132,25 +127,19 @@ def _usage(config: RunConfig, push) -> str:
 
 
 def _made(run: RunDir, config: RunConfig) -> str:
-    rows = read_jsonl(run.metrics) if run.metrics.exists() else []
-    end = next((row for row in reversed(rows) if "device" in row), {})  # see train.metrics
-    seconds, data = end.get("elapsed_s"), public_name(config.dataset_id)
+    unknown = "revision not recorded"
     packaged = f", weights from {config.model_id}" if config.model_id == DEMO_MODEL else ""
+    packed = f"{config.quant_type}, double quantisation {config.double_quant}"
     facts = {
-        "base model": f"{public_name(config.model_id)}{packaged} ({config.model_revision or 'revision not recorded'})",
-        "data": f"{data} {config.dataset_split} ({config.dataset_revision or 'revision not recorded'})",
-        "4-bit base": f"{config.quant_type}, double quantisation {config.double_quant}"
-        if config.load_in_4bit
-        else "no",
+        "base model": f"{public_name(config.model_id)}{packaged} ({config.model_revision or unknown})",
+        "data": f"{public_name(config.dataset_id)} {config.dataset_split} ({config.dataset_revision or unknown})",
+        "4-bit base": packed if config.load_in_4bit else "no",
         "LoRA": f"r {config.lora_r}, alpha {config.lora_alpha}, dropout {config.lora_dropout}, {config.lora_target_modules}",
         "learning rate": f"{config.learning_rate:g}, {config.lr_scheduler_type}, {config.optim}",
         "batch": f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps}",
-        "steps": end.get("step", "not recorded"),
         "longest conversation": f"{config.max_length} tokens",
         "seed": config.seed,
-        "hardware": end.get("device", "not recorded"),
-        "training time": human_time(seconds) if seconds else "not recorded",
-        "cost": "not recorded: price_per_hour was not set",
+        **_spent(run, config.price_per_hour),
     }
     if run.preference.exists():  # A2: the rest is about the training before it
         made = read_json(run.preference)
@@ -158,9 +147,23 @@ def _made(run: RunDir, config: RunConfig) -> str:
             f"DPO on {made['pairs']} preference pairs ({public_name(made['data'])}), beta {made['beta']:g}, learning rate "
             f"{made['learning_rate']:g}, {made['epochs']:g} epochs, from the adapter of the run {made['from']}"
         )
-    if seconds and config.price_per_hour:
-        facts["cost"] = f"{seconds / 3600 * config.price_per_hour:.2f} (at {config.price_per_hour:g} per hour)"
     return "\n".join(f"- {name}: {escape(value)}" for name, value in facts.items())
+
+
+def _spent(run: RunDir, price: float) -> dict[str, str]:
+    """Steps, hardware, time and cost of the training, from the last row of metrics.jsonl that has them (`train.metrics`)."""
+    rows = read_jsonl(run.metrics) if run.metrics.exists() else []
+    end = next((row for row in reversed(rows) if "device" in row), {})
+    unknown, seconds = "not recorded", end.get("elapsed_s")
+    cost = f"{unknown}: price_per_hour was not set"
+    if seconds and price:
+        cost = f"{seconds / 3600 * price:.2f} (at {price:g} per hour)"
+    return {
+        "steps": end.get("step", unknown),
+        "hardware": end.get("device", unknown),
+        "training time": human_time(seconds) if seconds else unknown,
+        "cost": cost,
+    }
 
 
 def _measured(report: MergeReport | None) -> str:
@@ -169,10 +172,12 @@ def _measured(report: MergeReport | None) -> str:
     names = ("model", "NLL per token", "95 % interval", "KL to adapter", "same first choice", "replies that stop")
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     for name, row in report.measured.items():
-        cells = [escape(name), f"{row['nll']:.3f}", told_interval(row["nll_low"], row["nll_high"], ".3f")]
-        cells += [f"{row['kl']:.4f}" if "kl" in row else "", f"{row['agreement']:.1%}" if "agreement" in row else ""]
-        cells += [share(row["stops"] * row["replies"], row["replies"]) if "stops" in row else ""]
-        lines.append(f"| {' | '.join(cells)} |")
+        interval, distance, stops = told_interval(row["nll_low"], row["nll_high"], ".3f"), " | ", ""
+        if "kl" in row:
+            distance = f"{row['kl']:.4f} | {row['agreement']:.1%}"
+        if "stops" in row:
+            stops = share(row["stops"] * row["replies"], row["replies"])
+        lines.append(f"| {escape(name)} | {row['nll']:.3f} | {interval} | {distance} | {stops} |")
     counts, versions = report.counts, " ".join(f"{name} {version}" for name, version in report.versions.items())
     lines += [
         f"\nOn {counts['rows']} held-out conversations, {counts['tokens']} answer tokens; seed {report.seed}; {escape(versions)}.",
@@ -185,12 +190,8 @@ def _examples(report: MergeReport | None, what: str) -> str:
     """Held-out questions with the base model's reply and this one's, as the merge report's measurement heard them."""
     if report is None:
         return "No example replies: the merge notebook, which asks the models, was not run."
-    parts = [("Asked", "prompt"), ("The base model", "base"), ("This model", what)]
-    shown = [
-        "\n".join(
-            f"{'-' if i == 0 else ' '} **{name}:** {escape(row[key]) or '(nothing)'}  "
-            for i, (name, key) in enumerate(parts)
-        )
-        for row in report.examples
-    ]
-    return "\n".join(["## Example replies\n", *shown])
+    lines = []
+    for row in report.examples:
+        asked, base, reply = (escape(row[key]) or "(nothing)" for key in ("prompt", "base", what))
+        lines += [f"- **Asked:** {asked}  ", f"  **The base model:** {base}  ", f"  **This model:** {reply}  "]
+    return "\n".join(lines)

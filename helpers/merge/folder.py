@@ -6,18 +6,16 @@ import contextlib
 import errno
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from helpers.files import free_bytes, give_usual_modes, read_json, replace_folder, write_json
 from helpers.model.source import ModelSource
+from helpers.model.tokenizer import load_tokenizer
 from helpers.model.weights import without_code
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.units import human_bytes
 from helpers.show.words import N_, _
-
-if TYPE_CHECKING:
-    import torch
+from helpers.template.chat import stop_ids
 
 FULL = {errno.ENOSPC: N_("no space left"), errno.EDQUOT: N_("quota exceeded")}
 LARGEST_FILE = 2_000_000_000  # bytes
@@ -37,10 +35,7 @@ def methods_to_try(config: RunConfig) -> list[str]:
 
 
 def candidate(run: RunDir, method: str, done: bool = False) -> Path:
-    """Where the merge by `method` is written until one is chosen; with `done`, where it is now, chosen or not.
-
-    Raises FileNotFoundError when that merge is not there.
-    """
+    """Where the merge by `method` is written; with `done`, where it is now, chosen or not. Raises FileNotFoundError."""
     folder = run.merged.with_name(f"merged.{method}")
     if not done or folder.exists():
         return folder
@@ -65,8 +60,6 @@ def keep_merge(run: RunDir, method: str) -> None:
 BESIDE_WEIGHTS = (
     "*.model *.tiktoken tekken.json vocab.json vocab.txt merges.txt added_tokens.json *processor*.json".split()
 )
-
-
 # What of a base's generation settings belongs to the model: tokens that it must never write. The rest is a way to ask.
 OF_THE_MODEL = ("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "sequence_bias")
 
@@ -76,21 +69,19 @@ def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path, own_c
     settings that stop; give `part` its name. `own_code`: the model is Python code of its repository, and stays so."""
     from transformers import GenerationConfig
 
-    from helpers.model.tokenizer import load_tokenizer
-    from helpers.template.chat import stop_ids
-
     tokenizer = load_tokenizer(config, source=str(adapter))
     tokenizer.save_pretrained(part)
-    base = base_files(config, [*BESIDE_WEIGHTS, "generation_config.json"])
-    for file in (file for pattern in BESIDE_WEIGHTS for file in sorted(base.glob(pattern))):
-        if not (part / file.name).exists():
-            shutil.copyfile(file, part / file.name)
+    base = ModelSource.of(config).folder([*BESIDE_WEIGHTS, "generation_config.json"])
+    for pattern in BESIDE_WEIGHTS:
+        for file in base.glob(pattern):
+            if not (part / file.name).exists():
+                shutil.copyfile(file, part / file.name)
     file = base / "generation_config.json"
     settings = read_json(file) if file.exists() else {}
     kept = {name: settings[name] for name in OF_THE_MODEL if settings.get(name)}
     ids = {"bos_token_id": tokenizer.bos_token_id, "pad_token_id": tokenizer.pad_token_id}
     GenerationConfig(**ids, eos_token_id=stop_ids(tokenizer), **kept).save_pretrained(part)
-    write_old_names(part / "config.json")
+    _write_old_names(part / "config.json")
     if not own_code:
         without_code(part)
     (part / "fingerprint.json").unlink(missing_ok=True)
@@ -98,29 +89,20 @@ def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path, own_c
     replace_folder(part, out)
 
 
-def write_old_names(file: Path) -> None:
-    """Beside what transformers 5 writes in config.json, the names by which transformers 4 reads it.
-
-    Without them it takes rope_theta 10000 and no scaling, without a word.
-    """
+def _write_old_names(file: Path) -> None:
+    """Add the names by which transformers 4 reads config.json: without them it takes rope_theta 10000 and no scaling."""
     settings = read_json(file)
-    for part in (settings, settings.get("text_config")):
-        rope = (part or {}).get("rope_parameters") or {}
-        whole, local = rope.get("full_attention", rope), rope.get("sliding_attention")
-        if "rope_theta" in whole:
-            part["rope_theta"] = whole["rope_theta"]
-            scaling = {name: value for name, value in whole.items() if name != "rope_theta"}
-            part["rope_scaling"] = scaling if scaling.get("rope_type", "default") != "default" else None
-            if local:  # Gemma 3
-                part["rope_local_base_freq"] = local["rope_theta"]
-        if part and "dtype" in part:
+    for part in filter(None, (settings, settings.get("text_config"))):
+        if "dtype" in part:
             part["torch_dtype"] = part["dtype"]
+        rope = part.get("rope_parameters") or {}
+        whole = dict(rope.get("full_attention", rope))
+        if "rope_theta" in whole:
+            part["rope_theta"] = whole.pop("rope_theta")
+            part["rope_scaling"] = whole if whole.get("rope_type", "default") != "default" else None
+        if local := rope.get("sliding_attention"):  # Gemma 3
+            part["rope_local_base_freq"] = local["rope_theta"]
     write_json(file, settings)
-
-
-def base_files(config: RunConfig, patterns: list[str]) -> Path:
-    """The base model's folder, with the files of these patterns downloaded when it is on the hub."""
-    return ModelSource.of(config).folder(patterns)
 
 
 def merging_device() -> str:
@@ -130,11 +112,10 @@ def merging_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def refuse_not_finite(name: str, weight: torch.Tensor, why: str) -> None:
-    """Raises ValueError, naming the weight, when it holds a number that is not finite."""
-    if not weight.isfinite().all():
-        sentence = _("The merged weight {name} is not finite: {why}. Nothing was written under a final name.")
-        raise ValueError(sentence.format(name=name, why=why))
+def not_finite(name: str, why: str) -> ValueError:
+    """The refusal of a merged weight that holds a number that is not finite."""
+    sentence = _("The merged weight {name} is not finite: {why}. Nothing was written under a final name.")
+    return ValueError(sentence.format(name=name, why=why))
 
 
 def check_disk(part: Path, missing: int) -> None:
@@ -145,18 +126,6 @@ def check_disk(part: Path, missing: int) -> None:
             "The merge writes {size} and {folder} has {free} free: free some space, or move the runs with QLORA_RUNS_DIR."
         )
         raise OSError(sentence.format(size=human_bytes(missing), folder=part.parent, free=human_bytes(free)))
-
-
-@contextlib.contextmanager
-def starting_afresh(part: Path):
-    """An empty folder `part` for the block; when the block fails, it is deleted, and a full disk is one sentence (OSError)."""
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        with full_disk_explained(part):
-            yield
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 @contextlib.contextmanager

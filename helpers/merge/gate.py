@@ -1,16 +1,27 @@
-"""What speaks against a push: a folder that is not complete, a merge report that is red, missing, or of other weights."""
+"""What a push sends, what it replaces on the hub, and what speaks against it."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.evaluate.gate import SHIP, decide
 from helpers.files import read_json, sha256
 from helpers.merge.report import MergeReport
+from helpers.model.adapter import refuse_untrained
+from helpers.model.lora import check_adapter
 from helpers.runs import RunDir
 from helpers.show.verdict import Verdict
 from helpers.show.words import _
+
+# Files that programs load by their name or ending: an old one beside new weights is loaded instead of them, or with them.
+LOADED = re.compile(
+    r"[^/]*\.(safetensors|index\.json)|(pytorch_model[^/]*|adapter_model)\.bin|adapter_config\.json|chat_template\.[^/]*",
+    re.I,
+)
+MANIFEST = "qlora_files"  # on the model card: the names of all files of the push
+RESULTS = ".eval_results/"  # hidden, and goes along: the hub reads results there
 
 
 @dataclass(frozen=True)
@@ -23,12 +34,29 @@ class Push:
     message: str  # of the commit
 
 
+def files_to_push(folder: Path) -> dict[str, Path]:
+    """Name in the repository -> file: none that is hidden, and no GGUF, which is another form of the model."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        hidden = re.search(r"(^|/)\.", name.removeprefix(RESULTS))
+        if path.is_file() and not hidden and path.suffix.lower() != ".gguf":
+            files[name] = path
+    return files
+
+
+def left_over(there: list[str], files: dict[str, Path], written: list[str]) -> tuple[list[str], list[str]]:
+    """Of the files `there` that are not of this push: (those that go, those that stay), by name.
+
+    What an earlier push wrote goes (`written`, from its card), and what would be loaded instead of this push's files."""
+    others = sorted(set(there) - files.keys() - {".gitattributes"})
+    gone = [name for name in others if name in written or LOADED.fullmatch(name)]
+    return gone, [name for name in others if name not in gone]
+
+
 def incomplete(run: RunDir, push: Push) -> list[str]:
     """What the folder lacks so that nobody could use it, one sentence each; [] when nothing. No setting overrides it."""
-    from helpers.model.adapter import refuse_untrained
-    from helpers.model.lora import check_adapter
-
-    reasons = []
+    reasons, name, tokenizer = [], push.folder.name, push.folder / "tokenizer_config.json"
     try:
         check_adapter(run.adapter)
         refuse_untrained(run.adapter)
@@ -36,11 +64,11 @@ def incomplete(run: RunDir, push: Push) -> list[str]:
         reasons.append(str(error))
     if push.what == "merged" and not list(push.folder.glob("*.safetensors")):
         reasons.append(_("The merged folder holds no weights: run the merge cells first."))
-    if not (push.folder / "tokenizer_config.json").exists():
-        reasons.append(_("The tokenizer is missing in {folder}/.").format(folder=push.folder.name))
-    elif not _has_template(push.folder):
+    if not tokenizer.exists():
+        reasons.append(_("The tokenizer is missing in {folder}/.").format(folder=name))
+    elif not (push.folder / "chat_template.jinja").exists() and not read_json(tokenizer).get("chat_template"):
         sentence = _("The tokenizer in {folder}/ has no chat template, so others would ask it wrongly.")
-        reasons.append(sentence.format(folder=push.folder.name))
+        reasons.append(sentence.format(folder=name))
     return reasons
 
 
@@ -54,19 +82,10 @@ def refusals(run: RunDir, push: Push, require: str = "") -> list[str]:
         return reasons
     if not run.merge_report.exists():
         return [*reasons, _("The merge has no report: run 05_merge_and_push.ipynb from its top.")]
-    return reasons + _faults_of_report(MergeReport.read(run.merge_report), push.folder)
-
-
-def _faults_of_report(report: MergeReport, merged: Path) -> list[str]:
-    """A red verdict; weights that are not the ones that were measured."""
-    faults = [_("The merge report is red.")] if report.verdict is Verdict.RED else []
-    weights = {path.name: path for path in merged.glob("*.safetensors")}
+    report = MergeReport.read(run.merge_report)
+    if report.verdict is Verdict.RED:
+        reasons.append(_("The merge report is red."))
     measured = {name: digest for name, digest in report.files.items() if name.endswith(".safetensors")}
-    if {name: sha256(path) for name, path in weights.items()} != measured:
-        faults.append(_("The merge report is of other weights than merged/ holds: run 05_merge_and_push.ipynb again."))
-    return faults
-
-
-def _has_template(folder: Path) -> bool:
-    settings = read_json(folder / "tokenizer_config.json")
-    return bool(settings.get("chat_template")) or (folder / "chat_template.jinja").exists()
+    if {path.name: sha256(path) for path in push.folder.glob("*.safetensors")} != measured:
+        reasons.append(_("The merge report is of other weights than merged/ holds: run 05_merge_and_push.ipynb again."))
+    return reasons

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.merge.folder import (
-    check_disk,
-    finish_folder,
-    merging_device,
-    refuse_not_finite,
-    shard_bytes,
-    starting_afresh,
-)
-from helpers.merge.skeleton import Skeleton, empty_model, read_skeleton
-from helpers.model.adapter import check_names
+from helpers.merge.folder import check_disk, finish_folder, full_disk_explained, merging_device, not_finite, shard_bytes
+from helpers.merge.skeleton import Skeleton, read_skeleton
 from helpers.model.device import weight_dtype
 from helpers.model.load import load_base_model
-from helpers.model.lora import check_adapter
 from helpers.model.quantise import through_4bit
 from helpers.settings import RunConfig
 from helpers.show.words import _
@@ -33,14 +25,10 @@ MOVED = 0.2  # of the logits' spread: rounding to 16 bits moves them by some hun
 def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) -> Path:
     """As `shards.merge_shards`, by `merge_and_unload` on a 16-bit model, which stays in the machine's own memory.
 
-    Raises ValueError for an adapter that peft cannot merge (prompt tuning, for example) or a weight that is not finite;
-    nothing is written then.
-    """
+    Raises ValueError for an adapter that peft cannot merge, prompt tuning say, or a weight that is not finite."""
     from peft import PeftModel
     from transformers import GenerationConfig
 
-    check_adapter(adapter)
-    check_names(empty_model(config), adapter)
     model, skeleton = load_base_model(config, four_bit=False, device="cpu"), read_skeleton(config)
     if method == "dequantised-base":
         _write_out(model, skeleton, config)
@@ -48,10 +36,12 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
     part, size = out.parent / f".{out.name}.part", sum(weight.nbytes for weight in model.parameters())
     check_disk(part, size)
     before, merged = _logits(model), _unloaded(model)
-    _tie_again(merged, bool(skeleton.tied))
+    if skeleton.tied:
+        _tie_again(merged)
     merged.to(weight_dtype(config))  # on a CPU it may be in float32: added there, rounded once
     for name, weight in merged.state_dict().items():
-        refuse_not_finite(name, weight, _("adapter or base hold such numbers, or they do not fit into 16 bits"))
+        if not weight.isfinite().all():
+            raise not_finite(name, _("adapter or base hold such numbers, or they do not fit into 16 bits"))
     moved = ((_logits(merged) - before).square().mean().sqrt() / before.std()).item()
     if not moved < MOVED:
         sentence = _(
@@ -60,19 +50,24 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
         )
         raise ValueError(sentence.format(moved=f"{moved:.2g}"))
     merged.generation_config = GenerationConfig()  # the base's may be one that transformers refuses to save
-    with starting_afresh(part):
-        merged.save_pretrained(part, max_shard_size=shard_bytes(size))
-        finish_folder(config, adapter, part, out, skeleton.own_code)
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        with full_disk_explained(part):
+            merged.save_pretrained(part, max_shard_size=shard_bytes(size))
+            finish_folder(config, adapter, part, out, skeleton.own_code)
+    finally:  # when all went well it has another name now
+        shutil.rmtree(part, ignore_errors=True)
     return out
 
 
 def _write_out(model: PreTrainedModel, skeleton: Skeleton, config: RunConfig) -> None:
     """The weights that 4-bit loading quantises become, in place, those that the 4-bit model has, in 16 bits."""
     for name in skeleton.quantised:
-        weight, turned = model.get_submodule(name).weight, skeleton.kinds[name] == "Conv1D"
-        rows = weight.data.T.contiguous() if turned else weight.data  # 4-bit layers keep it as (out, in)
+        layer = model.get_submodule(name)
+        weight, turned = layer.weight.data, type(layer).__name__ == "Conv1D"  # which keeps it as (in, out)
+        rows = weight.T.contiguous() if turned else weight
         rows = through_4bit(rows.to(merging_device()), config).to("cpu")
-        weight.data = rows.T.contiguous() if turned else rows
+        layer.weight.data = rows.T.contiguous() if turned else rows
 
 
 def _unloaded(model: PeftModel) -> PreTrainedModel:
@@ -109,14 +104,12 @@ def _give_each_its_own(model: PeftModel) -> None:
             seen.add(id(weight))
 
 
-def _tie_again(merged: PreTrainedModel, tied: bool) -> None:
-    """Where input and output embeddings were one and the adapter left them equal, they are one again; else config says so."""
+def _tie_again(merged: PreTrainedModel) -> None:
+    """Input and output embeddings that the adapter left equal are one again; else config says that they are two."""
     import torch
 
-    if not tied:
-        return
-    ends = merged.get_input_embeddings(), merged.get_output_embeddings()
-    equal = torch.equal(*(end.weight for end in ends))
+    source, output = merged.get_input_embeddings(), merged.get_output_embeddings()
+    equal = torch.equal(source.weight, output.weight)
     if equal:
-        ends[1].weight = ends[0].weight
+        output.weight = source.weight
     merged.config.tie_word_embeddings = merged.config.get_text_config().tie_word_embeddings = equal

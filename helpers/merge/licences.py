@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from huggingface_hub import HfApi
+from huggingface_hub.errors import RepositoryNotFoundError
+
 from helpers.model.source import DEMO_MODEL, TINY_MODEL
 from helpers.paths import local_path
 
@@ -44,46 +47,43 @@ class Licence:
 
 
 def licence(name: str, kind: str) -> Licence:
-    """The licence of a "model" or "dataset", from its page on the hub.
-
-    Raises huggingface_hub's own errors when the hub cannot be reached.
-    """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
-
+    """The licence of a "model" or "dataset", from its page on the hub. Raises huggingface_hub's own errors."""
     if name in LICENCES:
         return Licence(*LICENCES[name])
-    unknown = Licence("other", f"{public_name(name)}: not known here, look it up before you make this public")
+    head = _card(name, kind)
+    terms = head.get("license")
+    if isinstance(terms, list) and len(terms) == 1:
+        terms = terms[0]
+    if not isinstance(terms, str):
+        return Licence("other", f"{public_name(name)}: not known here, look it up before you make this public")
+    own, link = str(head.get("license_name") or ""), str(head.get("license_link") or "")
+    if link and "://" not in link:  # a file of that repository
+        link = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}/blob/main/{link}"
+    details = ", ".join(filter(None, (own, link)))
+    return Licence(terms, f"{terms} ({name}{': ' if details else ''}{details})", own, link)
+
+
+def _card(name: str, kind: str) -> dict:
+    """The head of its page; {} when it is not on the hub, has none, or is not for this token."""
     if not on_hub(name):
-        return unknown
+        return {}
     try:
         info = HfApi().model_info(name) if kind == "model" else HfApi().dataset_info(name)
-    except RepositoryNotFoundError:  # gone, or not for this token
-        return unknown
-    found, own, link = ((info.card_data or {}).get(key) for key in ("license", "license_name", "license_link"))
-    if isinstance(found, list) and len(found) == 1:
-        found = found[0]
-    if not isinstance(found, str):
-        return unknown
-    if isinstance(link, str) and link and "://" not in link:  # a file of that repository
-        link = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}/blob/main/{link}"
-    told = ", ".join(str(part) for part in (own, link) if part)
-    return Licence(found, f"{found} ({name}{': ' if told else ''}{told})", str(own or ""), str(link or ""))
+    except RepositoryNotFoundError:
+        return {}
+    return info.card_data.to_dict() if info.card_data else {}
 
 
 def naming_rule(base: Licence, repo: str) -> str:
     """What the base's licence says about a derived model's name and page, in words; "" when it says nothing.
 
-    Llama 3 Community License (2024) and its successors, 1.b.i; Llama 2's has no such rule.
-    """
+    Llama 3 Community License (2024) and its successors, 1.b.i; Llama 2's has no such rule."""
     if not re.search(r"llama-?[34]", f"{base.id} {base.name}".lower()):
         return ""
-    told = "Built with Llama. The base model's licence asks that a model made from it has a name that begins with Llama"
-    return (
-        f"{told}."
-        if repo.rpartition("/")[2].lower().startswith("llama")
-        else f"{told}: {repo} does not, so set QLORA_HUB_REPO."
-    )
+    rule = "Built with Llama. The base model's licence asks that a model made from it has a name that begins with Llama"
+    if repo.rpartition("/")[2].lower().startswith("llama"):
+        return f"{rule}."
+    return f"{rule}: {repo} does not, so set QLORA_HUB_REPO."
 
 
 def on_hub(name: str) -> bool:

@@ -65,6 +65,10 @@ class MergeReport:
     def write(self, file: Path) -> None:
         write_json(file, asdict(self))
 
+    def row(self, what: str) -> dict:
+        """What was measured of the "adapter" or the "merged" model."""
+        return self.measured["adapter" if what == "adapter" else self.chosen]
+
     def summary(self) -> str:
         """The verdict and its reason, for a page."""
         sentence = _("The merge report is {verdict}. {reason}")

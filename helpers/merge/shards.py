@@ -1,8 +1,6 @@
-"""Put the adapter into the base model's weights, one weight file at a time.
+"""Put the adapter into the base model's weights, one weight file at a time, in about the memory of one (`shard_bytes`).
 
-Memory: about one weight file (`folder.shard_bytes`), whatever the model's size. A merge that was cut off resumes where it
-stopped; the result appears under its final name only when it is complete.
-"""
+A merge that was cut off resumes where it stopped; the result appears under its final name only when it is complete."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from helpers.merge.folder import (
     finish_folder,
     full_disk_explained,
     merging_device,
-    refuse_not_finite,
+    not_finite,
     shard_bytes,
 )
 from helpers.merge.in_memory import merge_in_memory
@@ -32,6 +30,7 @@ from helpers.model.quantise import through_4bit
 from helpers.model.source import folder_digest
 from helpers.model.weights import WeightFiles
 from helpers.settings import RunConfig
+from helpers.show.progress import Progress
 from helpers.show.words import _
 
 if TYPE_CHECKING:
@@ -41,9 +40,8 @@ if TYPE_CHECKING:
 def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Path:
     """Write the merged 16-bit model to the folder `out`, with tokenizer, chat template and generation settings.
 
-    Raises ValueError for a method that does not apply, an adapter that does not fit the base, or a weight that is not
-    finite, OSError when the disk is too small. An adapter of a kind not known here is merged by peft, with the whole model in memory.
-    """
+    Raises ValueError for a method that does not apply, an adapter that does not fit or a weight that is not finite, OSError
+    for too small a disk. An adapter of a kind not known here is merged by peft, with the whole model in memory."""
     if method not in METHODS:
         sentence = _("method={method} is not known: use one of {known}.")
         raise ValueError(sentence.format(method=repr(method), known=", ".join(METHODS)))
@@ -52,17 +50,17 @@ def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Pa
             _("method='dequantised-base' needs a 4-bit base: this run has load_in_4bit=False, use 16bit-base.")
         )
     check_adapter(adapter)
-    skeleton, reason = read_skeleton(config), not_understood(adapter)
-    if reason := reason or skeleton.not_understood():
+    check_names(empty_model(config), adapter)
+    skeleton = read_skeleton(config)
+    if reason := not_understood(adapter) or skeleton.not_understood():
         sentence = _("peft merges this adapter itself, with the whole model in memory, because {reason}.")
         print(sentence.format(reason=reason))
         return merge_in_memory(config, adapter, out, method)
-    check_names(empty_model(config), adapter)
     delta = AdapterDelta(adapter)
     skeleton.check_shapes(delta)
     sources = skeleton.sources(delta)
     part = out.parent / f".{out.name}.part"
-    _start_or_resume(part, _fingerprint(config, adapter, method, skeleton))
+    _start_or_resume(part, config, adapter, method, skeleton)
     sizes = skeleton.sizes(sources)
     plan = plan_shards(sizes, shard_bytes(sum(sizes.values())))
     check_disk(part, sum(sizes[key] for key, file in plan.tensor_to_filename.items() if not (part / file).exists()))
@@ -74,10 +72,7 @@ def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Pa
 
 
 def plan_shards(sizes: dict[str, int], limit: int):
-    """Which weight (name -> bytes) goes into which file of at most `limit` bytes; a larger weight gets its own file.
-
-    A `StateDictSplit` of huggingface_hub: the file names are those that transformers reads.
-    """
+    """huggingface_hub's `StateDictSplit` of the weights (name -> bytes) into files of at most `limit` bytes, or one weight."""
     return split_state_dict_into_shards_factory(
         sizes, get_storage_size=int, filename_pattern="model{suffix}.safetensors", max_shard_size=limit
     )
@@ -86,24 +81,23 @@ def plan_shards(sizes: dict[str, int], limit: int):
 def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, requantise: RunConfig | None) -> None:
     from safetensors.torch import save_file
 
-    from helpers.show.progress import Progress
-
     base, device = WeightFiles(skeleton.files), merging_device()
     with Progress(total=len(plan.tensor_to_filename), desc=_("merge"), unit=_("weight"), mininterval=1) as bar:
         for file_name, shard in plan.filename_to_tensors.items():
-            if not (part / file_name).exists():  # else: done before the merge was cut off
-                tensors = {}
-                for key in shard:
-                    weight = base.read(sources[key]).to(device)
-                    if requantise and sources[key].removesuffix(".weight") in skeleton.quantised:
-                        weight = through_4bit(weight.to(skeleton.dtype), requantise)
-                    tensors[key] = delta.apply(key, weight).to("cpu", skeleton.dtype).contiguous()
-                    refuse_not_finite(key, tensors[key], _culprit(key, weight, delta))
-                    bar.update()
-                save_file(tensors, part / f"{file_name}.part", metadata={"format": "pt"})
-                os.replace(part / f"{file_name}.part", part / file_name)
-            else:
+            if (part / file_name).exists():  # done before the merge was cut off
                 bar.update(len(shard))
+                continue
+            tensors = {}
+            for key in shard:
+                weight = base.read(sources[key]).to(device)
+                if requantise and sources[key].removesuffix(".weight") in skeleton.quantised:
+                    weight = through_4bit(weight.to(skeleton.dtype), requantise)
+                tensors[key] = delta.apply(key, weight).to("cpu", skeleton.dtype).contiguous()
+                if not tensors[key].isfinite().all():
+                    raise not_finite(key, _culprit(key, weight, delta))
+                bar.update()
+            save_file(tensors, part / f"{file_name}.part", metadata={"format": "pt"})
+            os.replace(part / f"{file_name}.part", part / file_name)
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
         (part / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
@@ -113,26 +107,21 @@ def _culprit(key: str, weight: torch.Tensor, delta: AdapterDelta) -> str:
     """Whose fault a merged weight is that is not finite, with the way out."""
     if not weight.isfinite().all():
         return _("the base model's own file holds such a number, download it again or use another base")
-    if not delta.finite(key):
+    if not delta.apply(key, weight.float().zero_()).isfinite().all():
         return _("the adapter holds such a number, train again with a lower learning_rate")
     return _("the sum does not fit into the 16-bit format, set compute_dtype to bfloat16")
 
 
-def _fingerprint(config: RunConfig, adapter: Path, method: str, skeleton: Skeleton) -> str:
-    """What the merge is made of, as JSON: a half-done merge is only continued when this is the same."""
-    base = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in skeleton.files.values()]
+def _start_or_resume(part: Path, config: RunConfig, adapter: Path, method: str, skeleton: Skeleton) -> None:
+    """Empty the folder `part`, unless it holds a half-done merge that is made of the same."""
     parts = {
         "method": method,
-        "base": sorted(set(base)),
+        "base": sorted({(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in skeleton.files.values()}),
         "adapter": folder_digest(adapter / "adapter_model.safetensors"),
         "adapter_config": folder_digest(adapter / "adapter_config.json"),
         "quantisation": [config.quant_type, config.double_quant, str(skeleton.dtype)],
     }
-    return json.dumps(parts, indent=1)
-
-
-def _start_or_resume(part: Path, fingerprint: str) -> None:
-    file = part / "fingerprint.json"
+    file, fingerprint = part / "fingerprint.json", json.dumps(parts, indent=1)
     if file.exists() and file.read_text() == fingerprint:
         done = len(list(part.glob("*.safetensors")))
         print(_("An unfinished merge resumes: {done} weight file(s) are there already.").format(done=done))

@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 class Skeleton:
     config: PreTrainedConfig  # of the 16-bit model
     own_code: bool  # it runs Python code of its repository
+    transposed: bool  # it has Conv1D layers
     files: dict[str, Path]  # weight name -> file
-    names: list[str]  # the model's own weight names
-    kinds: dict[str, str]  # module name -> class name
+    names: list[str]  # the model's own weight names; of a tied pair the input's only
     quantised: frozenset[str]  # names of the modules that are 4-bit once loaded
-    tied: tuple[str, str] | None  # (input, output) embedding weight names when they are one and the same
+    tied: dict[str, str]  # output embedding's weight name -> input's, when they are one and the same
     dtype: torch.dtype  # of the merged weights
 
     def not_understood(self) -> str:
         """Why the weights of this model cannot be merged one by one, in words; "" when they can."""
         if self.own_code:
             return _("the model brings its own Python code")
-        if "Conv1D" in self.kinds.values():
+        if self.transposed:
             return _("the model has Conv1D layers, which keep their weights transposed")
-        absent = [name for name in self.names if name not in self.files and not (self.tied and name == self.tied[1])]
-        if absent:
-            return _("the model's weight {name} has another name in its file").format(name=absent[0])
+        for name in self.names:
+            if name not in self.files:
+                return _("the model's weight {name} has another name in its file").format(name=name)
         return ""
 
     def check_shapes(self, delta: AdapterDelta) -> None:
@@ -52,7 +52,7 @@ class Skeleton:
         shapes = {key: delta.weights.shape(name) for key, name in delta.replaced.items()}
         shapes |= {f"{module}.weight": delta.shape(pair) for module, pair in delta.pairs.items()}
         for key, theirs in shapes.items():
-            source = self.tied[0] if self.tied and key == self.tied[1] else key
+            source = self.tied.get(key, key)
             ours = base.shape(source) if source in self.files else None
             if theirs != ours:
                 sentence = _(
@@ -62,14 +62,12 @@ class Skeleton:
                 raise Refused(Reason.ADAPTER, sentence.format(weight=key, theirs=theirs, ours=ours), "")
 
     def sources(self, delta: AdapterDelta) -> dict[str, str]:
-        """Name in the merged model -> name in the base. A tied pair is written once, unless the adapter changes it.
-
-        In training the adapter saw only the one of the two it was put on, so then both are written and `tied` ends.
-        """
-        merged = {name: name for name in self.names if not (self.tied and name == self.tied[1])}
-        if self.tied and any(delta.touches(name.removesuffix(".weight")) for name in self.tied):
-            merged[self.tied[1]] = self.tied[0]
-        return merged
+        """Name in the merged model -> name in the base. A tied pair is written once, unless the adapter changes one of them."""
+        sources = {name: name for name in self.names}
+        for output, source in self.tied.items():
+            if delta.touches(output) or delta.touches(source):
+                sources[output] = source
+        return sources
 
     def sizes(self, sources: dict[str, str]) -> dict[str, int]:
         """Bytes of each merged weight."""
@@ -101,15 +99,13 @@ def read_skeleton(config: RunConfig) -> Skeleton:
     from bitsandbytes.nn import Linear4bit
     from transformers.quantizers import AutoHfQuantizer
 
-    model = empty_model(config)
+    model, place = empty_model(config), ModelSource.of(config)
     settings, own_code = copy.deepcopy(model.config), type(model).__module__.startswith("transformers_modules")
-    names = list(model.state_dict())
-    kinds = {name: type(module).__name__ for name, module in model.named_modules()}
-    embeddings = [
-        next((f"{name}.weight" for name, module in model.named_modules() if module is end), None)
-        for end in (model.get_input_embeddings(), model.get_output_embeddings())
-    ]
-    tied = tuple(embeddings) if settings.get_text_config().tie_word_embeddings and all(embeddings) else None
+    kinds = {type(module).__name__ for module in model.modules()}
+    paths = {id(module): f"{name}.weight" for name, module in model.named_modules()}
+    output, source = paths.get(id(model.get_output_embeddings())), paths.get(id(model.get_input_embeddings()))
+    tied = {output: source} if settings.get_text_config().tie_word_embeddings and output and source else {}
+    names = [name for name in model.state_dict() if name not in tied]
     quantised = frozenset()
     if config.load_in_4bit:
         # the same steps as from_pretrained(quantization_config=...), on the skeleton
@@ -117,6 +113,5 @@ def read_skeleton(config: RunConfig) -> Skeleton:
         with untied(model):
             quantizer.preprocess_model(model=model, device_map={"": "cpu"})
         quantised = frozenset(name for name, module in model.named_modules() if isinstance(module, Linear4bit))
-    source = ModelSource.of(config)
-    files = weight_files(source.path, source.revision)
-    return Skeleton(settings, own_code, files, names, kinds, quantised, tied, weight_dtype(config))
+    files = weight_files(place.path, place.revision)
+    return Skeleton(settings, own_code, "Conv1D" in kinds, files, names, quantised, tied, weight_dtype(config))

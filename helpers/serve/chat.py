@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from helpers.evaluate.decoding import decoder, generate_ids, room_for_reply
+from helpers.evaluate.generation import cut_reply
 from helpers.show.words import _
+from helpers.template.chat import prompt_ids, render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -13,10 +16,6 @@ if TYPE_CHECKING:
 def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, messages: list[dict], max_new_tokens: int) -> str:
     """Prints the greedy reply to `messages` token by token, and returns its answer: the ids and stops that were trained."""
     from transformers import TextStreamer
-
-    from helpers.evaluate.decoding import decoder, generate_ids, room_for_reply
-    from helpers.evaluate.generation import cut_reply
-    from helpers.template.chat import prompt_ids, render
 
     ids = prompt_ids(tokenizer, messages)
     settings = decoder(model, tokenizer, min(max_new_tokens, room_for_reply(model, len(ids))))

@@ -5,14 +5,18 @@ A converter leaves things out without a word: a trained lm_head where the base t
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helpers.model.memory import file_bytes, free_memory
 from helpers.serve.llama_cpp import LlamaCpp
 from helpers.show.words import _
 from helpers.template.chat import stop_ids
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LIMIT = 0.3  # of the logits' standard deviation: rounding moves them by some hundredths, a lost weight by whole ones
@@ -27,18 +31,19 @@ class NotTheSame(ValueError):
         self.what = what
 
 
-def check_token_ids(file: Path, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> int:
-    """How many `texts` were compared. Raises NotTheSame when llama.cpp cuts one into other token ids, as it stands or
-    as llama-server and Ollama call it: with what the file's own flags put around it."""
+def check_token_ids(file: Path, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> None:
+    """Raises NotTheSame when llama.cpp cuts one of `texts` into other token ids, as it stands or with what the file's own
+    flags put around it, as llama-server and Ollama call it."""
+    other = []
     with LlamaCpp(file) as model:
-        wanted = [tokenizer(text, add_special_tokens=False).input_ids for text in texts]
-        plain = [model.token_ids(text) for text in texts]
-        served = [model.token_ids(text, served=True) for text in texts]
-    other = [row for row in zip(texts, wanted, plain, served, strict=True) if not row[1] == row[2] == row[3]]
+        for text in texts:
+            wanted, served = tokenizer(text, add_special_tokens=False).input_ids, model.token_ids(text, served=True)
+            plain = model.token_ids(text)
+            if not wanted == plain == served:
+                other.append((text, wanted, served if plain == wanted else plain))
     if other:
-        text, ids, plain_ids, served_ids = other[0]
-        got = plain_ids if plain_ids != ids else served_ids
-        at = next((i for i, (a, b) in enumerate(zip(ids, got, strict=False)) if a != b), min(len(ids), len(got)))
+        text, ids, theirs = other[0]
+        at = len(os.path.commonprefix([ids, theirs]))
         sentence = _(
             "llama.cpp cuts {count} of {texts} texts into other token ids than this model's tokenizer, so the file would "
             "answer badly and is not kept. First difference: token {place} of {text}, here {tokens}. (A SentencePiece "
@@ -47,7 +52,6 @@ def check_token_ids(file: Path, tokenizer: PreTrainedTokenizerBase, texts: list[
         tokens = tokenizer.convert_ids_to_tokens(ids[at : at + 3])
         values = {"count": len(other), "texts": len(texts), "place": at, "text": repr(text[:40]), "tokens": tokens}
         raise NotTheSame(sentence.format(**values), "token ids")
-    return len(texts)
 
 
 def check_stops(file: Path, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -63,12 +67,15 @@ def check_stops(file: Path, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def check_logits(
-    file: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str], lora: Path | None = None
+    file: Path,
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: list[str],
+    lora: Path | None = None,
 ) -> float:
     """How far llama.cpp's logits are from those of `model`, in their standard deviations, on the shortest of `texts`.
 
-    Raises NotTheSame above LIMIT, or for numbers that are not finite.
-    """
+    Raises NotTheSame above LIMIT, or for numbers that are not finite."""
     import torch
 
     ids = [tokenizer(text, add_special_tokens=False).input_ids[:LONGEST] for text in texts]
@@ -94,8 +101,6 @@ def check_logits(
 
 def check_adapter_tensors(file: Path, adapter: Path) -> None:
     """Raises NotTheSame when the adapter's GGUF file holds fewer numbers than the adapter has in its LoRA matrices."""
-    import math
-
     from gguf import GGUFReader
     from safetensors import safe_open
 
@@ -116,12 +121,7 @@ def exact_model(folder: Path) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from helpers.model.memory import file_bytes, free_memory
-
-    size, dtype, device = 2.2 * file_bytes(folder), "auto", torch.device("cpu")
-    for place in [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]:
-        if size < free_memory(place):
-            dtype, device = torch.float32, place
-    return AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, device_map={"": device}, use_safetensors=True
-    ).eval()
+    places = [torch.device("cuda")] if torch.cuda.is_available() else []
+    places = [place for place in [*places, torch.device("cpu")] if 2.2 * file_bytes(folder) < free_memory(place)]
+    settings = {"dtype": torch.float32, "device_map": {"": places[0]}} if places else {"dtype": "auto"}
+    return AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **settings).eval()

@@ -31,24 +31,14 @@ def served_context(folder: Path, config: RunConfig) -> int:
     return context_length(longest, config.max_length + config.max_new_tokens)
 
 
-def vllm_rank(rank: int) -> int:
-    """The smallest of VLLM_RANKS that holds `rank`. Raises ValueError above 512."""
-    if rank > VLLM_RANKS[-1]:
-        sentence = _("lora_r={rank} is more than vLLM serves (at most {most}): serve the merged model.")
-        raise ValueError(sentence.format(rank=rank, most=VLLM_RANKS[-1]))
-    return next(size for size in VLLM_RANKS if size >= rank)
-
-
 def vllm_command(
     model: str | Path, context: int, adapter: Path | None = None, name: str = "", revision: str = "main",
     settings: str | Path = "vllm",
 ) -> str:  # fmt: skip
     """`vllm serve` for a folder or hub id, or for a base `model` with the LoRA `adapter` on top, served as `name`; greedy.
 
-    `settings`: the folder whose generation_config.json has the stop tokens of the training; for an adapter, the base's are
-    not enough where it was trained with a template of its own. Raises ValueError for an adapter that vLLM does not serve:
-    it knows one rank and one alpha, and scales every module by them.
-    """
+    `settings`: the folder whose generation_config.json has the stop tokens of the training, where the base's do not.
+    Raises ValueError for an adapter that vLLM does not serve: it knows one rank and one alpha for all modules."""
     words = ["vllm", "serve", str(model), "--dtype", "auto", "--max-model-len", str(context)]
     if revision != "main":
         words += ["--revision", revision, "--tokenizer-revision", revision]
@@ -62,14 +52,16 @@ def _adapter_words(adapter: Path, name: str) -> list[str]:
     if fields := other_fields(settings, PLAIN_FIELDS):
         sentence = _("vLLM does not serve this adapter as it was trained ({fields}): serve the merged model.")
         raise ValueError(sentence.format(fields=", ".join(fields)))
-    words = ["--enable-lora", "--max-lora-rank", str(vllm_rank(settings["r"]))]
-    words += ["--lora-modules", f"{name or adapter.name}={adapter}"]
-    template = adapter / "chat_template.jinja"
+    rooms = [size for size in VLLM_RANKS if size >= settings["r"]]
+    if not rooms:
+        sentence = _("lora_r={rank} is more than vLLM serves (at most {most}): serve the merged model.")
+        raise ValueError(sentence.format(rank=settings["r"], most=VLLM_RANKS[-1]))
+    words = ["--enable-lora", "--max-lora-rank", str(rooms[0]), "--lora-modules", f"{name or adapter.name}={adapter}"]
+    template, tokenizer = adapter / "chat_template.jinja", adapter / "tokenizer_config.json"
     if template.exists():
-        return [*words, "--chat-template", str(template)]
-    tokenizer = adapter / "tokenizer_config.json"
-    if tokenizer.exists() and read_json(tokenizer).get("chat_template"):  # as transformers 4 saved it
-        return [*words, "--tokenizer", str(adapter)]
+        words += ["--chat-template", str(template)]
+    elif tokenizer.exists() and read_json(tokenizer).get("chat_template"):  # as transformers 4 saved it
+        words += ["--tokenizer", str(adapter)]
     return words
 
 

@@ -17,13 +17,12 @@ from helpers.model.weights import without_code
 from helpers.show.words import _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from transformers import PreTrainedTokenizerBase
 
 CONVERTER = Path(__file__).with_name("converter.py")
 # what a converter may know of the environment: nothing that opens an account
-KNOWN = "PATH LANG LC_ALL TMPDIR PYTHONPATH LD_LIBRARY_PATH DYLD_LIBRARY_PATH OMP_NUM_THREADS SYSTEMROOT".split()
+KNOWN = set("PATH LANG LC_ALL TMPDIR PYTHONPATH LD_LIBRARY_PATH DYLD_LIBRARY_PATH OMP_NUM_THREADS SYSTEMROOT".split())
+FAULT = re.compile(r"ERROR:|[\w.]+(Error|Exception)\b")  # in what a converter writes; the rest may be a progress bar
 CODE = (".py", ".pyc", ".so", ".bin", ".pt", ".pth", ".pkl")  # runs, or may run when it is read
 
 
@@ -40,16 +39,15 @@ def run_converter(script: str, keys: dict, *arguments) -> None:
     """A converter in a process of its own; what it says last becomes the error (ValueError, ModuleNotFoundError)."""
     command = [sys.executable, CONVERTER, converter_folder(), json.dumps(keys), script, *arguments]
     with tempfile.TemporaryDirectory() as home:  # a token that is kept in the real one stays there
-        environment = {name: os.environ[name] for name in KNOWN if name in os.environ}
+        environment = {name: os.environ[name] for name in os.environ.keys() & KNOWN}
         environment |= {"HOME": home, "HF_HOME": home, "HF_HUB_OFFLINE": "1"}
-        done = subprocess.run(
-            list(map(str, command)), capture_output=True, text=True, errors="replace", env=environment
-        )
-    if not done.returncode:
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, errors="replace", env=environment)
+    if done.returncode == 0:
         return
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    faults = [line for line in lines if re.match(r"ERROR:|[\w.]+(Error|Exception)\b", line)]  # not a progress bar
-    last = (faults or lines or [_("it ended with code {code}").format(code=done.returncode)])[-1]
+    ended = _("it ended with code {code}").format(code=done.returncode)
+    lines = [ended, *filter(None, map(str.strip, done.stderr.splitlines()))]
+    faults = [line for line in lines if FAULT.match(line)]
+    last = (faults or lines)[-1]
     if last.startswith("ModuleNotFoundError"):
         sentence = _("A package that {script} needs is missing ({reason}): run `bash setup_kernel.sh`.")
         raise ModuleNotFoundError(sentence.format(script=script, reason=last))
@@ -66,18 +64,18 @@ def run_converter(script: str, keys: dict, *arguments) -> None:
 def converter_input(folder: Path, tokenizer: PreTrainedTokenizerBase | None = None, sentencepiece: Path | None = None):
     """A folder of links to the files of `folder` that hold no code, its settings naming none; it lives for the block.
 
-    `sentencepiece`: the tokenizer.model that goes beside them, see `_sentencepiece_settings`.
-    """
+    `sentencepiece`: the tokenizer.model that goes beside them, see `_sentencepiece_settings`."""
     with tempfile.TemporaryDirectory() as parent:
         links = Path(parent) / folder.name  # the converter takes the model's name from it
         links.mkdir()
-        for path in _plain_files(folder):
-            (links / path.name).symlink_to(path.resolve())
-        file = links / "tokenizer_config.json"
-        settings = read_json(file) if file.exists() else {}
-        if sentencepiece and not (links / sentencepiece.name).exists():
-            (links / sentencepiece.name).symlink_to(sentencepiece.resolve())
+        for path in folder.iterdir():
+            if path.is_file() and path.suffix not in CODE:
+                (links / path.name).symlink_to(path.resolve())
+        file, spm = links / "tokenizer_config.json", links / "tokenizer.model"
+        if sentencepiece and not spm.exists():
+            spm.symlink_to(sentencepiece.resolve())
         if tokenizer is not None:
+            settings = read_json(file) if file.exists() else {}
             settings["add_eos_token"] = False  # the file says so too; a tokenizer that adds it is not recognised
             settings |= _sentencepiece_settings(tokenizer) if sentencepiece else {}
             file.unlink(missing_ok=True)
@@ -86,17 +84,10 @@ def converter_input(folder: Path, tokenizer: PreTrainedTokenizerBase | None = No
         yield links
 
 
-def _plain_files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if path.is_file() and path.suffix not in CODE)
-
-
 def _sentencepiece_settings(tokenizer: PreTrainedTokenizerBase) -> dict:
-    """The tokens that were added to a SentencePiece model (transformers keeps them in tokenizer.json only, which the
-    converter does not read), and the blank that it puts in front.
-
-    Whether a blank goes before the text behind a control token differs between tokenizers of one class, and no file
-    says so: it is tried out.
-    """
+    """The tokens that were added to a SentencePiece model, which the converter does not read from tokenizer.json, and
+    whether a blank goes before the text behind a control token: no file says so, it is tried out."""
     behind = tokenizer.tokenize(f"{tokenizer.eos_token}a", add_special_tokens=False)[1]
-    added = {i: {"content": one.content, "special": one.special} for i, one in tokenizer.added_tokens_decoder.items()}
+    added = tokenizer.added_tokens_decoder
+    added = {i: {"content": token.content, "special": token.special} for i, token in added.items()}
     return {"add_prefix_space": behind.startswith("▁"), "added_tokens_decoder": added}

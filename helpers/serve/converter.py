@@ -60,8 +60,8 @@ def write_keys(flags: dict[str, bool], stops: list[int]) -> None:
                 fields[name] = gguf.gguf_writer.GGUFValue(value, gguf.GGUFValueType.BOOL)
             values = {key: fields[key].value for key in (names.EOS_ID, names.EOT_ID, names.EOM_ID) if key in fields}
             free = [key for key in (names.EOT_ID, names.EOM_ID) if values.get(key) not in stops]
-            missing = [stop for stop in stops if stop not in values.values()]
-            for key, stop in zip(sorted(free, key=values.__contains__), missing, strict=False):
+            free.sort(key=values.__contains__)  # one that says nothing first
+            for key, stop in zip(free, [stop for stop in stops if stop not in values.values()], strict=False):
                 fields[key] = gguf.gguf_writer.GGUFValue(stop, gguf.GGUFValueType.UINT32)
         write_header(self, path)
 

@@ -20,15 +20,9 @@ from typing import TYPE_CHECKING
 from helpers.files import free_bytes, is_full, read_json
 from helpers.model.adapter import GGUF_FIELDS, other_fields
 from helpers.model.memory import file_bytes
-from helpers.serve.checks import (
-    check_adapter_tensors,
-    check_logits,
-    check_stops,
-    check_token_ids,
-    exact_model,
-)
+from helpers.serve.checks import check_adapter_tensors, check_logits, check_stops, check_token_ids, exact_model
 from helpers.serve.conversion import converter_input, run_converter
-from helpers.serve.llama_cpp import missing_package
+from helpers.serve.llama_cpp import packages_of_serve
 from helpers.settings import GGUF_FORMATS
 from helpers.show.units import human_bytes
 from helpers.show.words import _
@@ -49,35 +43,24 @@ def formats(setting: str) -> list[str]:
 
 
 def convert(
-    merged: Path,
-    file: Path,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: list[str],
-    base: str = "",
-    revision: str = "main",
+    merged: Path, file: Path, tokenizer: PreTrainedTokenizerBase, texts: list[str], base: str = "", revision="main"
 ) -> Path:
-    """The model of the folder `merged` as the f16 file `file`, which cuts `texts` (prompts) into the same token ids as
-    `tokenizer`, ends a reply where the training did, and computes the same logits: see `checks`.
+    """The model of the folder `merged` as the f16 file `file`, which passes `checks` on `texts` (prompts).
 
-    `base` (a folder or hub id) gives the SentencePiece file tokenizer.model where `merged` lacks it: the converter needs
-    its scores. Raises ValueError, in a sentence, for a model that the converter does not know and for a file that is not
-    the same; OSError when the disk is too small.
-    """
+    `base` (a folder or hub id) gives tokenizer.model where `merged` lacks it: the converter needs its scores. Raises
+    ValueError for a model that the converter does not know or a file that is not the same; OSError for too small a disk."""
     need_room(file, file_bytes(merged))
-    keys = {"flags": _flags(tokenizer, texts), "stops": stop_ids(tokenizer)}
+    # what llama.cpp puts around a prompt by itself: BOS where the training has it and the tokenizer adds it, never EOS
+    begins = adds_bos(tokenizer) and all(text.startswith(str(tokenizer.bos_token)) for text in texts)
+    flags = {"tokenizer.ggml.add_bos_token": begins, "tokenizer.ggml.add_eos_token": False}
     pieces = _sentencepiece_file(merged, base, revision)
     with beside(file) as part, converter_input(merged, tokenizer, pieces) as folder:
+        keys = {"flags": flags, "stops": stop_ids(tokenizer)}
         run_converter("convert_hf_to_gguf.py", keys, folder, "--outtype", "f16", "--outfile", part)
         check_token_ids(part, tokenizer, texts)
         check_stops(part, tokenizer)
         check_logits(part, exact_model(merged), tokenizer, texts)
     return file
-
-
-def _flags(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> dict[str, bool]:
-    """What llama.cpp puts around a prompt by itself: BOS where the training has it and the tokenizer adds it, never EOS."""
-    begins = all(text.startswith(tokenizer.bos_token or "") for text in texts)
-    return {"tokenizer.ggml.add_bos_token": adds_bos(tokenizer) and begins, "tokenizer.ggml.add_eos_token": False}
 
 
 def convert_adapter(
@@ -86,9 +69,10 @@ def convert_adapter(
     """The LoRA adapter as a GGUF file, for llama.cpp's --lora. `base`: a folder with a base model's config.json.
 
     Such a file has one alpha, and llama.cpp scales by alpha / rank: rsLoRA's alpha is written so that this is its scale.
-    `on`: the f16 file of `base`; with it, the logits of `texts` are compared with peft's, the adapter on the same model.
-    Raises ValueError, in a sentence, for an adapter that the file cannot hold or does not hold.
-    """
+    `on`: the f16 file of `base`; with it, the logits of `texts` are compared with peft's. Raises ValueError."""
+    from peft import PeftModel
+    from transformers import AutoTokenizer
+
     settings = read_json(adapter / "adapter_config.json")
     fields = other_fields(settings, GGUF_FIELDS)
     if settings.get("use_rslora") and settings.get("rank_pattern"):
@@ -101,30 +85,20 @@ def convert_adapter(
     with beside(file) as part, converter_input(base) as model, tempfile.TemporaryDirectory() as folder:
         shutil.copy(adapter / "adapter_model.safetensors", folder)
         Path(folder, "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
-        run_converter(
-            "convert_lora_to_gguf.py", {"flags": {}, "stops": []}, folder, "--outtype", "f16", "--base", model,
-            "--outfile", part,
-        )  # fmt: skip
+        keys, arguments = {"flags": {}, "stops": []}, (folder, "--outtype", "f16", "--base", model, "--outfile", part)
+        run_converter("convert_lora_to_gguf.py", keys, *arguments)
         check_adapter_tensors(part, adapter)
         if on:
-            _check_on(on, part, adapter, base, texts or [])
+            live = PeftModel.from_pretrained(exact_model(base), str(adapter)).eval()
+            check_logits(on, live, AutoTokenizer.from_pretrained(base), texts or [], part)
     return file
-
-
-def _check_on(file: Path, lora: Path, adapter: Path, base: Path, texts: list[str]) -> None:
-    from peft import PeftModel
-    from transformers import AutoTokenizer
-
-    model = PeftModel.from_pretrained(exact_model(base), str(adapter)).eval()
-    check_logits(file, model, AutoTokenizer.from_pretrained(base), texts, lora)
 
 
 def quantise(f16: Path, file: Path, kind: str) -> Path:
     """The f16 file in a smaller format, by llama.cpp's quantiser. Raises ValueError when it refuses."""
-    try:
+    with packages_of_serve():
         from cyllama.llama import llama_cpp
-    except ModuleNotFoundError as error:
-        raise missing_package(error.name) from None
+
     need_room(file, f16.stat().st_size * SHARE[kind])
     settings = llama_cpp.LlamaModelQuantizeParams()
     settings.ftype, settings.nthread = FILE_TYPES[kind], os.cpu_count()

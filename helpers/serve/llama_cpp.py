@@ -6,9 +6,11 @@ The library comes in the package xllamacpp, whose Python side is the server only
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.show.words import _
 
@@ -23,27 +25,27 @@ class LlamaCpp:
     """The model of a GGUF file, on the CPU; `with LlamaCpp(file, tokens) as model:` gives its memory back.
 
     `tokens`: the longest text, reply included; 0 reads the vocabulary only. `texts`: how many are written at once.
-    `lora`: an adapter's GGUF file, put on top.
-    Raises ValueError with llama.cpp's own words for a file that it cannot load.
+    `lora`: an adapter's GGUF file, put on top. Raises ValueError with llama.cpp's own words for a file that it cannot load.
     """
 
     def __init__(self, file: Path, tokens: int = 0, lora: Path | None = None, texts: int = 1):
         self.ffi, self.llama, self.errors, listen = _library()
         self.llama.llama_log_set(listen, self.ffi.NULL)  # a server of this process listens in its place
-        self.model = self.context = self.batch = None
+        self.model: Any = None
+        self.context: Any = None
+        self.batch: Any = None
         settings = self.llama.llama_model_default_params()
         settings.vocab_only, settings.n_gpu_layers = not tokens, 0
         self.errors.clear()
         self.model = self._loaded(self.llama.llama_model_load_from_file(str(file).encode(), settings), file)
         self.vocab = self.llama.llama_model_get_vocab(self.model)
         self.vocabulary = self.llama.llama_vocab_n_tokens(self.vocab)
-        self.adds_bos = bool(self.llama.llama_vocab_get_add_bos(self.vocab))
         if tokens:
             self._begin(tokens, texts, file)
         if lora:
             adapter = self._loaded(self.llama.llama_adapter_lora_init(self.model, str(lora).encode()), lora)
-            one, scale = self.ffi.new("struct llama_adapter_lora *[]", [adapter]), self.ffi.new("float[]", [1.0])
-            if self.llama.llama_set_adapters_lora(self.context, one, 1, scale):
+            adapters, scales = self.ffi.new("struct llama_adapter_lora *[]", [adapter]), self.ffi.new("float[]", [1.0])
+            if self.llama.llama_set_adapters_lora(self.context, adapters, 1, scales):
                 sentence = _("llama.cpp does not put {adapter} on {file}.")
                 raise ValueError(sentence.format(adapter=lora.name, file=file.name))
 
@@ -58,7 +60,7 @@ class LlamaCpp:
         self.context = self._loaded(self.llama.llama_init_from_model(self.model, settings), file)
         self.batch = self.llama.llama_batch_init(self.tokens * texts, 0, texts)
 
-    def _loaded(self, pointer, file: Path):
+    def _loaded(self, pointer: Any, file: Path) -> Any:
         if pointer != self.ffi.NULL:
             return pointer
         self.close()
@@ -68,10 +70,8 @@ class LlamaCpp:
     def token_ids(self, text: str, served: bool = False) -> list[int]:
         """`text` as llama.cpp cuts it, control tokens read as such.
 
-        `served`: as llama-server and Ollama call it, with what the file's own flags put before and after; where that is
-        BOS, they take the template's own away first.
-        """
-        if served and self.adds_bos:
+        `served`: as llama-server and Ollama call it, with what the file's flags add; they take the template's own BOS away."""
+        if served and self.llama.llama_vocab_get_add_bos(self.vocab):
             bos = self.llama.llama_vocab_get_text(self.vocab, self.llama.llama_vocab_bos(self.vocab))
             text = text.removeprefix(self.ffi.string(bos).decode())
         raw = text.encode()
@@ -84,39 +84,34 @@ class LlamaCpp:
         return bool(self.llama.llama_vocab_is_eog(self.vocab, token))
 
     def logits(self, ids: list[int], wanted: list[int]) -> numpy.ndarray:
-        """Float32 array (len(wanted), vocabulary): the logits behind those positions of `ids`.
-
-        Raises ValueError for a text that is too long, RuntimeError when llama.cpp stops.
-        """
-        self._clear()
-        return self._decode([(0, 0, ids, set(wanted))])
+        """Float32 array (len(wanted), vocabulary): the logits behind those positions of `ids`. Raises ValueError, RuntimeError."""
+        return self._decode([(0, 0, ids, set(wanted))], new=True)
 
     def replies(self, prompts: list[list[int]], max_new_tokens: int, stops: list[int]) -> list[list[int]]:
         """The greedy replies to `prompts`, each with the stop token that ended it as its last, if one did."""
         if len(prompts) > self.texts:
             first = self.replies(prompts[: self.texts], max_new_tokens, stops)
             return first + self.replies(prompts[self.texts :], max_new_tokens, stops)
-        self._clear()
-        new = [[] for _prompt in prompts]
+        replies: list[list[int]] = [[] for _prompt in prompts]
         step = [(which, 0, ids, {len(ids) - 1}) for which, ids in enumerate(prompts)]
-        while step and max_new_tokens:
-            best = self._decode(step).argmax(-1).tolist()
-            for (which, *_rest), token in zip(step, best, strict=True):
-                new[which].append(token)
-            step = [
-                (which, start + len(ids), [token], {0})
-                for (which, start, ids, _wanted), token in zip(step, best, strict=True)
-                if token not in stops and len(new[which]) < max_new_tokens
-            ]
-        return new
+        for place in range(max_new_tokens):
+            if not step:
+                break
+            best, following = self._decode(step, new=not place).argmax(-1).tolist(), []
+            for (which, start, ids, _wanted), token in zip(step, best, strict=True):
+                replies[which].append(token)
+                if token not in stops:
+                    following.append((which, start + len(ids), [token], {0}))
+            step = following
+        return replies
 
-    def _clear(self) -> None:
-        self.llama.llama_memory_clear(self.llama.llama_get_memory(self.context), True)
-
-    def _decode(self, pieces: list[tuple[int, int, list[int], set[int]]]) -> numpy.ndarray:
-        """Logits (places asked for, vocabulary) of pieces of texts: which text, the place its piece starts, ids, places."""
+    def _decode(self, pieces: list[tuple[int, int, list[int], set[int]]], new: bool) -> numpy.ndarray:
+        """Logits (places asked for, vocabulary) of pieces of texts: which text, the place its piece starts, ids, places.
+        `new`: what was read before is forgotten."""
         import numpy
 
+        if new:
+            self.llama.llama_memory_clear(self.llama.llama_get_memory(self.context), True)
         batch, wanted = self.batch, []
         batch.n_tokens = 0
         for which, start, ids, places in pieces:
@@ -156,22 +151,20 @@ class LlamaCpp:
 
 
 @functools.cache
-def _library():
+def _library() -> tuple[Any, Any, list[str], Any]:
     """llama.cpp's records and library, the list of the errors that it reports, and what listens to them; loaded once."""
-    try:
+    with packages_of_serve():
         from llama_cpp_py_sync._cffi_bindings import ffi
-        from xllamacpp import xllamacpp
-    except ModuleNotFoundError as error:
-        raise missing_package(error.name) from None
+        from xllamacpp import xllamacpp  # pyright: ignore[reportAttributeAccessIssue]
 
-    llama, errors = ffi.dlopen(xllamacpp.__file__), []
-    defaults = llama.llama_context_default_params()
-    found = {name: getattr(defaults, name) for name in DEFAULTS}
-    if found != DEFAULTS:
+    llama: Any = ffi.dlopen(xllamacpp.__file__)
+    defaults, errors = llama.llama_context_default_params(), []
+    records = {name: getattr(defaults, name) for name in DEFAULTS}
+    if records != DEFAULTS:
         sentence = _(
             "This release of xllamacpp has other records ({found}): install the one of requirements-serve.txt."
         )
-        raise ImportError(sentence.format(found=found))
+        raise ImportError(sentence.format(found=records))
 
     @ffi.callback("void(enum ggml_log_level, const char *, void *)")
     def listen(level, text, _data):
@@ -181,7 +174,11 @@ def _library():
     return ffi, llama, errors, listen  # the library holds no reference of its own
 
 
-def missing_package(name: str) -> ModuleNotFoundError:
-    """The sentence about a package of requirements-serve.txt that is not installed."""
-    sentence = _("The package {name}, which brings llama.cpp, is missing: run `bash setup_kernel.sh`.")
-    return ModuleNotFoundError(sentence.format(name=name.partition(".")[0]))
+@contextlib.contextmanager
+def packages_of_serve() -> Iterator[None]:
+    """Turn the lack of a package of requirements-serve.txt inside the block into one sentence (ModuleNotFoundError)."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        sentence = _("The package {name}, which brings llama.cpp, is missing: run `bash setup_kernel.sh`.")
+        raise ModuleNotFoundError(sentence.format(name=str(error.name).partition(".")[0])) from None

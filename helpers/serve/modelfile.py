@@ -1,17 +1,23 @@
-"""An Ollama Modelfile made from the training template.
-
-A model asked in another format than it was trained on answers badly. So nothing here is typed by hand: every piece
-comes from rendering the training template, and is checked by putting a conversation together from the pieces.
-"""
+"""An Ollama Modelfile made from the training template: nothing is typed by hand, every piece comes from rendering it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from helpers.show.words import _
 from helpers.template.chat import adds_bos, fold_system, render, stop_ids, takes_system
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+MARK = re.compile("⟦.⟧")
+SYSTEM = {"role": "system", "content": "⟦s⟧"}
+Q1, Q2 = {"role": "user", "content": "⟦1⟧"}, {"role": "user", "content": "⟦3⟧"}
+A1, A2 = {"role": "assistant", "content": "⟦2⟧"}, {"role": "assistant", "content": "⟦4⟧"}
+THOUGHT = {"role": "assistant", "content": "<think>⟦t⟧</think>⟦2⟧"}
 
 
 @dataclass(frozen=True)
@@ -28,14 +34,14 @@ class Pieces:
 
     def put_together(self, messages: list[dict]) -> str:
         """A conversation from the pieces, as the Modelfile's template will write it; it ends by asking for an answer."""
-        has_system = messages[0]["role"] == "system"
-        note = (
-            messages[0]["content"] + "\n\n" if has_system else ""
-        )  # before the first question, as chat.fold_system does
-        text = self.opening
-        if has_system and self.system:
-            text, note = self.system[0] + messages[0]["content"] + self.system[1], ""
-        for message in messages[has_system:]:
+        text, note = self.opening, ""
+        if messages[0]["role"] == "system":
+            system, *messages = messages
+            if self.system:
+                text = self.system[0] + system["content"] + self.system[1]
+            else:
+                note = system["content"] + "\n\n"  # before the first question, as chat.fold_system does
+        for message in messages:
             if message["role"] == "user":
                 text, note = text + self.before_user + note + message["content"] + self.after_user, ""
             else:
@@ -43,15 +49,8 @@ class Pieces:
         return text
 
 
-def template_pieces(tokenizer) -> Pieces:
-    """The pieces of the tokenizer's chat template.
-
-    Raises ValueError for a template that is more than pieces (today's date, counters, turns that change later turns).
-    """
-
-    def turn(role, text):
-        return {"role": role, "content": text}
-
+def template_pieces(tokenizer: PreTrainedTokenizerBase) -> Pieces:
+    """The pieces of the chat template. Raises ValueError for one that is more (today's date, counters, changing turns)."""
     if writes_date(tokenizer):
         raise ValueError(
             _(
@@ -59,30 +58,28 @@ def template_pieces(tokenizer) -> Pieces:
                 "model with vLLM or llama.cpp's own server, which fill the template in anew for every question."
             )
         )
-    u1, a1, u2, a2 = turn("user", "⟦1⟧"), turn("assistant", "⟦2⟧"), turn("user", "⟦3⟧"), turn("assistant", "⟦4⟧")
-    start, between = render(tokenizer, [u1, a1]).split("⟦1⟧")[0], _between(render(tokenizer, [u1, a1, u2, a2]))
-    after_user = render(tokenizer, [u1], add_generation_prompt=True).split("⟦1⟧")[1]
-    after_answer = render(tokenizer, [u1, a1]).split("⟦2⟧")[1]
-    before_user = between[1].removeprefix(after_answer)
-    system = None
+    start, _answered, after_answer = MARK.split(render(tokenizer, [Q1, A1]))[:3]
+    before_first, between = MARK.split(render(tokenizer, [Q1, A1, Q2, A2]))[1:3]
+    after_user = MARK.split(render(tokenizer, [Q1], add_generation_prompt=True))[1]
+    before_user, before_answer = between.removeprefix(after_answer), before_first.removeprefix(after_user)
+    opening, system = start.removesuffix(before_user), None
     if takes_system(tokenizer):
-        lead, middle = render(tokenizer, [turn("system", "⟦s⟧"), u1]).split("⟦1⟧")[0].split("⟦s⟧")
+        lead, middle = MARK.split(render(tokenizer, [SYSTEM, Q1]))[:2]
         system = (lead, middle.removesuffix(before_user))
-    before_answer = between[0].removeprefix(after_user)
-    opening = start.removesuffix(before_user)
-    thought = render(tokenizer, [u1, turn("assistant", "<think>⟦t⟧</think>⟦2⟧"), u2])
-    pieces = Pieces(opening, system, before_user, after_user, before_answer, after_answer, "⟦t⟧" not in thought)
+    thinking = "⟦t⟧" not in render(tokenizer, [Q1, THOUGHT, Q2])
+    pieces = Pieces(opening, system, before_user, after_user, before_answer, after_answer, thinking)
     written = "".join([opening, *(system or ()), before_user, after_user, before_answer, after_answer])
-    plain = "{{" not in written and '"""' not in written
-    for messages in ([u1], [u1, a1, u2], [turn("system", "⟦s⟧"), u1, a1, u2]):
-        if not plain or pieces.put_together(messages) != render(tokenizer, messages, add_generation_prompt=True):
-            raise ValueError(
-                _("The chat template cannot be written as an Ollama template: serve the model with vLLM instead.")
-            )
+    same = "{{" not in written and '"""' not in written
+    for messages in ([Q1], [Q1, A1, Q2], [SYSTEM, Q1, A1, Q2]):
+        same = same and pieces.put_together(messages) == render(tokenizer, messages, add_generation_prompt=True)
+    if not same:
+        raise ValueError(
+            _("The chat template cannot be written as an Ollama template: serve the model with vLLM instead.")
+        )
     return pieces
 
 
-def writes_date(tokenizer) -> bool:
+def writes_date(tokenizer: PreTrainedTokenizerBase) -> bool:
     """True when the chat template writes today's date, in one of the forms that it asks for."""
     template, now = tokenizer.get_chat_template(), datetime.now()
     forms = re.findall(r"strftime_now\(\s*['\"](.+?)['\"]\s*\)", template)
@@ -93,37 +90,32 @@ def writes_date(tokenizer) -> bool:
     return any(now.strftime(form) in text for form in forms for text in texts)
 
 
-def ollama_modelfile(tokenizer, weights: str, max_new_tokens: int, context: int) -> str:
+def ollama_modelfile(tokenizer: PreTrainedTokenizerBase, weights: str, max_new_tokens: int, context: int) -> str:
     """A Modelfile for the GGUF file `weights`, with the training template and its stop tokens; greedy, in `context` tokens.
 
     Where the tokenizer puts BOS before every text, llama.cpp does too, so the template's own is left out. The repeat
-    penalty, 1.1 in Ollama, is set to none: it changes words that belong to the answer. A template that forgets past
-    thinking names `.Thinking`, by which Ollama takes the thinking out of a reply before it is a past answer.
-    Raises ValueError as `template_pieces`.
-    """
-    pieces, bos = template_pieces(tokenizer), tokenizer.bos_token if adds_bos(tokenizer) else ""
+    penalty, 1.1 in Ollama, would change words of the answer. A template that forgets past thinking names `.Thinking`, by
+    which Ollama takes it out of past answers. Raises ValueError as `template_pieces`."""
+    pieces, bos = template_pieces(tokenizer), str(tokenizer.bos_token) if adds_bos(tokenizer) else ""
     if bos and not pieces.opening and pieces.before_user.startswith(bos):
         raise ValueError(
             _("The chat template writes BOS before each question, and Ollama would double the first: use vLLM.")
         )
-    opening = pieces.opening.removeprefix(bos)
+    opening, note, thinking = pieces.opening.removeprefix(bos), "", ""
     if pieces.system:
-        lead = pieces.system[0].removeprefix(bos)
-        opening = f"{{{{ if .System }}}}{lead}{{{{ .System }}}}{pieces.system[1]}{{{{ else }}}}{opening}{{{{ end }}}}"
-        note = ""
+        lead, end = pieces.system[0].removeprefix(bos), pieces.system[1]
+        opening = "{{ if .System }}" + lead + "{{ .System }}" + end + "{{ else }}" + opening + "{{ end }}"
     else:  # the system text goes before the first question
         opening = "{{ $system := .System }}" + opening
         note = '{{ if $system }}{{ $system }}\n\n{{ $system = "" }}{{ end }}'
-    thinking = ""
     if pieces.thinking:
         thinking = "{{ if and .Thinking (eq (len (slice $.Messages $i)) 1) }}<think>{{ .Thinking }}</think>{{ end }}"
-    user = f'{{{{ if eq .Role "user" }}}}{pieces.before_user}{note}{{{{ .Content }}}}{pieces.after_user}'
-    answer = f'{{{{ else if eq .Role "assistant" }}}}{pieces.before_answer}{thinking}{{{{ .Content }}}}{pieces.after_answer}{{{{ end }}}}'
-    stops = "".join(f"PARAMETER stop {_quoted(tokenizer.decode([token]))}\n" for token in stop_ids(tokenizer))
+    user = '{{ if eq .Role "user" }}' + pieces.before_user + note + "{{ .Content }}" + pieces.after_user
+    answer = '{{ else if eq .Role "assistant" }}' + pieces.before_answer + thinking + "{{ .Content }}"
+    turns = "{{ range $i, $_ := .Messages }}" + user + answer + pieces.after_answer + "{{ end }}{{ end }}"
+    stops = "".join(f"PARAMETER stop {_quoted(str(tokenizer.decode([token])))}\n" for token in stop_ids(tokenizer))
     return (
-        f"FROM {weights}\n"
-        f'TEMPLATE """{opening}{{{{ range $i, $_ := .Messages }}}}{user}{answer}{{{{ end }}}}"""\n'
-        f"{stops}PARAMETER temperature 0\nPARAMETER repeat_penalty 1.0\n"
+        f'FROM {weights}\nTEMPLATE """{opening}{turns}"""\n{stops}PARAMETER temperature 0\nPARAMETER repeat_penalty 1.0\n'
         f"PARAMETER num_predict {max_new_tokens}\nPARAMETER num_ctx {context}\n"
     )
 
@@ -141,8 +133,3 @@ def tools_note(rows: list[dict]) -> str:
 
 def _quoted(text: str) -> str:
     return f'"""{text}"""' if '"' in text or "\n" in text else f'"{text}"'
-
-
-def _between(text: str) -> tuple[str, str]:
-    """What stands between the marks 1 and 2, and between 2 and 3."""
-    return text.split("⟦1⟧")[1].split("⟦2⟧")[0], text.split("⟦2⟧")[1].split("⟦3⟧")[0]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.evaluate.held_out import Scores
+from helpers.evaluate.generation import generate_replies
+from helpers.evaluate.held_out import Scores, held_out_nll
 from helpers.model.memory import file_bytes
 from helpers.serve.checks import check_token_ids
 from helpers.serve.llama_cpp import LlamaCpp
 from helpers.serve.server import ask_server, llama_server
+from helpers.show.progress import Progress
 from helpers.show.tables import Table
 from helpers.show.units import human_bytes
 from helpers.show.words import _
@@ -37,7 +40,6 @@ class Measured:
     stopped: int = 0
     replies: int = 0
     same_replies: int = 0  # token by token the reply of the merged model
-    same_prompts: int = 0  # prompts with the token ids of this project's tokenizer
     firsts: list = field(default_factory=list, repr=False)  # each answer token's most likely token, by row
     written: list = field(default_factory=list, repr=False)  # token ids of each reply
     exact: bool = True  # computed in float32
@@ -45,22 +47,21 @@ class Measured:
 
 def rows_in_time(file: Path, rows: Dataset, seconds: float = SECONDS) -> Dataset:
     """The leading `rows` (encoded, in key order) that llama.cpp reads in `seconds`, by the time of the first; TEXTS at least."""
-    lengths = [len(ids) for ids in rows["input_ids"]]
+    lengths, used, read = [len(ids) for ids in rows["input_ids"]], 0.0, 0
     with LlamaCpp(file, max(lengths)) as model:
-        used, read = 0.0, 0
-        for count, ids in enumerate(rows["input_ids"], start=1):
+        for row, length in zip(rows, lengths, strict=True):
             start = time.perf_counter()
-            model.logits(list(ids), _answer_places(rows[count - 1]))
-            used, read = used + time.perf_counter() - start, read + len(ids)
-            if used > seconds / 15 or count == len(rows):
+            model.logits(list(row["input_ids"]), _answer_places(row))
+            used, read = used + time.perf_counter() - start, read + length
+            if used > seconds / 15:
                 break
-    fit = next((i for i in range(1, len(rows) + 1) if sum(lengths[:i]) * used / read > seconds), len(rows) + 1)
-    return rows.select(range(min(len(rows), max(TEXTS, fit - 1))))
+    fit = sum(total * used <= seconds * read for total in itertools.accumulate(lengths))
+    return rows.select(range(min(len(rows), max(TEXTS, fit))))
 
 
 def _answer_places(row: dict) -> list[int]:
     """Where the logits of the answer's tokens are: one place before each."""
-    return [i - 1 for i in range(1, len(row["labels"])) if row["labels"][i] != -100]
+    return [place for place, label in enumerate(row["labels"][1:]) if label != -100]
 
 
 def measure_merged(
@@ -70,10 +71,6 @@ def measure_merged(
     """The merged model as transformers runs it. `rows` as `encode_rows` gives them."""
     import torch
 
-    from helpers.evaluate.generation import generate_replies
-    from helpers.evaluate.held_out import held_out_nll
-    from helpers.show.progress import Progress
-
     nll, tokens, firsts = [], [], []
     for i in Progress(range(len(rows)), desc=_("merged")):  # one at a time: logits of a large vocabulary are not kept
         row = held_out_nll(model, rows.select([i]), keep=1)
@@ -81,11 +78,9 @@ def measure_merged(
         tokens += row.tokens
         firsts.append(row.logits[0].argmax(-1).tolist())
     replies = generate_replies(model, tokenizer, prompts, max_new_tokens, progress=_("replies"))
-    count, stopped = len(prompts), sum(reply.stopped for reply in replies)
-    exact = model.dtype is torch.float32
-    scores = Scores(nll, tokens)
-    written = [reply.token_ids for reply in replies]
-    return Measured("merged", file_bytes(folder), scores, stopped, count, count, count, firsts, written, exact)
+    written, count = [reply.token_ids for reply in replies], len(prompts)
+    stopped, exact = sum(reply.stopped for reply in replies), model.dtype is torch.float32
+    return Measured("merged", file_bytes(folder), Scores(nll, tokens), stopped, count, count, firsts, written, exact)
 
 
 def measure_gguf(
@@ -94,14 +89,10 @@ def measure_gguf(
 ) -> Measured:  # fmt: skip
     """The GGUF file in llama.cpp, on the rows and prompts of `measure_merged`.
 
-    Raises ValueError when llama.cpp cuts a prompt into other token ids, or gives a number that is not finite.
-    """
-    from helpers.show.progress import Progress
-
-    asked = [prompt_ids(tokenizer, messages) for messages in prompts]
-    texts = [render(tokenizer, messages, add_generation_prompt=True) for messages in prompts]
-    same_prompts, stops = check_token_ids(file, tokenizer, texts), stop_ids(tokenizer)
-    longest = max([len(ids) for ids in rows["input_ids"]] + [len(ids) + max_new_tokens for ids in asked])
+    Raises ValueError when llama.cpp cuts a prompt into other token ids, or gives a number that is not finite."""
+    asked, stops = [prompt_ids(tokenizer, messages) for messages in prompts], stop_ids(tokenizer)
+    check_token_ids(file, tokenizer, [render(tokenizer, messages, add_generation_prompt=True) for messages in prompts])
+    longest = max([*map(len, rows["input_ids"]), *(len(ids) + max_new_tokens for ids in asked)])
     scores = Scores([], [])
     with LlamaCpp(file, longest, texts=TEXTS) as model:
         for row, firsts in zip(Progress(rows, desc=file.stem), merged.firsts, strict=True):
@@ -109,10 +100,11 @@ def measure_gguf(
             if not math.isfinite(scores.nll[-1]):
                 sentence = _("{file} gives an NLL of {nll} on held-out row {row}: the file is damaged.")
                 raise ValueError(sentence.format(file=file.name, nll=scores.nll[-1], row=len(scores.nll)))
-        new = model.replies(asked, max_new_tokens, stops)
-    stopped = sum(bool(ids) and ids[-1] in stops for ids in new)
-    same = sum(_cut(ids, stops) == reply for ids, reply in zip(new, merged.written, strict=True))
-    return Measured(file.stem, file.stat().st_size, scores, stopped, len(new), same, same_prompts)
+        replies = model.replies(asked, max_new_tokens, stops)
+    cut = [_cut(ids, stops) for ids in replies]
+    stopped = sum(len(reply) < len(ids) for reply, ids in zip(cut, replies, strict=True))
+    same = sum(reply == theirs for reply, theirs in zip(cut, merged.written, strict=True))
+    return Measured(file.stem, file.stat().st_size, scores, stopped, len(cut), same)
 
 
 def _add_row(scores: Scores, model: LlamaCpp, row: dict, firsts: list[int]) -> None:
@@ -120,12 +112,12 @@ def _add_row(scores: Scores, model: LlamaCpp, row: dict, firsts: list[int]) -> N
     import numpy
 
     places = _answer_places(row)
-    logits, right = model.logits(list(row["input_ids"]), places), [row["labels"][i + 1] for i in places]
+    logits, right = model.logits(list(row["input_ids"]), places), numpy.array(row["labels"])[1:][places]
     top = logits.max(-1)
     spread = top + numpy.log(numpy.exp(logits - top[:, None]).sum(-1, dtype=numpy.float64))
     scores.nll.append(float((spread - logits[range(len(right)), right]).sum()))
     scores.tokens.append(len(right))
-    scores.agree.append(int((logits.argmax(-1) == numpy.array(firsts)).sum()))
+    scores.agree.append(int((logits.argmax(-1) == firsts).sum()))
 
 
 def _cut(ids: list[int], stops: list[int]) -> tuple[int, ...]:
@@ -150,20 +142,19 @@ def served_alike(
 def first_choices(merged: Measured, f16: Measured) -> str:
     """What the f16 file's share of equal first choices says, and where it is below ENOUGH, why."""
     same, tokens = sum(f16.scores.agree), sum(f16.scores.tokens)
-    values = {"same": same, "tokens": tokens, "share": f"{same / tokens:.1%}"}
     if same >= ENOUGH * tokens:
-        return _("The f16 file makes the same first choice at {same} of {tokens} tokens ({share}).").format(**values)
-    if not merged.exact:
+        sentence = _("The f16 file makes the same first choice at {same} of {tokens} tokens ({share}).")
+    elif merged.exact:
+        sentence = _(
+            "The f16 file makes the same first choice at {same} of {tokens} tokens ({share}) of the float32 model: fewer than "
+            "rounding explains. Look at NLL, and serve the merged folder with vLLM where it is worse."
+        )
+    else:
         sentence = _(
             "The f16 file makes the same first choice at {same} of {tokens} tokens ({share}). The merged model was computed "
             "in 16 bits, since float32 does not fit into this machine's memory: its own rounding is in this number."
         )
-        return sentence.format(**values)
-    sentence = _(
-        "The f16 file makes the same first choice at {same} of {tokens} tokens ({share}) of the float32 model: fewer than "
-        "rounding explains. Look at NLL, and serve the merged folder with vLLM where it is worse."
-    )
-    return sentence.format(**values)
+    return sentence.format(same=same, tokens=tokens, share=f"{same / tokens:.1%}")
 
 
 def cost_table(merged: Measured, files: list[Measured]) -> Table:
@@ -172,18 +163,18 @@ def cost_table(merged: Measured, files: list[Measured]) -> Table:
     for model in [merged, *files]:
         scores = model.scores
         more = scores.nll_per_token - merged.scores.nll_per_token
-        rows.append(
-            {
-                "model": _("merged") if model is merged else model.name,
-                "size": human_bytes(model.size),
-                "NLL": f"{scores.nll_per_token:.3f}",
-                "NLL more": "" if model is merged else f"{more:+.3f}",
-                "same first choice": _count(sum(scores.agree), sum(scores.tokens)) if scores.agree else "",
-                "same prompt ids": _count(model.same_prompts, model.replies),
-                "same reply": _count(model.same_replies, model.replies),
-                "replies that stop": _count(model.stopped, model.replies),
-            }
-        )
+        row = {
+            "model": model.name,
+            "size": human_bytes(model.size),
+            "NLL": f"{scores.nll_per_token:.3f}",
+            "NLL more": f"{more:+.3f}",
+            "same first choice": _count(sum(scores.agree), sum(scores.tokens)),
+            "same prompt ids": _count(model.replies, model.replies),  # else `measure_gguf` raises
+            "same reply": _count(model.same_replies, model.replies),
+            "replies that stop": _count(model.stopped, model.replies),
+        }
+        rows.append(row)
+    rows[0] |= {"model": _("merged"), "NLL more": "", "same first choice": ""}
     caption = _("{rows} held-out conversations, {tokens} answer tokens")
     return Table(rows, caption=caption.format(rows=len(merged.scores.tokens), tokens=sum(merged.scores.tokens)))
 

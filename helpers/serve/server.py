@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.serve.llama_cpp import missing_package
+from helpers.serve.llama_cpp import packages_of_serve
 from helpers.template.capabilities import fold
 from helpers.template.chat import takes_system
 
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def llama_server(file: Path, tokens: int, lora: Path | None = None) -> Iterator[str]:
     """The address of a server of this GGUF file for texts of `tokens`, on the CPU; it ends with the block."""
-    try:
-        import xllamacpp
-    except ModuleNotFoundError as error:
-        raise missing_package(error.name) from None
     import torch
+
+    with packages_of_serve():
+        import xllamacpp
 
     settings = xllamacpp.CommonParams()
     settings.model.path, settings.n_ctx, settings.warmup, settings.n_gpu_layers = str(file), tokens, False, 0
@@ -47,9 +46,9 @@ def ask_server(
 ) -> tuple[list[int], list[int]]:
     """(token ids of the prompt, token ids of the greedy reply, its stop token included), both as the server has them.
 
-    The server fills in the template that lies in the file; `messages` may be a `chat.Prompt` with tools.
-    """
-    talk = {"messages": _as_openai(messages if takes_system(tokenizer) else fold(messages))}
+    The server fills in the template that lies in the file; `messages` may be a `chat.Prompt` with tools."""
+    written = json.dumps(list(messages if takes_system(tokenizer) else fold(messages)))
+    talk = {"messages": json.loads(written, object_hook=_arguments_as_text)}
     if tools := getattr(messages, "tools", None):
         talk["tools"] = tools
     prompt = post(address, "apply-template", talk)["prompt"]
@@ -58,14 +57,10 @@ def ask_server(
     return cut, post(address, "completion", {"prompt": prompt, **settings})["tokens"]
 
 
-def _as_openai(messages: list[dict]) -> list[dict]:
+def _arguments_as_text(part: dict) -> dict:
     """Arguments of tool calls are JSON text in this protocol."""
-    return json.loads(json.dumps(messages), object_hook=_written_arguments)
-
-
-def _written_arguments(part: dict) -> dict:
     if isinstance(part.get("arguments"), dict):
-        return {**part, "arguments": json.dumps(part["arguments"], ensure_ascii=False)}
+        part["arguments"] = json.dumps(part["arguments"], ensure_ascii=False)
     return part
 
 

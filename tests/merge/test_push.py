@@ -7,7 +7,15 @@ import subprocess
 import sys
 
 import pytest
+from huggingface_hub import ModelCard
 
+from helpers.files import sha256
+from helpers.merge.card import write_card
+from helpers.merge.licences import Licence, naming_rule
+from helpers.merge.push import Push
+from helpers.runs import RunDir
+from helpers.series import NOTEBOOKS, run_notebooks
+from helpers.settings import RunConfig
 from tests.conftest import ROOT
 from tests.hub_double import HubDouble
 
@@ -40,8 +48,6 @@ def run(tmp_path):
     """A run directory as 05 leaves it, with small stand-ins for the weights."""
     import torch
     from safetensors.torch import save_file
-
-    from helpers.files import sha256
 
     folder = tmp_path / "runs" / "tiny"
     for name, file in (("adapter", "adapter_model.safetensors"), ("merged", "model.safetensors")):
@@ -237,7 +243,7 @@ def test_what_goes_is_told(hub, run, manifest):
 def test_the_hubs_results_file(hub, run):
     """By huggingface_hub's own classes, read back by them; only where the data is on the hub, and gone with it."""
     import yaml
-    from huggingface_hub import ModelCard, parse_eval_result_entries
+    from huggingface_hub import parse_eval_result_entries
 
     hub.add_repo("owner/data", {"README.md": b"---\nlicense: mit\n---\n"})
     settings = {"dataset_id": "owner/data", "dataset_revision": "a" * 40, "run_name": "tiny"}
@@ -351,11 +357,6 @@ def test_nothing_to_push_touches_no_network(hub, run):
 
 
 def test_the_card_says_that_preferences_were_trained(run):
-    from helpers.merge.card import write_card
-    from helpers.merge.push import Push
-    from helpers.runs import RunDir
-    from helpers.settings import RunConfig
-
     config, push = RunConfig.load("tiny"), Push("adapter", run / "adapter", "alice/tiny", "message")
     assert "DPO" not in write_card(RunDir(run), config, push).text
     made = {
@@ -372,13 +373,6 @@ def test_the_card_says_that_preferences_were_trained(run):
 
 
 def test_the_card_is_escaped_and_complete(run):
-    from huggingface_hub import ModelCard
-
-    from helpers.merge.card import write_card
-    from helpers.merge.push import Push
-    from helpers.runs import RunDir
-    from helpers.settings import RunConfig
-
     rows = [
         {"step": 40, "device": "CPU, 2 cores", "elapsed_s": 120.0},
         {"step": 40, "eval_loss": 1.0, "elapsed_s": 130.0},
@@ -424,8 +418,6 @@ def test_the_card_is_escaped_and_complete(run):
     ],
 )
 def test_the_naming_rule_of_llama(licence_id, name, repo, told):
-    from helpers.merge.licences import Licence, naming_rule
-
     rule = naming_rule(Licence(licence_id, "", name), repo)
     assert rule == "" if told is None else told in rule
     assert ("QLORA_HUB_REPO" in rule) is (bool(told) and "does not" in told)
@@ -471,8 +463,6 @@ for name, kind in names:
 def test_notebook_05_pushes_what_it_made(hub, trained_run, tmp_path, monkeypatch):
     """05 itself on the trained tiny run; then a stranger's program, with the code on the model card."""
     import nbformat
-
-    from helpers.series import NOTEBOOKS, run_notebooks
 
     shutil.copytree(trained_run.path, tmp_path / "runs" / "tiny", ignore=shutil.ignore_patterns("merge*", "notebooks"))
     for name, value in {

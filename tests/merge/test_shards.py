@@ -379,8 +379,9 @@ def test_a_base_on_the_hub_gives_its_tokenizer_files(tmp_path):
 
     code = """
 from helpers.settings import RunConfig
-from helpers.merge.folder import BESIDE_WEIGHTS, base_files
-print(sorted(path.name for path in base_files(RunConfig.load("tiny", model_id="meta/base"), BESIDE_WEIGHTS).iterdir()))
+from helpers.merge.folder import BESIDE_WEIGHTS
+from helpers.model.source import ModelSource
+print(sorted(path.name for path in ModelSource.of(RunConfig.load("tiny", model_id="meta/base")).folder(BESIDE_WEIGHTS).iterdir()))
 """
     with HubDouble() as hub:
         hub.add_repo("meta/base", {"tokenizer.model": b"sp", "model.safetensors": b"large", "config.json": b"{}"})

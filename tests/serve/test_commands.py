@@ -3,31 +3,7 @@ import shlex
 
 import pytest
 
-from helpers.serve.commands import (
-    VLLM_RANKS,
-    context_length,
-    llama_server_command,
-    ollama_commands,
-    vllm_command,
-    vllm_rank,
-)
-
-
-@pytest.mark.parametrize("rank, size", [(1, 1), (2, 8), (8, 8), (9, 16), (48, 64), (257, 320), (320, 320), (512, 512)])
-def test_the_next_rank_that_vllm_takes(rank, size):
-    assert vllm_rank(rank) == size and size in VLLM_RANKS
-
-
-def test_a_rank_above_all_is_refused():
-    with pytest.raises(ValueError, match="513"):
-        vllm_rank(513)
-
-
-@pytest.mark.parametrize(
-    "longest, needed, length", [(2048, 6000, 2048), (32768, 600, 4096), (32768, 6000, 6000), (None, 1, 4096)]
-)
-def test_a_served_conversation_is_never_longer_than_the_model(longest, needed, length):
-    assert context_length(longest, needed) == length
+from helpers.serve.commands import context_length, llama_server_command, ollama_commands, vllm_command
 
 
 @pytest.fixture
@@ -37,6 +13,23 @@ def adapter(tmp_path):
         return tmp_path
 
     return write
+
+
+@pytest.mark.parametrize("rank, size", [(1, 1), (2, 8), (8, 8), (9, 16), (48, 64), (257, 320), (320, 320), (512, 512)])
+def test_the_next_rank_that_vllm_takes(adapter, rank, size):
+    assert f"--max-lora-rank {size} " in vllm_command("owner/base", 4096, adapter(r=rank))
+
+
+def test_a_rank_above_all_is_refused(adapter):
+    with pytest.raises(ValueError, match="513"):
+        vllm_command("owner/base", 4096, adapter(r=513))
+
+
+@pytest.mark.parametrize(
+    "longest, needed, length", [(2048, 6000, 2048), (32768, 600, 4096), (32768, 6000, 6000), (None, 1, 4096)]
+)
+def test_a_served_conversation_is_never_longer_than_the_model(longest, needed, length):
+    assert context_length(longest, needed) == length
 
 
 def test_an_adapter_is_served_as_it_was_measured(adapter):

@@ -18,7 +18,7 @@ from helpers.serve.gguf import beside, convert, convert_adapter, formats, need_r
 from helpers.serve.llama_cpp import LlamaCpp
 from helpers.serve.parity import cost_table, first_choices, measure_gguf, measure_merged, rows_in_time, served_alike
 from helpers.settings import RunConfig
-from helpers.template.chat import prompt_ids, render, stop_ids
+from helpers.template.chat import Prompt, prompt_ids, render, stop_ids
 from tests.merge.test_shards import make_adapter
 from tests.serve.models import TALKS, llama, sentencepiece, thinking
 from tests.template.tokenizer_kinds import CHATML, kind
@@ -184,7 +184,7 @@ def test_the_adapter_file_on_the_base_file_is_the_adapter(thinker, tmp_path, set
 
 def test_a_server_answers_messages_as_the_file_answers_here(thinker):
     _, tokenizer, file = thinker
-    talks = [*TALKS[:2], [{"role": "system", "content": "짧게"}, *TALKS[2]]]
+    talks = [*TALKS[:1], Prompt(TALKS[1]), Prompt([{"role": "system", "content": "짧게"}, *TALKS[2]])]
     assert served_alike(file, tokenizer, talks, 6) == (3, 3)
 
 
