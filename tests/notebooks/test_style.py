@@ -141,6 +141,7 @@ def test_another_room_is_borrowed_from_only_with_a_reason(notebook):
         "model",
         "template",
         "show",
+        "runs",
         "workshop",
     }
     borrowed = {
