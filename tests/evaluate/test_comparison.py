@@ -69,12 +69,8 @@ def test_figures_about_replies():
 
 
 def test_the_classic_question_comes_first_with_its_answer():
-    assert "공산당 선언" in FIXED_PROMPTS[0]["question"]
-    assert (
-        "마르크스" in FIXED_PROMPTS[0]["known"]
-        and "엥겔스" in FIXED_PROMPTS[0]["known"]
-        and "1848" in FIXED_PROMPTS[0]["known"]
-    )
+    assert "Communist Manifesto" in FIXED_PROMPTS[0]["question"]
+    assert all(word in FIXED_PROMPTS[0]["known"] for word in ("Marx", "Engels", "1848"))
 
 
 @pytest.fixture

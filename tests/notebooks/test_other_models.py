@@ -39,6 +39,7 @@ def write_gpt2(folder):
 def test_the_series_on_gpt2(tmp_path, monkeypatch, kernel):
     write_gpt2(tmp_path / "gpt2")
     settings = {"model_id": tmp_path / "gpt2", "runs_dir": tmp_path, "max_steps": 4, "eval_steps": 4}
+    settings["dataset_id"] = "notebooks/data/sample_ko_instructions.jsonl"
     for name, value in {**settings, "max_rows": 80, "max_eval_rows": 16, "max_new_tokens": 8}.items():
         monkeypatch.setenv(f"QLORA_{name.upper()}", str(value))
     for path in series():
