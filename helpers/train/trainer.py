@@ -86,6 +86,12 @@ class LeanTrainer(SFTTrainer):
 
     def load_trained(self, checkpoint: Path) -> None:
         """The adapter of a finished training into the model, when there is nothing left to train."""
+        if self.is_fsdp_enabled:
+            from torch.distributed.fsdp import FSDPModule
+
+            for module in self.model.modules():
+                if isinstance(module, FSDPModule):
+                    module.reshard()  # an evaluation leaves the outermost part whole, and whole is no place to load into
         self._load_from_checkpoint(str(checkpoint))
 
     def keep_rows_per_step(self, checkpoint: Path | None) -> None:
