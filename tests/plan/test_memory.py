@@ -103,10 +103,14 @@ def test_a_model_in_32_bits_is_planned_in_32_bits(recipe):
     "changed", [{"kind": "llama", "tied": True}, {"kind": "qwen2", "activation_checkpointing": True}]
 )
 def test_simulation_agrees_with_real_memory(changed, tmp_path):
-    """A small part of proofs/proof_planner.py, which holds the whole grid and its results."""
+    """A small part of proofs/proof_planner.py, which holds the whole grid and its results.
+
+    With sdpa, which the plan counts; eager, which a CPU takes for short rows, needs 14 % more in the first case.
+    """
     from proofs.proof_planner import compare
 
-    row = compare({"tied": False, "max_length": 96, "per_device_train_batch_size": 2, **changed}, tmp_path)
+    settings = {"tied": False, "max_length": 96, "per_device_train_batch_size": 2, "attn_implementation": "sdpa"}
+    row = compare({**settings, **changed}, tmp_path)
     assert row["predicted"] == pytest.approx(row["allocated"], rel=0.1)
     assert row["closed form"] == pytest.approx(row["allocated"], rel=0.1)
 
