@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
+from pathlib import Path
 
-from helpers.files import write_json
+from helpers.files import read_json, write_json
 from helpers.paths import runs_root
 from helpers.runs import RunDir
 from helpers.series import chosen, run_notebooks
@@ -78,3 +80,15 @@ def _count(run: RunDir, lab: str, found: Answer) -> None:
     run.labs.mkdir(exist_ok=True)
     now = {"solved": solved, "tries": tries + 1, "sentence": found.sentence, "at": time.time()}
     write_json(run.labs / f"{lab}.json", now)
+
+
+def earlier_twin(checkpoint: Path) -> Path:
+    """A copy of a run's only checkpoint that plays the save before it, at step 0."""
+    from helpers.train.checkpoints import mark_complete
+
+    twin = checkpoint.with_name("checkpoint-0")
+    shutil.copytree(checkpoint, twin)
+    state = twin / "trainer_state.json"
+    write_json(state, {**read_json(state), "global_step": 0})
+    mark_complete(twin)
+    return twin
