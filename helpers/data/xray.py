@@ -53,6 +53,8 @@ class XRay:
         hint = html.escape(_("hover a token for its id and label"))
         return as_written(f'<div style="margin:4px 0">{legend} &nbsp; {hint}</div>{rows}')
 
+    __html__ = _repr_html_  # for templates
+
     def __repr__(self) -> str:
         return "\n\n".join("".join(_plain(piece) for piece in row) for row in self.rows)
 
