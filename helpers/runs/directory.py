@@ -12,7 +12,7 @@ from pathlib import Path
 from helpers.fields import Stage
 from helpers.files import read_json, sha256, write_atomic
 from helpers.paths import runs_of_other_pods, runs_root
-from helpers.runs.lock import hold, owner_of
+from helpers.runs.lock import hold, note_of, owner_of
 from helpers.settings import RECORDED, RETIRED, RunConfig, names_of, resumable
 from helpers.show.words import _
 
@@ -67,7 +67,7 @@ class RunDir:
     stop_request = _file("trainer", "stop.request")  # holds the process that is to stop
     stopped = _file("trainer", "stopped")  # it did, with a checkpoint
     lock_file = _file("run.lock")
-    lock_note = _file("run.lock.json")
+    lock_note = property(lambda run: note_of(run.lock_file))  # who holds it, for people
 
     @property
     def merge_report(self) -> Path:

@@ -110,7 +110,7 @@ def _next_step(source: RunDir, again: list[str], changed: set[str]) -> str:
         if by:
             return _("Run 03 first, then 04: {names} may change the data or its labels.").format(names=", ".join(by))
         return _("Run 03 first, then 04: {run} has no complete data either.").format(run=source.path.name)
-    if changed & set(names_of(Stage.PUSH)) and again[:1] != ["04"] and again[:1] != ["05"]:
+    if changed & set(names_of(Stage.PUSH)) and again[:1] not in (["04"], ["05"]):
         return _("It has the same data, adapter and merged model. To push it, run the last section of 05.")
     return _(FIRST[again[0]] if again else NOTHING)
 
