@@ -16,6 +16,7 @@ checks       checks of your own
 ready        ready-made ones
 comparison   the replies side by side
 evaluation   evaluation.json
+served       served.json, which 07 writes
 voting       the blind vote
 harness      lm-evaluation-harness, where it is installed
 page         report.html, and the archive of what is worth keeping

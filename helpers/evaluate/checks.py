@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from helpers.evaluate.comparison import side_by_side
-from helpers.evaluate.counts import change_of, changes, told_change
+from helpers.evaluate.counts import PAIRS, change_of, changes, told_change
 from helpers.evaluate.generation import Reply
 from helpers.evaluate.intervals import told_count
 from helpers.paths import PROJECT_ROOT
@@ -73,9 +73,10 @@ class Checked:
             counted[name] = {**{model: sum(right) for model, right in models.items()}, "of": rows}
         return counted
 
-    def changes(self) -> dict[str, list[dict]]:
-        """The rows that adapter and merged model won and lost, by check; each verdict has its share of the 5 %."""
-        return {name: changes(models, 2 * len(self.passed)) for name, models in self.passed.items()}
+    def changes(self, pairs: Sequence[tuple[str, str]] = PAIRS) -> dict[str, list[dict]]:
+        """The rows that each of `pairs` won and lost, by check; each verdict has its share of the 5 %."""
+        verdicts = len(pairs) * len(self.passed)
+        return {name: changes(models, verdicts, pairs) for name, models in self.passed.items()}
 
 
 def load_checks(file: str) -> tuple[dict[str, Check], Baseline | None]:

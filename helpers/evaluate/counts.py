@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from helpers.evaluate.intervals import ALPHA, BETTER, FEW, FEWEST, SAME, TOO_FEW, UNCLEAR, WORSE, sign_test
 from helpers.show.words import _
 
 PAIRS = (("base", "adapter"), ("adapter", "merged"))
 
 
-def changes(passed: dict[str, list[bool]], verdicts: int = 1) -> list[dict]:
-    """For each of PAIRS that was measured the numbers of the rows that `model` `won` and `lost`, and the `verdict`.
+def changes(passed: dict[str, list[bool]], verdicts: int = 1, pairs: Sequence[tuple[str, str]] = PAIRS) -> list[dict]:
+    """For each of `pairs` that was measured the numbers of the rows that `model` `won` and `lost`, and the `verdict`.
 
     `passed`: row by row, by model.
     """
     made = []
-    for against, model in PAIRS:
+    for against, model in pairs:
         if model in passed and against in passed:
             gains = [int(after) - int(before) for before, after in zip(passed[against], passed[model], strict=True)]
             won = [i for i, gain in enumerate(gains) if gain > 0]

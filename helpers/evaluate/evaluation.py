@@ -14,8 +14,15 @@ from helpers.show.words import _
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "sacrebleu")
 
 
-def _now() -> str:
+def now() -> str:
+    """The date and time, UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def merged_files(run: RunDir) -> dict[str, str]:
+    """The SHA-256 of every weight file of merged/, as the merge report has them; {} before 05."""
+    kept = read_json(run.merge_report).get("files", {}) if run.merge_report.exists() else {}
+    return {name: digest for name, digest in kept.items() if name.endswith(".safetensors")}
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,9 @@ class Evaluation:
     temperature: float = 0.0  # 0 = greedy
     seed: int = 42
     decoding: str = ""  # the same in words, English
-    created: str = field(default_factory=_now)
+    created: str = field(default_factory=now)
     versions: dict[str, str] = field(default_factory=dict)
+    merged_files: dict[str, str] = field(default_factory=dict)  # `merged_files` when it was written
     schema: int = 1
 
     @classmethod
@@ -76,7 +84,11 @@ class Evaluation:
         return cls(**{"models": content["models"]} | {name: content[name] for name in content.keys() & names})
 
     def write(self, run: RunDir) -> None:
-        write_json(run.evaluation, asdict(self))
+        write_json(run.evaluation, {**asdict(self), "merged_files": merged_files(run)})
+
+    def is_of_this_merge(self, run: RunDir) -> bool:
+        """False where 05 has made another merged model since."""
+        return not self.merged_files or self.merged_files == merged_files(run)
 
     @property
     def how(self) -> str:

@@ -12,6 +12,7 @@ from helpers.evaluate.forgetting import forgetting_table, won_and_lost
 from helpers.evaluate.known import known_table
 from helpers.evaluate.measured import measured_table
 from helpers.evaluate.numbers import better_table, numbers_table
+from helpers.evaluate.served import Served, served_table
 from helpers.files import folder_bytes, read_json, read_jsonl, write_atomic
 from helpers.runs import RunDir
 from helpers.show.pages import render_page
@@ -42,6 +43,9 @@ COLUMNS = {
     "KL to adapter": N_("how far the model's choices are from the adapter's, in nats per token; 0 is the same."),
     "same first choice": N_("how often both would write the same next token."),
     "replies that stop": N_("replies that ended by themselves."),
+    "size": N_("bytes on the disk."),
+    "NLL more": N_("how much more surprised the file is than the merged model; near 0 nothing is lost."),
+    "same reply": N_("greedy replies that are, token by token, those of the merged model."),
     "check": N_("what a check of yours asks; the file that the setting `checks` names explains each."),
     "base": N_("replies of this model that pass, with the 95 % interval of their share."),
     "adapter": N_("the same, with the adapter."),
@@ -72,7 +76,7 @@ def write_report(run: RunDir, xray=None) -> Path:
     """
     run.require(run.merge_report, produced_by="05_merge_and_push.ipynb")
     run.require(run.evaluation, run.comparisons, produced_by="06_evaluation.ipynb")
-    config, merge = read_json(run.config_json), read_json(run.merge_report)
+    config, merge, served = read_json(run.config_json), read_json(run.merge_report), Served.read(run)
     metrics = read_jsonl(run.metrics) if run.metrics.exists() else []
     summary = _(
         "A language model, {model}, was trained further on {dataset}, with 4-bit QLoRA. This page sums up what it "
@@ -89,6 +93,8 @@ def write_report(run: RunDir, xray=None) -> Path:
         "sign": SIGNS.get(merge["verdict"], ("wait", "?")),
         "chosen": _("Chosen: {name}.").format(name=merge["chosen"]),
         "measured": measured_table(merge),
+        "served": served and served_table(served),
+        "served_checks": checks_table(served.checks(), {}) if served and served.checks() else None,
         "compared": [side_by_side(row) for row in read_jsonl(run.comparisons)],
         "cost": _cost(run, config, metrics),
         "settings": Table([{"setting": key, "value": str(value)} for key, value in config.items()]),
@@ -152,7 +158,7 @@ def pack(run: RunDir) -> Path:
     """One zip beside the run's files with what cannot be made again cheaply: no base weights, no checkpoints."""
     keep = [
         run.config_json, run.data_report, run.metrics, run.held_out, run.merge_report, run.evaluation, run.comparisons,
-        run.votes, run.report_html,
+        run.votes, run.report_html, run.served,
         *sorted(run.adapter.iterdir()),
     ]  # fmt: skip
     archive = run.path / f"{run.path.name}-keep.zip"

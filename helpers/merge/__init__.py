@@ -8,6 +8,7 @@ shards     the merge, one weight file at a time
 report     the merge report: what each way of merging did to this model
 licences   what may be done with model and data
 gate       what a push sends, what it replaces, and what speaks against it
+card_numbers  what was measured, as Markdown
 card       the model card
 push       to the hub, and read back
 """

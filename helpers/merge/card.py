@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
 
-from helpers.evaluate.intervals import share, told_interval
+from helpers.evaluate.intervals import told_interval
 from helpers.files import read_json, read_jsonl, write_atomic, write_json
+from helpers.merge.card_numbers import checked, escape, examples, measured
 from helpers.merge.gate import MANIFEST, RESULTS, Push, files_to_push, refusals
 from helpers.merge.licences import PERMISSIVE, Licence, licence, naming_rule, on_hub, public_name
 from helpers.merge.report import MergeReport
@@ -20,13 +19,6 @@ from helpers.show.words import in_english
 
 # of the hub's results folder: https://huggingface.co/docs/hub/eval-results
 RESULTS_FILE, TASK = f"{RESULTS}held-out.yaml", "held_out_nll"
-
-
-def escape(text: object) -> str:
-    """`text` from strangers as plain Markdown: no markup, no HTML, one line."""
-    line = " ".join(str(text).split())
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", line)
 
 
 @in_english()
@@ -52,8 +44,9 @@ def write_card(run: RunDir, config: RunConfig, push: Push, refused: list[str] | 
     sections = {
         "How to use it": f"```python\n{_usage(config, push)}\n```",
         "How it was made": _made(run, config),
-        "What was measured": _measured(report),
-        "Example replies": _examples(report, push.what) if config.hub_examples else "",
+        "What was measured": measured(report),
+        "Checks": checked(run),
+        "Example replies": examples(report, push.what) if config.hub_examples else "",
         "Licences inherited": "\n".join(f"- {escape(line)}" for line in inherited),
     }
     parts = [f"# {escape(f'{config.run_name} ({push.what})')}", opening, *warnings]
@@ -164,34 +157,3 @@ def _spent(run: RunDir, price: float) -> dict[str, str]:
         "training time": human_time(seconds) if seconds else unknown,
         "cost": cost,
     }
-
-
-def _measured(report: MergeReport | None) -> str:
-    if report is None:
-        return "Nothing yet: the merge notebook writes the merge report."
-    names = ("model", "NLL per token", "95 % interval", "KL to adapter", "same first choice", "replies that stop")
-    lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
-    for name, row in report.measured.items():
-        interval, distance, stops = told_interval(row["nll_low"], row["nll_high"], ".3f"), " | ", ""
-        if "kl" in row:
-            distance = f"{row['kl']:.4f} | {row['agreement']:.1%}"
-        if "stops" in row:
-            stops = share(row["stops"] * row["replies"], row["replies"])
-        lines.append(f"| {escape(name)} | {row['nll']:.3f} | {interval} | {distance} | {stops} |")
-    counts, versions = report.counts, " ".join(f"{name} {version}" for name, version in report.versions.items())
-    lines += [
-        f"\nOn {counts['rows']} held-out conversations, {counts['tokens']} answer tokens; seed {report.seed}; {escape(versions)}.",
-        f"\nMerge: {escape(report.chosen)}. The merge report is {report.verdict}: {escape(report.verdict_reason)}",
-    ]
-    return "\n".join(lines)
-
-
-def _examples(report: MergeReport | None, what: str) -> str:
-    """Held-out questions with the base model's reply and this one's, as the merge report's measurement heard them."""
-    if report is None:
-        return "No example replies: the merge notebook, which asks the models, was not run."
-    lines = []
-    for row in report.examples:
-        asked, base, reply = (escape(row[key]) or "(nothing)" for key in ("prompt", "base", what))
-        lines += [f"- **Asked:** {asked}  ", f"  **The base model:** {base}  ", f"  **This model:** {reply}  "]
-    return "\n".join(lines)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.evaluate.evaluation import merged_files
 from helpers.evaluate.gate import SHIP, decide
 from helpers.files import read_json, sha256
 from helpers.merge.report import MergeReport
@@ -85,7 +86,6 @@ def refusals(run: RunDir, push: Push, require: str = "") -> list[str]:
     report = MergeReport.read(run.merge_report)
     if report.verdict is Verdict.RED:
         reasons.append(_("The merge report is red."))
-    measured = {name: digest for name, digest in report.files.items() if name.endswith(".safetensors")}
-    if {path.name: sha256(path) for path in push.folder.glob("*.safetensors")} != measured:
+    if {path.name: sha256(path) for path in push.folder.glob("*.safetensors")} != merged_files(run):
         reasons.append(_("The merge report is of other weights than merged/ holds: run 05_merge_and_push.ipynb again."))
     return reasons

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 import tempfile
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -27,6 +29,7 @@ IMPOSSIBLE = (
     "stop_strings return_dict_in_generate output_scores output_logits output_attentions output_hidden_states constraints "
     "force_words_ids penalty_alpha dola_layers custom_generate assistant_confidence_threshold"
 ).split()
+NAN = re.compile(r'[\[ "]NaN[",\]}]')
 ONLY_ONE = ("num_return_sequences", "num_beam_groups")
 
 
@@ -101,13 +104,20 @@ def _shapes(config: RunConfig) -> PretrainedConfig:
     """The base's config.json as the library reads it."""
     try:
         shapes = ModelSource.of(config).settings()
+        numbers = shapes.to_dict()
+        if not isinstance(shapes.get_text_config().vocab_size, int) or NAN.search(json.dumps(numbers, default=str)):
+            raise ValueError(_("config.json holds a value that is no number"))
     except Refused:
         raise
     except Exception as error:
-        sentence = _("model_id={name!r} cannot be loaded: {reason}")
-        raise Refused(Reason.CONFIG, sentence.format(name=config.model_id, reason=one_line(error))) from None
-    refuse_quantised(shapes.to_dict(), config.model_id)
+        raise _no_model(config, error) from None
+    refuse_quantised(numbers, config.model_id)
     return shapes
+
+
+def _no_model(config: RunConfig, error: Exception) -> Refused:
+    sentence = _("model_id={name!r} cannot be loaded: {reason}")
+    return Refused(Reason.CONFIG, sentence.format(name=config.model_id, reason=one_line(error)))
 
 
 def _generation(config: RunConfig) -> None:
@@ -149,6 +159,8 @@ def _without_weights(config: RunConfig, shapes: PretrainedConfig) -> PreTrainedM
     try:
         model = on_meta(shapes, attn_implementation=kernel, trust_remote_code=config.trust_remote_code)
     except Exception as error:
+        if config.attn_implementation == "auto":
+            raise _no_model(config, error) from None
         sentence = _("attn_implementation={name!r} cannot be used here: {reason}")
         reason = one_line(error)
         raise _refusal("attn_implementation", sentence, name=config.attn_implementation, reason=reason) from None

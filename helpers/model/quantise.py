@@ -70,7 +70,8 @@ def own_quantisation(numbers: dict) -> str:
     """How a model's files are quantised already, by its config.json (`numbers`): bitsandbytes, gptq ...; "" for 16 bits."""
     for key, value in numbers.items():
         if key in ("quantization_config", "compression_config") and value:
-            return str(value.get("quant_method") or "bitsandbytes")  # as transformers reads it
+            method = value.get("quant_method") or "bitsandbytes" if isinstance(value, dict) else value
+            return str(method)  # as transformers reads it
         if isinstance(value, dict) and (method := own_quantisation(value)):
             return method
     return ""

@@ -132,7 +132,8 @@ def model_revision(model_id: str, requested: str = "") -> str | None:
 
 def longest_text(settings: PretrainedConfig) -> int | None:
     """Tokens of the longest text that a model with this config was made for; None where it sets no limit."""
-    return getattr(settings.get_text_config(), "max_position_embeddings", None)
+    limit = getattr(settings.get_text_config(), "max_position_embeddings", None)
+    return limit if limit and limit > 0 else None
 
 
 def hub_revision(revision: str) -> str:

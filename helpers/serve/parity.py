@@ -1,4 +1,4 @@
-"""Is it still the same model? Each file answers the same held-out rows as the merged model, and what it costs is counted."""
+"""Is it still the same model? Each file reads and answers the same held-out rows as the merged model."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.evaluate.generation import generate_replies
+from helpers.evaluate.generation import Reply, cut_reply, generate_replies
 from helpers.evaluate.held_out import Scores, held_out_nll
+from helpers.evaluate.served import Served
 from helpers.model.memory import file_bytes
 from helpers.serve.checks import check_token_ids
 from helpers.serve.llama_cpp import LlamaCpp
-from helpers.serve.server import ask_server, llama_server
 from helpers.show.progress import Progress
-from helpers.show.tables import Table
-from helpers.show.units import human_bytes
 from helpers.show.words import _
 from helpers.template.chat import prompt_ids, render, stop_ids
 
@@ -27,22 +25,33 @@ if TYPE_CHECKING:
 
 TEXTS = 8  # replies that llama.cpp writes at once: the weights are read once for all, and each needs a cache of its own
 SECONDS = 30  # in which the f16 file reads the rows that are measured
-ENOUGH = 0.995  # of first choices that are the same: rounding to 16 bits turns fewer near ties than that
+ENOUGH = 0.995  # of first choices that are the same
+TIE = 0.1  # nats between the two best tokens: below it, rounding to 16 bits may turn the choice
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One model on the held-out rows: sums by row in `scores`, and for `replies` prompts how many replies stopped."""
+    """One model on the held-out rows: sums by row in `scores`, and its `replies` to the prompts."""
 
-    name: str
+    name: str  # of the file; "merged"
     size: int  # bytes on disk
     scores: Scores
-    stopped: int = 0
-    replies: int = 0
-    same_replies: int = 0  # token by token the reply of the merged model
-    firsts: list = field(default_factory=list, repr=False)  # each answer token's most likely token, by row
-    written: list = field(default_factory=list, repr=False)  # token ids of each reply
+    replies: list[Reply] = field(repr=False)
+    best: list = field(
+        default_factory=list, repr=False
+    )  # by row: each answer token's two best (logits, ids), (tokens, 2)
     exact: bool = True  # computed in float32
+    near: int = 0  # other first choices than the merged model's, where its two best are TIE apart or less
+
+    @property
+    def stopped(self) -> int:
+        return sum(reply.stopped for reply in self.replies)
+
+    def same_replies(self, merged: Measured) -> int:
+        """How many replies are token by token those of the merged model."""
+        return sum(
+            mine.token_ids == theirs.token_ids for mine, theirs in zip(self.replies, merged.replies, strict=True)
+        )
 
 
 def rows_in_time(file: Path, rows: Dataset, seconds: float = SECONDS) -> Dataset:
@@ -71,16 +80,15 @@ def measure_merged(
     """The merged model as transformers runs it. `rows` as `encode_rows` gives them."""
     import torch
 
-    nll, tokens, firsts = [], [], []
+    nll, tokens, best = [], [], []
     for i in Progress(range(len(rows)), desc=_("merged")):  # one at a time: logits of a large vocabulary are not kept
         row = held_out_nll(model, rows.select([i]), keep=1)
         nll += row.nll
         tokens += row.tokens
-        firsts.append(row.logits[0].argmax(-1).tolist())
+        best.append([part.numpy() for part in row.logits[0].float().topk(2)])
     replies = generate_replies(model, tokenizer, prompts, max_new_tokens, progress=_("replies"))
-    written, count = [reply.token_ids for reply in replies], len(prompts)
-    stopped, exact = sum(reply.stopped for reply in replies), model.dtype is torch.float32
-    return Measured("merged", file_bytes(folder), Scores(nll, tokens), stopped, count, count, firsts, written, exact)
+    exact = model.dtype is torch.float32
+    return Measured("merged", file_bytes(folder), Scores(nll, tokens), replies, best, exact)
 
 
 def measure_gguf(
@@ -91,93 +99,73 @@ def measure_gguf(
 
     Raises ValueError when llama.cpp cuts a prompt into other token ids, or gives a number that is not finite."""
     asked, stops = [prompt_ids(tokenizer, messages) for messages in prompts], stop_ids(tokenizer)
-    check_token_ids(file, tokenizer, [render(tokenizer, messages, add_generation_prompt=True) for messages in prompts])
+    texts = [render(tokenizer, messages, add_generation_prompt=True) for messages in prompts]
+    check_token_ids(file, tokenizer, texts)
     longest = max([*map(len, rows["input_ids"]), *(len(ids) + max_new_tokens for ids in asked)])
-    scores = Scores([], [])
+    scores, near = Scores([], []), 0
     with LlamaCpp(file, longest, texts=TEXTS) as model:
-        for row, firsts in zip(Progress(rows, desc=file.stem), merged.firsts, strict=True):
-            _add_row(scores, model, row, firsts)
+        for row, best in zip(Progress(rows, desc=file.stem), merged.best, strict=True):
+            near += _add_row(scores, model, row, best)
             if not math.isfinite(scores.nll[-1]):
                 sentence = _("{file} gives an NLL of {nll} on held-out row {row}: the file is damaged.")
                 raise ValueError(sentence.format(file=file.name, nll=scores.nll[-1], row=len(scores.nll)))
-        replies = model.replies(asked, max_new_tokens, stops)
-    cut = [_cut(ids, stops) for ids in replies]
-    stopped = sum(len(reply) < len(ids) for reply, ids in zip(cut, replies, strict=True))
-    same = sum(reply == theirs for reply, theirs in zip(cut, merged.written, strict=True))
-    return Measured(file.stem, file.stat().st_size, scores, stopped, len(cut), same)
+        written = model.replies(asked, max_new_tokens, stops)
+    answers = zip(written, asked, texts, strict=True)
+    replies = [cut_reply(new, tokenizer, stops, len(ids), text) for new, ids, text in answers]
+    return Measured(file.name, file.stat().st_size, scores, replies, near=near)
 
 
-def _add_row(scores: Scores, model: LlamaCpp, row: dict, firsts: list[int]) -> None:
-    """NLL of the row's answer under `model`, and how often its first choice is the merged model's (`firsts`)."""
+def _add_row(scores: Scores, model: LlamaCpp, row: dict, best: list) -> int:
+    """Add the row's NLL under `model`, and how often its first choice is the merged model's; returns Measured.near."""
     import numpy
 
-    places = _answer_places(row)
+    places, (logits_there, ids_there) = _answer_places(row), best
     logits, right = model.logits(list(row["input_ids"]), places), numpy.array(row["labels"])[1:][places]
-    top = logits.max(-1)
+    top, same = logits.max(-1), logits.argmax(-1) == ids_there[:, 0]
     spread = top + numpy.log(numpy.exp(logits - top[:, None]).sum(-1, dtype=numpy.float64))
     scores.nll.append(float((spread - logits[range(len(right)), right]).sum()))
     scores.tokens.append(len(right))
-    scores.agree.append(int((logits.argmax(-1) == firsts).sum()))
-
-
-def _cut(ids: list[int], stops: list[int]) -> tuple[int, ...]:
-    """A reply without the stop token that ended it."""
-    return tuple(ids[:-1] if ids and ids[-1] in stops else ids)
-
-
-def served_alike(
-    file: Path, tokenizer: PreTrainedTokenizerBase, prompts: list[list[dict]], max_new_tokens: int
-) -> tuple[int, int]:
-    """Of these prompts, sent as messages to llama-server: (asked with our token ids, answered as the file answers here)."""
-    ids, stops = [prompt_ids(tokenizer, messages) for messages in prompts], stop_ids(tokenizer)
-    tokens = max(map(len, ids)) + max_new_tokens
-    with LlamaCpp(file, tokens) as model:
-        here = [_cut(model.replies([row], max_new_tokens, stops)[0], stops) for row in ids]
-    with llama_server(file, -(-tokens // 256) * 256) as address:
-        there = [ask_server(address, tokenizer, messages, max_new_tokens) for messages in prompts]
-    asked = sum(mine == theirs for mine, (theirs, _reply) in zip(ids, there, strict=True))
-    return asked, sum(mine == _cut(reply, stops) for mine, (_ids, reply) in zip(here, there, strict=True))
+    scores.agree.append(int(same.sum()))
+    return int((~same & (logits_there[:, 0] - logits_there[:, 1] <= TIE)).sum())
 
 
 def first_choices(merged: Measured, f16: Measured) -> str:
     """What the f16 file's share of equal first choices says, and where it is below ENOUGH, why."""
     same, tokens = sum(f16.scores.agree), sum(f16.scores.tokens)
+    told = _("The f16 file makes the same first choice at {same} of {tokens} tokens ({share}).")
+    told = told.format(same=same, tokens=tokens, share=f"{same / tokens:.1%}")
     if same >= ENOUGH * tokens:
-        sentence = _("The f16 file makes the same first choice at {same} of {tokens} tokens ({share}).")
-    elif merged.exact:
-        sentence = _(
-            "The f16 file makes the same first choice at {same} of {tokens} tokens ({share}) of the float32 model: fewer than "
-            "rounding explains. Look at NLL, and serve the merged folder with vLLM where it is worse."
+        return told
+    if not merged.exact:
+        why = _(
+            "The merged model was computed in 16 bits, since float32 does not fit into this machine's memory: its own "
+            "rounding is in this number."
+        )
+    elif f16.near == tokens - same:
+        why = _(
+            "At all others the merged model's two best tokens lie {tie} nats apart or less: rounding turned these ties."
         )
     else:
-        sentence = _(
-            "The f16 file makes the same first choice at {same} of {tokens} tokens ({share}). The merged model was computed "
-            "in 16 bits, since float32 does not fit into this machine's memory: its own rounding is in this number."
+        why = _(
+            "At {count} of the others the merged model's choice was no near tie (more than {tie} nats): rounding does not "
+            "explain that. Look at NLL, and serve the merged folder with vLLM where it is worse."
         )
-    return sentence.format(same=same, tokens=tokens, share=f"{same / tokens:.1%}")
+    return f"{told} {why.format(count=tokens - same - f16.near, tie=TIE)}"
 
 
-def cost_table(merged: Measured, files: list[Measured]) -> Table:
-    """What each file costs in quality and in size, beside the merged model; NLL in nats per answer token."""
-    rows = []
+def results(merged: Measured, files: list[Measured], checks: dict[str, dict] | None = None) -> Served:
+    """What was measured, for served.json; `checks`: as `Checked.counts` gives them."""
+    rows = {}
     for model in [merged, *files]:
-        scores = model.scores
-        more = scores.nll_per_token - merged.scores.nll_per_token
-        row = {
-            "model": model.name,
-            "size": human_bytes(model.size),
-            "NLL": f"{scores.nll_per_token:.3f}",
-            "NLL more": f"{more:+.3f}",
-            "same first choice": _count(sum(scores.agree), sum(scores.tokens)),
-            "same prompt ids": _count(model.replies, model.replies),  # else `measure_gguf` raises
-            "same reply": _count(model.same_replies, model.replies),
-            "replies that stop": _count(model.stopped, model.replies),
+        rows[model.name] = {
+            "bytes": model.size,
+            "nll": model.scores.nll_per_token,
+            "same_first_choice": sum(model.scores.agree),
+            "same_reply": model.same_replies(merged),
+            "stopped": model.stopped,
+            "checks": {
+                name: {"passed": counted[model.name], "of": counted["of"]} for name, counted in (checks or {}).items()
+            },
         }
-        rows.append(row)
-    rows[0] |= {"model": _("merged"), "NLL more": "", "same first choice": ""}
-    caption = _("{rows} held-out conversations, {tokens} answer tokens")
-    return Table(rows, caption=caption.format(rows=len(merged.scores.tokens), tokens=sum(merged.scores.tokens)))
-
-
-def _count(part: int, whole: int) -> str:
-    return _("{part} of {whole}").format(part=part, whole=whole)
+    scores, ours = merged.scores, rows.pop(merged.name)
+    return Served(rows, ours, len(scores.tokens), sum(scores.tokens), len(merged.replies))

@@ -8,9 +8,9 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.serve.llama_cpp import packages_of_serve
+from helpers.serve.llama_cpp import LlamaCpp, packages_of_serve
 from helpers.template.capabilities import fold
-from helpers.template.chat import takes_system
+from helpers.template.chat import prompt_ids, stop_ids, takes_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,3 +71,17 @@ def post(address: str, path: str, body: dict) -> dict:
     )
     with urllib.request.urlopen(request) as answer:
         return json.load(answer)
+
+
+def served_alike(
+    file: Path, tokenizer: PreTrainedTokenizerBase, prompts: list[list[dict]], max_new_tokens: int
+) -> tuple[int, int]:
+    """Of these prompts, sent as messages to llama-server: (asked with our token ids, answered as the file answers here)."""
+    ids, stops = [prompt_ids(tokenizer, messages) for messages in prompts], stop_ids(tokenizer)
+    tokens = max(map(len, ids)) + max_new_tokens
+    with LlamaCpp(file, tokens) as model:
+        here = [model.replies([row], max_new_tokens, stops)[0] for row in ids]
+    with llama_server(file, -(-tokens // 256) * 256) as address:
+        there = [ask_server(address, tokenizer, messages, max_new_tokens) for messages in prompts]
+    asked = sum(mine == theirs for mine, (theirs, _reply) in zip(ids, there, strict=True))
+    return asked, sum(mine == reply for mine, (_ids, reply) in zip(here, there, strict=True))

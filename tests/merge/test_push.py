@@ -9,6 +9,8 @@ import sys
 import pytest
 from huggingface_hub import ModelCard
 
+from helpers.evaluate.evaluation import Evaluation
+from helpers.evaluate.served import Served
 from helpers.files import sha256
 from helpers.merge.card import write_card
 from helpers.merge.licences import Licence, naming_rule
@@ -405,6 +407,22 @@ def test_the_card_is_escaped_and_complete(run):
     ):
         assert part in card.text, part
     assert ModelCard.load(run / "adapter" / "README.md").data.get("qlora_run") == config.run_name
+
+
+def test_the_card_shows_the_checks_of_this_merge_with_intervals_and_the_baseline(run):
+    config, folder = RunConfig.load("tiny"), RunDir(run)
+    push = Push("merged", run / "merged", "alice/tiny", "message")
+    checks = {"exact": {"base": 0, "merged": 44, "baseline": 13, "of": 48}, "late_one": {"merged": 48, "of": 48}}
+    Evaluation({"merged": {}}, checks=checks).write(folder)
+    count = {"bytes": 1, "nll": 1.0, "same_first_choice": 9, "same_reply": 1, "stopped": 48}
+    files = {"model-q8_0.gguf": {**count, "checks": {"exact": {"passed": 43, "of": 48}}}}
+    Served(files, {**count, "checks": {"exact": {"passed": 44, "of": 48}}}, 60, 900, 48).write(folder)
+    text = write_card(folder, config, push).text
+    assert "| check | base | merged | baseline |" in text and "| 27% of 48 (17% to 41%) |" in text
+    assert "| late\\_one |  | 100% of 48" in text and "| check | merged | model\\-q8\\_0.gguf |" in text
+    report = json.loads((run / "merge_report.json").read_text())
+    (run / "merge_report.json").write_text(json.dumps({**report, "files": {"model.safetensors": "of another merge"}}))
+    assert "## Checks" not in write_card(folder, config, push).text
 
 
 @pytest.mark.parametrize(

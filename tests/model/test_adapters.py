@@ -141,6 +141,10 @@ WRONG = [
     {"vocab_size": {"__float__": "Infinity"}},
     {"model_type": None},
     {"pad_token_id": 10**9},
+    {"num_hidden_layers": -1},
+    {"rope_parameters": {"rope_type": "linear", "factor": "2", "rope_theta": 1e4}},
+    {"text_config": [1]},
+    {"quantization_config": []},
 ]
 
 

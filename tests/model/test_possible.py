@@ -1,11 +1,14 @@
 """Settings that cannot work are refused in 03, in one sentence that names the setting; those that can are not."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from transformers import AutoConfig
 
 from helpers.model.possible import require_possible
+from helpers.model.refusal import Refused
 from helpers.settings import RunConfig
 
 
@@ -61,6 +64,24 @@ def test_what_can_work_passes(settings):
 def test_what_cannot_is_refused_in_a_sentence(settings, told):
     with pytest.raises(ValueError, match=told):
         require_possible(RunConfig.load("tiny", **settings))
+
+
+CONFIGS = [
+    ({"rms_norm_eps": float("nan")}, "cannot be loaded: config.json holds a value that is no number"),
+    ({"text_config": {"hidden_size": 5}}, "cannot be loaded"),
+    ({"num_key_value_heads": 0}, "cannot be loaded"),
+    ({"model_type": "t5"}, "cannot be loaded: Unrecognized configuration class"),
+    ({"quantization_config": {"bits": 4}}, "is already quantised"),
+    ({"compression_config": "awq"}, r"is already quantised \(awq\)"),
+]
+
+
+@pytest.mark.parametrize(("changes", "told"), CONFIGS, ids=str)
+def test_a_base_whose_settings_make_no_model_is_one_sentence(tiny_model, tmp_path, changes, told):
+    numbers = json.loads((Path(tiny_model) / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(numbers | changes))
+    with pytest.raises(Refused, match=told):
+        require_possible(RunConfig.load("tiny", model_id=str(tmp_path)))
 
 
 @pytest.mark.parametrize(("dropout", "fits"), [(0.05, False), (0.0, True)])

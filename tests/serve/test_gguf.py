@@ -11,12 +11,16 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from helpers.data.labels import encode_rows
+from helpers.evaluate.served import Served, served_table
+from helpers.files import write_json
 from helpers.merge.shards import merge_shards
+from helpers.runs import RunDir
 from helpers.serve import conversion, gguf
 from helpers.serve.checks import NotTheSame
 from helpers.serve.gguf import beside, convert, convert_adapter, formats, need_room, quantise
 from helpers.serve.llama_cpp import LlamaCpp
-from helpers.serve.parity import cost_table, first_choices, measure_gguf, measure_merged, rows_in_time, served_alike
+from helpers.serve.parity import first_choices, measure_gguf, measure_merged, results, rows_in_time
+from helpers.serve.server import served_alike
 from helpers.settings import RunConfig
 from helpers.template.chat import Prompt, prompt_ids, render, stop_ids
 from tests.merge.test_shards import make_adapter
@@ -130,12 +134,24 @@ def test_what_each_file_costs(thinker, tmp_path):
     more = [abs(one.scores.nll_per_token - merged.scores.nll_per_token) for one in measured]
     assert more[0] < 1e-3 and more[0] < more[1] < more[2]
     assert measured[0].size > measured[1].size > measured[2].size
-    assert (
-        measured[0].scores.agree == measured[0].scores.tokens == merged.scores.tokens and measured[0].same_replies == 4
-    )
+    assert measured[0].scores.agree == measured[0].scores.tokens == merged.scores.tokens
+    assert [file.same_replies(merged) for file in measured][0] == 4 > measured[2].same_replies(merged)
     assert sum(measured[2].scores.agree) < sum(measured[0].scores.agree)
-    assert first_choices(merged, measured[0]) != first_choices(merged, measured[2])
-    assert "4 of 4" in str(cost_table(merged, measured)) and sorted(tmp_path.iterdir()) == sorted(files[1:])
+    told = [first_choices(merged, file) for file in (measured[0], measured[2])]
+    assert (
+        "near tie" not in told[0]
+        and f"At {sum(merged.scores.tokens) - sum(measured[2].scores.agree) - measured[2].near} of the others"
+        in told[1]
+    )
+    assert sorted(tmp_path.iterdir()) == sorted(files[1:])
+    checks = {"short": {"merged": 4, "of": 4} | {file.name: i for i, file in enumerate(files)}}
+    run = RunDir(tmp_path / "run")
+    results(merged, measured, checks).write(run)
+    served = Served.read(run)
+    assert served.checks() == checks and served.files[f16.name]["same_reply"] == 4
+    assert "4 of 4" in str(served_table(served)) and list(served.files) == [file.name for file in files]
+    write_json(run.merge_report, {"files": {"model.safetensors": "another"}})
+    assert Served.read(run) is None
 
 
 def test_a_weight_that_is_not_finite_is_found(thinker, tmp_path):
