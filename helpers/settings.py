@@ -68,7 +68,10 @@ class RunConfig:
     eval_fraction: float = data(0.1, "share of conversations held out, never trained on", low=0.0, high=0.9)
     max_eval_rows: int = data(200, "upper limit of the held-out part", "conversations", 1, MANY)
     rehearsal_fraction: float = data(0.0, "share of general conversations, against forgetting", low=0.0, high=0.9)
-    rehearsal_dataset_id: str = data("", "where they come from; empty = the project's own small set")
+    rehearsal_dataset_id: str = data(
+        "",
+        "where they come from; empty = the old run's training rows (start_from=adapter), else a set of the project's own",
+    )
     max_length: int = labels(512, "longer conversations are cut, and counted", "tokens", 8, MANY)
     packing: bool = training(False, "several conversations in one row, kept apart by their position ids")
     answer_only_loss: bool = labels(True, "learn the assistant's turns only, not the user's")
@@ -96,6 +99,10 @@ class RunConfig:
     use_rslora: bool = training(False, "scale by alpha / sqrt(r) instead")
 
     # --- training
+    start_from: str = training(
+        "",
+        "adapter that training begins from: a folder, or in a fork the word adapter, the old run's; empty = a new one",
+    )
     num_train_epochs: float = training(1.0, "passes over the training data", low=0.001, high=1000, ruler=True)
     max_steps: int = training(-1, "overrides num_train_epochs when positive", "optimizer steps", -1, 10**9, ruler=True)
     per_device_train_batch_size: int = training(8, "of a device and forward pass", "conversations", 1, 4096)

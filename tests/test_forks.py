@@ -254,3 +254,24 @@ def test_settings_of_an_older_version_are_left_out_and_named(run, capsys, monkey
     run.config_json.write_text(json.dumps(stored))
     assert run.load_config().lora_r == 8
     assert "lora_rank" in capsys.readouterr().out
+
+
+def test_a_fork_goes_on_from_the_adapter_of_the_old_run_and_owns_what_it_began_from(run, capsys):
+    with pytest.raises(FileNotFoundError, match="adapter_model.safetensors is missing"):
+        fork("tiny", "more", start_from="adapter", dataset_id="new.jsonl")
+    (run.adapter / "adapter_model.safetensors").write_text("first")
+    more = fork("tiny", "more", start_from="adapter", dataset_id="new.jsonl")
+    assert "Run 03 first" in capsys.readouterr().out and not more.train_jsonl.exists() and not more.adapter.exists()
+    assert {path.name for path in more.start.iterdir()} == {"adapter", "train.jsonl", "eval.jsonl"}
+    (run.adapter / "adapter_model.safetensors").write_text("edited")
+    slower = fork("more", "slower", learning_rate=1e-5)  # begins where `more` began
+    assert (slower.start / "adapter" / "adapter_model.safetensors").read_text() == "first"
+    for path in (more.adapter / "adapter_model.safetensors", more.train_jsonl, more.eval_jsonl):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("second")
+    third = fork("more", "third", start_from="adapter")  # the same words, another adapter; the same data
+    assert (
+        third.start / "adapter" / "adapter_model.safetensors"
+    ).read_text() == "second" and not third.adapter.exists()
+    assert third.stored_config().dataset_id == "new.jsonl"
+    assert not fork("third", "fresh", start_from="").start.exists()

@@ -19,10 +19,10 @@ SENTENCES = {
 
 def proven(trials: list[Trial]) -> list[str]:
     """The sentences; of several seeds of one setting, what rows and seeds prove together."""
-    gaps = against_best(trials)
+    gaps, sentences = against_best(trials), [f"{trial.name}: {trial.since}" for trial in trials if trial.since]
     if not gaps:
-        return [_("Fewer than two runs have measured held-out rows: there is nothing to compare.")]
-    best, sentences = best_first(trials)[0].name, []
+        return [*sentences, _("Fewer than two runs have measured held-out rows: there is nothing to compare.")]
+    best = best_first(trials)[0].name
     for verdict, sentence in SENTENCES.items():
         others = [name for name, gap in gaps.items() if gap.get("verdict", "refused") == verdict]
         if others:

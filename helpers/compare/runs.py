@@ -14,6 +14,7 @@ from helpers.paths import runs_root
 from helpers.runs import RunDir
 from helpers.settings import RECORDED, RunConfig, names_of
 from helpers.show.words import _
+from helpers.train.start import told_since_start
 
 ALONE = ("run_name", "preset", *RECORDED, *names_of(Stage.PLAN, Stage.PUSH))  # they differ and say nothing of a result
 
@@ -31,6 +32,7 @@ class Trial:
     )  # held-out row -> NLL (nats), tokens; the adapter's
     step: int | None = None  # of the adapter that is used
     summary: str = ""  # what its curve says
+    since: str = ""  # what was won and lost since the adapter that it began from
     curve: list[tuple[int, float]] = field(default_factory=list)  # step, held-out loss; inf where it was no number
     steps: int | None = None  # that it will have in the end
     seconds: float | None = None
@@ -106,6 +108,7 @@ def read_run(run: RunDir) -> Trial:
         rows=rows,
         step=held_out.get("step"),
         summary=summary,
+        since=told_since_start(run),
         curve=[(row["step"], _number(row["eval_loss"])) for row in metrics if "eval_loss" in row],
         steps=logged[-1]["max_steps"] if logged else None,
         seconds=last.get("elapsed_s"),

@@ -21,6 +21,7 @@ marks        does a column of marks take away whole answers?
 tally        rows that were dropped or mended, counted by reason and source
 copies       when is one conversation a copy of another?
 split        which conversations belong together, and which are held out
+earlier      rows of the run whose adapter a training begins from
 rehearsal    general conversations for the training part
 report       data_report.json, from what was counted
 prepare      rows -> data/train.jsonl, data/eval.jsonl and a report of what was dropped

@@ -20,9 +20,13 @@ from helpers.data.normalise import ROLE_TOKEN
 from helpers.settings import RunConfig
 from helpers.template.capabilities import split_thinking
 from helpers.template.chat import render, stop_ids
+from helpers.template.document import DOCUMENT, is_document
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+WRITES = ("assistant", DOCUMENT)  # whose words the model learns
 
 
 class Special(NamedTuple):
@@ -63,7 +67,12 @@ class Row:
 
     @cached_property
     def answers(self) -> list[dict]:
-        return [turn for turn in self.messages if turn["role"] == "assistant" and turn.get("train", True)]
+        return [turn for turn in self.messages if turn["role"] in WRITES and turn.get("train", True)]
+
+    @cached_property
+    def whole(self) -> bool:
+        """True for a raw text: where it is longer than a row, it goes on in the next."""
+        return is_document(self.messages)
 
     @cached_property
     def runs(self) -> list[list[int]]:
@@ -97,7 +106,7 @@ def has_unknown(row: Row) -> bool:
 
 
 def is_longer(row: Row) -> bool:
-    return len(row.full["input_ids"]) > row.config.max_length
+    return len(row.full["input_ids"]) > row.config.max_length and not row.whole
 
 
 def has_label_of_another_place(row: Row) -> bool:
@@ -136,7 +145,7 @@ def bos_is_wrong(row: Row) -> bool:
 
 
 ROW_CHECKS: dict[Check, Callable[[Row], bool]] = {
-    Check.CUT_OFF: lambda row: row.cut_off,
+    Check.CUT_OFF: lambda row: row.cut_off and not row.whole,
     Check.LONGER: is_longer,
     Check.PLACE: has_label_of_another_place,
     Check.UNKNOWN: has_unknown,

@@ -118,4 +118,4 @@ def overlap(train: list[list[dict]], held_out: list[list[dict]]) -> tuple[int, i
 
 
 def _first_question(messages: list[dict]) -> str:
-    return next(message["content"] for message in messages if message["role"] == "user")
+    return next((turn["content"] for turn in messages if turn["role"] == "user"), messages[0]["content"])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from helpers.data.encodings import Notes
-from helpers.data.readers import READERS
+from helpers.data.readers import READERS, TEXTS, passages
 from helpers.files import read_json
 from helpers.model.source import require_readable
 from helpers.settings import RunConfig
@@ -20,6 +20,7 @@ PARTS = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 DESCRIPTIONS = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json")  # they hold no rows
+ABOUT = ("README", "LICENSE", "LICENCE", "NOTICE", "CHANGELOG")  # texts about the data
 SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}.*")  # train_sft-00000-of-00002, as the hub names its files
 PIECE = re.compile(r"(?:part|shard|chunk|file|v)?\d*|[a-z]")  # what is left of train_1, train-part2, train_b
 WORDS = re.compile(r"[-_. ]+")
@@ -40,6 +41,9 @@ def folder_rows(path: Path, config: RunConfig, notes: Notes) -> Iterator[object]
     require_readable(path)
     if path.is_file():
         _note_single(path, config, notes)
+        if kind(path) in TEXTS:
+            yield from passages(path, notes)
+            return
         files = [path]
     elif any((path / name).exists() for name in ("state.json", "dataset_dict.json")):
         yield from _saved_to_disk(path, part, notes)
@@ -79,6 +83,9 @@ def _files(folder: Path, config: RunConfig, notes: Notes) -> list[Path]:
     every = {file.relative_to(folder): file for file in sorted(folder.rglob("*")) if file.is_file()}
     hidden = [name for name in every if any(part.startswith((".", "~$", "__MACOSX")) for part in name.parts)]
     data = [n for n in every if n not in hidden and kind(every[n]) and n.name not in DESCRIPTIONS]
+    data = [name for name in data if name.stem.upper() not in ABOUT or kind(name) not in TEXTS]
+    if tables := [name for name in data if kind(every[name]) not in TEXTS]:
+        data = tables  # what is written beside them is about them
     parts = _of_subset(folder, data, config.dataset_config)
     wanted = _wanted({*parts.values()}, config.dataset_split, folder.name) if parts else set()
     kept = [name for name, part in parts.items() if part in wanted]
@@ -129,6 +136,8 @@ def _part_word(name: str) -> str | None:
 def _part_of(name: Path) -> str | None:
     """The part that a file's name or folder tells, None when it tells none: train, or train_sft where there is more."""
     stem = _nfc(name.stem).lower()
+    if name.suffix.lower() in TEXTS and stem not in PARTS:
+        stem = ""  # "test-driven.md" is a text, not a part
     shard = SHARD.fullmatch(stem)
     if shard and _part_word(shard[1]):
         return shard[1]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from helpers.data.adapters import ADAPTERS, put_beside
 from helpers.data.columns import Means, beside, meaning, plain_name, prose_columns
-from helpers.data.normalise import ROLE_TOKEN, Converted, normalise
+from helpers.data.normalise import ROLE_TOKEN, Converted, document, normalise
 from helpers.data.reasons import Reason, Repair, UnreadRow, Unusable
 from helpers.data.tools import is_tabular, schema
 from helpers.show.words import N_, _
@@ -28,11 +29,19 @@ FORMATS = {
         *(("question", "response"), ("query", "response"), ("problem", "solution"), ("input", "output")),
         ("질문", "답변"),
     ],
+    "text": [("text",)],
 }
+THE_TEXT = N_("the text")
 THE_CONVERSATION, QUESTION, ANSWER = N_("the conversation"), N_("question"), N_("answer")
 WORSE, THE_TURN, NOT_READ = N_("left out: the worse answer"), N_("the turn"), N_("not read")
 TURN_FIELDS = {"role", "from", "content", "value", "tool_calls", "function_call", "tool_call_id", "name", "id"}
 SHOWN = 20  # names of columns in a sentence
+# of a raw text; beside other columns, or with turns in it, a text is not taken for one unless dataset_format says so
+ABOUT_A_TEXT = {*"id title url source date timestamp created language lang author license meta metadata".split()}
+TURNS = re.compile(
+    r"<\|(im_start|user|assistant|start_header_id)|\[/?INST\]|<start_of_turn>|^(### ?|<)?(human|user|assistant|instruction|response"
+    r"|bot|질문|답변|사용자)>?\s*:", re.I | re.M,
+)  # fmt: skip
 FEW = 8  # rows from which on it can be said that the questions are all alike
 
 
@@ -77,6 +86,9 @@ def _holds(name: str, column: str, rows: list[dict]) -> bool:
     values = [row.get(column) for row in rows]
     if name == "preference":  # a column "rejected" of true and false is a mark
         return any(isinstance(value, (str, list, dict)) for value in values)
+    if name == "text":
+        others = {plain_name(str(key)) for row in rows for key in row} - {plain_name(column)}
+        return others <= ABOUT_A_TEXT and not any(TURNS.search(str(value)) for value in values)
     return name != "open-korean-instructions" or any(ROLE_TOKEN.search(str(value)) for value in values)
 
 
@@ -111,8 +123,8 @@ def _unknown(rows: list, columns: list[str], wanted: str) -> str:
     if len(columns) > SHOWN:
         names = _("{names} and {more} more").format(names=names, more=len(columns) - SHOWN)
     sentence = _(
-        "No known format{wanted} in the columns {columns}. Known are {known} (text needs <usr> and <bot>). Rename your "
-        "columns, or set dataset_format."
+        "No known format{wanted} in the columns {columns}. Known are {known} (a text with turns or marks beside it only when "
+        "dataset_format says how to read it). Rename your columns, or set dataset_format."
     )
     return sentence.format(wanted="" if wanted == "auto" else f" {wanted!r}", columns=names, known=known)
 
@@ -127,6 +139,8 @@ def convert(row: object, form: Format) -> Converted:
         if column not in row:
             raise Unusable(Reason.NO_COLUMN, value=column)
     repairs: list[Repair] = []
+    if form.name == "text":
+        return document(row[form.columns[0]], repairs)
     others = beside(row, form.columns, form, repairs)
     turns = ADAPTERS[form.name]([row[column] for column in form.columns], row, form, repairs)
     turns = put_beside(turns, others, repairs)
@@ -145,7 +159,7 @@ def fields_read(form: Format, columns: Counter, turns: Counter) -> list[dict]:
     """What is read and what is not, for the reader: column or field, read as, rows (or turns) that hold it."""
     parts = {**dict.fromkeys(form.columns[:-1], QUESTION), form.columns[-1]: ANSWER}
     if len(form.columns) == 1:
-        parts = {form.columns[0]: THE_CONVERSATION}
+        parts = {form.columns[0]: THE_TEXT if form.name == "text" else THE_CONVERSATION}
     if form.name == "preference":
         parts |= {form.columns[-2]: ANSWER, form.columns[-1]: WORSE}
     parts |= dict.fromkeys(form.prose, Means.CONTEXT if form.joins else NOT_READ)

@@ -10,9 +10,11 @@ from helpers.fields import Stage
 from helpers.settings import PAD_TO, RunConfig, names_of
 from helpers.show.words import _
 from helpers.template.chat import render
+from helpers.template.document import is_document
 from helpers.template.spans import answer_spans, thoughts
 
 CONTEXT = -100  # the loss skips this label: text that the model reads and does not learn
+ONE_ROW = "one_row"  # of a held-out text: only its beginning is judged
 BATCH = 1000  # conversations tokenised at once
 
 
@@ -37,15 +39,14 @@ def encode_rows(rows: list[dict], tokenizer, config: RunConfig):
     """Conversations {"messages": ...} as a `datasets.Dataset` with columns input_ids and labels, for SFTTrainer as
     it is.
 
-    Rows in which nothing is left to learn (the prompt alone fills config.max_length) are left out.
+    Rows in which nothing is left to learn (the prompt alone fills config.max_length) are left out. A raw text becomes as
+    many rows as it needs.
     """
     from datasets import Dataset, Features, List, Value, concatenate_datasets
 
     columns = Features({name: List(Value("int32")) for name in ("input_ids", "labels")})
-    found = (
-        row and cut(row, config.max_length)
-        for row in encoded(rows, tokenizer, config.answer_only_loss, config.learn_thinking)
-    )
+    whole = zip(rows, encoded(rows, tokenizer, config.answer_only_loss, config.learn_thinking), strict=True)
+    found = (part for row, full in whole if full for part in in_rows(row, full, config.max_length))
     kept, parts = (row for row in found if row), []
     while (part := list(islice(kept, BATCH))) or not parts:  # Arrow holds a part in a tenth of the memory of lists
         parts.append(Dataset.from_dict({name: [row[name] for row in part] for name in columns}, features=columns))
@@ -70,6 +71,14 @@ def cut(row: dict, max_length: int) -> dict | None:
     """An encoded row cut to `max_length` tokens; None when nothing to learn is left in it."""
     row = {name: values[:max_length] for name, values in row.items()}
     return row if any(label != CONTEXT for label in row["labels"]) else None
+
+
+def in_rows(row: dict, full: dict, max_length: int) -> list[dict | None]:
+    """An encoded conversation cut to one row; a raw text cut into as many as it has `max_length` tokens."""
+    if not is_document(row["messages"]) or row.get(ONE_ROW):
+        return [cut(full, max_length)]
+    starts = range(0, max(len(full["input_ids"]) - 1, 1), max_length)  # one token alone has nothing before it
+    return [{name: values[i : i + max_length] for name, values in full.items()} for i in starts]
 
 
 def collator(tokenizer):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from helpers.data.reasons import Reason, Repair, Unusable
 from helpers.data.turns import message
 from helpers.data.values import as_text
+from helpers.template.document import DOCUMENT
 
 ROLE_TOKEN = re.compile(r"<(usr|bot|sys)>")
 BLANK_LINES = re.compile(r"^(?:[^\S\n]*\n)+")
@@ -45,6 +46,15 @@ def normalise(turns: list[dict], repairs: list[Repair], tools: tuple = ()) -> Co
         raise Unusable(Reason.NOTHING_LEARNED)
     _require_writable(head + rest, tools)
     return Converted(head + rest, tuple(dict.fromkeys(repairs)), tools)
+
+
+def document(text: object, repairs: list[Repair]) -> Converted:
+    """A raw text, which is learned as it stands. Raises Unusable."""
+    if not isinstance(text, str) or not (text := _clean(text, repairs)):
+        raise Unusable(Reason.TEXT_MISSING)
+    messages = [message(DOCUMENT, text)]
+    _require_writable(messages, ())
+    return Converted(messages, tuple(repairs))
 
 
 def _in_turn(turns: list[dict], repairs: list[Repair]) -> list[dict]:

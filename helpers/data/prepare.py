@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.data.copies import SAMPLE, CopyIndex
+from helpers.data.earlier import MARK, Earlier
 from helpers.data.formats import convert
+from helpers.data.labels import ONE_ROW
 from helpers.data.normalise import Converted
 from helpers.data.reasons import Reason, Unusable
 from helpers.data.rehearsal import SOURCE, append_rehearsal, rehearsal_config, rehearsal_rows
@@ -25,6 +27,7 @@ from helpers.data.split import beginning_key, conversation_key, held_out_units, 
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
+from helpers.template.document import is_document
 from helpers.template.spans import require_learnable
 
 if TYPE_CHECKING:
@@ -36,13 +39,14 @@ def prepare(config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase |
 
     Each line is {"messages": [...], "source": str}, with "tools" where the row has some. The counts add up:
     read + repeated (by a weight above 1) = train + eval + dropped. With config.rehearsal_fraction, `rehearsal` general
-    conversations more are in data/train.jsonl; one that the data set holds itself is not.
+    conversations more are in data/train.jsonl; one that the data set holds itself is not. In a run that goes on from another
+    one's adapter, its held-out rows are in data/eval.jsonl as well (`earlier` of them), and no training row is like one.
     With a `tokenizer`, a conversation that its chat template refuses or rewrites is dropped with the template's reason.
     Raises ValueError for an unknown format, or when no conversation is left to train on.
     """
     run.train_jsonl.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=run.train_jsonl.parent, prefix=".preparing-") as folder:
-        made = Preparation(config, tokenizer, Path(folder))
+        made = Preparation(config, tokenizer, Path(folder), Earlier.of(run, config))
         sources = open_sources(config)
         made.read_all(sources)
         made.write_parts({source.name: source.weight for source in sources})
@@ -61,6 +65,7 @@ class Preparation:
     config: RunConfig
     tokenizer: PreTrainedTokenizerBase | None
     folder: Path
+    earlier: Earlier = field(default_factory=Earlier)
     counts: Counts = field(default_factory=Counts)
     keys: array = field(default_factory=lambda: array("Q"))  # of every conversation in `everything`
     beginnings: array = field(default_factory=lambda: array("Q"))
@@ -121,16 +126,29 @@ class Preparation:
         unit_of = units(self.keys, self.beginnings)
         chosen = held_out_units(self.keys, unit_of, wanted)
         held, sample = self._drawn(unit_of, chosen)
-        index = CopyIndex([row["messages"] for row in held], sample)
+        index = CopyIndex([row["messages"] for row in [*self.earlier.held_out, *held]], sample)
         copied = self._write_train(unit_of, chosen, weights, index)
-        with self.held_out.open("w", encoding="utf-8") as file:
-            for number, row in enumerate(held):
-                if number in copied:
-                    self.counts.drops.add(Reason.COPY, row["source"], row)
-                    continue
-                file.write(_line(row))
-                self.counts.rows["eval"] += 1
-                self.counts.kept[row["source"]] += 1
+        copied.update(*(index.seen_in(row["messages"]) for row in self.earlier.learned()))
+        kept, old = [], len(self.earlier.held_out)
+        for number, row in enumerate(held, start=old):
+            again = old and min(index.seen_in(row["messages"])) < old
+            if again or number in copied:
+                self.counts.drops.add(Reason.HELD_BEFORE if again else Reason.COPY, row["source"], row)
+            else:
+                kept.append(self._first_row(row))
+        self.counts.kept.update(row["source"] for row in kept)
+        self.counts.rows.update({"eval": len(kept), MARK: old})
+        self.held_out.write_text("".join(map(_line, self.earlier.among(kept, self.config.seed))), encoding="utf-8")
+
+    def _first_row(self, row: dict) -> dict:
+        """A held-out text cut to what fits into one row: each text is one vote, however long it is."""
+        if self.tokenizer is None or not is_document(row["messages"]):
+            return row
+        (text,) = (message["content"] for message in row["messages"])
+        places = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+        room = self.config.max_length - (self.tokenizer.bos_token is not None)
+        text = text[: places[room - 1][1]] if len(places) > room else text
+        return {**row, "messages": [{**row["messages"][0], "content": text}], ONE_ROW: True}
 
     def _drawn(self, unit_of: array, chosen: set[int]) -> tuple[list[dict], list[list[dict]]]:
         """The rows to hold out in the order of the draw (the first are a sample of all), and some of the others."""
@@ -147,13 +165,17 @@ class Preparation:
         """The training part by the weights; gives the numbers of the held-out conversations that it has seen."""
         from helpers.show.progress import Progress
 
-        copied: set[int] = set()
+        copied, old = set(), len(self.earlier.held_out)  # the old ones come first in `index`
         with self.everything.open(encoding="utf-8") as lines, self.train.open("w", encoding="utf-8") as file:
             every = zip(self.keys, unit_of, lines, strict=True)
             for key, unit, line in Progress(every, desc=_("splitting"), unit=_(" rows"), total=len(self.keys)):
                 if unit in chosen:
                     continue
                 row = json.loads(line)
+                seen = index.seen_in(row["messages"])
+                if min(seen, default=old) < old:
+                    self.counts.drops.add(Reason.HELD_BEFORE, row["source"], row)
+                    continue
                 times = _times(weights.get(row["source"], 1.0), key)
                 if not times:
                     self.counts.drops.add(Reason.LIGHT, row["source"], row)
@@ -161,7 +183,7 @@ class Preparation:
                 file.write(line * times)
                 self.counts.rows.update(train=times, repeated=times - 1)
                 self.counts.kept[row["source"]] += 1
-                copied.update(index.seen_in(row["messages"]))
+                copied.update(seen)
         return copied
 
     def require_enough(self, sources: list[Source]) -> None:
@@ -183,10 +205,11 @@ class Preparation:
     def rehearse(self) -> None:
         """General conversations to the end of the training part; they are in no count but `rehearsal`."""
         wanted = rehearsal_rows(self.config, self.counts.rows["train"])
-        general = Preparation(rehearsal_config(self.config, wanted), self.tokenizer, self.folder, seen=self.seen)
+        settings = rehearsal_config(self.config, wanted, self.earlier.train)
+        general = Preparation(settings, self.tokenizer, self.folder, seen=self.seen)
         sources = open_sources(general.config)
         lines = [_line(row) for source in sources for _key, row in general.conversations(source, SOURCE)]
-        append_rehearsal(self.train, lines, self.config, wanted)
+        append_rehearsal(self.train, lines, settings, wanted)
         self.counts.rows[SOURCE] = wanted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from helpers.data.separated import csv_rows
 from helpers.show.words import _
 
 MOST = 8  # names in a sentence
+PASSAGE = 2000  # characters
 
 
 def jsonl_rows(path: Path, notes: Notes, part: str = "") -> Iterator[object]:
@@ -138,6 +140,33 @@ def parquet_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict]:
         yield from batch.to_pylist()
 
 
+def text_rows(path: Path, notes: Notes, part: str = "") -> Iterator[object]:
+    """The whole file as one text."""
+    encoding = encoding_of(path, notes)
+    with encoding.open(path) as file:
+        text = file.read()
+    if encoding.broken and BROKEN.search(text):
+        yield UnreadRow(f"{path.name}: {text[:60]}", Reason.BROKEN_BYTES, {"value": encoding.label})
+    else:
+        yield {"text": text, "source": path.name}
+
+
+def passages(path: Path, notes: Notes) -> Iterator[object]:
+    """A text that is alone in passages of about `PASSAGE` characters, cut at blank lines: some of them can be held out."""
+    for row in text_rows(path, notes):
+        if not isinstance(row, dict):
+            yield row
+            continue
+        parts = [""]
+        for paragraph in re.split(r"\n\s*\n", row["text"]):
+            if parts[-1] and len(parts[-1]) + len(paragraph) > PASSAGE:
+                parts.append("")
+            parts[-1] += f"\n\n{paragraph}" if parts[-1] else paragraph
+        sentence = _("{file} is one text: read as {count} passages, cut at blank lines, some of which are held out.")
+        notes.append(sentence.format(file=path.name, count=len(parts)))
+        yield from ({**row, "text": text} for text in parts)
+
+
 def _object(pairs: list[tuple]) -> dict | UnreadRow:
     """A JSON object; one whose field stands twice is not read, since json.loads would keep the last of the two
     alone."""
@@ -163,3 +192,5 @@ def _is_turns(value: object) -> bool:
 
 
 READERS = {".jsonl": jsonl_rows, ".json": json_rows, ".csv": csv_rows, ".tsv": csv_rows, ".parquet": parquet_rows}
+TEXTS = (".txt", ".md")
+READERS |= dict.fromkeys(TEXTS, text_rows)

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     TEMPLATE = "{value}"  # the chat template's own reason
     AGAIN = N_("the same conversation again")
     COPY = N_("held out, but nearly the same as a training conversation")
+    HELD_BEFORE = N_("nearly the same as a conversation that was held out before")
     LIGHT = N_("left out by the weight of its data set")
 
 

@@ -23,12 +23,14 @@ def rehearsal_rows(config: RunConfig, conversations: int) -> int:
     return max(1, round(conversations * config.rehearsal_fraction / (1 - config.rehearsal_fraction)))
 
 
-def rehearsal_config(config: RunConfig, wanted: int) -> RunConfig:
-    """The settings with which the general conversations are read: of a large set, a few times more than are
-    `wanted`."""
+def rehearsal_config(config: RunConfig, wanted: int, learned: Path | None = None) -> RunConfig:
+    """The settings with which the general conversations are read: of a large set, a few times more than are `wanted`.
+
+    `learned`: the rows that the adapter was trained on from which this training begins.
+    """
     plain = {"dataset_config": "", "dataset_split": "train", "dataset_revision": "", "dataset_format": "auto"}
     plain["max_rows"] = 4 * wanted  # some are dropped
-    return replace(config, dataset_id=config.rehearsal_dataset_id or OWN, **plain)
+    return replace(config, dataset_id=config.rehearsal_dataset_id or str(learned or OWN), **plain)
 
 
 def append_rehearsal(train: Path, lines: list[str], config: RunConfig, wanted: int) -> None:
@@ -41,7 +43,7 @@ def append_rehearsal(train: Path, lines: list[str], config: RunConfig, wanted: i
             "rehearsal_dataset_id={data!r} has no conversation that training can use: take another, or set "
             "rehearsal_fraction=0."
         )
-        raise ValueError(sentence.format(data=config.rehearsal_dataset_id))
+        raise ValueError(sentence.format(data=config.dataset_id))
     drawn = random.Random(config.seed).sample(lines, len(lines))
     with train.open("a", encoding="utf-8") as file:
         file.writelines(drawn[i % len(drawn)] for i in range(wanted))

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+from helpers.data.earlier import MARK
 from helpers.data.leftovers import Leftovers, leftovers_verdict
 from helpers.data.marks import Marks, marks_verdict
 from helpers.data.rehearsal import SOURCE
@@ -19,7 +20,7 @@ class DataReport(TypedDict, total=False):
 
     schema: int
     dataset: dict  # id, revision, name and columns of the first one's format
-    rows: dict[str, int]  # read (+ repeated) = train + eval + dropped; rehearsal
+    rows: dict[str, int]  # read (+ repeated) = train + eval + dropped; rehearsal, earlier
     sources: list[dict]
     data: list[dict]  # of each data set: format, columns, notes, fields
     drops: list[dict]
@@ -53,8 +54,7 @@ class Counts:
         rows = {"read": read, "train": self.rows["train"], "eval": self.rows["eval"]}
         if any(source.weight != 1 for source in sources):
             rows["repeated"] = self.rows["repeated"]
-        if self.rows[SOURCE]:
-            rows[SOURCE] = self.rows[SOURCE]
+        rows |= {name: self.rows[name] for name in (SOURCE, MARK) if self.rows[name]}
         by_source = [
             {"source": name, "read": count, "dropped": self.drops.of_source(name), "kept": self.kept[name]}
             for name, count in self.read.most_common()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from helpers.data.sources import data_revision
+from helpers.model.elsewhere import start_folder
 from helpers.model.source import ModelSource, model_revision
 from helpers.model.tokenizer import load_tokenizer, require_rows_for_all
 from helpers.runs import RunDir
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def start(config: RunConfig, run: RunDir) -> tuple[RunConfig, PreTrainedTokenizerBase]:
     """`config` with the revisions that are really there, written to config.json, and a tokenizer that fits the
     model."""
+    start_folder(run, config)  # an adapter that no training can begin from is refused before anything is read
     config = with_revisions(config, run)
     run.save_config(config)
     tokenizer = load_tokenizer(config)

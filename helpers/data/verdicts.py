@@ -23,6 +23,7 @@ from helpers.settings import RunConfig
 from helpers.show.verdict import Verdict
 from helpers.show.words import N_, _
 from helpers.template.chat import fold_system, render
+from helpers.template.document import is_document
 from helpers.template.spans import answer_spans, training_template
 from helpers.template.thoughts import opens_a_thought
 
@@ -46,7 +47,7 @@ def inspect(
     """
     rows = train + held_out
     report = judge(rows, encoded(rows, tokenizer, config.answer_only_loss, config.learn_thinking), tokenizer, config)
-    lengths = report["lengths"][: len(train)]
+    lengths = [part for row, length in zip(train, report["lengths"]) for part in row_lengths(row, length, config)]
     if most := positions(config):
         too_long = sum(min(length, config.max_length) > most for length in report["lengths"])
         report["verdicts"].append(rows_verdict(Check.POSITIONS, too_long, len(rows)))
@@ -56,6 +57,12 @@ def inspect(
     report["verdicts"].append(steps_verdict(lengths, config))
     report["numbers"][N_("held-out first questions that training asks too")] = asked_again
     return {**report, "lengths": lengths}
+
+
+def row_lengths(row: dict, length: int, config: RunConfig) -> list[int]:
+    """Tokens of the rows that a conversation of `length` tokens becomes: one; of a raw text as many as it needs."""
+    full, rest = divmod(length, config.max_length)
+    return [*[config.max_length] * full, *[rest] * (rest > 1)] if is_document(row["messages"]) else [length]
 
 
 def judge(
@@ -77,7 +84,12 @@ def judge(
             learned += sum(label != CONTEXT for label in labels)
             used.update(ids)
     found = [rows_verdict(check, failed[check], len(rows)) for check in (Check.TEMPLATE, Check.NOTHING, *ROW_CHECKS)]
-    verdicts = [learned_verdict(learned, used.total(), config), *found, asked_verdict(rows[:ASKED], tokenizer, config)]
+    most = 1.0 if any(is_document(row["messages"]) for row in rows) else MOST_LEARNED
+    verdicts = [
+        learned_verdict(learned, used.total(), config, most),
+        *found,
+        asked_verdict(rows[:ASKED], tokenizer, config),
+    ]
     return {"verdicts": verdicts, "numbers": numbers(rows, used, learned, lengths, tokenizer), "lengths": lengths}
 
 
@@ -90,9 +102,9 @@ def _collated(kept: list[tuple], collate) -> Iterable[tuple[list[int], list[int]
         yield ids[mask].tolist(), labels[mask].tolist()
 
 
-def learned_verdict(learned: int, tokens: int, config: RunConfig) -> dict:
+def learned_verdict(learned: int, tokens: int, config: RunConfig, most: float = MOST_LEARNED) -> dict:
     """A small share is no fault: long documents have short answers. Rows without any are counted elsewhere."""
-    share, most = learned / max(tokens, 1), MOST_LEARNED if config.answer_only_loss else 1.0
+    share, most = learned / max(tokens, 1), most if config.answer_only_loss else 1.0
     fix = _("nothing is learned, or the prompt is learned too: make the labels with labels.encode_rows")
     measured = _("{share:.2%} of {tokens:,} tokens").format(share=share, tokens=tokens)
     state = Verdict.GREEN if 0 < share <= most else Verdict.RED
@@ -132,6 +144,8 @@ def asked_otherwise(row: dict, tokenizer: PreTrainedTokenizerBase, learn_thinkin
     A training template may show earlier turns otherwise than the tokenizer's own; what stands before the answer counts.
     """
     tools, messages = row.get("tools") or (), row["messages"]
+    if is_document(messages):
+        return ""  # nobody asks
     try:
         text, _spans = answer_spans(tokenizer, messages, tools, learn_thinking)
     except ValueError:

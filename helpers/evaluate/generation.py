@@ -10,6 +10,7 @@ from helpers.model.rows import reply_rows
 from helpers.show.words import _
 from helpers.template.capabilities import split_thinking
 from helpers.template.chat import Prompt, prompt_ids, render
+from helpers.template.document import is_document
 from helpers.template.spans import answer_spans
 from helpers.template.thoughts import parse_reply
 
@@ -109,6 +110,8 @@ def prompts_and_references(
 ) -> tuple[list[Prompt], list[str]]:
     """From rows of messages: what is asked (everything before the last assistant turn) and what a person answered.
 
+    Of a raw text the first half is asked, the second is the reference.
+
     A reference is the answer without its thought. With a `tokenizer`, one that calls tools is the call as its template
     writes it, to be compared with a model's.
     """
@@ -117,6 +120,12 @@ def prompts_and_references(
         if len(prompts) == count:
             break
         turns = row["messages"]
+        if is_document(turns):
+            text = turns[0]["content"]
+            half = text.find(" ", len(text) // 2) if " " in text[len(text) // 2 :] else len(text) // 2
+            prompts.append(Prompt([{**turns[0], "content": text[:half]}]))
+            references.append(text[half:])
+            continue
         last = max((i for i, turn in enumerate(turns) if turn["role"] == "assistant"), default=0)
         if last > 0:
             prompts.append(Prompt(turns[:last], row.get("tools")))

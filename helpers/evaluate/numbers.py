@@ -61,7 +61,7 @@ def better_table(paired: list[dict]) -> Table:
     """The paired comparisons as a table; the rule of the verdicts is its caption."""
     rows = []
     for gap in paired:
-        row = {"model": _("{model} against {other}").format(model=gap["model"], other=gap["against"])}
+        row = {"model": _("{model} against {other}").format(model=gap["model"], other=_(gap["against"]))}
         row |= {"number": _(gap["number"]), "difference": f"{gap['difference']:+.3f}"}
         row |= {"interval": told_gap(gap, gap["number"]), "rows": gap["rows"], "verdict": _(gap["verdict"])}
         rows.append(row)

@@ -17,6 +17,7 @@ unpacking     on a CPU: 4-bit weights unpacked once, not in every product
 load          the base model loaded, and what a load may not pass over
 adapter       what an adapter's own files say, before any model is loaded
 lora          the adapter: its config, its parameters, loaded back
+elsewhere     an adapter of another run or another program, to begin from
 weights       the weight files, one weight at a time
 possible      settings that cannot work on this model, tried without its weights
 """

@@ -49,6 +49,8 @@ class RunDir:
     train_jsonl = _file("data", "train.jsonl")
     eval_jsonl = _file("data", "eval.jsonl")
     data_report = _file("data_report.json")
+    start = _file("start")  # adapter and rows of the run that a fork goes on from
+    start_scores = _file("start", "scores.json")  # the adapter that a training began from, row by row; 04
     trainer = _file("trainer")
     metrics = _file("metrics.jsonl")
     held_out = _file("held_out.json")  # the adapter, row by row, and what the curve says; 04

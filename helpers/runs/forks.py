@@ -59,6 +59,10 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     before = source.stored_config()
     after = _settings_of_fork(before, new, changes)
     changed = before.differences(after).keys() - {"run_name"}
+    if changes.get("start_from") == "adapter":  # of this run, also where it began from an adapter itself
+        changed |= {"start_from"}
+        source.require(source.train_jsonl, source.eval_jsonl, produced_by="03_data_preview.ipynb")
+        source.require(source.adapter / "adapter_model.safetensors", produced_by="04_qlora_training.ipynb")
     if changes and not changed and not run.config_json.exists():
         print(_("{run} already has these settings: no fork was made.").format(run=old))
         return source
@@ -66,7 +70,7 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
         sentence = _("A run {run!r} is already there: take another name, choose({run!r}), or delete {folder}.")
         raise BadSetting(sentence.format(run=new, folder=run.path), "run_name", new)
     kept, again = _kept(source, changed)
-    _build(source, run, after, kept)
+    _build(run, after, [(path, path.relative_to(source.path)) for path in kept] + _start(source, after, changed))
     settings = ", ".join(f"{name}={getattr(after, name)!r}" for name in sorted(changed))
     told = _("{new} is {old} with {settings}.") if changed else _("{new} is {old} with nothing changed.")
     print(told.format(new=new, old=old, settings=settings), _next_step(source, again, changed))
@@ -103,6 +107,15 @@ def _kept(source: RunDir, changed: set[str]) -> tuple[list[Path], list[str]]:
     return files, again
 
 
+def _start(source: RunDir, after: RunConfig, changed: set[str]) -> list[tuple[Path, Path]]:
+    """What the fork's training begins from and where it lies there: adapter and rows of `source`, or those that it began from."""
+    if after.start_from != "adapter":
+        return []
+    if "start_from" not in changed:
+        return [(source.start, Path("start"))]
+    return [(path, Path("start", path.name)) for path in (source.adapter, source.train_jsonl, source.eval_jsonl)]
+
+
 def _next_step(source: RunDir, again: list[str], changed: set[str]) -> str:
     """Which notebook comes first now, and why."""
     if again[:1] == ["03"]:
@@ -124,13 +137,17 @@ FIRST = {
 }
 
 
-def _build(source: RunDir, run: RunDir, config: RunConfig, kept: list[Path]) -> None:
-    """Make the fork beside its final name and rename it: one that is killed half-way leaves no run behind."""
+def _build(run: RunDir, config: RunConfig, kept: list[tuple[Path, Path]]) -> None:
+    """Make the fork beside its final name and rename it: one that is killed half-way leaves no run behind.
+
+    `kept`: paths of the old run, each with its place in the fork.
+    """
     run.path.parent.mkdir(parents=True, exist_ok=True)
     draft = run.path.with_name(f".{run.path.name}-draft")
     shutil.rmtree(draft, ignore_errors=True)
-    for path in filter(Path.exists, kept):
-        share(path, draft / path.relative_to(source.path))
+    for path, place in kept:
+        if path.exists():
+            share(path, draft / place)
     write_atomic(draft / "config.json", config.to_json())
     if run.path.exists():  # opened before it was forked: it holds no settings, but perhaps somebody's labs
         shutil.copytree(draft, run.path, copy_function=os.replace, dirs_exist_ok=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from helpers.template.asking import end_of_turn
 from helpers.template.capabilities import CALLING_ANSWER, THINKING_ANSWER, capabilities, fold, normalise, write
+from helpers.template.document import is_document, write_document
 from helpers.template.sandbox import ANSWER, TOOLS, USER
 from helpers.template.spans import answer_spans
 
@@ -59,6 +60,8 @@ def render(
     tools: list | tuple | None = None,
 ) -> str:
     """`messages` as the text that the model sees, each as the template takes it; `tools`: default those of a `Prompt`."""
+    if is_document(messages):
+        return write_document(tokenizer, messages, ends=not add_generation_prompt)
     tools = tools or (messages.tools if isinstance(messages, Prompt) else None)
     return write(tokenizer, normalise(tokenizer, messages), add_generation_prompt, tools)
 

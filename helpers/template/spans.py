@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from helpers.show.words import _
 from helpers.template.asking import Changed, Span, by_asking, end_of_turn, not_found
 from helpers.template.capabilities import normalise, split_thinking, text_of
+from helpers.template.document import is_document, write_document
 from helpers.template.policy import Policy
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ def answer_spans(
     read; "none", where thoughts are read and not learned; "auto": all, or last where the template hides earlier ones.
     Raises `Changed` when the template refuses or changes the conversation, so that its answers cannot be found.
     """
+    if is_document(messages):
+        text = write_document(tokenizer, messages)
+        return text, [(0, len(text))]
     text, spans, learned = _located(tokenizer, messages, tools, learn_thinking)
     kept = [span for span in spans if span.turn in learned]
     return text, [(span.start if learned[span.turn] else max(span.start, span.answer), span.end) for span in kept]
@@ -51,7 +55,7 @@ def thoughts(
     tokenizer: PreTrainedTokenizerBase, messages: list[dict], tools: list | tuple = (), learn_thinking: str = "auto"
 ) -> list[tuple[int, int]]:
     """The characters [start, end) of every thought that the rendered text shows, its signs included."""
-    spans = _located(tokenizer, messages, tools, learn_thinking)[1]
+    spans = [] if is_document(messages) else _located(tokenizer, messages, tools, learn_thinking)[1]
     return [(span.start, span.answer) for span in spans if span.answer >= 0]
 
 

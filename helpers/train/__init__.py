@@ -7,6 +7,7 @@ branch       on a CPU, a layer and its LoRA branch as one function
 trainer      `SFTTrainer` with a float32 adapter, a lean loss and an exact resume
 checkpoints  which checkpoint is complete
 guards       what stops a training before it does harm
+start        an adapter that a training begins from, measured before and after
 saving       when a checkpoint is written, and which ones stay
 failures     what ends a training from outside, in a sentence
 curve        what the two losses say, and how much of the adapter moved
@@ -18,5 +19,6 @@ probe        which learning rate? a range test
 rate         what the test says about it, and a rule of thumb
 preferences  A2: pairs, the run that they make, and what may judge it
 dpo          A2: `DPOTrainer` that begins exactly at its reference
+reward       A5: `GRPOTrainer` whose reward is your own checks
 launch       the notebook as a process of its own
 """

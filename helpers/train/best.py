@@ -4,16 +4,12 @@ It is decided by the losses in a checkpoint's trainer_state.json, so a resumed t
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transformers import TrainerCallback
 
-from helpers.evaluate.held_out import Scores, held_out_nll
 from helpers.files import read_json, write_json
 from helpers.model.adapter import Untrained, refuse_untrained
 from helpers.model.ranks import first_decides
@@ -23,6 +19,7 @@ from helpers.show.words import _
 from helpers.train.checkpoints import complete_checkpoints
 from helpers.train.curve import best_step, held_out_losses, movement, summary
 from helpers.train.failures import require_trained
+from helpers.train.start import row_key, score, told_since_start
 
 if TYPE_CHECKING:
     from helpers.train.trainer import LeanTrainer
@@ -93,7 +90,7 @@ def use_kept(trainer: LeanTrainer, run: RunDir, config: RunConfig) -> HeldOut:
         note = _("checkpoint-{lowest} had the lowest held-out loss, and is not complete: checkpoint-{best} is used.")
         print(note.format(lowest=lowest, best=best))
     used = best if config.keep == "best" else last
-    scores = {step: _score(trainer, complete[step]) for step in {last, best}}
+    scores = {step: score(trainer, complete[step]) for step in {last, best}}
     trainer.load_trained(complete[used])
     text = summary(history, scores, best, config)
     try:
@@ -109,22 +106,10 @@ def use_kept(trainer: LeanTrainer, run: RunDir, config: RunConfig) -> HeldOut:
     return kept
 
 
-def row_key(row: dict) -> str:
-    """What an encoded row is: a hash of its tokens and labels."""
-    return hashlib.sha256(json.dumps([row["input_ids"], row["labels"]]).encode()).hexdigest()[:16]
-
-
 def conclusion(run: RunDir, rows: list[dict]) -> str:
     """What the finished training says of itself; how far it is when it is not; `rows` of metrics.jsonl."""
     if not run.held_out.exists():
         sentence = _("This training is not finished: step {step} of {last} so far. Run the training cell; it goes on.")
         return sentence.format(step=rows[-1]["step"], last=rows[0]["max_steps"])
-    return f"{HeldOut.read(run).summary}\n{movement(run.trainer)}".strip()
-
-
-def _score(trainer: LeanTrainer, checkpoint: Path) -> Scores:
-    trainer.load_trained(checkpoint)
-    # without the autocast of the training: as a fresh start, 05 and 06 measure it
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
-    rows, size = trainer.eval_dataset, trainer.args.per_device_eval_batch_size
-    return held_out_nll(model, rows, size, progress=checkpoint.name)
+    told = (HeldOut.read(run).summary, told_since_start(run), movement(run.trainer))
+    return "\n".join(filter(None, told))

@@ -17,7 +17,7 @@ ENOUGH = 0.5  # share of the adapter's numbers; when fewer move, most updates ar
 
 
 def held_out_losses(history: list[dict]) -> dict[int, float]:
-    """Optimizer step -> held-out loss (nats per token), from the rows of `state.log_history`; step 0 is the base."""
+    """Optimizer step -> held-out loss (nats per token), from the rows of `state.log_history`; step 0 is the start."""
     return {row["step"]: row["eval_loss"] for row in history if "eval_loss" in row}
 
 
@@ -44,6 +44,8 @@ def summary(history: list[dict], scores: dict[int, Scores], best: int, config: R
         text = f"{_since_the_best(history, scores, best)} {kept}"
     if 0 in losses and losses.get(used, losses[max(losses)]) >= losses[0]:
         sentence = _("It is no better than the base, whose held-out loss was {loss:.2f}: lower learning_rate.")
+        if config.start_from:
+            sentence = _("It is no better than the start, whose held-out loss was {loss:.2f}: lower learning_rate.")
         text += " " + sentence.format(loss=losses[0])
     return text
 

@@ -26,7 +26,7 @@ FEW = 10  # steps: with rows for fewer, the test learns them by heart
 
 
 def throwaway_trainer(run: RunDir, config: RunConfig) -> LeanTrainer:
-    """The trainer of 04 on the rows of `run`, with a fresh adapter; it measures and saves nothing."""
+    """The trainer of 04 on the rows of `run`, with an adapter as it begins there; it measures and saves nothing."""
     from transformers import set_seed
     from trl import SFTConfig
 
@@ -36,18 +36,21 @@ def throwaway_trainer(run: RunDir, config: RunConfig) -> LeanTrainer:
     from helpers.model.lora import lora_config
     from helpers.model.tokenizer import load_tokenizer
     from helpers.train.arguments import QUIET, sft_arguments
+    from helpers.train.start import begin_from
     from helpers.train.trainer import LeanTrainer
 
     run.require(run.train_jsonl, produced_by="03_data_preview.ipynb")
     tokenizer = load_tokenizer(config)
     set_seed(config.luck)
-    return LeanTrainer(
+    trainer = LeanTrainer(
         model=load_base_model(config),
         args=SFTConfig(tempfile.gettempdir(), **(sft_arguments(config) | QUIET)),
         train_dataset=encode_rows(read_jsonl(run.train_jsonl), tokenizer, config),
         processing_class=tokenizer,
         peft_config=lora_config(config),
     )
+    begin_from(trainer, run, config)
+    return trainer
 
 
 def range_test(trainer: LeanTrainer, steps: int = STEPS, low: float = LOW, high: float = HIGH) -> list[dict]:

@@ -1,13 +1,16 @@
 """Rehearsal: how many general conversations, where from, never held out, and nothing of what forgetting is measured on."""
 
 import json
+import shutil
 
 import pytest
 
 from helpers.data.copies import overlap
+from helpers.data.reasons import Reason
 from helpers.data.rehearsal import OWN
 from helpers.files import read_jsonl
 from helpers.paths import PROJECT_ROOT
+from helpers.runs import RunDir
 from tests.data.test_prepare import messages, prepared, questions, settings, write_jsonl
 
 
@@ -50,3 +53,27 @@ def test_the_project_s_own_are_both_languages_and_not_what_forgetting_is_measure
     assert len({row["question"] for row in own}) == len(own) >= 40
     mine, theirs = ([messages(row["question"], row["answer"]) for row in rows] for rows in (own, general))
     assert overlap(mine, theirs)[0] == 0
+
+
+def test_a_fork_that_goes_on_keeps_what_was_held_out_and_rehearses_what_was_learned(data, tmp_path):
+    _, learned, held_out = prepared(settings(data), tmp_path)
+    run = RunDir(tmp_path / "run")
+    shutil.copytree(run.train_jsonl.parent, run.start)
+    mixed = write_jsonl(
+        tmp_path / "mixed.jsonl", questions(100, start=300) + questions(120)
+    )  # most of the old file, and more
+    config = settings(mixed, start_from="adapter", rehearsal_fraction=0.1)
+    report, train, now = prepared(config, tmp_path)
+    old = [{name: row[name] for name in row if name != "earlier"} for row in now if row.get("earlier")]
+    assert sorted(map(str, old)) == sorted(map(str, held_out)) and report["rows"]["earlier"] == len(old)
+    new = [row for row in now if not row.get("earlier")]
+    assert new and now.index(new[0]) < len(now) / 2  # the first rows are a sample of both
+    for seen, kept in ((train, now), (learned, new)):
+        assert overlap([row["messages"] for row in seen], [row["messages"] for row in kept])[0] == 0
+    rows = report["rows"]
+    assert rows["read"] == rows["train"] + rows["eval"] + rows["dropped"] and rows["eval"] == len(new)
+    assert {"reason": Reason.HELD_BEFORE, "rows": report["drops"][0]["rows"]}.items() <= report["drops"][0].items()
+    known = [row["messages"] for row in learned]
+    rehearsed = [row["messages"] for row in train if row["source"] == "rehearsal"]
+    assert len(rehearsed) == rows["rehearsal"] and all(messages in known for messages in rehearsed)
+    assert "earlier" not in prepared(settings(data), tmp_path)[0]["rows"]

@@ -1,0 +1,98 @@
+"""Going on with new rows on an old adapter: what is won on the new, what is lost on the old, and what rehearsal keeps. By hand:
+
+    python -m proofs.proof_go_on FILE [--preset tiny] [--shares 0 0.1] [setting=value ...]
+
+FILE is ChatbotData.csv (songys/Chatbot_data, CC-BY): label 0, everyday talk, is the old half; 1 and 2, parting and love, the new
+one. The old run is trained on its half; each fork goes on from its adapter on the new half (`start_from="adapter"`), with a share
+of the old run's training rows. Data, 4-bit base, adapter, arguments and trainer are those of 03 and 04; the last step is used.
+
+Results: see RESULTS below.
+"""
+
+import argparse
+import csv
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from datasets.utils.logging import disable_progress_bar
+from transformers import set_seed
+from trl import SFTConfig
+
+from helpers.data.labels import encode_rows
+from helpers.data.prepare import prepare
+from helpers.files import read_jsonl, write_json
+from helpers.model.load import load_base_model
+from helpers.model.lora import lora_config
+from helpers.model.tokenizer import load_tokenizer
+from helpers.runs import RunDir, fork
+from helpers.settings import RunConfig
+from helpers.train.arguments import QUIET, sft_arguments
+from helpers.train.best import HeldOut
+from helpers.train.start import begin_from, row_key, score, told_since_start
+from helpers.train.trainer import LeanTrainer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--shares", type=float, nargs="*", default=[0.0, 0.1])
+    parser.add_argument("settings", nargs="*", help="such as learning_rate=1e-3")
+    options = parser.parse_args()
+    disable_progress_bar()
+    with tempfile.TemporaryDirectory(prefix="proof-go-on-") as folder:
+        os.environ["QLORA_RUNS_DIR"] = folder
+        old, new = halves(options.file, Path(folder))
+        settings = dict(pair.split("=") for pair in options.settings)
+        config = RunConfig.load(options.preset, **{"dataset_id": old, "run_name": "old", "checks": "", **settings})
+        run = RunDir.open(config)
+        run.save_config(config)
+        trained(run, config)
+        for share in options.shares:
+            name = f"new-{share:g}"
+            made = fork("old", name, chosen=False, start_from="adapter", dataset_id=new, rehearsal_fraction=share)
+            trained(made, made.stored_config())
+
+
+def halves(file: Path, folder: Path) -> tuple[str, str]:
+    """The two halves of FILE as CSV files with a question and an answer a row."""
+    with file.open(encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    for name, labels in (("old", "0"), ("new", "12")):
+        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as half:
+            writer = csv.writer(half)
+            writer.writerow(["question", "answer"])
+            writer.writerows([row["Q"], row["A"]] for row in rows if row["label"] in labels)
+    return str(folder / "old.csv"), str(folder / "new.csv")
+
+
+def trained(run: RunDir, config: RunConfig) -> None:
+    """03 and 04 for `run`; prints how it went."""
+    before, tokenizer = time.process_time(), load_tokenizer(config)
+    print(run.path.name, prepare(config, run, tokenizer)["rows"], flush=True)
+    parts = [encode_rows(read_jsonl(path), tokenizer, config) for path in (run.train_jsonl, run.eval_jsonl)]
+    set_seed(config.luck)
+    trainer = LeanTrainer(
+        model=load_base_model(config),
+        args=SFTConfig(str(run.trainer), **(sft_arguments(config) | QUIET)),
+        train_dataset=parts[0],
+        eval_dataset=parts[1],
+        processing_class=tokenizer,
+        peft_config=lora_config(config),
+    )
+    begin_from(trainer, run, config)
+    trainer.train()
+    trainer.model.save_pretrained(run.adapter)
+    found, steps = score(trainer, run.adapter), trainer.state.global_step
+    HeldOut(steps, steps, "", [row_key(row) for row in parts[1]], found.nll, found.tokens).write(run)
+    write_json(run.trained, {"step": steps})
+    seconds = time.process_time() - before
+    print(
+        f"{run.path.name}: {steps} steps, held out {found.nll_per_token:.3f}, {seconds:.0f} CPU s. {told_since_start(run)}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""A5 on a run that 03 and 04 made: does a reward of checks raise the share of held-out replies that pass? By hand:
+
+    python -m proofs.proof_reward [RUN] [--steps 60] [--rate 2e-4] [--prompts 4] [--of-each 4] [--checks exact,...] [--out FILE]
+
+Prompts, checks, arguments and trainer are those of A5; the run itself is not changed. Seconds are CPU time of the process.
+
+Results: see RESULTS below.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from datasets.utils.logging import disable_progress_bar
+from peft import PeftModel
+from transformers import set_seed
+from trl import GRPOConfig
+
+from helpers.evaluate.checks import load_checks, run_checks
+from helpers.evaluate.forgetting import forgetting_table, forgotten, general_rows, score_base
+from helpers.evaluate.generation import generate_replies, prompts_and_references
+from helpers.evaluate.held_out import held_out_nll
+from helpers.files import read_jsonl
+from helpers.model.load import load_base_model
+from helpers.model.tokenizer import load_tokenizer
+from helpers.paths import runs_root
+from helpers.runs import RunDir
+from helpers.train.dpo import same_as_04
+from helpers.train.reward import (
+    RewardTrainer,
+    passed_table,
+    pairs_by_checks,
+    require_signal,
+    reward_functions,
+    reward_gap,
+    reward_prompts,
+    sampled,
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", nargs="?", default="demo")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--prompts", type=int, default=4)
+    parser.add_argument("--of-each", type=int, default=4)
+    parser.add_argument("--checks", default="", help="those of the file that are the reward, with commas; empty = all")
+    parser.add_argument("--out", help="file for the trainer's log")
+    options = parser.parse_args()
+    disable_progress_bar()
+    run = RunDir(runs_root() / options.run)
+    config = run.stored_config()
+    tokenizer, every = load_tokenizer(config), load_checks(config.checks)[0]
+    checks = {name: check for name, check in every.items() if name in (options.checks or name).split(",")}
+    prompts = reward_prompts(read_jsonl(run.train_jsonl), tokenizer)
+    asked, references = prompts_and_references(read_jsonl(run.eval_jsonl), tokenizer=tokenizer)
+    general = general_rows(tokenizer)
+    model = PeftModel.from_pretrained(load_base_model(config), str(run.adapter), is_trainable=True)
+    clock = time.process_time()
+
+    def lap(what: str) -> None:
+        nonlocal clock
+        print(f"{what}: {time.process_time() - clock:.0f} CPU s", flush=True)
+        clock = time.process_time()
+
+    groups = sampled(
+        model.eval(), tokenizer, prompts.shuffle(seed=config.seed).select(range(8)), checks, 4, config.max_new_tokens
+    )
+    print(require_signal(groups, len(checks)), f"{len(pairs_by_checks(groups))} pairs from 8 prompts")
+    lap("8 prompts")
+
+    def passes() -> dict[str, list[bool]]:
+        replies = generate_replies(model.eval(), tokenizer, asked, config.max_new_tokens)
+        passed = run_checks(every, asked, {"model": replies}, references).passed
+        return {name: models["model"] for name, models in passed.items()}
+
+    before, scores = passes(), {"base": score_base(model.eval(), general)}
+    lap(f"{len(asked)} held-out replies and general text, before")
+    set_seed(config.luck)
+    with tempfile.TemporaryDirectory(prefix="proof-reward-") as folder:
+        args = GRPOConfig(
+            output_dir=folder,
+            per_device_train_batch_size=options.prompts * options.of_each,
+            num_generations=options.of_each,
+            max_completion_length=config.max_new_tokens,
+            max_steps=options.steps,
+            learning_rate=options.rate,
+            temperature=1.0,
+            beta=0.0,
+            disable_dropout=True,
+            save_strategy="no",
+            logging_steps=1,
+            **{name: value for name, value in same_as_04(config).items() if name != "max_length"},
+        )
+        functions = reward_functions(checks, tokenizer)
+        trainer = RewardTrainer(
+            model=model, args=args, reward_funcs=functions, train_dataset=prompts, processing_class=tokenizer
+        )
+        lap("trainer")
+        trainer.train()
+    lap(f"{options.steps} steps")
+    history = [row for row in trainer.state.log_history if "reward" in row]
+    if options.out:
+        Path(options.out).write_text("\n".join(map(json.dumps, history)))
+    after = passes()
+    scores["adapter"] = held_out_nll(model.eval(), general, reference=scores["base"].logits)
+    lap("held-out replies and general text, after")
+    print(passed_table(before, after), reward_gap({n: before[n] for n in checks}, {n: after[n] for n in checks}))
+    print(forgetting_table(forgotten(scores)))
+
+
+if __name__ == "__main__":
+    main()
