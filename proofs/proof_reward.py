@@ -30,8 +30,8 @@ from helpers.runs import RunDir
 from helpers.train.dpo import same_as_04
 from helpers.train.reward import (
     RewardTrainer,
-    passed_table,
     pairs_by_checks,
+    passed_table,
     require_signal,
     reward_functions,
     reward_gap,

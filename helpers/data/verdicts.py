@@ -47,7 +47,8 @@ def inspect(
     """
     rows = train + held_out
     report = judge(rows, encoded(rows, tokenizer, config.answer_only_loss, config.learn_thinking), tokenizer, config)
-    lengths = [part for row, length in zip(train, report["lengths"]) for part in row_lengths(row, length, config)]
+    whole = zip(train, report["lengths"][: len(train)], strict=True)
+    lengths = [part for row, length in whole for part in row_lengths(row, length, config)]
     if most := positions(config):
         too_long = sum(min(length, config.max_length) > most for length in report["lengths"])
         report["verdicts"].append(rows_verdict(Check.POSITIONS, too_long, len(rows)))

@@ -134,11 +134,16 @@ def _made(run: RunDir, config: RunConfig) -> str:
         "seed": config.seed,
         **_spent(run, config.price_per_hour),
     }
-    if run.preference.exists():  # A2: the rest is about the training before it
+    if config.start_from:
+        facts["start"] = f"an adapter that was trained before ({public_name(config.start_from)})"
+    if run.preference.exists():  # A2, A5: the rest is about the training before it
         made = read_json(run.preference)
+        how = f"DPO on {made['pairs']} preference pairs ({public_name(made.get('data', ''))}), beta {made['beta']:g}"
+        if "reward" in made:
+            how = f"GRPO on {made['pairs']} prompts of the training data, reward: {', '.join(made['reward'])}"
+        amount = f"{made['steps']} steps" if "steps" in made else f"{made['epochs']:g} epochs"
         facts["then"] = (
-            f"DPO on {made['pairs']} preference pairs ({public_name(made['data'])}), beta {made['beta']:g}, learning rate "
-            f"{made['learning_rate']:g}, {made['epochs']:g} epochs, from the adapter of the run {made['from']}"
+            f"{how}, learning rate {made['learning_rate']:g}, {amount}, from the adapter of the run {made['from']}"
         )
     return "\n".join(f"- {name}: {escape(value)}" for name, value in facts.items())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.files import read_json
-from helpers.model.adapter import PLAIN_FIELDS, other_fields
+from helpers.model.adapter import PLAIN_FIELDS, other_fields, tensor_names
 from helpers.model.lora import FILE, check_adapter, lora_config
 from helpers.model.meta import on_meta
 from helpers.model.refusal import Reason, Refused
@@ -71,7 +71,7 @@ def _require_base(folder: Path, settings: dict, config: RunConfig) -> None:
 def _plain(name: str) -> str:
     """ "unsloth/Qwen3-0.6B-unsloth-bnb-4bit", ".../models--Qwen--Qwen3-0.6B/snapshots/c1..." -> "qwen3-0.6b"."""
     cached = re.search(r"models--[^/]+?--([^/]+)", name)
-    return FORMS.sub("", (cached[1] if cached else name.rstrip("/").rpartition("/")[2]).lower())
+    return FORMS.sub("", (cached[1] if cached else re.split("[/:]", name.rstrip("/"))[-1]).lower())
 
 
 def _require_tensors(folder: Path, config: RunConfig) -> None:
@@ -83,7 +83,7 @@ def _require_tensors(folder: Path, config: RunConfig) -> None:
     model = get_peft_model(base, lora_config(config), low_cpu_mem_usage=True)
     wanted = {name: list(w.shape) for name, w in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
     with safe_open(str(folder / FILE), framework="np") as file:
-        there = {name: file.get_slice(name).get_shape() for name in file.keys()}
+        there = {name: file.get_slice(name).get_shape() for name in tensor_names(folder)}
     if different := sorted(wanted.keys() ^ there.keys()):
         names = ",".join(sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in there}))
         sentence = _("{name} is in its file only: with lora_target_modules={names!r} the run trains the same")

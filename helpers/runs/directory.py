@@ -56,7 +56,7 @@ class RunDir:
     held_out = _file("held_out.json")  # the adapter, row by row, and what the curve says; 04
     adapter = _file("adapter")
     trained = _file("trained.json")  # 04 writes it when the adapter is saved
-    preference = _file("preference.json")  # A2 made this run's adapter, from these pairs
+    preference = _file("preference.json")  # A2 or A5 made this run's adapter, from these pairs or prompts
     merged = _file("merged")
     measured = _file("measured.json")  # of three models, row by row, and replies; 05
     evaluation = _file("evaluation.json")
@@ -114,11 +114,11 @@ class RunDir:
     def save_config(self, config: RunConfig) -> None:
         """Write config.json, and say what changes in it. Recorded revisions stay when `config` names none for their source.
 
-        Raises OtherTraining when a training with other settings already lies here, or is under way, or one on preferences.
+        Raises OtherTraining when a training with other settings already lies here, or is under way, or one of A2 or A5.
         """
         if self.preference.exists():
             sentence = _(
-                "The adapter of {run} was trained on preferences by A2, and 03 or 04 would replace it: go on with 05, "
+                "The adapter of {run} was trained further by A2 or A5, and 03 or 04 would replace it: go on with 05, "
                 "or choose another run with QLORA_RUN_NAME."
             )
             raise OtherTraining(sentence.format(run=self.path.name), {})

@@ -1,4 +1,4 @@
-"""A2: preference pairs for TRL's DPOTrainer, the run that their training writes, and what may judge it.
+"""A2 and A5: preference pairs for TRL's DPOTrainer, the run that either training writes, and what may judge it.
 
 pairs = ready(preference_pairs(run) or read_pairs(OWN, config), tokenizer, config)      # votes of 06, or a data set
 made = preference_run(run, config, "demo-dpo", settings, rows, pairs)                   # nothing of `run` is changed
@@ -96,10 +96,10 @@ def unvoted(rows: list[dict], pairs) -> list[dict]:
 def preference_run(
     run: RunDir, config: RunConfig, name: str, settings: dict, rows: list[dict], pairs: int
 ) -> tuple[RunDir, RunConfig]:
-    """The run `name` for a training of `run`'s adapter on so many `pairs`, which `rows` are to judge, and its settings.
+    """The run `name` for a training of `run`'s adapter on so many `pairs` or prompts, which `rows` are to judge, and its settings.
 
-    `settings`: data, beta and the like, kept in preference.json, so that model card and notebooks know. Raises ValueError
-    when no row is left, or when a run of that name is another one.
+    `settings`: data or reward, beta and the like, kept in preference.json, so that model card and notebooks know. Raises
+    ValueError when no row is left, or when a run of that name is another one.
     """
     if not rows:
         sentence = _(
@@ -117,6 +117,8 @@ def preference_run(
     for file in (run.train_jsonl, run.data_report):
         share(file, made.path / file.relative_to(run.path))
     write_jsonl(made.eval_jsonl, rows)
+    if "hashes" in (report := read_json(made.data_report)):
+        write_json(made.data_report, report | {"hashes": made.row_hashes()})  # of the rows that are left
     write_atomic(made.config_json, config.to_json())
     return made, config
 

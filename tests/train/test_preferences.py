@@ -117,7 +117,7 @@ def run(tmp_path, monkeypatch):
     for path in (run.train_jsonl, run.eval_jsonl):
         path.parent.mkdir(exist_ok=True)
         path.write_text('{"messages": []}\n')
-    write_json(run.data_report, {})
+    write_json(run.data_report, {"hashes": run.row_hashes()})
     return run
 
 
@@ -127,6 +127,7 @@ def test_it_writes_a_run_of_its_own(run):
     made, settings = preference_run(run, config, "tiny-dpo", how, rows, 9)
     assert settings.run_name == made.stored_config().run_name == "tiny-dpo" and read_jsonl(made.eval_jsonl) == rows
     assert preference_run(run, config, "tiny-dpo", how, rows, 9)[0] == made  # the same once more
+    made.require(made.train_jsonl, made.eval_jsonl, produced_by="03")  # the rows that are left are the judged ones
     with pytest.raises(ValueError, match="'tiny-dpo' with other settings"):
         preference_run(run, config, "tiny-dpo", {"beta": 0.2}, rows, 9)
     with pytest.raises(ValueError, match="'tiny' with other settings"):
@@ -136,7 +137,7 @@ def test_it_writes_a_run_of_its_own(run):
     with pytest.raises(ValueError, match="cannot be a folder"):
         preference_run(run, config, "a/b", how, rows, 9)
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
-    with pytest.raises(ValueError, match="was trained on preferences by A2, and 03 or 04 would replace it"):
+    with pytest.raises(ValueError, match="was trained further by A2 or A5, and 03 or 04 would replace it"):
         made.save_config(settings)
     run.save_config(config)
     for path in (made.adapter / "a", made.merged / "c"):
