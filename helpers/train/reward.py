@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from trl import GRPOTrainer
 
+from helpers.data.readers import parquet_rows
 from helpers.evaluate.checks import Check, run_checks
 from helpers.evaluate.decoding import Sampling
 from helpers.evaluate.generation import Reply, cut_reply, generate_replies, prompts_and_references
@@ -183,11 +184,9 @@ def reward_chart(history: list[dict], checks: Sequence[str]) -> Picture:
 
 def reply_strip(folder: Path, checks: Sequence[str], most: int = 6) -> Table:
     """One drawn reply each few steps, as TRL's `log_completions` kept them in `folder`, and how many checks it passes."""
-    import pandas
-
     files, rows = sorted((folder / "completions").glob("*.parquet")), []
     for file in files[:: max(1, -(-len(files) // most))]:
-        row = pandas.read_parquet(file).iloc[0]
+        row = next(parquet_rows(file, []))
         passed = f"{sum(row[name] for name in checks):.0f} of {len(checks)}"
         reply = row["completion"][0]["content"]
         rows.append({"step": int(row["step"]), "asked": row["prompt"][-1]["content"], "reply": reply, "passes": passed})
