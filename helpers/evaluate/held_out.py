@@ -67,7 +67,7 @@ def held_out_nll(
     reference, size = reference or [], len(dataset)
     compared = len(reference)
     scores = Scores([0.0] * size, [0] * size, [0.0] * compared, [0] * compared, [None] * keep)
-    for row, logits, targets in _answer_batches(model, dataset, batch_size, progress):
+    for row, logits, targets in answer_batches(model, dataset, batch_size, progress):
         if row < keep:
             scores.logits[row] = logits.cpu()
         logits = logits.float()
@@ -103,7 +103,7 @@ def rows_that_fit(dataset, vocabulary: int, budget: float = 1e9, at_most: int = 
     return min(len(dataset), at_most)
 
 
-def _answer_batches(model, dataset, batch_size: int, progress: str):
+def answer_batches(model, dataset, batch_size: int, progress: str):
     """Yields (row number, logits at its answer tokens, the tokens that were right), longest rows first.
 
     Logits are computed at the answers' columns only: with a large vocabulary they cost more than the layers.

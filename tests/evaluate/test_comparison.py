@@ -223,9 +223,9 @@ def test_same_is_not_called_better(run):
         row["verdict"] for row in json.loads(run.evaluation.read_text())["paired"] if row["number"] == "NLL per token"
     }
     assert verdicts == {"too few rows"}
-    same = {name: Scores([10.0, 12.0] * 4, [5, 5] * 4) for name in ("base", "adapter", "merged")}
-    said = {name: [reply("같은 말")] * 8 for name in same}
-    assert {row["verdict"] for row in really_better(same, said, ["같은 말이"] * 8)} == {"no difference that matters"}
+    same = {name: Scores([10.0, 12.0] * 6, [5] * 12) for name in ("base", "adapter", "merged")}
+    said = {name: [reply("같은 말")] * 12 for name in same}
+    assert {row["verdict"] for row in really_better(same, said, ["같은 말이"] * 12)} == {"no difference that matters"}
 
 
 @pytest.mark.slow
