@@ -1,7 +1,9 @@
-"""What setup_kernel.sh asks Python: of the interpreter that it looks at (kind), and of the environment that it has made.
+"""What setup_kernel.sh asks Python: of the interpreter that it looks at (kind), and of the environment that it has
+made.
 
 python setup_kernel.py kind FROM BEFORE    cuda, old:VERSION or plain; status 1 below Python 3.11
-python setup_kernel.py pip                 lines for the shell: the machine's settings of pip that stay, and those left aside
+python setup_kernel.py pip                 lines for the shell: the machine's settings of pip that stay, and those left
+aside
 python setup_kernel.py kernel [--user]     installs the Jupyter kernel "qlora"
 """
 
@@ -13,10 +15,12 @@ import shlex
 import sys
 from pathlib import Path
 
-# Of a machine's settings of pip, those of where packages come from, and which may not be taken. All others would send them
-# elsewhere, or change what is installed.
-STAY = "constraint index-url extra-index-url find-links no-index trusted-host cert client-cert proxy timeout default-timeout retries cache-dir no-cache-dir keyring-provider"
-HARMLESS = "config-file disable-pip-version-check progress-bar no-input no-color quiet verbose root-user-action break-system-packages"
+# Of a machine's settings of pip, those of where packages come from, and which may not be taken. All others would send
+# them elsewhere, or change what is installed.
+STAY = "constraint index-url extra-index-url find-links no-index trusted-host cert client-cert proxy timeout "
+STAY += "default-timeout retries cache-dir no-cache-dir keyring-provider"
+HARMLESS = "config-file disable-pip-version-check progress-bar no-input no-color quiet verbose root-user-action "
+HARMLESS += "break-system-packages"
 
 
 def kind(first, end):
@@ -35,8 +39,8 @@ def version(text):
 
 
 def pip():
-    """What pip itself has read from its files and from the environment; the later one counts. (`pip config list` leaves out the file
-    that PIP_CONFIG_FILE names.)"""
+    """What pip itself has read from its files and from the environment; the later one counts. (`pip config list` leaves
+    out the file that PIP_CONFIG_FILE names.)"""
     from pip._internal.configuration import Configuration
     from pip._internal.exceptions import PipError
 
@@ -67,9 +71,10 @@ def pip():
 
 
 def threads(root="/sys/fs/cgroup"):
-    """OpenMP's variables, which it reads once, before torch is imported: threads that wait give their core away, and in a container
-    with a quota there are no more of them than it has cores. Eight passes of 30 layers on two busy cores (AMD EPYC, 2026-11-29): 35.9 s
-    as it comes, 27.1 with 100,000 spins, 6.0 with 10,000, 1.9 with 1,000, 1.0 passive; alone, passive costs 20 % (proofs/bench_threads.py)."""
+    """OpenMP's variables, which it reads once, before torch is imported: threads that wait give their core away, and in
+    a container with a quota there are no more of them than it has cores. Eight passes of 30 layers on two busy cores
+    (AMD EPYC, 2026-11-29): 35.9 s as it comes, 27.1 with 100,000 spins, 6.0 with 10,000, 1.9 with 1,000, 1.0 passive;
+    alone, passive costs 20 % (proofs/bench_threads.py)."""
     quota = _quota(Path(root))
     env = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
     if quota is not None and quota < len(os.sched_getaffinity(0)):
@@ -92,8 +97,9 @@ def _quota(root):
 
 
 def kernel(*where):
-    """In the environment for scripts and tests, and for the user, so that a pod's own JupyterLab lists it. The `env` of the kernel
-    that was there stays: pod.sh has set it. On a pod, downloads belong on the volume, which outlives the container."""
+    """In the environment for scripts and tests, and for the user, so that a pod's own JupyterLab lists it. The `env` of
+    the kernel that was there stays: pod.sh has set it. On a pod, downloads belong on the volume, which outlives the
+    container."""
     from ipykernel.kernelspec import install
     from jupyter_core.paths import jupyter_data_dir
 
@@ -117,14 +123,16 @@ def kernel(*where):
             print(f"The kernel QLoRA was that of {owner}: it is this environment's now.")
     for name, place in places.items():
         try:
-            install(user=name == "user", prefix=None if name == "user" else sys.prefix, kernel_name="qlora", display_name="QLoRA", env=env)  # fmt: skip
+            prefix = None if name == "user" else sys.prefix
+            install(user=name == "user", prefix=prefix, kernel_name="qlora", display_name="QLoRA", env=env)
         except OSError as error:
             if name == "sys" and (place / "kernels" / "qlora" / "kernel.json").exists():
                 continue  # somebody else's environment, which has it
             if name == "sys":
                 sys.exit(f"the kernel cannot be written in {place} ({error.strerror})")
             print(
-                f"{place} cannot be written ({error.strerror}), so that only the environment's own JupyterLab has the kernel QLoRA."
+                f"{place} cannot be written ({error.strerror}), so that only the environment's own JupyterLab has the "
+                "kernel QLoRA."
             )
     return ""
 

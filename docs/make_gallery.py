@@ -2,8 +2,9 @@
 
 python -m helpers.series demo && python -m docs.make_gallery demo
 
-Code and outputs are those of the run, texts those of the repository. Paths of the machine are shortened, a page that still
-holds one, or a token, is refused. `tests/docs/test_gallery.py` compares the code cells with those of the notebooks.
+Code and outputs are those of the run, texts those of the repository. Paths of the machine are shortened, a page that
+still holds one, or a token, is refused. `tests/docs/test_gallery.py` compares the code cells with those of the
+notebooks.
 """
 
 from __future__ import annotations
@@ -152,7 +153,8 @@ def wrapped(body: str, title: str) -> str:
     )
     style = STYLE + HtmlFormatter(style="default").get_style_defs(".highlight")
     back = "" if title == "index" else '<nav><a href="index.html">All notebooks</a></nav>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{style}</style></head><body>{back}<main>{body}</main></body></html>\n'
+    begin = f'<!doctype html>\n<html lang="en"><head>{head}<style>{style}</style></head>'
+    return f"{begin}<body>{back}<main>{body}</main></body></html>\n"
 
 
 def index(books: dict, run: str, day: str, result: Drawing) -> str:

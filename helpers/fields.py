@@ -32,15 +32,15 @@ class BadSetting(ValueError):
         self.setting, self.value = setting, value
 
 
-def setting(stage: Stage, default, help: str, unit: str = "", low=None, high=None, choices: tuple = (), **more):
+def setting(stage: Stage, default, help: str, unit: str = "", low=None, high=None, **more):
     """A dataclass field with its rules: `low` to `high`, or one of `choices`; `more` goes into the metadata, too."""
-    rules = {"stage": stage, "help": help, "unit": unit, "low": low, "high": high, "choices": choices}
-    return dataclasses.field(default=default, metadata={**rules, **more})
+    rules = {"stage": stage, "help": help, "unit": unit, "low": low, "high": high, "choices": ()}
+    return dataclasses.field(default=default, metadata=rules | more)
 
 
 def checked(field: dataclasses.Field, value):
-    """`value` (perhaps text from the environment) as the field's type. Raises BadSetting where the field cannot have it."""
-    value = _typed(field.name, field.type, value)
+    """`value` (or text of the environment) in the field's type. Raises BadSetting where the field cannot have it."""
+    value = _typed(field.name, str(field.type), value)
     choices, low, high = (field.metadata[name] for name in ("choices", "low", "high"))
     if choices and value not in choices:
         sentence = _("{name}={value!r} is not known: use one of {choices}.")

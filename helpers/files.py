@@ -116,7 +116,8 @@ NETWORK = "fuse.mfs nfs nfs4 cifs smb3 ceph fuse.ceph lustre beegfs glusterfs fu
 
 
 def is_network(folder: Path, mounts: str | None = None) -> bool:
-    """True when `folder` (or its nearest parent that exists) lies on a network volume; `mounts` stands for /proc/mounts.
+    """True when `folder` (or its nearest parent that exists) lies on a network volume; `mounts` stands for
+    /proc/mounts.
 
     RunPod's are MooseFS, whose source begins with mfs#.
     """
@@ -129,7 +130,7 @@ def is_network(folder: Path, mounts: str | None = None) -> bool:
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Bytes free for `folder` (or for its nearest parent that exists); None on a network volume, where nobody can tell."""
+    """Bytes free for `folder` (or its nearest parent that exists); None on a network volume, where nobody can tell."""
     if is_network(folder):
         return None
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())

@@ -187,9 +187,8 @@ class RunConfig:
     def load(cls, preset: str | None = None, **overrides) -> RunConfig:
         """Settings of `preset` (default: QLORA_PRESET, else demo) with QLORA_<FIELD> and then `overrides` on top.
 
-        When a run was chosen (`runs.choose`) and neither another run nor another preset is asked for, its settings stand
-        in the preset's place.
-        Raises BadSetting for an unknown preset, key or QLORA_ variable, or a bad value.
+        When a run was chosen (`runs.choose`) and neither another run nor another preset is asked for, its settings
+        stand in the preset's place. Raises BadSetting for an unknown preset, key or QLORA_ variable, or a bad value.
         """
         preset, overrides = preset or os.environ.get("QLORA_PRESET", "demo"), explicit_overrides(overrides)
         if preset not in PRESETS:
@@ -253,7 +252,7 @@ def names_of(*stages: Stage) -> tuple[str, ...]:
 
 
 def moves_the_ruler() -> tuple[str, ...]:
-    """Settings of a training that change its length or where it is measured: runs that differ in one are no fair race."""
+    """Settings that change a training's length or where it is measured: runs that differ in one are no fair race."""
     return tuple(name for name, rules in RULES.items() if rules.get("ruler"))
 
 

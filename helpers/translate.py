@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from helpers.files import write_atomic
@@ -84,7 +85,7 @@ def terms(language: str, root: Path = PROJECT_ROOT) -> list[tuple[str, str]]:
     return [(other.strip(), ours) for _, ours, others in rows for other in others.split(",") if other.strip()]
 
 
-def faults(source: Path, target: Path, words: list[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+def faults(source: Path, target: Path, words: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
     """(block, what is wrong with it) for a translation; nothing when it says what the English says."""
     wanted, given = english(source, source.read_text(encoding="utf-8")), translated(target)
     found = [(name, "there is no such block in the English") for name in given if name not in wanted]
@@ -110,7 +111,7 @@ def faults(source: Path, target: Path, words: list[tuple[str, str]] = ()) -> lis
 
 
 def build(language: str, root: Path = PROJECT_ROOT) -> list[Path]:
-    """Write a language's notebooks: the English code cells, its text (English where none is yet), QLORA_LANG set before."""
+    """Write a language's notebooks: English code cells, its text (English where none is yet), QLORA_LANG set first."""
     import nbformat
 
     built = []

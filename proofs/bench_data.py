@@ -13,8 +13,9 @@ Each number comes from a process of its own; memory is the peak above what the i
     prepare   200,000 rows (57 MB)   19.5 s   10,232 rows/s     22 MB
     inspect   195,005 rows (57 MB)   75.7 s    2,576 rows/s    388 MB
 
-2026-11-25, another CPU (AVX2 only) beside other work, CPU seconds of the task alone. Rows say more about themselves than the day
-before (fields, weights, thoughts, tools), which costs the parsing most of its speed; the goal is 20,000 rows/s:
+2026-11-25, another CPU (AVX2 only) beside other work, CPU seconds of the task alone. Rows say more about themselves
+than the day before (fields, weights, thoughts, tools), which costs the parsing most of its speed; the goal is 20,000
+rows/s:
 
     parse      50,000 rows (14 MB)    1.7 s   29,185 rows/s      6 MB
     prepare    50,000 rows (14 MB)    7.5 s    6,680 rows/s      8 MB
@@ -28,7 +29,8 @@ before (fields, weights, thoughts, tools), which costs the parsing most of its s
     parse      50,000 rows (14 MB)    0.8 s   63,398 rows/s      5 MB
     prepare    50,000 rows (14 MB)    3.4 s   14,783 rows/s      8 MB
 
-2026-11-29, 2-core AMD EPYC (AVX512-BF16) with eight other processes, after leftovers, marks and the split by beginnings:
+2026-11-29, 2-core AMD EPYC (AVX512-BF16) with eight other processes, after leftovers, marks and the split by
+beginnings:
 
     parse     100,000 rows (29 MB)    2.7 s   37,702 rows/s      5 MB
     prepare   100,000 rows (29 MB)   12.2 s    8,169 rows/s     24 MB
@@ -156,7 +158,8 @@ def main() -> None:
                 rows, seconds, memory = json.loads(done.stdout.splitlines()[-1])
                 size = path.stat().st_size / 1e6
                 print(
-                    f"{task:8} {rows:>8,} rows ({size:.0f} MB) {seconds:6.1f} s {rows / seconds:>8,.0f} rows/s {memory:6.0f} MB"
+                    f"{task:8} {rows:>8,} rows ({size:.0f} MB) {seconds:6.1f} s {rows / seconds:>8,.0f} rows/s "
+                    f"{memory:6.0f} MB"
                 )
 
 

@@ -2,9 +2,9 @@
 
 QLORA_PRESET=demo python -m proofs.bench_generation     # after 03, 04 and 05 of the demo
 
-Demo after 6 training steps, at most 112 tokens a reply, one core of a 2-core AMD EPYC CPU beside other work, 2026-11-24,
-when a 4-bit model still unpacked its weights for every token (since 2026-11-25 see model/unpacking.py: one token of 8 rows takes
-0.13 CPU s instead of 0.22 on a CPU without AVX512):
+Demo after 6 training steps, at most 112 tokens a reply, one core of a 2-core AMD EPYC CPU beside other work,
+2026-11-24, when a 4-bit model still unpacked its weights for every token (since 2026-11-25 see model/unpacking.py: one
+token of 8 rows takes 0.13 CPU s instead of 0.22 on a CPU without AVX512):
 
     merged            batches of 8: 156 s    batches of 32:  83 s
     4-bit + adapter   batches of 8: 435 s    batches of 32: 157 s

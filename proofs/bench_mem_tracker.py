@@ -1,17 +1,20 @@
-"""torch's own MemTracker beside `StorageTracker`, on the same step without numbers: OMP_NUM_THREADS=1 python -m proofs.bench_mem_tracker
+"""torch's own MemTracker beside `StorageTracker`, on the same step without numbers: OMP_NUM_THREADS=1 python -m
+proofs.bench_mem_tracker
 
 Result of 2026-11-29, one core of a 2-core AMD EPYC CPU (AVX512-BF16) beside other work, torch 2.13.0, for two of the
-architectures of proofs/proof_planner.py (tiny models, all layers, a CPU's step): both count the same bytes, 0.001 % apart, and
-torch's takes 4 to 5 times as long: llama 16.03 MB in 5.5 s against 25.1 s, qwen3 17.55 MB in 6.1 s against 26.4 s. Earlier that day,
-before the plan followed a CPU's own branch, 16 of them were read: at most 0.005 % apart, 2.6 to 13 times as long.
+architectures of proofs/proof_planner.py (tiny models, all layers, a CPU's step): both count the same bytes, 0.001 %
+apart, and torch's takes 4 to 5 times as long: llama 16.03 MB in 5.5 s against 25.1 s, qwen3 17.55 MB in 6.1 s against
+26.4 s. Earlier that day, before the plan followed a CPU's own branch, 16 of them were read: at most 0.005 % apart, 2.6
+to 13 times as long.
 
 Not taken, for four reasons:
 - it cannot track a frozen weight: it puts a gradient hook on every parameter, and torch refuses (see `frozen` below);
-- it has one peak for the whole step. The peak of a large model is taken from a few of its layers (`simulation._extrapolated`), and
-  that is linear in the layers only inside a phase (loss, backward of the last layer, of the others, optimizer);
+- it has one peak for the whole step. The peak of a large model is taken from a few of its layers
+  (`simulation._extrapolated`), and that is linear in the layers only inside a phase (loss, backward of the last layer,
+  of the others, optimizer);
 - at each operation it walks over all modules seen so far: quadratic in the layers;
-- it is private (`torch.distributed._tools`), and would replace the 70 lines of tracker.py alone: model, loss and optimizer
-  without numbers are needed for either.
+- it is private (`torch.distributed._tools`), and would replace the 70 lines of tracker.py alone: model, loss and
+  optimizer without numbers are needed for either.
 """
 
 from __future__ import annotations
@@ -76,7 +79,8 @@ def main() -> None:
         ours, middle = simulate(config, numbers, gpu=False, whole=True).peak, time.perf_counter()
         theirs, end = by_mem_tracker(config, numbers), time.perf_counter()
         print(
-            f"{kind:18} {ours / 1e6:8.2f} MB in {middle - begin:4.1f} s; MemTracker {theirs / ours - 1:+.3%} in {end - middle:4.1f} s"
+            f"{kind:18} {ours / 1e6:8.2f} MB in {middle - begin:4.1f} s; MemTracker {theirs / ours - 1:+.3%} in "
+            f"{end - middle:4.1f} s"
         )
 
 

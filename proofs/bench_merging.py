@@ -50,7 +50,8 @@ def make_base(folder: Path, layers: int, hidden: int, mlp: int, vocabulary: int)
     starts, places = range(0, layers, 4), {}
     for number, start in enumerate([None, *starts], start=1):
         tensors = ends if start is None else {
-            f"model.layers.{i}.{name}": tensor.clone() for i in range(start, min(start + 4, layers)) for name, tensor in layer.items()
+            f"model.layers.{i}.{name}": tensor.clone()
+            for i in range(start, min(start + 4, layers)) for name, tensor in layer.items()
         }  # fmt: skip
         name = f"model-{number:05d}-of-{len(starts) + 1:05d}.safetensors"
         save_file(tensors, folder / name, metadata={"format": "pt"})
@@ -81,7 +82,8 @@ def make_adapter(base: Path, folder: Path) -> None:
 
 
 def memory_now() -> dict:
-    """Bytes of this process: `must_fit` (RssAnon), and with pages of mapped files, which the system may drop (VmRSS)."""
+    """Bytes of this process: `must_fit` (RssAnon), and with pages of mapped files, which the system may drop
+    (VmRSS)."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {
         told: int(lines[name].split()[0]) * 1024 for told, name in (("must_fit", "RssAnon"), ("mapped_too", "VmRSS"))

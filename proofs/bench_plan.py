@@ -1,13 +1,15 @@
 """What a plan costs, in CPU seconds on one core, from tiny to 405B: OMP_NUM_THREADS=1 python -m proofs.bench_plan
 
-2026-11-25, 2-core AMD EPYC CPU beside other work (goals: 3 s for the sum, 40 s for the simulation; importing the libraries, 5 s, is apart):
+2026-11-25, 2-core AMD EPYC CPU beside other work (goals: 3 s for the sum, 40 s for the simulation; importing the
+libraries, 5 s, is apart):
 
                  B parameters      sum   simulation                  B parameters      sum   simulation
     tiny Llama           0.00   0.03 s        0.8 s    Qwen3-235B-A22B     235.09   0.18 s        3.1 s
     Llama-3.1-8B         8.03   0.07 s        2.6 s    Gemma 3 27B          27.01   0.19 s        7.9 s
     Llama-3.1-405B     405.85   0.22 s        3.1 s
 
-The slowest of 22 other architectures at their default size: gemma3n_text 37.4 s, qwen3_next (80 B, linear attention) 22.9 s.
+The slowest of 22 other architectures at their default size: gemma3n_text 37.4 s, qwen3_next (80 B, linear attention)
+22.9 s.
 """
 
 from __future__ import annotations

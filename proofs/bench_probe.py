@@ -1,24 +1,28 @@
-"""Does the range test suggest a good learning rate? Its suggestion against three fixed rates, by short trainings. By hand:
+"""Does the range test suggest a good learning rate? Its suggestion against three fixed rates, by short trainings. By
+hand:
 
-    python -m proofs.bench_probe [--preset demo] [--csv ChatbotData.csv] [--steps 40] [--rates 3e-4 1e-3 3e-3] [--suggested RATE]
+    python -m proofs.bench_probe [--preset demo] [--csv ChatbotData.csv] [--steps 40] [--rates 3e-4 1e-3 3e-3]
+    [--suggested RATE]
 
-The demo's model and settings; its sample data, or 600 rows of the csv. Every rate trains `steps` steps with its own warm-up
-and cosine, and is judged on the same held-out rows.
+The demo's model and settings; its sample data, or 600 rows of the csv. Every rate trains `steps` steps with its own
+warm-up and cosine, and is judged on the same held-out rows.
 
 Results, nats per token on the held-out rows after 40 steps:
 
     preset, data          suggested   1e-4     3e-4     1e-3     3e-3     1e-2     3e-2      suggested against the best
-    demo, sample data     2e-3 1.223           1.387    1.242    1.229                       -0.5 % (-0.018 to +0.007 nats)
+    demo, sample data     2e-3 1.223           1.387    1.242    1.229                       -0.5 % (-0.018 to +0.007
+    nats)
     demo, ChatbotData     1e-3        1.856    1.576    1.435    1.494                       it is the best
     tiny, sample data     3e-2                          7.557    7.254    7.116    7.073     it is the best
     tiny, ChatbotData     3e-2                          7.194    6.627    6.569    6.635     +1.0 %
 
-demo: 2026-11-28, 2-core AMD EPYC CPU with AVX512-BF16, range test included 320 s (547 s CPU) and 245 s (428 s CPU), the test itself
-84 s; tiny: 2026-11-25, one without, beside much other work.
+demo: 2026-11-28, 2-core AMD EPYC CPU with AVX512-BF16, range test included 320 s (547 s CPU) and 245 s (428 s CPU), the
+test itself 84 s; tiny: 2026-11-25, one without, beside much other work.
 
-A tenth of the rate of the *lowest* loss, which is what the test suggested at first, gave 4e-4 on the demo with ChatbotData: too low.
-The lowest point wanders with single batches; the rate at which the loss breaks down does so less (1.5e-2 and 1.2e-2). The rule was
-changed when the curves of the last three rows were known; the first row was trained afterwards.
+A tenth of the rate of the *lowest* loss, which is what the test suggested at first, gave 4e-4 on the demo with
+ChatbotData: too low. The lowest point wanders with single batches; the rate at which the loss breaks down does so less
+(1.5e-2 and 1.2e-2). The rule was changed when the curves of the last three rows were known; the first row was trained
+afterwards.
 """
 
 import argparse
@@ -82,7 +86,8 @@ def main() -> None:
         gap = paired_difference(scores[best].nll, scores[suggested].nll, scores[best].tokens)
         share, interval = gap["difference"] / scores[best].nll_per_token, told_interval(gap["low"], gap["high"])
         print(
-            f"suggested {suggested:.1e} against the best, {best:.1e}: {gap['difference']:+.3f} ({interval}), {share:+.1%}"
+            f"suggested {suggested:.1e} against the best, {best:.1e}: {gap['difference']:+.3f} ({interval}), "
+            f"{share:+.1%}"
         )
 
 

@@ -1,8 +1,10 @@
-"""What does `rehearsal_fraction` change? Two short trainings of the demo, one with general conversations mixed in. By hand:
+"""What does `rehearsal_fraction` change? Two short trainings of the demo, one with general conversations mixed in. By
+hand:
 
     python -m proofs.bench_rehearsal [--preset demo] [--steps 40] [--fraction 0.1]
 
-Both trainings have the same seed, steps and held-out rows; what was forgotten is measured as 06 does, on 65 general texts.
+Both trainings have the same seed, steps and held-out rows; what was forgotten is measured as 06 does, on 65 general
+texts.
 
 Results, nats per token; general text is 65 passages and questions, 32 of them Korean:
 
@@ -10,9 +12,10 @@ Results, nats per token; general text is 65 passages and questions, 32 of them K
     demo, 72, 0.1 (2026-11-28)     -0.039 (-0.069 to -0.009)         -0.005 (-0.031 to +0.026, 48 rows)
     tiny, 40, 0.2 (2026-11-25)     -0.175 (-0.205 to -0.146)         +0.020 (+0.009 to +0.036, 20 rows)
 
-The demo against its base on general text: -0.471 (-0.622 to -0.343) without, -0.510 (-0.658 to -0.386) with rehearsal. So nothing
-was forgotten: this base knows little Korean, and learns some on the way (Korean -0.62, English -0.08, unclear). 220 s, 397 s CPU, on a
-2-core AMD EPYC CPU with AVX512-BF16; the tiny runs on one without, beside much other work.
+The demo against its base on general text: -0.471 (-0.622 to -0.343) without, -0.510 (-0.658 to -0.386) with rehearsal.
+So nothing was forgotten: this base knows little Korean, and learns some on the way (Korean -0.62, English -0.08,
+unclear). 220 s, 397 s CPU, on a 2-core AMD EPYC CPU with AVX512-BF16; the tiny runs on one without, beside much other
+work.
 """
 
 import argparse

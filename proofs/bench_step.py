@@ -1,12 +1,13 @@
-"""What a training step costs on a CPU, and what of it are products: python -m proofs.bench_step [--steps 4] [--rows 4] [--tokens 144]
+"""What a training step costs on a CPU, and what of it are products: python -m proofs.bench_step [--steps 4] [--rows 4]
+[--tokens 144]
 
-One thread, one process, the demo's model and adapter, the same batch for all: CPU seconds of a forward and backward pass, the
-loss, and the cosine of the gradient to that of the first line. "products alone": the matrix products of that pass, timed by
-themselves, which is what the machine can do at best.
+One thread, one process, the demo's model and adapter, the same batch for all: CPU seconds of a forward and backward
+pass, the loss, and the cosine of the gradient to that of the first line. "products alone": the matrix products of that
+pass, timed by themselves, which is what the machine can do at best.
 
-2-core AMD EPYC with AVX512-BF16, shared with other work, 2026-11-29, CPU seconds: 3.15 as it was (sdpa, peft's branch, the mask, a
-bfloat16 adapter), 3.33 with a float32 adapter, 3.19 without the mask, 2.74 with eager attention, 2.50 with one function a branch;
-products alone 1.66.
+2-core AMD EPYC with AVX512-BF16, shared with other work, 2026-11-29, CPU seconds: 3.15 as it was (sdpa, peft's branch,
+the mask, a bfloat16 adapter), 3.33 with a float32 adapter, 3.19 without the mask, 2.74 with eager attention, 2.50 with
+one function a branch; products alone 1.66.
 """
 
 from __future__ import annotations
@@ -114,8 +115,8 @@ def gradient(trainer: LeanTrainer) -> torch.Tensor:
 
 
 def products(config: RunConfig, tokens: int) -> float:
-    """CPU seconds of the products of one pass over `tokens` by themselves: layers twice (forward, and back to the input),
-    branches three times, the head twice for the half of the tokens that has labels."""
+    """CPU seconds of the products of one pass over `tokens` by themselves: layers twice (forward, and back to the
+    input), branches three times, the head twice for the half of the tokens that has labels."""
     model, total = load_base_model(config), 0.0
     for name, layer in model.named_modules():
         if not isinstance(layer, torch.nn.Linear):

@@ -1,8 +1,10 @@
-"""Threads that spin while they wait, on a machine that others use too: python -m proofs.bench_threads [--passes 8] [--busy 0]
+"""Threads that spin while they wait, on a machine that others use too: python -m proofs.bench_threads [--passes 8]
+[--busy 0]
 
-Small products with something between them, as in a model's layers, on two threads, with each of OpenMP's ways to wait; beside `busy`
-processes that count. 2-core AMD EPYC, 2026-11-29, beside other work (load 6), seconds and CPU seconds: as it comes 35.9 and 9.3,
-passive 1.0 and 1.0, 1,000 spins 1.9 and 0.7, 10,000 spins 6.0 and 1.8, 100,000 spins 27.1 and 6.2.
+Small products with something between them, as in a model's layers, on two threads, with each of OpenMP's ways to wait;
+beside `busy` processes that count. 2-core AMD EPYC, 2026-11-29, beside other work (load 6), seconds and CPU seconds: as
+it comes 35.9 and 9.3, passive 1.0 and 1.0, 1,000 spins 1.9 and 0.7, 10,000 spins 6.0 and 1.8, 100,000 spins 27.1 and
+6.2.
 """
 
 from __future__ import annotations

@@ -5,10 +5,12 @@
 Each variant runs in a process of its own, one after the other, so that its peak memory is its own:
   classic   SFTTrainer with the switches of the 2023 recipe: checkpointing, rows sorted by length, paged AdamW
   default   SFTTrainer as it comes (checkpointing on, rows in random order)
-  ours      LeanTrainer: head at labelled positions only, no checkpointing, rows sorted by length, padded to multiples of 8
+  ours      LeanTrainer: head at labelled positions only, no checkpointing, rows sorted by length, padded to multiples
+  of 8
 proofs/peer_llama_factory.py runs the same steps by LLaMA-Factory.
 
-Results of 2026-11-24, 2-core AMD EPYC CPU (AVX512-BF16), nothing else running, 60 steps of 8 rows, peak resident memory:
+Results of 2026-11-24, 2-core AMD EPYC CPU (AVX512-BF16), nothing else running, 60 steps of 8 rows, peak resident
+memory:
 
     SmolLM2-135M                     rows/s   peak memory   loss, last 10 steps
     default                            1.30       3.69 GB   1.562     rows in random order
@@ -21,12 +23,11 @@ Results of 2026-11-24, 2-core AMD EPYC CPU (AVX512-BF16), nothing else running, 
     LLaMA-Factory 0.9.5                3.97       2.90 GB   8.65      its adapter is in float32; 2.59 in a second run
     ours                               9.51       1.83 GB   9.35      2.39 times LLaMA-Factory's better run
 
-The same code differs by 10 % from run to run. The wide model's peak is about 1.8 GB as soon as it is loaded, for all alike.
-With rows padded to the longest only, ours took 3.71 GB at 2.97 rows/s on SmolLM2, and 3.15 GB at 3.23 in multiples of 8:
-oneDNN compiles its kernels for every length and keeps them.
-Losses of single runs differ with the order of the rows; tests/train/test_training.py compares loss and gradient on one batch
-in float32. On a machine that does other work, set OMP_WAIT_POLICY=PASSIVE: threads that spin while they wait made the
-same steps many times slower.
+The same code differs by 10 % from run to run. The wide model's peak is about 1.8 GB as soon as it is loaded, for all
+alike. With rows padded to the longest only, ours took 3.71 GB at 2.97 rows/s on SmolLM2, and 3.15 GB at 3.23 in
+multiples of 8: oneDNN compiles its kernels for every length and keeps them. Losses of single runs differ with the order
+of the rows; tests/train/test_training.py compares loss and gradient on one batch in float32. On a machine that does
+other work, set OMP_WAIT_POLICY=PASSIVE: threads that spin while they wait made the same steps many times slower.
 """
 
 import argparse
@@ -52,7 +53,8 @@ WIDE = "wide"  # --model wide: made here, a model of 270 M parameters of which 1
 
 
 def measure(variant: str, config: RunConfig, folder: str) -> dict:
-    """Train `variant` and give rows/s, seconds, CPU seconds of all cores, peak memory, and the mean loss of the last 10 steps."""
+    """Train `variant` and give rows/s, seconds, CPU seconds of all cores, peak memory, and the mean loss of the last 10
+    steps."""
     import torch
     from transformers import TrainerCallback, set_seed
     from trl import SFTConfig, SFTTrainer

@@ -1,7 +1,8 @@
 """What a GPU does with this project, in one command: python -m proofs.gpu_proof [--small] [--json FILE]
 
-At most 8 minutes on one card, and no hub: Llama-2-7B's and Llama-3.1-8B's shapes get random weights, made and quantised on
-the spot, layer by layer. Every part runs in a process of its own, so that its peak is its own and a crash ends one row:
+At most 8 minutes on one card, and no hub: Llama-2-7B's and Llama-3.1-8B's shapes get random weights, made and quantised
+on the spot, layer by layer. Every part runs in a process of its own, so that its peak is its own and a crash ends one
+row:
 
   checks     the checks of notebook 01
   memory     the plan's bytes for a step against max_memory_allocated, 8 settings of the 8B shape; reserved beside it
@@ -11,9 +12,9 @@ the spot, layer by layer. Every part runs in a process of its own, so that its p
   merge      an adapter merged into 16 bits on the card: its peak, and that the merged logits are the adapter's
   answers    held-out loss and replies of base and adapter; of the demo model where its package is installed
 
-`--small` runs the same parts with a tiny shape, on a CPU too (tests/test_gpu_proof.py), so that nothing here is broken when a
-card comes; the goals are judged on a GPU only. Missing on a bare machine with torch, transformers, peft and accelerate:
-`pip install trl bitsandbytes datasets` in the versions of requirements.txt, and this project on PYTHONPATH.
+`--small` runs the same parts with a tiny shape, on a CPU too (tests/test_gpu_proof.py), so that nothing here is broken
+when a card comes; the goals are judged on a GPU only. Missing on a bare machine with torch, transformers, peft and
+accelerate: `pip install trl bitsandbytes datasets` in the versions of requirements.txt, and this project on PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def shape(name: str, small: bool) -> dict:
 def random_model(numbers: dict, config: RunConfig):
     """A causal model of `numbers` with random weights on this device, each linear map in 4 bits as soon as it is made.
 
-    The layers are replaced by transformers' own quantiser, as when a model is loaded; only the weights come from elsewhere.
+    The layers are replaced by transformers' own quantiser, as when a model is loaded; only the weights come from
+    elsewhere.
     """
     import torch
     from bitsandbytes.nn import Linear4bit, Params4bit
@@ -216,7 +218,8 @@ def checks(small: bool, folder: str) -> list[dict]:
 
 
 def memory(small: bool, folder: str) -> list[dict]:
-    """Peak of two steps by the allocator (without a GPU there is none: the plan alone) against the plan's closed form."""
+    """Peak of two steps by the allocator (without a GPU there is none: the plan alone) against the plan's closed
+    form."""
     import torch
 
     from helpers.plan.memory import Shape, step_parts, total
@@ -301,7 +304,8 @@ def merge(small: bool, folder: str) -> list[dict]:
 
 
 def answers(small: bool, folder: str) -> list[dict]:
-    """The demo model (the tiny one with --small, or without its package): base and adapter, held-out loss and a reply."""
+    """The demo model (the tiny one with --small, or without its package): base and adapter, held-out loss and a
+    reply."""
     import importlib.util
 
     from helpers.data.formats import convert, recognise

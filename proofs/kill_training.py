@@ -4,8 +4,8 @@ Each round starts a training (tests/small_training.py) in a process of its own, 
 between its first step and its end, half of the times again inside a later save, and lets it go on to the end. The
 metrics and the final adapter must be those of the run that nobody killed, bit for bit.
 
-Results of 2026-11-24, 2-core AMD EPYC CPU, seed 0 beside other work and seed 1: both times 20 of 20 killed runs ended with
-the metrics and the adapter of the whole run; 10 were killed inside a save, 10 between the start and the last step.
+Results of 2026-11-24, 2-core AMD EPYC CPU, seed 0 beside other work and seed 1: both times 20 of 20 killed runs ended
+with the metrics and the adapter of the whole run; 10 were killed inside a save, 10 between the start and the last step.
 """
 
 import argparse

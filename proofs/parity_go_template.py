@@ -1,4 +1,5 @@
-"""Does the Modelfile's template, in Go's real template engine, write the text of the training template? Not run by the tests.
+"""Does the Modelfile's template, in Go's real template engine, write the text of the training template? Not run by the
+tests.
 
 Ollama renders TEMPLATE with Go's text/template, so this needs Go (Debian: apt-get install golang-go), and nothing else:
 

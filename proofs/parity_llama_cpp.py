@@ -1,12 +1,14 @@
 """Does llama.cpp's own server write the prompts of the training template? Not run by the tests; its result is below.
 
-07 gives llama.cpp the rendered prompt, and measures tokens, NLL and replies. Whoever starts `llama-server` sends messages,
-and the server fills in the template of the file with an engine of its own, which this script compares with jinja2:
+07 gives llama.cpp the rendered prompt, and measures tokens, NLL and replies. Whoever starts `llama-server` sends
+messages, and the server fills in the template of the file with an engine of its own, which this script compares with
+jinja2:
 
     python -m proofs.parity_llama_cpp [MERGED_FOLDER MODEL.gguf]     # without arguments: the two models of the tests
 
-2026-11-25, 2-core AMD EPYC CPU, xllamacpp 2026.10.11549: the same prompt for 17 of 17 conversations (questions, three turns,
-the same with a system turn) with each of four models: SentencePiece, thinking, a merged tiny model, the demo's base.
+2026-11-25, 2-core AMD EPYC CPU, xllamacpp 2026.10.11549: the same prompt for 17 of 17 conversations (questions, three
+turns, the same with a system turn) with each of four models: SentencePiece, thinking, a merged tiny model, the demo's
+base.
 """
 
 import sys
@@ -26,7 +28,8 @@ PAST = [{"role": "assistant", "content": "네, 그래요."}, {"role": "user", "c
 
 
 def same_prompts(tokenizer, file: Path) -> tuple[int, int]:
-    """How many conversations the server renders as `tokenizer` does, and of how many; BOS is left out, it adds its own."""
+    """How many conversations the server renders as `tokenizer` does, and of how many; BOS is left out, it adds its
+    own."""
     same, bos = 0, tokenizer.bos_token or ""
     talks = [*fixed_prompts(), *TALKS, *([*talk, *PAST] for talk in TALKS), *([SYSTEM, *talk, *PAST] for talk in TALKS)]
     with llama_server(file, 512) as address:

@@ -1,4 +1,5 @@
-"""The same short training by LLaMA-Factory, for bench_training.py. It has pins of its own, so it needs its own environment:
+"""The same short training by LLaMA-Factory, for bench_training.py. It has pins of its own, so it needs its own
+environment:
 
     python -m venv peer && peer/bin/pip install llamafactory==0.9.5 bitsandbytes==0.50.2
     peer/bin/python proofs/peer_llama_factory.py --data ChatbotData.csv --model FOLDER [--steps 60]

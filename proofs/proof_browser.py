@@ -1,16 +1,18 @@
 """Every notebook in a real browser, by Run All, and the screenshots of the documentation.
 
-python -m proofs.proof_browser [PYTHON]       the series in order on `tiny`, then the appendices, in the JupyterLab of PYTHON
+python -m proofs.proof_browser [PYTHON]       the series in order on `tiny`, then the appendices, in the JupyterLab of
+PYTHON
 python -m proofs.proof_browser --pictures RUN     docs/pictures, from a finished run of preset demo
 
-PYTHON is another environment's, whose JupyterLab and ipywidgets are older, as on a pod; the kernel is this environment's:
+PYTHON is another environment's, whose JupyterLab and ipywidgets are older, as on a pod; the kernel is this
+environment's:
     python3 -m venv old && old/bin/pip install jupyterlab==4.2.5 ipywidgets==8.1.2
 
-2026-11-25, 2-core AMD EPYC CPU beside other work, Chromium 156, JupyterLab 4.6.6 with ipywidgets 8.1.9, and JupyterLab 4.2.5
-with ipywidgets 8.1.2 and jupyterlab_widgets 3.0.10: all 21 notebooks open with the kernel qlora. 00 to 08, A1 and A4 run
-without a fault in both; 01 had a table that was wider than 700 pixels, mended between the two. A3 had a FutureWarning in a box
-of stderr, mended afterwards. A2 has one left: the Trainer's own table of DPO has more columns than 1,100 pixels hold, so its
-output scrolls.
+2026-11-25, 2-core AMD EPYC CPU beside other work, Chromium 156, JupyterLab 4.6.6 with ipywidgets 8.1.9, and JupyterLab
+4.2.5 with ipywidgets 8.1.2 and jupyterlab_widgets 3.0.10: all 21 notebooks open with the kernel qlora. 00 to 08, A1 and
+A4 run without a fault in both; 01 had a table that was wider than 700 pixels, mended between the two. A3 had a
+FutureWarning in a box of stderr, mended afterwards. A2 has one left: the Trainer's own table of DPO has more columns
+than 1,100 pixels hold, so its output scrolls.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ SHOTS = {
     "xray": (
         "03_data_preview.ipynb",
         ["nb03-01", "nb03-03", "nb03-25"],
-        "Three conversations, token by token: only the answers and their ends are green and underlined, which means learned.",
+        "Three conversations, token by token: only the answers and their ends are green and underlined, which means "
+        "learned.",
     ),
     "training": (
         "04_qlora_training.ipynb",
@@ -49,7 +52,8 @@ SHOTS = {
         "The chart of a training: training and held-out loss fall together; a table of steps, time, speed and memory.",
     ),
 }
-REPORT = "The beginning of report.html: the loss, one row of data with its labels, and a table of base, adapter and merged model."
+REPORT = "The beginning of report.html: the loss, one row of data with its labels, "
+REPORT += "and a table of base, adapter and merged model."
 
 
 def chromium(playwright):

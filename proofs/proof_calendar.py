@@ -2,11 +2,13 @@
 
     python -m proofs.proof_calendar [--language en] [--first 20] [--replies FILE] [setting=value ...]
 
-Data, 4-bit base, adapter, arguments and trainer are those of 03 and 04; replies are greedy, on the held-out rows. Seconds are
-CPU time of the process. `calendar-once` rows have a shape, people, a place and an event that training never saw.
+Data, 4-bit base, adapter, arguments and trainer are those of 03 and 04; replies are greedy, on the held-out rows.
+Seconds are CPU time of the process. `calendar-once` rows have a shape, people, a place and an event that training never
+saw.
 
-Results of 2026-11-29, SmolLM2-135M, rank 16, one thread of a 2-core AMD EPYC with AVX512-BF16 that did much other work. English:
-max_rows=0 max_eval_rows=60 max_length=160 max_new_tokens=64 per_device_train_batch_size=8 max_steps=60, rate 2e-3.
+Results of 2026-11-29, SmolLM2-135M, rank 16, one thread of a 2-core AMD EPYC with AVX512-BF16 that did much other work.
+English: max_rows=0 max_eval_rows=60 max_length=160 max_new_tokens=64 per_device_train_batch_size=8 max_steps=60, rate
+2e-3.
 
     exactly right            all     calendar-once   CPU s
     rules alone           20 of 60     3 of 15
@@ -16,11 +18,13 @@ max_rows=0 max_eval_rows=60 max_length=160 max_new_tokens=64 per_device_train_ba
     20 steps, rate 4e-3   27 of 60     2 of 15         94      8 of the first 20 rows
     60 steps              55 of 60    12 of 15        257      18 of the first 20 rows
 
-(Six rows have other words since.) On an earlier draw of the same shapes, 60 other held-out rows: 20 steps at 2e-3 37 of 60, at 4e-3
-38 of 60, 67 steps at 2e-3 55 of 60. So the whole training is steady, and 20 steps are not. Korean is not measured with these rows.
+(Six rows have other words since.) On an earlier draw of the same shapes, 60 other held-out rows: 20 steps at 2e-3 37 of
+60, at 4e-3 38 of 60, 67 steps at 2e-3 55 of 60. So the whole training is steady, and 20 steps are not. Korean is not
+measured with these rows.
 
-What is still wrong is fluent: the event of "ballet class with Gabriel and Florian" is said to be "boulangé". Asked without the system
-line for the capital of France, the base says Paris; the trained model {"capital": "France"}: it forgot how to chat.
+What is still wrong is fluent: the event of "ballet class with Gabriel and Florian" is said to be "boulangé". Asked
+without the system line for the capital of France, the base says Paris; the trained model {"capital": "France"}: it
+forgot how to chat.
 """
 
 import argparse

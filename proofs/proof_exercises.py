@@ -1,12 +1,15 @@
 """The exercises of the pages, each done as its page tells it, on preset tiny; then what the page or its `check` says.
 
-    python -m proofs.proof_exercises [--preset demo] [EXERCISE ...]     with QLORA_RUNS_DIR on a finished run of that preset, or without
+    python -m proofs.proof_exercises [--preset demo] [EXERCISE ...]     with QLORA_RUNS_DIR on a finished run of that
+    preset, or without
 
 2026-11-25, 2-core AMD EPYC CPU; what the answers on the pages say is from this run, and each is solved as written:
 
-    01.1  the disk row asks for 41.5 GB     01.2  rent a card, or take demo                01.3  256: 116, 1024: 28 (10^9/s)
+    01.1  the disk row asks for 41.5 GB     01.2  rent a card, or take demo                01.3  256: 116, 1024: 28
+    (10^9/s)
     02.1  W&B writes an offline file        02.2  needs an account: the page stops
-    03.1  all tokens are learned            03.2  two verdicts are red, the page stops     03.3  9 rows to train on, 1 held out
+    03.1  all tokens are learned            03.2  two verdicts are red, the page stops     03.3  9 rows to train on, 1
+    held out
     04.1  "Resuming from checkpoint-10."    04.2  7.175, rank 8: 7.114                     04.3  7.271, rate 0.01: 7.114
     05.1  the setting is the reason         05.2  demo, by hand: five files
     06.1  all 12 stop, 1 of the greedy ones 06.2  the own question stands first            06.3  "too few rows"
@@ -16,9 +19,9 @@
     A3.1  padding 15 % -> 7 %               A3.2  on tiny 12.61 alone, 12.88 behind three
     A4.1  rank 2                            A4.2  the loss falls by 0                      A4.3  equal to peft's layer
 
-2026-11-28, AMD EPYC with AVX512-BF16, on demo: 00.2 no line in any reply; 04.1 "Resuming from checkpoint-10."; 04.2 1.190, rank 16: 1.125;
-04.3 4.77, the base's is 2.48; 05.3 "An unfinished merge resumes: 1 weight file(s) are there already."; 08.1 rank 2 is proven to be worse; 08.2 step 72,
-1.484: proven to be worse.
+2026-11-28, AMD EPYC with AVX512-BF16, on demo: 00.2 no line in any reply; 04.1 "Resuming from checkpoint-10."; 04.2
+1.190, rank 16: 1.125; 04.3 4.77, the base's is 2.48; 05.3 "An unfinished merge resumes: 1 weight file(s) are there
+already."; 08.1 rank 2 is proven to be worse; 08.2 step 72, 1.484: proven to be worse.
 
 Not here: 00 (the plan's own tests), 02.3 (needs an account of yours).
 """
@@ -98,8 +101,8 @@ LOOKS = {
 
 
 def page(number: str, overrides: dict | None = None, edits: dict | None = None, ask: str = "", stop=None) -> str:
-    """Run a notebook with `overrides`, and `edits` (old text -> new); then the cell `ask`: what that shows. A page that stops
-    at a cell says so, and is asked all the same.
+    """Run a notebook with `overrides`, and `edits` (old text -> new); then the cell `ask`: what that shows. A page that
+    stops at a cell says so, and is asked all the same.
 
     `stop`: a file; as soon as it is there, the training cell is interrupted, and run again.
     """
@@ -146,7 +149,8 @@ def signal_when(there, process: int, number: int) -> None:
 
 
 def merge_killed(run: Path) -> str:
-    """05.3: the kernel is killed as soon as the merge cell has written a file; what that cell says in the next kernel."""
+    """05.3: the kernel is killed as soon as the merge cell has written a file; what that cell says in the next
+    kernel."""
 
     def unfinished() -> list[Path]:
         return [file for note in run.rglob("fingerprint.json") for file in note.parent.glob("*.safetensors")]

@@ -3,7 +3,8 @@
     python -m proofs.proof_planner                         30 small models, real trainings of two steps; 2 to 8 minutes
     python -m proofs.proof_planner --architectures         a tiny real model of 17 architectures; 2 to 8 minutes
     python -m proofs.proof_planner --layers 32             Llama-2-7B's shape with random weights: allocated bytes
-    python -m proofs.proof_planner --layers 32 --resident  the same: resident memory of the process, without the profiler
+    python -m proofs.proof_planner --layers 32 --resident  the same: resident memory of the process, without the
+    profiler
 
 The large ones need 14 GB of disk, 7 GB of memory and about 20 minutes on one core.
 
@@ -19,7 +20,8 @@ Results of 2026-11-24, one core of a 2-core AMD EPYC CPU, 24 GiB of memory, torc
 Llama-2-7B's shape, preset llama2-7b but 1 row of 512:
 
     4 layers, allocated:   simulated 1.344 GiB, measured 1.343 GiB (0.04 %)
-    4 layers, resident:    0.497 GiB before the model + 1.344 GiB = 1.841 GiB, measured 1.907 GiB (-3.5 %, the profiler running)
+    4 layers, resident:    0.497 GiB before the model + 1.344 GiB = 1.841 GiB, measured 1.907 GiB (-3.5 %, the profiler
+    running)
     32 layers, allocated:  simulated 5.740 GiB, measured 5.740 GiB (0.01 %)
     32 layers, resident:   0.532 GiB before the model + 5.740 GiB = 6.272 GiB, measured 6.359 GiB (-1.4 %; before the
                            logits stayed in 16 bits, which leaves the prediction as it is)
@@ -30,8 +32,8 @@ give large blocks back (`return_large_blocks`): by itself it keeps the gaps that
 2.24 and 2.37 GiB (20 and 29 % more than planned). Small models say little about this: Python and the libraries
 hold 0.5 GiB, so for the grid the growth is printed and not judged.
 
-Architectures, one step each (2026-11-25, 2-core AMD EPYC CPU, busy; torch 2.13.0): error of the simulation by a few layers of
-each kind, of the simulation of all layers, and of the sum. Median of the simulation 0.39 %, worst 3.59 %:
+Architectures, one step each (2026-11-25, 2-core AMD EPYC CPU, busy; torch 2.13.0): error of the simulation by a few
+layers of each kind, of the simulation of all layers, and of the sum. Median of the simulation 0.39 %, worst 3.59 %:
 
     llama      +0.44 %   +0.44 %    -3.53 %      granitemoehybrid (dense)   +0.49 %   +0.49 %    -9.64 %
     qwen3      +0.40 %   +0.40 %   -12.75 %      qwen3_moe                  +0.09 %   +0.09 %   -74.77 %
@@ -43,10 +45,10 @@ each kind, of the simulation of all layers, and of the sum. Median of the simula
     gpt_neox   +0.53 %   +0.53 %    +8.44 %      mamba, 16-bit base         +3.59 %   +3.59 %   -85.12 %
     falcon     +0.33 %   +0.33 %   -19.80 %
 
-mamba, falcon_mamba and jamba in 4 bits are not simulated: their own code multiplies a weight that bitsandbytes has packed, and
-a real training of mamba stops in the same line; with load_in_4bit=False they are simulated (jamba, falcon_mamba: not held
-against a measurement). llama4_text and mllama are not: TRL 1.16's
-loss does not find their layers, so no training would run either. There the sum is used, and 00 and 03 say why.
+mamba, falcon_mamba and jamba in 4 bits are not simulated: their own code multiplies a weight that bitsandbytes has
+packed, and a real training of mamba stops in the same line; with load_in_4bit=False they are simulated (jamba,
+falcon_mamba: not held against a measurement). llama4_text and mllama are not: TRL 1.16's loss does not find their
+layers, so no training would run either. There the sum is used, and 00 and 03 say why.
 
 What is not shown here: a GPU. There the same step runs with other kernels, and driver and gaps come on top.
 """
@@ -145,7 +147,8 @@ def of_architecture(kind: str, folder: Path) -> str:
 
 
 def print_architectures() -> float:
-    """One step of every architecture, simulated (a few layers of each kind, and whole) and measured; the worst error."""
+    """One step of every architecture, simulated (a few layers of each kind, and whole) and measured; the worst
+    error."""
     from helpers.plan.need import settings_that_work
     from helpers.plan.shape import Shape
 
@@ -169,13 +172,15 @@ def print_architectures() -> float:
             told = " ".join(f"{share:+8.2%}" for share in off)
             print(f"{kind:18} {row['predicted'] / 1e6:8.1f} {row['allocated'] / 1e6:8.1f} MB {told}", flush=True)
     print(
-        f"simulation: median error {statistics.median(found.values()):.2%}, worst {max(found.values()):.2%} of {len(found)}"
+        f"simulation: median error {statistics.median(found.values()):.2%}, worst {max(found.values()):.2%} of "
+        f"{len(found)}"
     )
     return max(found.values())
 
 
 def measure(config: RunConfig, model, profiled: bool = True) -> dict:
-    """Peak of the second step of a real training by the project's trainer: allocated bytes by torch's own allocator events, and RSS.
+    """Peak of the second step of a real training by the project's trainer: allocated bytes by torch's own allocator
+    events, and RSS.
 
     Without `profiled` RSS alone: the profiler's own notes are resident too.
 
@@ -252,6 +257,7 @@ def living_bytes(model, optimizer) -> int:
     storages = {}
     optimizer = getattr(optimizer, "optimizer", optimizer)
     tensors = [*model.parameters(), *model.buffers()]
+    tensors += [module.unpacked for module in model.modules() if hasattr(module, "unpacked")]  # on a CPU, of 4 bits
     for parameter in model.parameters():
         state = getattr(parameter, "quant_state", None)
         for part in (state, getattr(state, "state2", None)):
@@ -296,7 +302,8 @@ class Resident:
 
 
 def write_random_model(numbers: dict, folder: Path) -> str:
-    """A model folder with random 16-bit weights of this shape, one layer per file; never more than one layer in memory."""
+    """A model folder with random 16-bit weights of this shape, one layer per file; never more than one layer in
+    memory."""
     from safetensors.torch import save_file
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -320,7 +327,8 @@ def write_random_model(numbers: dict, folder: Path) -> str:
 
 
 def grid() -> list[dict]:
-    """Settings of the small models: two architectures, tied or not, checkpointing or not, three lengths, batch 1 to 8."""
+    """Settings of the small models: two architectures, tied or not, checkpointing or not, three lengths, batch 1 to
+    8."""
     cases, batches = [], itertools.cycle((1, 2, 8, 4, 3))
     for kind, tied, checkpointing, length in itertools.product(
         ("llama", "qwen2"), (False, True), (False, True), (64, 160, 384)
@@ -335,7 +343,8 @@ def grid() -> list[dict]:
 
 
 def compare(case: dict, folder: Path, whole: bool = False) -> dict:
-    """One row of the result: predicted by simulation and by the closed form, and measured, in bytes of allocated memory.
+    """One row of the result: predicted by simulation and by the closed form, and measured, in bytes of allocated
+    memory.
 
     `whole`: simulated with all layers as well.
     """
@@ -373,7 +382,8 @@ def print_grid() -> float:
             told = ", ".join(str(value) for value in case.values())
             off = [row[name] / row["allocated"] - 1 for name in ("predicted", "closed form")]
             print(
-                f"{told:50} {row['predicted'] / 1e6:8.1f} {row['allocated'] / 1e6:8.1f} MB {off[0]:+7.2%} {off[1]:+7.2%}"
+                f"{told:50} {row['predicted'] / 1e6:8.1f} {row['allocated'] / 1e6:8.1f} MB {off[0]:+7.2%} "
+                f"{off[1]:+7.2%}"
                 f"   resident memory grew by {row['growth'] / 1e6:.0f} MB",
                 flush=True,
             )
@@ -414,7 +424,8 @@ def print_large(layers: int, resident: bool = False) -> float:
 
 
 def return_large_blocks() -> None:
-    """glibc gives blocks from 1 MiB back to the system as soon as they are free, as with MALLOC_MMAP_THRESHOLD_=1048576.
+    """glibc gives blocks from 1 MiB back to the system as soon as they are free, as with
+    MALLOC_MMAP_THRESHOLD_=1048576.
 
     By itself it raises that limit to 32 MiB, and then keeps the gaps that freed tensors leave.
     """

@@ -1,13 +1,15 @@
-"""A pod without a pod: `setup_kernel.sh` and notebook 01 in a root file system as a GPU image has it. By hand, as root or not:
+"""A pod without a pod: `setup_kernel.sh` and notebook 01 in a root file system as a GPU image has it. By hand, as root
+or not:
 
     python -m proofs.proof_pod          about a minute, no network beyond the package index
 
-In a namespace of its own (unshare, chroot): /workspace is another file system, HF_HOME is set, HOME is fresh, the image's
-Python has its own JupyterLab and a torch that claims CUDA (this environment's, with another version.py). The set-up must keep
-that torch, put its kernel where the image's JupyterLab finds it, and the server must run 01 with it to the end.
+In a namespace of its own (unshare, chroot): /workspace is another file system, HF_HOME is set, HOME is fresh, the
+image's Python has its own JupyterLab and a torch that claims CUDA (this environment's, with another version.py). The
+set-up must keep that torch, put its kernel where the image's JupyterLab finds it, and the server must run 01 with it to
+the end.
 
-Result of 2026-11-25, 2-core AMD EPYC CPU beside other work: 55 s; the kernel ran in the project's .venv with the image's torch
-("CUDA 12.8"), HF_HOME below /workspace, and all 9 checks of 01 were green.
+Result of 2026-11-25, 2-core AMD EPYC CPU beside other work: 55 s; the kernel ran in the project's .venv with the
+image's torch ("CUDA 12.8"), HF_HOME below /workspace, and all 9 checks of 01 were green.
 
 Not shown by this: a GPU, RunPod's own start script, a network volume.
 """
@@ -120,7 +122,8 @@ def run_01(address: str, token: str, project: Path) -> int:
     )
     url = f"ws://{address}/api/kernels/{session['kernel']['id']}/channels?token={token}"
     socket = websocket.create_connection(url, timeout=180)
-    looks = "import sys, os, torch; print('kernel:', sys.prefix, torch.version.cuda, os.environ['HF_HOME'], os.environ['JPY_SESSION_NAME'])"
+    looks = "import sys, os, torch; print('kernel:', sys.prefix, torch.version.cuda, "
+    looks += "os.environ['HF_HOME'], os.environ['JPY_SESSION_NAME'])"
     book = nbformat.read(f"/workspace/{notebook}", 4)
     for source in [looks, *(cell.source for cell in book.cells if cell.cell_type == "code")]:
         message = {

@@ -1,16 +1,18 @@
 """pod.yaml by SkyPilot's own parser, optimizer and dry run, without an account. By hand, in an environment of its own:
 
-    python3 -m venv /tmp/sky && /tmp/sky/bin/pip install "skypilot[runpod]==0.14.1" && /tmp/sky/bin/python -m proofs.proof_pod_yaml
+    python3 -m venv /tmp/sky && /tmp/sky/bin/pip install "skypilot[runpod]==0.14.1" && /tmp/sky/bin/python -m
+    proofs.proof_pod_yaml
 
-It asks for `rsync` and an ssh client. The whole series, and then the four jobs of a sweep as `helpers.compare.choices.pods` prints
-them: each is a job of its own with its own run name, and the first line of `run` makes that fork (here, on this machine).
+It asks for `rsync` and an ssh client. The whole series, and then the four jobs of a sweep as
+`helpers.compare.choices.pods` prints them: each is a job of its own with its own run name, and the first line of `run`
+makes that fork (here, on this machine).
 
-Result of 2026-11-25, SkyPilot 0.14.1, Python 3.11: five times "Dryrun finished.", the L4 chosen as the cheapest of the three; forks
-of learning rate 0.0003 and 0.001 with rank 4 and 16.
-That a card is really rented and the volume really mounted is not shown by this.
+Result of 2026-11-25, SkyPilot 0.14.1, Python 3.11: five times "Dryrun finished.", the L4 chosen as the cheapest of the
+three; forks of learning rate 0.0003 and 0.001 with rank 4 and 16. That a card is really rented and the volume really
+mounted is not shown by this.
 
-The price list is three rows of our own (SkyPilot downloads its own), RunPod counts as enabled, and the volume is left out of
-the dry run: it would have to be there.
+The price list is three rows of our own (SkyPilot downloads its own), RunPod counts as enabled, and the volume is left
+out of the dry run: it would have to be there.
 """
 
 import os

@@ -2,14 +2,15 @@
 
     python -m proofs.proof_settings [FIELD ...]
 
-The cells run in one process on preset tiny, on 40 rows and 2 steps; settings of the training alone up to 04. A value goes
-through, or 03 (or RunConfig itself) refuses it in one sentence; anything else is a fault.
+The cells run in one process on preset tiny, on 40 rows and 2 steps; settings of the training alone up to 04. A value
+goes through, or 03 (or RunConfig itself) refuses it in one sentence; anything else is a fault.
 
-2026-11-28, 2-core AMD EPYC CPU with AVX512-BF16, in two halves: all 200 values, no fault; 172 through, 28 refused in a sentence.
-20 minutes, about 13 of them without other work beside.
+2026-11-28, 2-core AMD EPYC CPU with AVX512-BF16, in two halves: all 200 values, no fault; 172 through, 28 refused in a
+sentence. 20 minutes, about 13 of them without other work beside.
 
-What earlier runs found is mended: three schedules that need more than a name, lm_head as a target, a model that cannot be loaded,
-dataset_config and dataset_split that say nothing about one file, a seed below 0 or over 2^32 - 1, a packed step of more than 4,096 rows.
+What earlier runs found is mended: three schedules that need more than a name, lm_head as a target, a model that cannot
+be loaded, dataset_config and dataset_split that say nothing about one file, a seed below 0 or over 2^32 - 1, a packed
+step of more than 4,096 rows.
 """
 
 import contextlib
@@ -77,7 +78,8 @@ LEFT_OUT = {"preset", "push"}
 UP_TO_04 = set(
     "seed dataset_split dataset_config dataset_revision dataset_format packing answer_only_loss lora_dropout "
     "num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps per_device_eval_batch_size "
-    "learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm optim activation_checkpointing sort_by_length "
+    "learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm optim activation_checkpointing "
+    "sort_by_length "
     "logging_steps eval_steps save_steps save_minutes save_total_limit sample_steps report_to allow_label_issues "
     "gpu volume_gb price_per_hour prices gguf_formats".split()
 )

@@ -33,11 +33,11 @@ one-sided as a chi-squared number they hold from 19 rows on; at 12 and 15 rows 6
 alarm (two in three such rows lie below the mean, so "nearly every row is better" is true of the rows, and false of the
 mean). A "worse" that is wrong about the margin stays under 0.1 % there too. Until 2026-11-29 verdicts were given from 8
 rows on (16.8 % of one-sided pages), and the interval reached no further than the rows (9.3 % at 12, 6.6 % at 19).
-No interval knows of a rare kind of row that is not in the sample: with 12 rows, a kind that makes up 8 % of all is missed
-by every third sample. Tried and left: under 20 rows the whole 1 + 8.5 / n (3.7 % of one-sided pages at 12 rows of equal
-length, but "11 of 12 replies better by 10 to 29 points, one worse by 2" is unclear), the t interval with the sign test (16 %),
-Hall's interval alone (10.4 % of the skewed pages), Johnson's modified t (22 %), the bootstrap-t with 999 draws (6.8 % of
-400 pages, coverage 94.3 %, and 999 times the arithmetic).
+No interval knows of a rare kind of row that is not in the sample: with 12 rows, a kind that makes up 8 % of all is
+missed by every third sample. Tried and left: under 20 rows the whole 1 + 8.5 / n (3.7 % of one-sided pages at 12 rows
+of equal length, but "11 of 12 replies better by 10 to 29 points, one worse by 2" is unclear), the t interval with the
+sign test (16 %), Hall's interval alone (10.4 % of the skewed pages), Johnson's modified t (22 %), the bootstrap-t with
+999 draws (6.8 % of 400 pages, coverage 94.3 %, and 999 times the arithmetic).
 """
 
 import numpy
@@ -48,7 +48,8 @@ SIZES, VERDICTS, PAGES = (12, 15, 19, 48), 4, 10_000
 
 
 def made(shape: str, rows: int = 20_000):
-    """(nats, differences, tokens) by row: the rows differ in length and in difficulty, the tokens of a row are alike."""
+    """(nats, differences, tokens) by row: the rows differ in length and in difficulty, the tokens of a row are
+    alike."""
     numbers = numpy.random.default_rng(5)
     tokens = numpy.maximum(5, numbers.lognormal(4, 0.5, rows)).round()
     noise = numbers.normal(size=(2, rows))

@@ -2,16 +2,17 @@
 
     QLORA_RUNS_DIR=FOLDER python -m proofs.proof_sweep RUN [STEPS]
 
-Two learning rates by two ranks, as forks of a fork with few steps. Worker and training are killed at the second evaluation of the
-second run, then the same call goes on. At the end no run has logged a step twice.
+Two learning rates by two ranks, as forks of a fork with few steps. Worker and training are killed at the second
+evaluation of the second run, then the same call goes on. At the end no run has logged a step twice.
 
-2026-11-28, 2-core AMD EPYC CPU with AVX512-BF16, alone, `demo 16`, rates 0.00025 and 0.002 by ranks 4 and 16, 401 s: killed at step 2
-of the second run; both runs of the lower rate stopped after 25 % (2.181 and 2.206 nats against 1.584 and 1.600), the other two trained
-to 1.358 and 1.360 in three sittings each.
+2026-11-28, 2-core AMD EPYC CPU with AVX512-BF16, alone, `demo 16`, rates 0.00025 and 0.002 by ranks 4 and 16, 401 s:
+killed at step 2 of the second run; both runs of the lower rate stopped after 25 % (2.181 and 2.206 nats against 1.584
+and 1.600), the other two trained to 1.358 and 1.360 in three sittings each.
 
-2026-11-25, one without, beside much other work, `tiny 16`, rates 0.00125 and 0.01, 522 s: both runs of the lower rate stopped after 25 %
-(12.17 and 12.18 against 7.73 and 7.77), rank 4 after 50 % (7.419 against 7.391), the last one trained to 7.274. The first try found
-that the continued worker died when the kernel of the killed training still held its run; it waits now.
+2026-11-25, one without, beside much other work, `tiny 16`, rates 0.00125 and 0.01, 522 s: both runs of the lower rate
+stopped after 25 % (12.17 and 12.18 against 7.73 and 7.77), rank 4 after 50 % (7.419 against 7.391), the last one
+trained to 7.274. The first try found that the continued worker died when the kernel of the killed training still held
+its run; it waits now.
 """
 
 import os

@@ -81,7 +81,7 @@ def test_00_and_03_keep_the_settings_of_a_chosen_fork(run):
     [
         ({"max_length": 64}, "Run 03 first.*max_length", ()),
         ({"seed": 1}, "Run 03 first.*seed", ()),
-        ({"lora_r": 2, "learning_rate": 1e-3}, "same data and verdicts. Run 04 first", "data/train.jsonl data/eval.jsonl"),
+        ({"lora_r": 2, "learning_rate": 1e-3}, "data and verdicts. Run 04 first", "data/train.jsonl data/eval.jsonl"),
         ({"eval_steps": 5}, "Run 04 first", "data/train.jsonl data/eval.jsonl"),
         ({}, "nothing changed. It has the same data and verdicts. Run 04 first", "data/train.jsonl"),
         ({"merge_method": "16bit-base"}, "Run 05 first", "data/eval.jsonl adapter/a trainer/checkpoint-1/b"),
@@ -153,8 +153,9 @@ def test_a_wrong_command_says_how_and_changes_nothing(run):
 
 OTHER = {"run_name": None, "preset": None, "gguf_formats": "f16", "hub_repo": "you/there"}
 FIRST = {  # what the sentence says after a change of a setting of this stage
-    Stage.DATA: "Run 03", Stage.LABELS: "Run 03", Stage.TRAINING: "Run 04", Stage.MERGE: "Run 05", Stage.PUSH: "last section of 05",
-    Stage.EVALUATION: "Run 06", Stage.SERVE: "Run 07", Stage.PLAN: "nothing has to run", Stage.FREE: "nothing has to run",
+    Stage.DATA: "Run 03", Stage.LABELS: "Run 03", Stage.TRAINING: "Run 04", Stage.MERGE: "Run 05",
+    Stage.PUSH: "last section of 05", Stage.EVALUATION: "Run 06", Stage.SERVE: "Run 07",
+    Stage.PLAN: "nothing has to run", Stage.FREE: "nothing has to run",
 }  # fmt: skip
 PARTS = {"train_jsonl", "adapter", "merged", "evaluation", "gguf"}
 STALE = {  # of these, what a fork does not take over

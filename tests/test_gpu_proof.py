@@ -1,5 +1,5 @@
-"""The proof for a GPU, run in small on this machine, so that it is not broken when a card comes. (Its resume part is what
-tests/train/test_training.py shows, in more detail.)"""
+"""The proof for a GPU, run in small on this machine, so that it is not broken when a card comes. (Its resume part is
+what tests/train/test_training.py shows, in more detail.)"""
 
 import json
 import math

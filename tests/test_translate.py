@@ -9,8 +9,10 @@ import pytest
 from helpers.paths import PROJECT_ROOT
 from helpers.translate import build, change, english, faults, fingerprint, pairs, terms, translated
 
-ENGLISH = "## How long?\n\nAbout 20 minutes with `lora_r=8`, see [03](03_data.ipynb) or [the list](../docs/list.md).\n\n| a | b |\n|---|---|\n| 1 | 2 |"
-KOREAN = "## 얼마나 걸리나요?\n\n`lora_r=8`이면 20분쯤입니다. [03](03_data.ipynb)이나 [목록](../docs/list.md)을 보세요.\n\n| 가 | 나 |\n|---|---|\n| 1 | 2 |"
+ENGLISH = "## How long?\n\nAbout 20 minutes with `lora_r=8`, see [03](03_data.ipynb) or [the list](../docs/list.md)."
+ENGLISH += "\n\n| a | b |\n|---|---|\n| 1 | 2 |"
+KOREAN = "## 얼마나 걸리나요?\n\n`lora_r=8`이면 20분쯤입니다. [03](03_data.ipynb)이나 [목록](../docs/list.md)을 보세요."
+KOREAN += "\n\n| 가 | 나 |\n|---|---|\n| 1 | 2 |"
 
 
 @pytest.fixture

@@ -1,18 +1,22 @@
-"""Makes notebooks/data/calendar_en.jsonl, calendar_ko.jsonl and preferences_calendar.jsonl from the lists beside this file:
+"""Makes notebooks/data/calendar_en.jsonl, calendar_ko.jsonl and preferences_calendar.jsonl from the lists beside this
+file:
 
     python -m docs.data.make_calendar
 
 A row is a message and its calendar entry, in which every value is copied from the message and what the message does
-not say is null. The message is a shape, such as "{event} with {who} {on} at {time}", with its slots filled. Two kinds of rows:
+not say is null. The message is a shape, such as "{event} with {who} {on} at {time}", with its slots filled. Two kinds
+of rows:
 
     calendar-shared   80 shapes, each used about six times; people, places and events come back in other rows
     calendar-once     150 shapes, each used once; no other row has its people, its places or its events
 
-Of whatever part of the rows is held out, about a quarter is therefore new to the model in everything but days and hours.
+Of whatever part of the rows is held out, about a quarter is therefore new to the model in everything but days and
+hours.
 
 Slots: {event}, {day} and {time} are the bare values; {on} is the day with "on" where it needs one; {place} has its
-article, {at} its preposition too; {who} is a person, in one English row of ten two. In Korean {friend} goes by the given
-name, {guest} has a title; {event:을} adds 을 or 를, {day:에} nothing to 내일 and 모레. A 2 ({who2}) marks a value that is not the answer.
+article, {at} its preposition too; {who} is a person, in one English row of ten two. In Korean {friend} goes by the
+given name, {guest} has a title; {event:을} adds 을 or 를, {day:에} nothing to 내일 and 모레. A 2 ({who2}) marks a
+value that is not the answer.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""The slots of a sentence shape, filled: hours, English articles and prepositions, Korean particles, capital letters."""
+"""The slots of a sentence shape, filled: hours, English articles and prepositions, Korean particles, capital
+letters."""
 
 import random
 import re
@@ -67,7 +68,8 @@ def english(slot: str, value: str, _: str) -> tuple[str, str, str]:
 
 
 def fill(shape: str, values: dict[str, str], write: Callable) -> tuple[str, dict[str, str]]:
-    """The message, and the values as they stand in it: a sentence begins with a capital letter, where the shape's does."""
+    """The message, and the values as they stand in it: a sentence begins with a capital letter, where the shape's
+    does."""
     text, found = "", {}
     for piece in re.split(r"(\{[^}]+\})", shape):
         if not piece.startswith("{"):

@@ -36,8 +36,10 @@ def draw() -> Drawing:
     n = numbers()
     kept, more = n["inputs"] + n["one"], f"{100 * n['more']:.0f} %"
     alt = (
-        "Two stacks of layers. Left, without checkpointing, every layer keeps all that its backward pass will need. Right, "
-        "with checkpointing, a layer keeps only its input, and one layer at a time is computed again in the backward pass. "
+        "Two stacks of layers. Left, without checkpointing, every layer keeps all that its backward pass will need. "
+        "Right, "
+        "with checkpointing, a layer keeps only its input, and one layer at a time is computed again in the backward "
+        "pass. "
         f"For Llama-2-7B with {n['tokens']}: {human_bytes(n['all'])} against {human_bytes(kept)}, for {more} more "
         "operations, since a frozen base has a short backward pass."
     )

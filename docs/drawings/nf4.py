@@ -39,8 +39,10 @@ def draw() -> Drawing:
     formats = measured()
     errors = {name: f"{100 * error:.1f} %" for name, (_, error) in formats.items()}
     alt = (
-        "A bell curve of weights between -1 and 1 with the 16 levels of NF4 on it: close together in the middle, where most "
-        "weights are, and far apart at the ends. Below it the levels of three formats and the mean error of each on the same "
+        "A bell curve of weights between -1 and 1 with the 16 levels of NF4 on it: close together in the middle, where "
+        "most "
+        "weights are, and far apart at the ends. Below it the levels of three formats and the mean error of each on "
+        "the same "
         f"weights: NF4 {errors['nf4']}, evenly spaced int4 {errors['int4']}, FP4 {errors['fp4']}."
     )
     sheet, deviation = Drawing("nf4", alt, 606), spread()
@@ -79,6 +81,7 @@ def draw() -> Drawing:
         for level in levels:
             sheet.path([(x(level), middle - 11), (x(level), middle + 11)], colour, 3)
         sheet.text(WIDTH - SIDE, middle + 7, errors[name], 20, "ink", "end", bold=best)
-    told = f"mean error: |after − before| / mean |weight|, on {COUNT:,} weights of a bell curve (the tensor of notebook 01)"
+    told = f"mean error: |after − before| / mean |weight|, on {COUNT:,} weights of a bell curve"
+    told += " (the tensor of notebook 01)"
     sheet.text(SIDE, 580, told, 15, "soft")
     return sheet

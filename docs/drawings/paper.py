@@ -42,7 +42,8 @@ def _n(value: float) -> str:
 
 @dataclass
 class Drawing:
-    """A sheet of WIDTH x `height`; `alt` says in words what is seen. Shapes lie in the order in which they are drawn."""
+    """A sheet of WIDTH x `height`; `alt` says in words what is seen. Shapes lie in the order in which they are
+    drawn."""
 
     name: str
     alt: str

@@ -1,4 +1,5 @@
-"""What a run's training changed: NLL with its interval, and the replies that are right. `docs.make_gallery` draws it."""
+"""What a run's training changed: NLL with its interval, and the replies that are right. `docs.make_gallery` draws
+it."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ LOOKS = {"base": ("paper", "soft"), "adapter": ("green", "green"), "merged": ("b
 
 
 def passed(evaluation: dict, models: dict) -> tuple[str, dict[str, int], int]:
-    """What is counted, for each model, and of how many: the check `exact` where the run has one, else replies that stop."""
+    """What is counted, for each model, and of how many: the check `exact` where the run has one, else replies that
+    stop."""
     exact = evaluation.get("checks", {}).get("exact")
     if exact:
         return "replies that are right", {name: exact[name] for name in models}, exact["of"]

@@ -41,7 +41,8 @@ def draw() -> Drawing:
     step = (WIDTH - SIDE - 36 - FIRST) / (len(names) - 1)
     written = "; ".join(f"{file} by {by.replace(' ', ' and ')}" for file, (by, _) in FILES.items())
     alt = (
-        "A map of the series: a column for each notebook from 00 to 08, a row for each file of the run directory. A square marks "
+        "A map of the series: a column for each notebook from 00 to 08, a row for each file of the run directory. A "
+        "square marks "
         f"the notebook that writes the file, a ring each notebook that reads it. Written: {written}."
     )
     sheet = Drawing("series_map", alt, TOP + ROW * len(FILES) + 66)

@@ -27,8 +27,10 @@ def draw() -> Drawing:
     row = end_of_row()
     learned = [text for text, _, label in row if label != -100]
     alt = (
-        f"The end of one row, {QUESTION} {ANSWER}. Each token has an arrow to the label of the next one, which it has to guess. "
-        f"The labels of the question and of the template are -100, so these guesses do not count. The {len(learned)} labels of "
+        f"The end of one row, {QUESTION} {ANSWER}. Each token has an arrow to the label of the next one, which it has "
+        "to guess. "
+        f"The labels of the question and of the template are -100, so these guesses do not count. The {len(learned)} "
+        "labels of "
         f"the answer ({' '.join(learned)}) are token ids: they are learned, the end of the turn among them."
     )
     sheet = Drawing("token_shift", alt, 530)

@@ -16,7 +16,9 @@ def repaired(row):
 
 
 answer = repaired""",
-    "lab2-06": """mine = {"load_in_4bit": True, "activation_checkpointing": True, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}""",
+    "lab2-06": """\
+mine = {"load_in_4bit": True, "activation_checkpointing": True}
+mine |= {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}""",
     "lab3-08": """\
 from helpers.data.copies import CopyIndex, spread
 
@@ -43,7 +45,10 @@ WRONG = {
     "lab1-08": [
         ("answer = lambda row: row['labels']", "Padding is learned"),
         ("answer = broken", "Still red"),
-        ("answer = lambda row: [i if real else -100 for i, real in zip(row['input_ids'], row['attention_mask'])]", "Still red"),
+        (
+            "answer = lambda row: [i if real else -100 for i, real in zip(row['input_ids'], row['attention_mask'])]",
+            "Still red",
+        ),
         ("answer = lambda row: row['label']", "Your function raises KeyError"),
         ("right = lambda row: [label if real else -100 for label, real in zip(row['labels'], row['attention_mask'])]\n"
          "answer = lambda row: right(row)[1:] + [-100]", "its own place"),
@@ -96,7 +101,10 @@ WRONG = {
         ("base = held_out_nll(model.get_base_model(), rows)", "the adapter itself"),
         ("base = adapter.nll_per_token", "base must be the Scores"),
         ("base = adapter", "the adapter itself"),
-        ("from dataclasses import replace\nbase = replace(adapter, nll=[nll * 1.04 for nll in adapter.nll])", "away from the model"),
+        (
+            "from dataclasses import replace\nbase = replace(adapter, nll=[nll * 1.04 for nll in adapter.nll])",
+            "away from the model",
+        ),
         ("base = held_out_nll(model, rows.select(range(3)))", "base must be the Scores"),
     ],
     "lab7-06": [

@@ -43,15 +43,21 @@ class Trial:
     def nll(self) -> float | None:
         """Held-out NLL of the adapter, nats per token, where need be 06's; None: not measured, or no number."""
         if self.rows:
-            return sum(nll for nll, _tokens in self.rows.values()) / sum(tokens for _nll, tokens in self.rows.values())
+            return self.nll_of_rows
         value = self.adapter.get("nll")
         return value if value is not None and math.isfinite(value) else None
+
+    @property
+    def nll_of_rows(self) -> float:
+        """The same where rows were measured: their nats by their tokens."""
+        return sum(nll for nll, _tokens in self.rows.values()) / sum(tokens for _nll, tokens in self.rows.values())
 
     @property
     def interval(self) -> tuple:
         """Of `nll`, 95 %."""
         if self.rows:
-            return ratio_interval(*zip(*self.rows.values(), strict=True))
+            nll, tokens = zip(*self.rows.values(), strict=True)
+            return ratio_interval(nll, tokens)
         return self.adapter["nll_low"], self.adapter["nll_high"]
 
     @property

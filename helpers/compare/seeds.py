@@ -39,7 +39,7 @@ def repeated(trials: list[Trial]) -> list[list[Trial]]:
         runs = list({trial.config.luck: trial for trial in group}.values())
         if len(runs) > 1:
             groups.append(runs)
-    return sorted(groups, key=lambda runs: statistics.fmean(trial.nll for trial in runs))
+    return sorted(groups, key=lambda runs: statistics.fmean(trial.nll_of_rows for trial in runs))
 
 
 def seed_gap(best: list[Trial], other: list[Trial], tests: int = 1) -> dict:
@@ -50,8 +50,8 @@ def seed_gap(best: list[Trial], other: list[Trial], tests: int = 1) -> dict:
     """
     rows = [row for row in best[0].rows if all(row in trial.rows for trial in best + other)]
     tokens = [[trial.rows[row][1] for row in rows] for trial in best + other]
-    seeds = {trial.config.luck: trial.nll for trial in best}
-    gaps = [trial.nll - seeds[trial.config.luck] for trial in other if trial.config.luck in seeds]
+    seeds = {trial.config.luck: trial.nll_of_rows for trial in best}
+    gaps = [trial.nll_of_rows - seeds[trial.config.luck] for trial in other if trial.config.luck in seeds]
     if len(rows) < FEWEST or len(gaps) < 2 or any(row != tokens[0] for row in tokens):
         return {}
     gap = judged_difference(_row_means(best, rows), _row_means(other, rows), tokens[0], tests)
@@ -72,7 +72,7 @@ def seeds_table(trials: list[Trial]) -> Table:
     names = [name for name in differing([group[0] for group in groups]) if name != LUCK]
     for group in groups:
         row = {name: getattr(group[0].config, name) for name in names} or {"run": group[0].name}
-        values = [trial.nll for trial in group]
+        values = [trial.nll_of_rows for trial in group]
         row |= {"seeds": len(group), "mean NLL": f"{statistics.fmean(values):.3f}"}
         row |= {"spread": f"{statistics.stdev(values):.3f}"}
         row |= {"lowest": f"{min(values):.3f}", "highest": f"{max(values):.3f}"}

@@ -93,8 +93,8 @@ def survivors(trials: list[Trial], share: float) -> list[str] | None:
     """
     groups = []
     for group in same_but_for_luck(trials):
-        losses = [loss_at(trial, share) for trial in group]
-        if None in losses:
+        losses = [loss for trial in group if (loss := loss_at(trial, share)) is not None]
+        if len(losses) < len(group):
             return None
         groups.append((sum(losses) / len(losses), {trial.name for trial in group}))
     if not groups:

@@ -94,7 +94,7 @@ def _loss(trial: Trial, gaps: dict[str, dict]) -> dict:
     gap, state = gaps.get(trial.name, {}), trial.state
     if trial.step is not None:
         state = _("{state}, step {step}").format(state=state, step=trial.step)
-    row = {"run": trial.name, "state": state, "NLL": None, "95 % interval": None}
+    row: dict[str, str | None] = {"run": trial.name, "state": state, "NLL": None, "95 % interval": None}
     if trial.nll is not None:
         row |= {"NLL": f"{trial.nll:.3f}", "95 % interval": told_interval(*trial.interval, ".3f")}
     if "verdict" in gap:
@@ -108,12 +108,11 @@ def _loss(trial: Trial, gaps: dict[str, dict]) -> dict:
 def _replies(trial: Trial, alike: bool) -> dict:
     """Of 06: replies of the adapter that end by themselves (and how they were made, where that is not `alike` in all
     runs), and NLL on general text, adapter - base: more is more forgotten."""
-    row = {"stops": None, "forgotten": None, "known answers": None}
+    row: dict[str, str | None] = dict.fromkeys(("stops", "forgotten", "known answers"))
     if not trial.evaluation or not trial.adapter:
         return row
-    row["stops"] = share(trial.adapter["stops"] * trial.adapter["replies"], trial.adapter["replies"])
-    if not alike:
-        row["stops"] += f"; {trial.evaluation.how or _('asked in an unknown way')}"
+    how = "" if alike else f"; {trial.evaluation.how or _('asked in an unknown way')}"
+    row["stops"] = share(trial.adapter["stops"] * trial.adapter["replies"], trial.adapter["replies"]) + how
     if gap := trial.evaluation.forgetting.get("adapter"):
         row["forgotten"] = f"{gap['difference']:+.3f} ({told_gap(gap)})"
     if known := trial.evaluation.known:
@@ -141,9 +140,8 @@ def curves_chart(trials: list[Trial]) -> Picture:
             axes.plot(*zip(*curve, strict=True), color=GREY, alpha=0.4)
             continue
         axes.plot(*zip(*curve, strict=True), color=f"C{place}", marker="o", markersize=3, label=trial.name)
-        kept = dict(curve).get(trial.step)
-        if kept is not None:
-            axes.plot([trial.step], [kept], marker="*", markersize=11, color=f"C{place}")
+        if trial.step in dict(curve):
+            axes.plot([trial.step], [dict(curve)[trial.step]], marker="*", markersize=11, color=f"C{place}")
     losses = [loss for _trial, curve in curves for step, loss in curve if step]
     if losses:
         space = 0.1 * (max(losses) - min(losses)) or 0.1

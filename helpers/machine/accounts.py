@@ -44,8 +44,8 @@ def _refused_setting(error: Exception) -> str:
 def model_access(config: RunConfig) -> str:
     """One sentence: that the base model may be downloaded, or that it is already here.
 
-    Raises PermissionError with the link to ask for access (gated), ValueError for a model that is not there, RuntimeError
-    where the hub cannot be asked.
+    Raises PermissionError with the link to ask for access (gated), ValueError for a model that is not there,
+    RuntimeError where the hub cannot be asked.
     """
     return _access(config, "model", "model", "model_id")
 

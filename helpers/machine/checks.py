@@ -46,7 +46,7 @@ def check_torch() -> Check:
     """The range of requirements.txt, which a pod's own build may be in."""
     import torch
 
-    first, end = re.search(r"^torch>=([\d.]+),<([\d.]+)", _requirements(), re.M).groups()
+    ((first, end),) = re.findall(r"^torch>=([\d.]+),<([\d.]+)", _requirements(), re.M)
     ok = _version(first) <= _version(torch.__version__) < _version(end)
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else _("CPU build")
     fix = _("Run `bash setup_kernel.sh`: the helpers were tested with torch from {first} on, before {end}.")
@@ -118,7 +118,7 @@ def check_kernel() -> Check:
     import ipywidgets
     import transformers
 
-    wanted = re.search(r"^transformers==(\S+)", _requirements(), re.M)[1]
+    (wanted,) = re.findall(r"^transformers==(\S+)", _requirements(), re.M)
     detail = f"{sys.prefix}, transformers {transformers.__version__}, ipywidgets {ipywidgets.__version__}"
     fix = _("Choose the kernel QLoRA (transformers {version}), or run `bash setup_kernel.sh`.").format(version=wanted)
     return Check(N_("kernel"), transformers.__version__ == wanted, detail, fix)

@@ -29,7 +29,7 @@ class Check:
 
 
 def hub_cache() -> Path:
-    """Where the hub's client keeps its downloads (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME); "~/..." without a home folder."""
+    """Where the hub's client keeps downloads (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME); "~/..." without a home."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
@@ -108,7 +108,7 @@ def _free(config: RunConfig) -> tuple[float | None, str]:
 
 
 def check_ram(config: RunConfig) -> Check:
-    """Free memory of the machine against the fullest phase that the plan counts there, merge and merged model included."""
+    """Free memory of the machine against the fullest phase of the plan there, merge and merged model included."""
     from helpers.model.memory import free_ram
     from helpers.model.shapes import model_config
     from helpers.plan.need import device
@@ -123,7 +123,7 @@ def check_ram(config: RunConfig) -> Check:
     except (ValueError, OSError) as reason:
         return _unplanned("RAM", available, reason)
     needs = {phase.name: phase.ram if here.gpu else max(phase.ram, phase.device) for phase in found}
-    worst = max(needs, key=needs.get)
+    worst = max(needs, key=needs.__getitem__)
     told = _("{available}, the run needs at most about {need} ({phase})")
     detail = told.format(available=available, need=human_bytes(needs[worst]), phase=worst)
     fix = _("Close other notebooks, or change the settings as 00_plan.ipynb advises.")

@@ -84,20 +84,32 @@ def number_formats(config: RunConfig) -> dict[str, bool]:
     return {"bf16": dtype == torch.bfloat16, "fp16": dtype == torch.float16, "use_cpu": not gpu}
 
 
+def is_eager(config: RunConfig, gpu: bool) -> bool:
+    """Whether attention is computed in plain products: config's own choice, or "auto" on a CPU up to `SHORT` tokens.
+
+    There sdpa's backward pass is slow. The plan asks this too: plain products keep numbers for every pair of tokens.
+    """
+    short = config.attn_implementation == "auto" and not gpu and config.max_length <= SHORT
+    return short or config.attn_implementation == "eager"
+
+
 def attention(config: RunConfig) -> str | None:
     """The attention kernel: config's own, or for "auto" the fastest one for the device and the length of the rows.
 
-    FlashAttention 2 from compute capability 8.0 on, where it is installed and the model's code can call it. On a CPU "eager"
-    up to `SHORT` tokens: sdpa's backward pass is slow there. None leaves it to transformers.
+    FlashAttention 2 from compute capability 8.0 on, where it is installed and the model's code can call it; on a CPU see
+    `is_eager`. None leaves it to transformers.
     """
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import is_flash_attn_2_available
 
+    gpu = torch.cuda.is_available()
+    if is_eager(config, gpu):
+        return "eager"
     if config.attn_implementation != "auto":
         return config.attn_implementation
-    if not torch.cuda.is_available():
-        return "eager" if config.max_length <= SHORT else None
+    if not gpu:
+        return None
     if not is_flash_attn_2_available() or torch.cuda.get_device_capability()[0] < 8:
         return None
     kind = AutoModelForCausalLM._model_mapping.get(type(ModelSource.of(config).settings()), None)

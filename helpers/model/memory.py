@@ -18,6 +18,7 @@ from helpers.show.words import _
 if TYPE_CHECKING:
     import torch
 
+SHARE = 0.5  # of the free memory of a CPU: what unpacked weights may take
 ROOM = 1.15  # of the weights: what an evaluation and a reply need beside them
 CGROUP = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
@@ -40,6 +41,11 @@ def free_ram() -> float:
     import psutil
 
     return min(psutil.virtual_memory().available, left_in_container())
+
+
+def stays_unpacked(size: float) -> bool:
+    """Whether a CPU keeps `size` bytes of unpacked 4-bit weights: up to half of what is free (`unpacking.unpack_once`)."""
+    return size <= SHARE * free_ram()
 
 
 def memory_of_this_machine() -> int:

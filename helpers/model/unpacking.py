@@ -8,19 +8,17 @@ from bitsandbytes.nn import Linear4bit
 from torch.nn.functional import linear
 
 from helpers.model.device import sharded
-from helpers.model.memory import free_memory
-
-SHARE = 0.5  # of the free memory: above it the weights stay packed, as they are on a GPU
+from helpers.model.memory import stays_unpacked
 
 
 def unpack_once(model):
     """Let each 4-bit layer of `model` on a CPU keep its unpacked weight from its first use on; returns `model`.
 
-    bitsandbytes unpacks it in every product. What is computed, saved, counted and merged stays the same bit for bit. Nothing
-    changes where all `unpacked_bytes` are more than `SHARE` of the free memory, nor under FSDP, whose weights come anew.
+    bitsandbytes unpacks it in every product. What is computed, saved, counted and merged stays the same bit for bit.
+    Nothing changes where they do not fit (`stays_unpacked`), nor under FSDP, whose weights come anew.
     """
     layers = [layer for layer in model.modules() if type(layer) is Linear4bit and layer.weight.device.type == "cpu"]
-    if layers and not sharded() and sum(map(unpacked_bytes, layers)) <= SHARE * free_memory(layers[0].weight.device):
+    if layers and not sharded() and stays_unpacked(sum(map(unpacked_bytes, layers))):
         for layer in layers:
             layer.__class__ = Unpacked4bit
     return model

@@ -1,7 +1,7 @@
 """Notebook 00: will it fit, how long does it take, what does it cost?
 
-Three answers, from quick to sure: the sum (memory), the same step on tensors without numbers (simulation), and three real
-steps on this machine (rehearsal).
+Three answers, from quick to sure: the sum (memory), the same step on tensors without numbers (simulation), and three
+real steps on this machine (rehearsal).
 
 shape       the numbers of a model that decide its memory
 cards       what can be rented (cards.json), and your prices

@@ -26,9 +26,10 @@ class Change(NamedTuple):
 def changes(config: RunConfig, shape: Shape, room: float, need: Callable, cards: int = 1) -> list[Change]:
     """Changes that make the training fit `room` bytes, cheapest first; empty when it fits as it is.
 
-    A single change that is enough comes alone; else they add up, and the last one fits unless nothing helps. On a pod of
-    several `cards` a model that is too large for one is split among them (`split_model`), and changed further if it must.
-    `need(config, shape)` gives bytes: as `Device.need` plans them, or scaled to what the last attempt really took.
+    A single change that is enough comes alone; else they add up, and the last one fits unless nothing helps. On a pod
+    of several `cards` a model that is too large for one is split among them (`split_model`), and changed further if it
+    must. `need(config, shape)` gives bytes: as `Device.need` plans them, or scaled to what the last attempt really
+    took.
     """
     before = need(config, shape)
     if before <= room:
@@ -64,7 +65,8 @@ def split(config: RunConfig, shape: Shape, room: float, need: Callable, cards: i
     """The layers go over `cards`, and what that needs is changed further if it must."""
     config = replace(config, split_model=True)
     cost = _(
-        "nothing: no change makes it fit one card, so each of the {cards} takes a part of the layers; one works at a time"
+        "nothing: no change makes it fit one card, so each of the {cards} takes a part of the layers; one works at a "
+        "time"
     )
     size = need(config, shape)
     first = Change({"split_model": True}, cost.format(cards=cards), size, size <= room)

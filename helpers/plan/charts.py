@@ -25,6 +25,7 @@ COLOURS = {  # the sum's names, and those of the simulation for the same
     N_("activations"): "#bc4c00",
     N_("attention mask"): "#6e7781",
     N_("the layer at work"): "#fb8f44",
+    N_("unpacked weights"): "#80ccff",
     N_("unpacked weight"): "#ffc680",
     N_("dequantised weight"): "#ffc680",
     N_("optimizer step"): "#8c959f",
@@ -63,7 +64,7 @@ def in_words(bars: dict[str, dict[str, float]], room: float, title: str) -> str:
     """What the picture shows: each bar with its components, the largest first."""
     words = []
     for label, parts in bars.items():
-        order = sorted(parts, key=parts.get, reverse=True)
+        order = sorted(parts, key=parts.__getitem__, reverse=True)
         named = ", ".join(f"{_(name)} {human_bytes(parts[name])}" for name in order if parts[name])
         words.append(f"{label} {human_bytes(sum(parts.values()))}: {named}")
     if room:
@@ -77,7 +78,7 @@ def as_bar(parts: list[Part]) -> dict[str, float]:
 
 
 def sliders(config: RunConfig, shape: Shape, room: float = 0.0) -> Playable:
-    """Length, batch, rank and checkpointing to play with; the bar below follows. Without a live kernel, the bar alone."""
+    """Length, batch, rank and checkpointing to play with; the bar below follows. Without a live kernel: the bar."""
     import ipywidgets as widgets
 
     style = {"style": {"description_width": "120px"}, "continuous_update": False}

@@ -7,14 +7,14 @@ import logging
 import tempfile
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
 import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from helpers.model.meta import layer_list
-from helpers.plan.memory import TILE_TOKENS, TILE_WORDS
+from helpers.plan.memory import TILE_TOKENS, TILE_WORDS, mask_parts, row_length
 from helpers.plan.tracker import StorageTracker
 from helpers.settings import RunConfig
 from helpers.show.words import N_
@@ -31,12 +31,13 @@ class Batch(NamedTuple):
     rows: int
     length: int
     gpu: bool
+    unpacked: bool = False  # 4-bit weights are unpacked once and kept so
 
     @classmethod
-    def of(cls, config: RunConfig, gpu: bool) -> Batch:
+    def of(cls, config: RunConfig, gpu: bool, unpacked: bool = False) -> Batch:
         """The batch that these settings make."""
-        rows, length = config.per_device_train_batch_size, config.max_length
-        return cls(1, rows * length, gpu) if config.packing else cls(rows, length, gpu)
+        rows = 1 if config.packing else config.per_device_train_batch_size
+        return cls(rows, row_length(config), gpu, unpacked)
 
 
 def take_step(model: PeftModel, config: RunConfig, batch: Batch, tracker: StorageTracker) -> None:
@@ -84,22 +85,26 @@ def last_layer_marked(model: PeftModel, tracker: StorageTracker) -> contextlib.A
         if hidden.requires_grad:
             hidden.register_hook(lambda gradient: setattr(tracker, "phase", REST))
 
-    layers = layer_list(model.get_base_model())
+    base: Any = model.get_base_model()
+    layers = layer_list(base)
     return layers[-1].register_forward_pre_hook(hook, with_kwargs=True) if layers else contextlib.nullcontext()
 
 
 def make_inputs(model: PeftModel, config: RunConfig, batch: Batch) -> dict[str, torch.Tensor]:
-    """Token ids, and the mask that packed or padded rows need: of rows x length x length where the model attends."""
+    """Token ids, and the mask of `memory.mask_parts`: of rows x length x length where the model attends."""
+    from helpers.model.device import compute_dtype
+
     inputs = {"input_ids": torch.ones(batch.rows, batch.length, dtype=torch.long)}
-    if config.attn_implementation != "flash_attention_2" and (config.packing or batch.rows > 1):
+    if mask_parts(config, config.per_device_train_batch_size, batch.gpu):
         attends = any("attn" in name or "attention" in name for name, _ in model.named_modules())
         shape = (batch.rows, 1, batch.length, batch.length) if attends else (batch.rows, batch.length)
-        inputs["attention_mask"] = torch.ones(shape, dtype=torch.bool)
+        added = config.attn_implementation == "eager" and attends
+        inputs["attention_mask"] = torch.ones(shape, dtype=compute_dtype(config) if added else torch.bool)
     return inputs
 
 
 def tiled_loss(model: PeftModel, inputs: dict) -> torch.Tensor:
-    """The loss of `SFTTrainer`: TRL's head works in tiles, here on every position; with experts, how evenly they are used."""
+    """The loss of `SFTTrainer`: TRL's head in tiles, here on every position; with experts, how evenly they are used."""
     from transformers.models.mixtral import modeling_mixtral as mixtral
 
     balance, padding = mixtral.load_balancing_loss_func, torch.ones_like(inputs["input_ids"])
@@ -122,8 +127,8 @@ def lean_loss(model: PeftModel, inputs: dict) -> torch.Tensor:
 
 
 class LossOfTritonKernels(torch.autograd.Function):
-    """The memory of TRL's loss on a GPU, whose kernels need Triton: a tile of logits at a time, overwritten in place, and the
-    gradient of the last layer in float32. It takes and gives what TRL's ChunkedLogProbFunction does."""
+    """The memory of TRL's loss on a GPU, whose kernels need Triton: a tile of logits at a time, overwritten in place,
+    and the gradient of the last layer in float32. It takes and gives what TRL's ChunkedLogProbFunction does."""
 
     @staticmethod
     def forward(ctx, hidden, weight, bias, targets, *settings):
@@ -142,8 +147,8 @@ class LossOfTritonKernels(torch.autograd.Function):
 
 @contextlib.contextmanager
 def kernels(gpu: bool):
-    """Let peft see that autocast is on: it asks for CUDA's, and else copies inputs to float32, which `train.branch` spares a
-    CPU. On a GPU, dropout is fused and TRL's loss runs in Triton."""
+    """Let peft see that autocast is on: it asks for CUDA's, and else copies inputs to float32, which `train.branch`
+    spares a CPU. On a GPU, dropout is fused and TRL's loss runs in Triton."""
     import trl.trainer.utils as trl
 
     def dropout(input, p=0.5, training=True, inplace=False):
@@ -175,7 +180,7 @@ def make_optimizer(config: RunConfig, parameters: list, gpu: bool) -> torch.opti
 
 @contextlib.contextmanager
 def quiet():
-    """Libraries warn about a training without numbers; here that is meant. What they log as an error is raised as well."""
+    """Libraries warn about a training without numbers; here that is meant. What they log as errors is raised too."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""Does it fit the card? The answer in words, before a training and after it ran out of memory. Imports in milliseconds."""
+"""Does it fit the card? In words, before a training and after it ran out of memory. Imports in milliseconds."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 def advice(config: RunConfig, shape: Shape, device: Device, held: float = 0.0, asked: float = 0.0) -> str:
     """What to do when a training does not fit `device`, in plain text: the settings to change, with the numbers.
 
-    After an out-of-memory error: `held` bytes were allocated, and `asked` bytes more were refused. The plan is scaled up
-    where it had promised less, and the changes must fit into what was really there.
+    After an out-of-memory error: `held` bytes were allocated, and `asked` bytes more were refused. The plan is scaled
+    up where it had promised less, and the changes must fit into what was really there.
     """
     predicted, wanted = device.need(config, shape), held + asked
     factor = max(wanted / predicted, 1.0)
@@ -59,7 +59,8 @@ def failure(held: float, asked: float, factor: float, device: Device) -> list[st
     lines = [step.format(held=human_bytes(held), asked=human_bytes(asked), factor=f"{factor:.2f}")]
     if held + asked < FILLED * device.room:
         others = _(
-            "The rest is used by something else, or kept from this process: look at nvidia-smi or free, end what is not "
+            "The rest is used by something else, or kept from this process: look at nvidia-smi or free, end what is "
+            "not "
             "needed, and restart the kernel."
         )
         lines.append(others)
@@ -70,8 +71,9 @@ def failure(held: float, asked: float, factor: float, device: Device) -> list[st
 def out_of_memory_advice(config: RunConfig):
     """Put it round a training: an out-of-memory error becomes a MemoryError that says what to change, with the numbers.
 
-    The numbers are those of the failure: on a GPU the most that torch had allocated, on a CPU what this process held, and
-    what was refused. (A CPU seldom gives an error at all: Linux ends a process that takes too much, and the kernel dies.)
+    The numbers are those of the failure: on a GPU the most that torch had allocated, on a CPU what this process held,
+    and what was refused. (A CPU seldom gives an error at all: Linux ends a process that takes too much, and the kernel
+    dies.)
     """
     import torch
 

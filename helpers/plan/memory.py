@@ -16,6 +16,7 @@ TILE_TOKENS, TILE_WORDS = 4096, 32768  # TRL 1.16 computes its loss in tiles of 
 QUANT_BLOCK, CONSTANTS_BLOCK = 64, 256  # bitsandbytes: weights per constant, constants per second-level constant
 SHARED = ("k_proj", "v_proj", "gate_proj")  # they read what another map has kept already
 TRAINED = 4  # bytes of a number of the adapter: float32, whatever the base computes in
+SCORES = 8  # bytes for each pair of tokens and head while plain attention's scores go backward: two in float32
 
 
 class Part(NamedTuple):
@@ -32,7 +33,7 @@ def total(parts: Iterable[Part]) -> float:
 
 
 def number_bytes(config: RunConfig, gpu: bool = True) -> int:
-    """Bytes of a number in a matrix product: 2, or 4 in float32, which "auto" means on a CPU without bfloat16 instructions."""
+    """Bytes of a number in a product: 2, or 4 in float32, which "auto" means on a CPU without bfloat16 instructions."""
     if config.compute_dtype == "auto" and not gpu:
         from helpers.model.device import compute_dtype
 
@@ -54,6 +55,14 @@ def targeted(config: RunConfig, shape: Shape) -> dict[str, tuple[int, int]]:
     return {name: maps[name] for name in maps if name in wanted} or maps
 
 
+def stays_unpacked(config: RunConfig, shape: Shape, gpu: bool = True) -> bool:
+    """Whether the 4-bit weights are unpacked once and kept so: on a CPU with room for them (`model.unpacking`)."""
+    from helpers.model import memory
+
+    unpacked = number_bytes(config, gpu) * shape.quantised_parameters
+    return config.load_in_4bit and not gpu and memory.stays_unpacked(unpacked)
+
+
 def weight_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part]:
     """The base model's weights as they lie in memory."""
     inner, size = shape.quantised_parameters, number_bytes(config, gpu)
@@ -67,11 +76,17 @@ def weight_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part
     rest = _("{size} bytes for embeddings, output head and norms, which are not quantised")
     if shape.experts > 1:
         rest = _("{size} bytes for embeddings, output head, norms and all experts, which are not quantised")
-    return [
+    parts = [
         Part(N_("4-bit weights"), 0.5 * inner, _("half a byte for every parameter of a linear map in the layers")),
         Part(N_("quantisation constants"), constants * inner, how),
         Part(wide, size * (shape.parameters - inner), rest.format(size=size)),
     ]
+    if stays_unpacked(config, shape, gpu):
+        kept = _(
+            "the 4-bit weights once more with all their bits: a CPU keeps them where half of its free memory is enough"
+        )
+        parts.append(Part(N_("unpacked weights"), size * inner, kept))
+    return parts
 
 
 def adapter_parts(config: RunConfig, shape: Shape) -> list[Part]:
@@ -104,7 +119,7 @@ def adapted_maps(config: RunConfig, shape: Shape) -> list[tuple[str, int, float]
 
 
 def saved_by_layer(config: RunConfig, shape: Shape, gpu: bool = True) -> float:
-    """Bytes per token that the backward pass of one layer needs from its forward pass, with numbers of `number_bytes`."""
+    """Bytes per token that the backward pass of a layer needs from its forward pass, with numbers of `number_bytes`."""
     wide, maps = number_bytes(config, gpu), adapted_maps(config, shape)
     ranks = wide * config.lora_r * sum(count for *_size, count in maps)
     kept = wide
@@ -113,11 +128,31 @@ def saved_by_layer(config: RunConfig, shape: Shape, gpu: bool = True) -> float:
     else:
         maps = [one for one in maps if one[0] not in SHARED]
     inputs = sum(kept * size * count for _name, size, count in maps)
-    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     norms = 2 * (4 * shape.hidden + 4)  # the float32 copy inside each norm, and its scale
-    attention = wide * (2 * q + 2 * kv) + 4 * shape.heads  # q, k, v, result, and one sum per head
     feed_forward = (3 if shape.gated else 2) * wide * shape.intermediate
-    return inputs + ranks + norms + attention + feed_forward
+    return inputs + ranks + norms + saved_by_attention(config, shape, gpu) + feed_forward
+
+
+def saved_by_attention(config: RunConfig, shape: Shape, gpu: bool) -> float:
+    """Bytes per token: q, k, v, the result, and one sum per head; of plain attention the share of every pair, too."""
+    wide, q, kv = number_bytes(config, gpu), shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    pairs = pairs_of_token(config, shape, gpu)
+    if not pairs:
+        return wide * (2 * q + 2 * kv) + 4 * shape.heads
+    # its keys and values are repeated for every head; the shares are kept in float32 and, for the product, as computed
+    return wide * 3 * q + (4 if wide == 4 else 4 + wide) * pairs
+
+
+def pairs_of_token(config: RunConfig, shape: Shape, gpu: bool) -> int:
+    """The numbers that plain attention ("eager") keeps for one token: one per head and token of its row; else none."""
+    from helpers.model.device import is_eager
+
+    return shape.heads * row_length(config) if is_eager(config, gpu) else 0
+
+
+def row_length(config: RunConfig) -> int:
+    """Tokens in a row of the forward pass; packed rows are laid end to end."""
+    return config.max_length * (config.per_device_train_batch_size if config.packing else 1)
 
 
 def loss_part(config: RunConfig, shape: Shape, tokens: int, gpu: bool = True) -> Part:
@@ -136,12 +171,12 @@ def loss_part(config: RunConfig, shape: Shape, tokens: int, gpu: bool = True) ->
 
 
 def full_logits_bytes(shape: Shape, tokens: int) -> int:
-    """What the classical loss needs: all logits in 16 bits, and in float32 the copy, its logarithms, and their gradient."""
+    """What the classical loss needs: all logits in 16 bits; in float32 the copy, its logarithms, and their gradient."""
     return (2 + 4 + 4 + 4) * tokens * shape.vocabulary
 
 
 def step_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part]:
-    """The fullest point of a training step, component by component: the loss, the layer at work, or the optimizer's step."""
+    """The fullest point of a training step, by component: the loss, the layer at work, or the optimizer's step."""
     tokens = config.per_device_train_batch_size * config.max_length
     adapter, gradients, state = adapter_parts(config, shape)
     held, made = [*weight_parts(config, shape, gpu), adapter, state], [gradients]
@@ -154,7 +189,7 @@ def step_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part]:
     if stepping + total(made) > kept.bytes + total(fullest):
         how = _("what AdamW works with, for all numbers at once")
         return [*held, *made, Part(N_("optimizer step"), stepping, how)]
-    return [*held, kept, *mask_parts(config, config.per_device_train_batch_size), *fullest]
+    return [*held, kept, *mask_parts(config, config.per_device_train_batch_size, gpu), *fullest]
 
 
 def kept_part(config: RunConfig, shape: Shape, tokens: int, gpu: bool) -> Part:
@@ -171,28 +206,42 @@ def kept_part(config: RunConfig, shape: Shape, tokens: int, gpu: bool) -> Part:
 
 def layer_parts(config: RunConfig, shape: Shape, tokens: int, gpu: bool) -> list[Part]:
     """The backward pass inside one layer: its gradients, and its largest map with all bits."""
-    wide = number_bytes(config, gpu)
-    size, how = 3 * wide * shape.intermediate, _("the gradients of its widest part")
+    size, how = widest(config, shape, gpu), _("the gradients of its widest part")
     if config.activation_checkpointing:
         size += saved_by_layer(config, shape, gpu)
         how = _("one layer computed again, and the gradients of its widest part")
-    unpacked = (wide + 4 / QUANT_BLOCK) * shape.largest_map if config.load_in_4bit else 0
-    counted = shape.counted(config.lora_target_modules)
-    if (
-        counted and counted.adapts_experts and shape.stacked
-    ):  # peft adds the adapter to all experts of a layer, in a copy
-        unpacked = 2 * wide * shape.stacked
-    return [
-        Part(N_("the layer at work"), size * tokens, how),
-        Part(N_("unpacked weight"), unpacked, _("the largest linear map with all its bits, one at a time")),
-    ]
+    largest = _("the largest linear map with all its bits, one at a time")
+    unpacked = Part(N_("unpacked weight"), unpacked_at_work(config, shape, gpu), largest)
+    return [Part(N_("the layer at work"), size * tokens, how), unpacked]
 
 
-def mask_parts(config: RunConfig, rows: int) -> list[Part]:
-    """Attention's mask. FlashAttention needs none; sdpa keeps packed rows apart by a dense one, rows x length squared."""
-    if config.attn_implementation == "flash_attention_2" or (not config.packing and rows == 1):
+def widest(config: RunConfig, shape: Shape, gpu: bool) -> int:
+    """Bytes per token in the widest part of a layer: feed-forward, or the scores of plain attention."""
+    return max(3 * number_bytes(config, gpu) * shape.intermediate, SCORES * pairs_of_token(config, shape, gpu))
+
+
+def unpacked_at_work(config: RunConfig, shape: Shape, gpu: bool) -> float:
+    """Bytes of the weights that are unpacked for one product; of experts with an adapter, a copy of all of a layer."""
+    wide, counted = number_bytes(config, gpu), shape.counted(config.lora_target_modules)
+    if counted and counted.adapts_experts and shape.stacked:
+        return 2 * wide * shape.stacked
+    packed = config.load_in_4bit and not stays_unpacked(config, shape, gpu)
+    return (wide + 4 / QUANT_BLOCK) * shape.largest_map if packed else 0
+
+
+def mask_parts(config: RunConfig, rows: int, gpu: bool = True) -> list[Part]:
+    """Attention's mask. FlashAttention needs none; sdpa keeps packed rows apart by a dense one, rows x length squared.
+
+    Plain attention adds one of the numbers it computes in to its scores, also where nothing is padded.
+    """
+    from helpers.model.device import is_eager
+
+    eager = is_eager(config, gpu)
+    single = rows == 1 and not config.packing
+    if config.attn_implementation == "flash_attention_2" or (single and not eager):
         return []
-    size, how = rows * config.max_length**2, _("1 byte for every pair of tokens: shorter rows are padded")
+    each = number_bytes(config, gpu) if eager else 1
+    size, how = each * rows * config.max_length**2, _("every pair of tokens, {size} B each: shorter rows are padded")
     if config.packing:
-        size, how = rows * size, _("1 byte for every pair of tokens: packed rows must not see each other")
-    return [Part(N_("attention mask"), size, how)]
+        size, how = rows * size, _("every pair of tokens, {size} B each: packed rows must not see each other")
+    return [Part(N_("attention mask"), size, how.format(size=each))]

@@ -1,4 +1,4 @@
-"""What a training needs on its device: the simulated step where the model can be simulated, else the sum, with allowances."""
+"""What a training needs on its device: the simulated step, where there is one, else the sum; with allowances."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from helpers.show.words import N_, _
 
 # Python with torch, transformers, peft and trl before a model is loaded: 0.4 GB of its own, and pages of libraries
 LIBRARIES = 500_000_000
-# Allowances of a GPU: driver and libraries, and the gaps between tensors. Together the least with which none of the 62 rows of
-# `published.json` is planned more than 5 % too low; the median is 10 % too high then. One row decides: Qwen-14B's Q-LoRA at
-# 256 tokens (18.7 GB, though 512 tokens took 18.4).
+# Allowances of a GPU: driver and libraries, and the gaps between tensors. Together the least with which none of the 62
+# rows of `published.json` is planned more than 5 % too low; the median is 10 % too high then. One row decides:
+# Qwen-14B's Q-LoRA at 256 tokens (18.7 GB, though 512 tokens took 18.4).
 CONTEXT = 1_150_000_000
 SLACK = 0.15
-# On a CPU, oneDNN keeps the kernels it compiles for every length, and the C library the gaps that tensors leave. Measured: the
-# demo's training (1.8 GB by the sum) held 4.2 GB at most (2026-11-24, 2-core AMD EPYC CPU, last row of its metrics.jsonl).
-KEPT = 2.1
+# On a CPU, oneDNN keeps the kernels it compiles for every length, and the C library the gaps that tensors leave. The
+# demo's training (1.77 GB by the sum) held 2.68 GB (docs/gallery, 2026-11-29, 2-core AMD EPYC): 1.23, and more for
+# other lengths.
+KEPT = 1.4
 KEPT_FORWARD = 1.2  # where nothing is kept for a backward pass
 FAR = 0.1  # share from which sum and simulation are called different
 
 
 @dataclass(frozen=True)
 class Step:
-    """The fullest point of a training step: bytes by component, whether "simulation" or "sum" says so, and both numbers."""
+    """The fullest point of a step: bytes by component, whether "simulation" or "sum" says so, and both numbers."""
 
     parts: list[Part]
     basis: str
@@ -47,7 +48,8 @@ class Step:
         if abs(off) <= FAR:
             return _("Sum and simulation differ by {off}; the simulation is used.").format(off=f"{off:+.1%}")
         far = _(
-            "The sum is {off} off: not every layer is plain attention and feed-forward. The simulation is used, which runs "
+            "The sum is {off} off: not every layer is plain attention and feed-forward. The simulation is used, which "
+            "runs "
             "the model's own code."
         )
         return far.format(off=f"{off:+.0%}")
@@ -87,7 +89,8 @@ def modules_that_work(shape: Shape, names: set[str]) -> dict:
     """Most of the linear maps `names`, so many that peft takes the rest; empty where none of three ways helps."""
     for left_out in ({"out_proj"}, {"out_proj", "conv1d"}, {"out_proj", "o_proj"}):
         chosen = ",".join(sorted(names - left_out))
-        if chosen and not shape.counted(chosen).refused:
+        counted = shape.counted(chosen) if chosen else None
+        if counted and not counted.refused:
             return {"lora_target_modules": chosen}
     return {}
 
@@ -142,10 +145,11 @@ def needed_by_sum(config: RunConfig, shape: Shape) -> float:
 
 
 def bytes_of_each(config: RunConfig, shape: Shape, cards: int) -> float:
-    """Bytes of a step on the fullest of `cards` GPUs that have the layers among them (`split_model`), without allowances.
+    """Bytes of a step on the fullest of `cards` GPUs that have the layers among them (`split_model`), without
+    allowances.
 
-    What belongs to a layer is divided; the layer at work, the loss and the mask are whole on the card where they are, and
-    a card may have one layer more than its share, or the embeddings.
+    What belongs to a layer is divided; the layer at work, the loss and the mask are whole on the card where they are,
+    and a card may have one layer more than its share, or the embeddings.
     """
     by_hand = memory.step_parts(config, shape)
     whole = {"the layer at work", "unpacked weight", "loss", "attention mask", "optimizer step"}
@@ -183,21 +187,25 @@ class Device(NamedTuple):
 def evaluation(config: RunConfig, shape: Shape, device: Device) -> float:
     """Bytes of an evaluation while the training waits, without allowances: weights, adapter, optimizer, and one batch.
 
-    Nothing is kept for a backward pass. Of several cards (`split_model`) the fullest has the batch's loss and mask whole.
+    Nothing is kept for a backward pass. Of several cards (`split_model`) the fullest has the batch's loss and mask
+    whole.
     """
     trained, _gradients, state = memory.adapter_parts(config, shape)
     rows = config.per_device_eval_batch_size
     tokens = rows * config.max_length
-    batch = memory.number_bytes(config, device.gpu) * tokens * (3 * shape.intermediate + 4 * shape.hidden)
+    wide = memory.number_bytes(config, device.gpu)
+    batch = tokens * (memory.widest(config, shape, device.gpu) + 4 * wide * shape.hidden)
     # with packing, TRL's collator lays the rows of an evaluation batch end to end as well
-    batch += memory.loss_part(config, shape, tokens, device.gpu).bytes + total(memory.mask_parts(config, rows))
+    batch += memory.loss_part(config, shape, tokens, device.gpu).bytes + total(
+        memory.mask_parts(config, rows, device.gpu)
+    )
     return (total(memory.weight_parts(config, shape, device.gpu)) + trained.bytes + state.bytes) / device.sharing(
         config
     ) + batch
 
 
 def device(config: RunConfig) -> Device:
-    """The card that config.gpu names, else the GPU that is here, else this machine's own memory; config.gpus of them."""
+    """The card that config.gpu names, else the GPU that is here, else this machine's memory; config.gpus of them."""
     import torch
 
     from helpers.model.memory import memory_of_this_machine

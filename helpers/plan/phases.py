@@ -1,4 +1,4 @@
-"""Every phase of the run, not the training alone: what it needs on the GPU, in the machine's own memory, and on the disk."""
+"""Every phase of the run, not the training alone: what it needs on the GPU, in the machine's memory, on the disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Phase(NamedTuple):
 
 
 def phases(config: RunConfig, shape: Shape, device: Device) -> list[Phase]:
-    """The phases of notebooks 00 and 04 to 07 in order, on `device`; on a machine without a GPU all is its own memory."""
+    """The phases of notebooks 00 and 04 to 07 in order, on `device`; without a GPU all is the machine's memory."""
     trained, share = memory.adapter_parts(config, shape)[0].bytes, device.sharing(config)
     base = (memory.total(memory.weight_parts(config, shape, device.gpu)) + trained) / share
     reply, largest = per_reply(config, shape, device), 2 * 4 * shape.largest_map
@@ -77,13 +77,14 @@ def replies(config: RunConfig, shape: Shape, count: int) -> str:
     tokens = config.max_length + config.max_new_tokens
     size = human_bytes(cache_bytes(text_settings(shape), tokens))
     sentence = _(
-        "the model as it was trained, and keys and values of {count} replies of {tokens} tokens ({size} each in 16 bits)"
+        "the model as it was trained, and keys and values of {count} replies of {tokens} tokens ({size} each in 16 "
+        "bits)"
     )
     return sentence.format(count=count, tokens=f"{tokens:,}", size=size)
 
 
 def measuring_merged(config: RunConfig, shape: Shape, device: Device) -> Phase:
-    """The whole model in 16 bits, or as a CPU computes; of a card four fifths are filled, the rest waits outside: slow."""
+    """The whole model in 16 bits, or as a CPU computes; of a card four fifths are filled, the rest waits outside."""
     wide, share = memory.number_bytes(config, device.gpu), device.sharing(config)
     merged = held = float(wide * shape.parameters)
     if device.gpu:

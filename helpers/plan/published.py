@@ -1,7 +1,7 @@
 """Memory that others measured on a single card (published.json), beside the plan for their settings.
 
-Like is held against like: litgpt's finetune/lora.py prints torch.cuda.max_memory_allocated(), and torchtune, peft and Answer.AI
-give torch's peaks as well. No driver is in these numbers, so none is added to the plan beside them.
+Like is held against like: litgpt's finetune/lora.py prints torch.cuda.max_memory_allocated(), and torchtune, peft and
+Answer.AI give torch's peaks as well. No driver is in these numbers, so none is added to the plan beside them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Program(NamedTuple):
 
 
 class Published(NamedTuple):
-    """One number in bytes: the model (a name in `MODELS`), rows x tokens, and whose program it was (a name in `PROGRAMS`)."""
+    """One number in bytes: a model of `MODELS`, rows x tokens, and whose program it was, of `PROGRAMS`."""
 
     program: str
     what: str
@@ -63,8 +63,8 @@ def planned(row: Published) -> float:
     if program.logits:  # at the loss the activations are kept, and no layer is at work
         at_loss = (program.logits * shape.vocabulary + (2 + 4) * shape.hidden) * tokens
         size = max(size, at_loss + total(part for part in parts if part.name not in AT_WORK))
-    if program.inputs and row.four_bit:
-        size += tokens * sum(2 * m.inputs * m.count for m in shape.counted().maps if m.packed)
+    if program.inputs and row.four_bit and (counted := shape.counted()):
+        size += tokens * sum(2 * m.inputs * m.count for m in counted.maps if m.packed)
     if program.short and row.four_bit:
         size -= total(part for part in parts if part.name in TRAINED) / 2
     return size + program.buffers
@@ -86,7 +86,8 @@ def summary() -> str:
     errors = [off(row) for row in PUBLISHED]
     least, most, middle = (f"{error:+.0%}" for error in (min(errors), max(errors), statistics.median(errors)))
     sentence = _(
-        "{rows} rows. The sum alone is off by {plain} in the median; with the allowances the plan is between {least} (too "
+        "{rows} rows. The sum alone is off by {plain} in the median; with the allowances the plan is between {least} "
+        "(too "
         "little) and {most} (too much), {middle} in the median."
     )
     return sentence.format(rows=len(errors), plain=f"{plain:.0%}", least=least, most=most, middle=middle)

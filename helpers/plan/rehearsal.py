@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.files import folder_bytes, read_jsonl
 from helpers.paths import runs_root
@@ -82,10 +82,11 @@ def rehearse(config: RunConfig) -> Rehearsal:
             eval_pace = _evaluate(trainer)
             row["result"] = speed.format(speed=f"{eval_pace:,.0f}")
         with _step(done, N_("save")) as row:
-            trainer.model.save_pretrained(run.adapter)
+            model: Any = trainer.model
+            model.save_pretrained(run.adapter)
             tokenizer.save_pretrained(run.adapter)
             row["result"] = human_bytes(folder_bytes(run.adapter))
-        del trainer  # its memory is needed again
+        del trainer, model  # their memory is needed again
         _use(config, run, tokenizer, done)
     return Rehearsal(done, pace, eval_pace, done[-1]["seconds"], peak, lengths, eval_lengths)
 
@@ -113,7 +114,7 @@ def _data(config: RunConfig, run: RunDir) -> tuple[PreTrainedTokenizerBase, Data
 def _train(
     config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase, rows: Dataset, held_out: Dataset
 ) -> tuple[LeanTrainer, float, int]:
-    """The trainer after `STEPS` steps, its speed without the first in tokens per second, and the peak of memory in bytes."""
+    """The trainer after `STEPS` steps, tokens per second without the first, and the peak of memory in bytes."""
     from transformers import TrainerCallback
 
     from helpers.train.metrics import peak_memory_bytes
@@ -137,18 +138,23 @@ def _train(
 def _trainer(config: RunConfig, run: RunDir, tokenizer, rows: Dataset, held_out: Dataset | None) -> LeanTrainer:
     """04's trainer, for `STEPS` steps that leave nothing behind."""
     from transformers import PrinterCallback, set_seed
-    from trl import SFTConfig
+    from trl.trainer.sft_config import SFTConfig
 
     from helpers.model.load import load_base_model
     from helpers.model.lora import lora_config
     from helpers.train.arguments import QUIET, sft_arguments
     from helpers.train.trainer import LeanTrainer
 
-    short = {"max_steps": STEPS, "logging_strategy": "no", "disable_tqdm": True, "include_num_input_tokens_seen": "all"}
+    short: dict[str, Any] = {
+        "max_steps": STEPS,
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+        "include_num_input_tokens_seen": "all",
+    }
     set_seed(config.luck)
     trainer = LeanTrainer(
         model=load_base_model(config),
-        args=SFTConfig(str(run.trainer), **(sft_arguments(config) | QUIET | short)),
+        args=SFTConfig(str(run.trainer), **sft_arguments(config) | QUIET | short),
         train_dataset=rows,
         eval_dataset=held_out,
         processing_class=tokenizer,
@@ -166,11 +172,12 @@ def _longest(rows: Dataset, different: int, count: int) -> Dataset:
 
 def _evaluate(trainer: LeanTrainer) -> float:
     """Tokens per second of an evaluation, 0 when nothing is held out."""
-    if trainer.eval_dataset is None:
+    rows: Any = trainer.eval_dataset
+    if rows is None:
         return 0.0
     start = time.perf_counter()
     trainer.evaluate()
-    return sum(map(len, trainer.eval_dataset["input_ids"])) / (time.perf_counter() - start)
+    return sum(map(len, rows["input_ids"])) / (time.perf_counter() - start)
 
 
 def _use(config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase, done: list[dict]) -> None:

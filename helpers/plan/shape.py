@@ -1,4 +1,4 @@
-"""The numbers of a model that decide its memory: counted on the library's own model, else read from config.json alone."""
+"""The numbers of a model that decide its memory: counted on the library's own model, else read from config.json."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Shape:
 
     @classmethod
     def of(cls, model_config: dict) -> Shape:
-        """From a config.json, whatever it holds. What cannot be counted, or is no size at all, is a `doubt`: a sentence."""
+        """From a config.json, whatever it holds. What cannot be counted, or is no size, is a `doubt`: a sentence."""
         try:
             text, doubts = anatomy(model_config).text, []
         except NotImplementedError as reason:
@@ -89,8 +89,8 @@ class Shape:
 
     @property
     def quantised_parameters(self) -> int:
-        """Those that bitsandbytes packs: linear maps in the layers. transformers 5 keeps a layer's experts in one tensor,
-        which is no linear map and stays in 16 bits; so do classes of their own (Falcon's)."""
+        """Those that bitsandbytes packs: linear maps in the layers. transformers 5 keeps a layer's experts in one
+        tensor, which is no linear map and stays in 16 bits; so do classes of their own (Falcon's)."""
         if counted := self.counted():
             return counted.packed
         return self.layers * (_products(self.attention) + (0 if self.experts > 1 else _products(self.feed_forward)))
@@ -129,7 +129,7 @@ class Sizes:
     doubts: list[str]
 
     def get(self, names: tuple[str, ...], default: int, asked: bool = False) -> int:
-        """The first of `names` that says a size above 0, of a list (one number per layer) the largest; else `default`."""
+        """The first of `names` with a size above 0, of a list (one per layer) the largest; else `default`."""
         for name in names:
             value = self.text.get(name)
             if value is None or value == 0:

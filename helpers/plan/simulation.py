@@ -1,8 +1,9 @@
 """The same training step, run without memory: transformers, peft, bitsandbytes, TRL's loss, backward, optimizer.
 
-Under torch's FakeTensorMode every tensor has a shape and a dtype but no numbers. `StorageTracker` follows the life of every
-storage, so the peak is counted, not guessed. Layers of one kind need the same: a few of each are run, and the step with
-one more tells what each of the others adds. `whole` runs all of them; proofs/proof_planner.py holds the two together.
+Under torch's FakeTensorMode every tensor has a shape and a dtype but no numbers. `StorageTracker` follows the life of
+every storage, so the peak is counted, not guessed. Layers of one kind need the same: a few of each are run, and the
+step with one more tells what each of the others adds. `whole` runs all of them; proofs/proof_planner.py holds the two
+together.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from helpers.model.device import is_eager
 from helpers.model.meta import kind_of, layer_list, on_meta, one_line
 from helpers.plan.fake_step import Batch, kernels, quiet, take_step
-from helpers.plan.skeleton import fill, skeleton
+from helpers.plan.memory import stays_unpacked
+from helpers.plan.shape import Shape
+from helpers.plan.skeleton import fill, skeleton, work_as_on_a_cpu
 from helpers.plan.tracker import StorageTracker
 from helpers.settings import RunConfig
 from helpers.show.words import _
@@ -31,7 +35,7 @@ DECIDES = (
 
 @dataclass(frozen=True)
 class Simulated:
-    """The fullest point of the step: bytes by component, in which phase it was, and how many layers were run for it (0: all)."""
+    """The fullest point of the step: bytes by component, its phase, and how many layers were run for it (0: all)."""
 
     components: dict[str, int]
     phase: str = ""
@@ -47,15 +51,18 @@ def simulate(config: RunConfig, model_config: dict, gpu: bool = True, whole: boo
     """The peak of one optimizer step with these settings. The result is kept: the same question costs nothing.
 
     `gpu` True follows what a GPU runs (fused dropout, TRL's Triton loss), False what a CPU runs (`LeanTrainer`'s loss).
-    Raises NotImplementedError, with the reason, for an architecture that cannot be run this way, or absurdly many tokens.
+    Raises NotImplementedError, with the reason, for an architecture that cannot be run this way, or absurdly many
+    tokens.
     """
     if gpu and config.compute_dtype == "auto":  # what a GPU computes in, whatever this machine does
         config = replace(config, compute_dtype="bfloat16")
-    batch = Batch.of(config, gpu)
+    batch = Batch.of(config, gpu, stays_unpacked(config, Shape.of(model_config), gpu))
     if batch.rows * batch.length > MOST_TOKENS:
         rows, length = f"{config.per_device_train_batch_size:,}", f"{config.max_length:,}"
         many = _("{rows} rows of {length} tokens are too many to simulate.")
         raise NotImplementedError(many.format(rows=rows, length=length))
+    if is_eager(config, gpu):  # "auto" says it by a length that is left out below
+        config = replace(config, attn_implementation="eager")
     # what decides nothing here is left out, so that the same step is found again
     config = replace(RunConfig(), **{name: getattr(config, name) for name in DECIDES})
     text = json.dumps(model_config, sort_keys=True, default=str)
@@ -105,7 +112,7 @@ def a_few_of_each(model_config: dict) -> tuple[tuple[int, ...], dict] | None:
 
 
 def _extrapolated(run, kept: tuple[int, ...], more: dict[int, int]) -> tuple[dict[str, Counter], int]:
-    """Peaks of the whole model from those of a few layers, or of all where its layers are not alone; and the layers run."""
+    """Peaks of the whole model from those of a few layers, or of all where layers need each other; the layers run."""
     try:
         base = run(kept)
         total = {phase: Counter(parts) for phase, parts in base.items()}
@@ -125,12 +132,14 @@ def _peaks(config: RunConfig, model_config: dict, batch: Batch, places: tuple[in
     tracker = StorageTracker(model.config.get_text_config(decoder=True).vocab_size)
     with FakeTensorMode(allow_non_fake_inputs=True), tracker:
         fill(model, config, tracker)
+        if not batch.gpu:
+            work_as_on_a_cpu(model, batch.unpacked, tracker)
         take_step(model, config, batch, tracker)
     return {phase: Counter(parts) for phase, parts in tracker.peaks.items()}
 
 
 def prime_caches() -> None:
     """bitsandbytes keeps its code tables for ever: make them of real numbers before any fake tensor is about."""
-    import bitsandbytes as bnb
+    from bitsandbytes.functional import quantize_4bit
 
-    bnb.functional.quantize_4bit(torch.zeros(64, 64), compress_statistics=True, quant_type="nf4")
+    quantize_4bit(torch.zeros(64, 64), compress_statistics=True, quant_type="nf4")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()) -> PeftModel:
-    """The model of a config.json on "meta". `places`: the layers that are left, by their place in the whole model; () = all.
+    """The model of a config.json on "meta". `places`: the layers that are left, by their place in the whole model; () =
+    all.
 
     Raises NotImplementedError for a model that TRL's loss cannot train.
     """
@@ -30,7 +31,7 @@ def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()
 
     # None: sdpa, or eager for a model without it; FlashAttention needs as much as sdpa
     attention = "eager" if config.attn_implementation == "eager" else None
-    model = on_meta(model_config, dtype=compute_dtype(config), attn_implementation=attention)
+    model: Any = on_meta(model_config, dtype=compute_dtype(config), attn_implementation=attention)
     if reason := unreachable(model):
         raise NotImplementedError(reason)
     name_experts(model)
@@ -49,13 +50,15 @@ def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()
     text = model.config.get_text_config()
     if hasattr(text, "output_router_logits"):
         text.output_router_logits = bool(getattr(text, "router_aux_loss_coef", 0.0))
-    add_fused_lm_head(model.get_base_model(), outputs=("log_probs", "entropy", "is_top1"))
+    base: Any = model.get_base_model()
+    add_fused_lm_head(base, outputs=("log_probs", "entropy", "is_top1"))
     return model.train()
 
 
 def keep_layers(model: PreTrainedModel, places: tuple[int, ...]) -> None:
     """Leave only the layers at `places` in `model`, and what its config says about each of them."""
     layers, settings = layer_list(model), model.config.get_text_config(decoder=True)
+    assert layers is not None  # `simulation.a_few_of_each` has seen them
     path = next(name for name, module in model.named_modules() if module is layers)
     model.set_submodule(path, torch.nn.ModuleList(layers[place] for place in places))
     for name, value in vars(settings).items():
@@ -65,7 +68,7 @@ def keep_layers(model: PreTrainedModel, places: tuple[int, ...]) -> None:
 
 
 def fill(model: PeftModel, config: RunConfig, tracker: StorageTracker) -> None:
-    """Give every tensor of the skeleton a storage (a fake one under FakeTensorMode): 4-bit, 16-bit, adapter; tied ones share."""
+    """Give every tensor a storage (a fake one under FakeTensorMode): 4-bit, 16-bit, adapter; tied ones share."""
     made = {}
     for name, module in model.named_modules():
         for tensors in (module._parameters, module._buffers):
@@ -77,18 +80,17 @@ def fill(model: PeftModel, config: RunConfig, tracker: StorageTracker) -> None:
 
 
 def _filled(module, name: str, old: torch.Tensor, config: RunConfig, tracker: StorageTracker) -> torch.Tensor:
-    import bitsandbytes as bnb
+    from bitsandbytes.functional import quantize_4bit
+    from bitsandbytes.nn.modules import Linear4bit
 
     from helpers.model.device import compute_dtype
 
-    if isinstance(module, bnb.nn.Linear4bit) and name.endswith("weight"):
+    if isinstance(module, Linear4bit) and name.endswith("weight"):
         tracker.phase = "4-bit weights"
         full = torch.empty(module.out_features, module.in_features, dtype=module.compute_dtype)
-        packed, state = bnb.functional.quantize_4bit(
-            full, compress_statistics=config.double_quant, quant_type=config.quant_type
-        )
+        packed, state = quantize_4bit(full, compress_statistics=config.double_quant, quant_type=config.quant_type)
         # a Params4bit cannot hold a fake tensor: an ordinary parameter with its attributes can
-        weight = torch.nn.Parameter(packed, requires_grad=False)
+        weight: Any = torch.nn.Parameter(packed, requires_grad=False)
         weight.quant_state = module.quant_state = state
         return weight
     if "lora_" in name:  # in float32, whatever the base computes in
@@ -97,3 +99,22 @@ def _filled(module, name: str, old: torch.Tensor, config: RunConfig, tracker: St
     tracker.phase = f"{8 * compute_dtype(config).itemsize}-bit weights"
     new = torch.empty(old.shape, dtype=old.dtype)
     return torch.nn.Parameter(new, requires_grad=False) if isinstance(old, torch.nn.Parameter) else new
+
+
+def work_as_on_a_cpu(model: PeftModel, unpacked: bool, tracker: StorageTracker) -> None:
+    """What a training does there: a layer and its branch are one function, 4 bits are `unpacked` once."""
+    from bitsandbytes.nn.modules import Linear4bit
+
+    from helpers.model.unpacking import Unpacked4bit
+    from helpers.train.branch import one_function_a_branch
+
+    class Unpacked(Unpacked4bit):
+        def dense(self, x):
+            return self.unpacked
+
+    tracker.phase = "unpacked weights"
+    for layer in model.modules() if unpacked else ():
+        if type(layer) is Linear4bit:
+            layer.unpacked = torch.empty(layer.out_features, layer.in_features, dtype=layer.compute_dtype)
+            layer.__class__ = Unpacked
+    one_function_a_branch(model)

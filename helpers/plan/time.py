@@ -1,4 +1,4 @@
-"""How long a training takes and what it costs, from published speeds (speeds.json, of 2023 and 2024), and from your own."""
+"""How long a training takes and what it costs, from published speeds (speeds.json, of 2023 and 2024) and your own."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ class Speed(NamedTuple):
 def speed(card: Gpu, config: RunConfig, shape: Shape) -> Speed | None:
     """What one `card` should train at; None below 10^9 parameters, where only a measurement helps.
 
-    From the slowest share of its peak that anyone published to the fastest for this card, since programs differ more than
-    cards; a card with fewer than two numbers takes the fastest of all. Numbers of passes under 1,024 tokens count only
-    for such passes.
+    From the slowest share of its peak that anyone published to the fastest for this card, since programs differ more
+    than cards; a card with fewer than two numbers takes the fastest of all. Numbers of passes under 1,024 tokens count
+    only for such passes.
     """
     if shape.parameters < SMALLEST:
         return None
@@ -118,7 +118,8 @@ def measured(run: RunDir) -> Speed | None:
 def conversation_lengths(config: RunConfig, run: RunDir, rows: int, tokens_per_row: int) -> tuple[list[int], str]:
     """Tokens of each training conversation, and where they are from.
 
-    Counted where 03 has run, and for local data at once, as 03 would prepare them; else `rows` of `tokens_per_row`, a guess.
+    Counted where 03 has run, and for local data at once, as 03 would prepare them; else `rows` of `tokens_per_row`, a
+    guess.
     """
     lengths, length = None, min(tokens_per_row, config.max_length)
     basis = _("a guess: {rows} conversations of {length} tokens").format(rows=f"{rows:,}", length=f"{length:,}")

@@ -13,7 +13,8 @@ from helpers.plan.memory import TILE_WORDS
 
 
 class StorageTracker(TorchDispatchMode):
-    """Counts the bytes of every storage from its first use to its death, by component, and keeps the peak of each phase.
+    """Counts the bytes of every storage from its first use to its death, by component, and keeps the peak of each
+    phase.
 
     torch's own MemTracker gives the same totals, but one peak for all phases, and slowly: proofs/bench_mem_tracker.py.
     """
@@ -45,7 +46,7 @@ class StorageTracker(TorchDispatchMode):
         return result
 
     def track(self, tensor: torch.Tensor, component: str) -> None:
-        """Count the storage of `tensor` under `component`. A result of the backward pass can become a gradient that stays."""
+        """Count the storage of `tensor` under `component`. A result of the backward pass can become a gradient."""
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key not in self.living:

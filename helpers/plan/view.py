@@ -92,10 +92,11 @@ def _on(colour: str) -> str:
 
 
 def time_table(config: RunConfig, shape: Shape, lengths: list[int], own: Speed | None = None) -> Table:
-    """Time for conversations of `lengths` tokens, and the cost where `prices` knows it: your own speed first, then by card.
+    """Time for conversations of `lengths` tokens, and the cost where `prices` knows it: your own speed first, then by
+    card.
 
-    A price is of one card: a pod of several (`config.gpus`) costs as many times as much, while 04 trains on one at a time.
-    Cards without a published number that helps are left out.
+    A price is of one card: a pod of several (`config.gpus`) costs as many times as much, while 04 trains on one at a
+    time. Cards without a published number that helps are left out.
     """
     price, cards = prices(config), config.gpus or 1
     tokens = {padded: training_tokens(config, lengths, padded) for padded in (True, False)}
@@ -127,7 +128,7 @@ def phases_table(phases: list[Phase], device: Device) -> Table:
     """Every phase with its bytes on the device and in the machine's own memory, and whether the device holds it."""
     rows = []
     for phase in phases:
-        row = {"phase": _(phase.name), "notebook": phase.where}
+        row: dict[str, str | bool] = {"phase": _(phase.name), "notebook": phase.where}
         row[device.name] = human_bytes(phase.device) if phase.device else ""
         row["fits"] = phase.device <= device.room
         if device.gpu:

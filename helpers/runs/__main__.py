@@ -1,6 +1,7 @@
 """The command line: `python -m helpers.runs`."""
 
 import sys
+from typing import Any
 
 import helpers.runs
 from helpers.runs.forks import choose, fork
@@ -13,9 +14,10 @@ def main(arguments: list[str]) -> int:
             case ["choose", name]:
                 choose(name)
             case ["fork", old, new, *settings] if all("=" in setting for setting in settings):
-                fork(old, new, **dict(setting.split("=", 1) for setting in settings))
+                changes: dict[str, Any] = dict(setting.split("=", 1) for setting in settings)
+                fork(old, new, **changes)
             case _:
-                usage = helpers.runs.__doc__
+                usage = helpers.runs.__doc__ or ""
                 print(usage[usage.index("python -m") :], file=sys.stderr)
                 return 2
     except (ValueError, FileNotFoundError) as error:

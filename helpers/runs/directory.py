@@ -28,7 +28,7 @@ class ChangedRows(ValueError):
 
 
 class OtherTraining(ValueError):
-    """A training with other settings, data or base lies in the run already; `changed` names them: name -> (old, new)."""
+    """The run holds a training with other settings, data or base; `changed` names them: name -> (old, new)."""
 
     def __init__(self, sentence: str, changed: dict):
         super().__init__(sentence)
@@ -97,9 +97,9 @@ class RunDir:
     def start_config(self, fresh: RunConfig, **overrides) -> RunConfig:
         """The settings with which 03 starts: config.json where 00 (or an earlier 03) wrote one, else `fresh`.
 
-        `fresh` is `RunConfig.load(PRESET, **overrides)`. The rule for all notebooks: 00 begins a run from the preset and
-        writes config.json; the others start from config.json. Explicit overrides (QLORA_<FIELD>, keywords) win over both.
-        Every value that is not the one of `fresh` is printed; to begin anew, run 00 again or delete config.json.
+        `fresh` is `RunConfig.load(PRESET, **overrides)`. The rule for all notebooks: 00 begins a run from the preset
+        and writes config.json; the others start from config.json. Explicit overrides (QLORA_<FIELD>, keywords) win over
+        both. Every value that is not the one of `fresh` is printed; to begin anew, run 00 again or delete config.json.
         """
         if not self.config_json.exists():
             print(fresh.summary())
@@ -112,9 +112,9 @@ class RunDir:
         return config
 
     def save_config(self, config: RunConfig) -> None:
-        """Write config.json, and say what changes in it. Recorded revisions stay when `config` names none for their source.
+        """Write config.json, and say what changes. Recorded revisions stay when `config` names none for their source.
 
-        Raises OtherTraining when a training with other settings already lies here, or is under way, or one of A2 or A5.
+        Raises OtherTraining when a training with other settings lies here or is under way, or one of A2 or A5.
         """
         if self.preference.exists():
             sentence = _(
@@ -132,10 +132,11 @@ class RunDir:
         write_atomic(self.config_json, config.to_json())
 
     def _say_what_changes(self, stored: RunConfig, config: RunConfig) -> None:
-        """An override of a later notebook stays in the run, and every notebook after it finds it there: so it is said."""
+        """An override of a later notebook stays in the run, and every notebook after it finds it: so it is said."""
         for name, (old, new) in stored.differences(config).items():
             if name not in RECORDED:
-                print(_("Kept in config.json from now on: {name}={new!r} (it was {old!r}).").format(name=name, new=new, old=old))
+                sentence = _("Kept in config.json from now on: {name}={new!r} (it was {old!r}).")
+                print(sentence.format(name=name, new=new, old=old))
 
     def _refuse_other_training(self, stored: RunConfig, config: RunConfig) -> None:
         self._refuse_other_source(stored, config)
@@ -146,8 +147,10 @@ class RunDir:
             summary = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
             settings = {k: new for k, (_old, new) in differences.items() if k not in ("preset", "run_name")}
             sentence = _(
-                "{run} already holds a training with other settings ({changes}). To try them in a run beside it:\n{command}\n"
-                "Then open the notebooks anew, without these OVERRIDES: they work on that run. Or set QLORA_RUN_NAME to start "
+                "{run} already holds a training with other settings ({changes}). To try them in a run beside it:\n"
+                "{command}\n"
+                "Then open the notebooks anew, without these OVERRIDES: they work on that run. Or set QLORA_RUN_NAME "
+                "to start "
                 "a run of another name, or delete {folder}."
             )
             command = fork_command(self.path.name, settings)
@@ -158,14 +161,15 @@ class RunDir:
         """A file that was edited, a hub branch that moved: known by what was recorded at the first load."""
         for name, source in RECORDED.items():
             old, new, what = getattr(stored, name), getattr(config, name), getattr(config, source)
-            known = all(re.fullmatch(r"sha256:\w+|[0-9a-f]{40}", revision) for revision in (old, new))  # main says nothing
+            # main says nothing
+            known = all(re.fullmatch(r"sha256:\w+|[0-9a-f]{40}", revision) for revision in (old, new))
             if known and old != new and getattr(stored, source) == what:
                 sentence = _(
                     "{run} already holds a training, and {source} has changed since ({name} was {old}, is {new}): set "
                     "QLORA_RUN_NAME to start a run of another name on it, or delete {folder}."
                 )
-                values = {"run": self.path.name, "source": what, "name": name, "old": old, "new": new, "folder": self.path}
-                raise OtherTraining(sentence.format(**values), {name: (old, new)})
+                values = {"run": self.path.name, "source": what, "name": name, "old": old, "new": new}
+                raise OtherTraining(sentence.format(**values, folder=self.path), {name: (old, new)})
 
     def stored_config(self) -> RunConfig:
         """config.json as it stands. Raises FileNotFoundError when 03 has not run, ValueError for a bad value in it."""
@@ -173,7 +177,8 @@ class RunDir:
         return RunConfig.from_json(self.config_json.read_text(encoding="utf-8"))
 
     def load_config(self, **overrides) -> RunConfig:
-        """config.json as 00 or 03 wrote it, with explicit overrides on top; each one that differs is printed, below the run.
+        """config.json as 00 or 03 wrote it, with explicit overrides on top; each one that differs is printed, below the
+        run.
 
         An override of model_id or dataset_id drops the revision that was recorded for the old one.
         Raises FileNotFoundError when 03 has not run, ValueError for a bad override.
@@ -215,7 +220,8 @@ class RunDir:
         judged = report.get("hashes", {}).get(path.name)
         if judged and judged != sha256(path):
             sentence = _(
-                "{file} in {run} is not what 03 wrote and judged: it was edited since. Run 03_data_preview.ipynb again, or "
+                "{file} in {run} is not what 03 wrote and judged: it was edited since. Run 03_data_preview.ipynb "
+                "again, or "
                 "make a data file of your own and set dataset_id to it."
             )
             raise ChangedRows(sentence.format(file=path.relative_to(self.path), run=self.path), path)

@@ -1,7 +1,8 @@
-"""A run like another one but for some settings: what the change leaves valid is taken over, the rest is to be made again.
+"""A run like another one but for some settings: what the change leaves valid is taken over, the rest is to be made
+again.
 
-What stays valid follows from the `stage` of the changed settings: each step of a run has its files, and reads those of the
-steps before it.
+What stays valid follows from the `stage` of the changed settings: each step of a run has its files, and reads those of
+the steps before it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ LARGE = 1 << 20  # bytes: weights of this size are linked, and never written in 
 def choose(name: str) -> None:
     """Let every notebook opened from now on work on the run `name`; "" goes back to the preset's own run.
 
-    QLORA_RUN_NAME, OVERRIDES and an explicit other QLORA_PRESET still win. Raises ValueError for a name that no folder can have.
+    QLORA_RUN_NAME, OVERRIDES and an explicit other QLORA_PRESET still win. Raises ValueError for a name that no folder
+    can have.
     """
     if not name:
         write_chosen(name)
@@ -51,9 +53,10 @@ def choose(name: str) -> None:
 def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     """A new run with the settings of `old` but for `changes`; it takes over what stays valid, and is chosen.
 
-    Weights are hard links where the disk can, so they take no room; rows, settings and reports are the fork's own. What must
-    be made again is printed. A fork that would change nothing is not made: `old` comes back.
-    Raises FileNotFoundError when `old` has no config.json, BadSetting for a setting that is none, or when `new` is there already.
+    Weights are hard links where the disk can, so they take no room; rows, settings and reports are the fork's own. What
+    must be made again is printed. A fork that would change nothing is not made: `old` comes back. Raises
+    FileNotFoundError when `old` has no config.json, BadSetting for a setting that is none, or when `new` is there
+    already.
     """
     source, run = RunDir(runs_root() / old), RunDir(runs_root() / new)
     before = source.stored_config()

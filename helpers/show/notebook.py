@@ -10,8 +10,10 @@ from helpers.show.words import language, write_hangul
 
 
 def setup() -> None:
-    """Progress bars that are plain HTML, charts that can write the reader's letters, and no warnings of the pinned libraries about each other. Once per kernel."""
-    # bitsandbytes did not find an optional CPU kernel on the hub; peft asks a model by a name that transformers has changed
+    """Progress bars that are plain HTML, charts that can write the reader's letters, and no warnings of the pinned
+    libraries about each other. Once per kernel."""
+    # bitsandbytes did not find an optional CPU kernel on the hub; peft asks a model by a name that transformers has
+    # changed
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=r"`is_gradient_checkpointing` is deprecated", category=FutureWarning)
     bars_without_widgets()
@@ -20,7 +22,7 @@ def setup() -> None:
 
 
 def is_interactive() -> bool:
-    """True when a person runs this cell in a browser; False under papermill or in a script, where a login would hang."""
+    """True when a person runs this cell in a browser; False under papermill or in a script: a login would hang."""
     from IPython import get_ipython
 
     kernel = getattr(get_ipython(), "kernel", None)

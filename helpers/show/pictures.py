@@ -7,30 +7,35 @@ import html
 import io
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from helpers.show.tables import BLUE, GREEN, ORANGE, RED
 from helpers.show.words import _
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SHARP = 150  # dots per inch, shown as 100: letters are clear on a screen of high resolution, too
 PALETTE = [BLUE, ORANGE, GREEN, "#8250df", RED, "#0f766e", "#9a6700", "#bf3989", "#57606a", "#4d2d00"]
 INK = "#6e7781"  # of words and axes: a contrast of 4 : 1 or more to a white page and to a dark one
 
 
-def chart(width: float = 8, height: float = 3.2, rows: int = 1, columns: int = 1, **grid):
+def chart(width: float = 8, height: float = 3.2, rows: int = 1, columns: int = 1, **grid) -> tuple[Figure, Any]:
     """A matplotlib figure of `width` by `height` inches in our style, and its axes, as `pyplot.subplots` gives them.
 
     `grid`: keywords of `Figure.subplots`. Its background is the page's, dark or light; show it with `Picture`.
     """
     import matplotlib
-    from matplotlib import cycler
     from matplotlib.figure import Figure
+    from matplotlib.rcsetup import cycler
 
     inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
     style = {"axes.prop_cycle": cycler(color=PALETTE), "axes.spines.top": False, "axes.spines.right": False}
     style |= {"figure.facecolor": "none", "axes.facecolor": "none", "legend.frameon": False, "lines.linewidth": 1.8}
-    matplotlib.rcParams.update(style | dict.fromkeys(inked, INK))
+    for name, value in (style | dict.fromkeys(inked, INK)).items():
+        matplotlib.rcParams[name] = value
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **grid)
 
@@ -39,7 +44,7 @@ def chart(width: float = 8, height: float = 3.2, rows: int = 1, columns: int = 1
 class Picture:
     """A matplotlib figure for a page, never wider than it; `alt` is read to those who cannot see it."""
 
-    figure: object
+    figure: Figure
     alt: str
 
     def __post_init__(self):
@@ -64,8 +69,8 @@ class Picture:
 class Playable:
     """A widget, and what stands in its place where there is none: a saved copy, or a server without ipywidgets."""
 
-    widget: object
-    still: object
+    widget: Any
+    still: Picture
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
         return {

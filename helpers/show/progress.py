@@ -1,7 +1,8 @@
 """Progress of a loop: one line on the page that is replaced in place, and is gone at the end.
 
-It is plain HTML, no widget: a page that is loaded again, or a saved copy, shows what stood there. Elsewhere it is a line on
-stdout. In a notebook the bars of the libraries (downloads, "Loading weights", maps of data sets) are of this kind too.
+It is plain HTML, no widget: a page that is loaded again, or a saved copy, shows what stood there. Elsewhere it is a
+line on stdout. In a notebook the bars of the libraries (downloads, "Loading weights", maps of data sets) are of this
+kind too.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def in_notebook() -> bool:
 
 
 def bars_without_widgets() -> None:
-    """From here on, tqdm gives a library in this kernel, if it is one, the bar above, where it would have taken a widget.
+    """From here on, tqdm gives a library in this kernel, if it is one, the bar above, where it would have taken a
+    widget.
 
     A widget needs the same release in the server and in the kernel, and says "Error displaying widget" after a reload.
     A library that was imported before keeps its own, but for transformers, which asks tqdm.auto anew for each bar.

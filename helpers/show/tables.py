@@ -23,9 +23,9 @@ def as_written(body: str) -> str:
 class Table:
     """Rows (dicts with the same keys) as an HTML table in a notebook and as aligned text elsewhere.
 
-    A cell that is True or False is shown as "ok" with a green mark or "no" with a red one; a float with 4 significant digits.
-    The names of the columns are translated, values never: a row says `_("better")` itself. `foreign` names the columns that
-    somebody's data brought, whose names are not ours to translate.
+    A cell that is True or False is shown as "ok" with a green mark or "no" with a red one; a float with 4 significant
+    digits. The names of the columns are translated, values never: a row says `_("better")` itself. `foreign` names the
+    columns that somebody's data brought, whose names are not ours to translate.
     """
 
     rows: list[dict]
@@ -41,7 +41,8 @@ class Table:
 
     def _repr_html_(self) -> str:
         names = self._names()
-        style = "text-align:left;vertical-align:top;padding:4px 12px;white-space:pre-wrap;overflow-wrap:break-word;min-width:1.5em"
+        style = "text-align:left;vertical-align:top;padding:4px 12px;white-space:pre-wrap;"
+        style += "overflow-wrap:break-word;min-width:1.5em"
         widths = self._widths()
         head = "".join(
             f'<th style="{style};overflow-wrap:normal;{widths[name]}">{html.escape(self._heading(name))}</th>'
@@ -60,7 +61,7 @@ class Table:
     __html__ = _repr_html_  # for templates
 
     def _widths(self) -> dict[str, str]:
-        """Columns of texts share the width evenly, so that one that runs on does not squeeze the others; short ones keep theirs."""
+        """Columns of texts share the width evenly, so that none squeezes the others; short ones keep theirs."""
         lines = {
             name: max((len(line) for row in self.rows for line in _text(row.get(name, "")).split("\n")), default=0)
             for name in self._names()
@@ -83,7 +84,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the check of an exercise or a lab says: one sentence, green when it is solved, orange while something is missing."""
+    """What the check of an exercise or a lab says: a sentence, green when solved, orange while something is missing."""
 
     solved: bool
     sentence: str
@@ -108,7 +109,8 @@ def _text(value) -> str:
 
 
 def _html_cell(value) -> str:
-    # a long run without a blank (a model that repeats one sign) may be broken, or it pushes the other columns off the page
+    # a long run without a blank (a model that repeats one sign) may be broken, or it pushes the other columns off the
+    # page
     text = html.escape(re.sub(r"(\S{30})", "\\1\0", _text(value))).replace("\0", "<wbr>")
     if value is True or value is False:
         # the word in the page's own ink, which can be read in every theme, beside a mark of colour

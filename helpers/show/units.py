@@ -5,10 +5,11 @@ from __future__ import annotations
 
 def human_bytes(count: float) -> str:
     """`count` bytes with a decimal unit: 93 MB, 13.5 GB (1 GB = 10^9 bytes)."""
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if abs(count) < 1000 or unit == "TB":
-            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.3g} {unit}"
-        count /= 1000
+    units = iter(("bytes", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while abs(count) >= 1000 and unit != "TB":
+        count, unit = count / 1000, next(units)
+    return f"{count:.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.3g} {unit}"
 
 
 def human_time(seconds: float) -> str:

@@ -1,9 +1,11 @@
-"""What the code says, in the reader's language: a sentence is translated where it is made, before anything is filled in.
+"""What the code says, in the reader's language: a sentence is translated where it is made, before anything is filled
+in.
 
     _("{rows} rows were read.").format(rows=rows)
 
 The English sentence is the key; `locale/LANGUAGE/ROOM.po` has the other (gettext's format, one file for each folder of
-helpers/). The language is QLORA_LANG. What came from data, a model or a person is filled in afterwards and never translated.
+helpers/). The language is QLORA_LANG. What came from data, a model or a person is filled in afterwards and never
+translated.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ def N_(sentence: str) -> str:
 
 
 def _(sentence: str) -> str:
-    """`sentence` in the language of QLORA_LANG; as it is where the catalogue does not have it. Call it when it is shown."""
+    """`sentence` in the language of QLORA_LANG, or as it is where the catalogue lacks it. Call it when it is shown."""
     return catalogue(language()).gettext(sentence) if sentence else ""
 
 
@@ -82,7 +84,7 @@ def write_hangul() -> bool:
     from matplotlib.font_manager import fontManager
 
     spec = find_spec("koreanize_matplotlib")
-    for path in Path(spec.origin).parent.glob("fonts/NanumGothic*.ttf") if spec else ():
+    for path in Path(spec.origin).parent.glob("fonts/NanumGothic*.ttf") if spec and spec.origin else ():
         fontManager.addfont(path)
     known = {font.name for font in fontManager.ttflist}
     ours = [name for name in ("NanumGothic", "Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans KR") if name in known]

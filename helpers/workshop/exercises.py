@@ -29,7 +29,7 @@ def check(exercise: str, run: RunDir, answer=None) -> Answer:
 def questions_learned_too(run: RunDir, answer) -> str:
     """03.1: a run that learns the whole text; the answer is the share of tokens that are green."""
     other = run_with(run, "data_report.json", "03", answer_only_loss=False)
-    name, numbers = other.path.name, record(other.data_report).get("numbers")
+    name, numbers = other.path.name, record(other.data_report).get("numbers") or {}
     require(numbers, _("{run} has no verdicts yet: run 03 to its end."), run=name)
     share = numbers["tokens learned"] / max(numbers["tokens"], 1)
     asked = _("the share of tokens that are learned, between 0 and 1, from the tables under 'The verdict'")
@@ -117,7 +117,7 @@ def merge_by_setting(run: RunDir, answer) -> str:
 def files_of_the_merge(run: RunDir, answer) -> str:
     """05.2: the answer is how many weight files merged/ has, more than one."""
     sizes = [path.stat().st_size for path in run.merged.glob("*.safetensors")]
-    few = _("merged/ has {count} weight files: set a smaller merge_shard_gb in OVERRIDES, and run 05 from the top.")
+    few = _("merged/ has {count} weight files: run 05 from the top.")
     require(len(sizes) > 1, few, count=len(sizes))
     again = _("Count the .safetensors files in {folder} again.").format(folder=run.merged)
     require_number(answer, len(sizes), _("how many .safetensors files merged/ has"), again)

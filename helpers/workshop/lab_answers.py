@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from helpers.runs import RunDir
 from helpers.show.words import _
@@ -34,7 +35,7 @@ def labels(run: RunDir, answer, *, rows: list[dict], padded: list[dict], tokeniz
     return told.format(rows=len(rows))
 
 
-def _called(function, row: dict):
+def _called(function, row: dict) -> Any:
     """What the participant's function gives for a copy of `row`; an error in it is a sentence."""
     kind = type(function).__name__
     require(callable(function), _("The answer is {kind}; it must be a function of a row."), kind=kind)
@@ -104,7 +105,8 @@ def checkpoint(run: RunDir, answer, *, folder: Path) -> str:
     names = ", ".join(path.name for path in found)
     require(answer in found, _("{answer!r} is no checkpoint: choose one of {names}."), answer=answer, names=names)
     reason, newest = fault(answer), newest_complete(folder)
-    require(not reason, _("{name} cannot be used: {reason}."), name=answer.name, reason=reason)
+    require(newest and not reason, _("{name} cannot be used: {reason}."), name=answer.name, reason=reason)
+    assert newest is not None  # `answer` itself is complete
     late = _("{name} is complete, but {newest} is too: {steps} steps for nothing.")
     steps = step_of(newest) - step_of(answer)
     require(not steps, late, name=answer.name, newest=newest.name, steps=steps)

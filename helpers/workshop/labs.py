@@ -1,4 +1,4 @@
-"""The labs: something is broken in a few lines, `check` says what is still wrong. Tries are counted in labs/ of the run."""
+"""The labs: something is broken in a few lines, `check` says what is still wrong. The run's labs/ counts the tries."""
 
 from __future__ import annotations
 

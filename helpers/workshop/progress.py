@@ -1,4 +1,4 @@
-"""How far each participant is, from the run directories alone: numbers and verdicts, never texts, settings or tokens."""
+"""How far each participant is, from the run directories: numbers and verdicts, never texts, settings or tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What exercises and labs have in common: functions of the run and the answer, that raise `Missing` or say a sentence."""
+"""What exercises and labs share: functions of the run and the answer, that raise `Missing` or say a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every picture has words in its place, no output of a clean run is a fault, and no screenshot is older than what it shows."""
+"""Every picture has words in its place, no output of a clean run is a fault, and no screenshot is older than what it
+shows."""
 
 import json
 import re

@@ -90,7 +90,8 @@ def hub():
 
 def ask(question, hub, kind, tmp_path, **variables):
     """What `question` prints in a fresh process (or the last line of its error), and that no token is in it."""
-    code = f"from helpers.machine.accounts import *; from helpers.model.hub import *; from helpers.settings import RunConfig; print({question}(RunConfig.load('tiny')))"
+    code = "from helpers.machine.accounts import *; from helpers.model.hub import *; "
+    code += f"from helpers.settings import RunConfig; print({question}(RunConfig.load('tiny')))"
     environment = {**os.environ, **hub.environment(kind), "HF_HOME": str(tmp_path), **variables}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
     assert not any(token in done.stdout + done.stderr for token in hub.tokens.values())

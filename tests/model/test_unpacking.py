@@ -6,7 +6,7 @@ import pytest
 import torch
 from bitsandbytes.nn import Linear4bit, Params4bit
 
-from helpers.model import unpacking
+from helpers.model import memory
 from helpers.model.load import load_base_model
 from helpers.model.unpacking import Unpacked4bit, unpack_once
 from helpers.settings import RunConfig
@@ -75,7 +75,7 @@ def test_the_files_and_the_parameters_hold_four_bits():
 def test_where_memory_is_short_the_weights_stay_packed(monkeypatch):
     need = 96 * 64 * 4  # bytes in float32
     for free, kind in ((2 * need - 1, Linear4bit), (2 * need, Unpacked4bit)):
-        monkeypatch.setattr(unpacking, "free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(memory, "free_ram", lambda free=free: free)
         assert type(unpack_once(layer())) is kind
 
 

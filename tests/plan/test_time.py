@@ -104,7 +104,8 @@ def test_no_published_row_is_planned_more_than_5_percent_too_low():
     assert min(map(off, PUBLISHED)) > -0.05
     assert statistics.median(abs(off(row)) for row in PUBLISHED) <= 0.10
     assert statistics.median(abs(planned(row) / row.bytes - 1) for row in PUBLISHED) < 0.1
-    # torch counts no driver: without it beside litgpt's, torchtune's, Answer.AI's and peft's rows, with it beside the others
+    # torch counts no driver: without it beside litgpt's, torchtune's, Answer.AI's and peft's rows, with it beside the
+    # others
     for row in PUBLISHED:
         counted = with_allowances(planned(row)) - allowed(row)
         assert counted == (CONTEXT if re.match("litgpt|torchtune|Answer|peft", PROGRAMS[row.program].source) else 0)

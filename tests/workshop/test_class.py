@@ -27,11 +27,9 @@ from tests.conftest import ROOT
 SECRET = "hf_abcdefghijklmnopqrstuvwxyz"
 
 
-def participant(
-    folder, name: str, step: int, merge: str = "", red: int = 0, labs: dict = (), run: str = "demo"
-) -> RunDir:
-    """What somebody's run directory holds in the middle of a training, or after it."""
-    run = RunDir(folder / name / run)
+def participant(folder: Path, name: str, step: int, merge: str = "", red: int = 0, labs: dict | None = None) -> RunDir:
+    """What somebody's run directory (`name`: kim, or kim/second) holds in the middle of a training, or after it."""
+    run = RunDir(folder / (name if "/" in name else f"{name}/demo"))
     run.path.mkdir(parents=True)
     run.config_json.write_text(json.dumps({"run_name": "demo", "model_id": f"secret/{SECRET}"}))
     run.data_report.write_text(json.dumps({"verdicts": [{"ok": i >= red} for i in range(5)], "sample": SECRET}))
@@ -41,7 +39,7 @@ def participant(
         run.trained.write_text("{}")
         run.merge_report.write_text(json.dumps({"verdict": merge}))
     (run.path / "labs").mkdir()
-    for lab, solved in dict(labs).items():
+    for lab, solved in (labs or {}).items():
         (run.path / "labs" / f"{lab}.json").write_text(json.dumps({"solved": solved}))
     return run
 
@@ -63,7 +61,7 @@ def test_the_board_shows_thirty_participants_and_no_content(tmp_path):
 
 
 def test_of_several_runs_the_newest_is_shown_and_a_silent_one_is_marked(tmp_path):
-    old, new = participant(tmp_path, "kim", 3, run="first"), participant(tmp_path, "kim", 9, run="second")
+    old, new = participant(tmp_path, "kim/first", 3), participant(tmp_path, "kim/second", 9)
     for path in old.path.rglob("*"):
         os.utime(path, (1000, 1000))
     [found] = progress.everybody(tmp_path)
@@ -74,7 +72,7 @@ def test_of_several_runs_the_newest_is_shown_and_a_silent_one_is_marked(tmp_path
 
 def test_labs_are_solved_by_a_participant_not_by_a_run(tmp_path):
     """Before 04 has finished, the labs work on a small run of their own; that one is nobody's progress."""
-    participant(tmp_path, "kim", 40, run=progress.LAB_RUN, labs={"lab1": True, "lab2": True})
+    participant(tmp_path, f"kim/{progress.LAB_RUN}", 40, labs={"lab1": True, "lab2": True})
     [found] = progress.everybody(tmp_path)
     assert (found.run, found.step) == ("labs", 40)  # nothing else is there
     own = participant(tmp_path, "kim", 3, labs={"lab4": True})
@@ -126,12 +124,20 @@ DAMAGE = {
     "a folder": folder_instead,
     "a link to itself": loop,
 }
+
+
+def damages_but(*begins: str) -> list[str]:
+    return [name for name in DAMAGE if not name.startswith(begins)]
+
+
 READ_BY = {  # which of the files of a run a damage is one of
-    "metrics.jsonl": [name for name in DAMAGE if not name.startswith(("no ok", "ok", "verdict", "solved"))],
-    "data_report.json": [name for name in DAMAGE if not name.startswith(("step", "loss", "verdict is", "solved"))],
-    "merge_report.json": [name for name in DAMAGE if not name.startswith(("step", "loss", "no ok", "ok", "verdicts", "solved"))],
-    "labs/lab1.json": ["a number", "zeros", "deep", "no text", "solved is HTML", "a pipe", "a folder", "a link to itself"],
-}  # fmt: skip
+    "metrics.jsonl": damages_but("no ok", "ok", "verdict", "solved"),
+    "data_report.json": damages_but("step", "loss", "verdict is", "solved"),
+    "merge_report.json": damages_but("step", "loss", "no ok", "ok", "verdicts", "solved"),
+    "labs/lab1.json": [
+        *"a number, zeros, deep, no text, solved is HTML, a pipe, a folder, a link to itself".split(", ")
+    ],
+}
 
 
 @pytest.mark.parametrize(("file", "damage"), [(file, name) for file, names in READ_BY.items() for name in names])
@@ -192,7 +198,7 @@ def test_failed_tries_are_seen(tmp_path):
 def test_a_picture_of_forty_people_takes_few_file_calls(tmp_path, monkeypatch):
     for i in range(40):
         for name in ("a", "b", "c"):
-            participant(tmp_path, f"p{i}", 5, merge="green", run=name)
+            participant(tmp_path, f"p{i}/{name}", 5, merge="green")
     calls = []
 
     def counted(name, call):

@@ -1,4 +1,5 @@
-"""Every exercise on both sides: what is missing is said in words that name the next step, and what is solved is told as such."""
+"""Every exercise on both sides: what is missing is said in words that name the next step, and what is solved is told as
+such."""
 
 import json
 import re
