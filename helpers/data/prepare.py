@@ -205,7 +205,7 @@ class Preparation:
     def rehearse(self) -> None:
         """General conversations to the end of the training part; they are in no count but `rehearsal`."""
         wanted = rehearsal_rows(self.config, self.counts.rows["train"])
-        settings = rehearsal_config(self.config, wanted, self.earlier.train)
+        settings = rehearsal_config(self.config, wanted, self.train, self.earlier.train)
         general = Preparation(settings, self.tokenizer, self.folder, seen=self.seen)
         sources = open_sources(general.config)
         lines = [_line(row) for source in sources for _key, row in general.conversations(source, SOURCE)]

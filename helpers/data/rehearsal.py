@@ -8,6 +8,7 @@ find that one percent can be enough. What it does here is measured by 06 (evalua
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from helpers.settings import RunConfig
 from helpers.show.words import _
 
 OWN = "notebooks/data/rehearsal.jsonl"
+KOREAN = "notebooks/data/rehearsal_ko.jsonl"  # half of it; for a training part in Korean
+LOOKED_AT = 20_000  # characters of the training part
 SOURCE = "rehearsal"  # of its rows in train.jsonl
 
 
@@ -23,14 +26,17 @@ def rehearsal_rows(config: RunConfig, conversations: int) -> int:
     return max(1, round(conversations * config.rehearsal_fraction / (1 - config.rehearsal_fraction)))
 
 
-def rehearsal_config(config: RunConfig, wanted: int, learned: Path | None = None) -> RunConfig:
+def rehearsal_config(config: RunConfig, wanted: int, train: Path, learned: Path | None = None) -> RunConfig:
     """The settings with which the general conversations are read: of a large set, a few times more than are `wanted`.
 
-    `learned`: the rows that the adapter was trained on from which this training begins.
+    `learned`: the rows that the adapter was trained on from which this training begins. The project's own are those in
+    the language of `train`, the training part.
     """
     plain = {"dataset_config": "", "dataset_split": "train", "dataset_revision": "", "dataset_format": "auto"}
     plain["max_rows"] = 4 * wanted  # some are dropped
-    return replace(config, dataset_id=config.rehearsal_dataset_id or str(learned or OWN), **plain)
+    with train.open(encoding="utf-8") as file:
+        own = KOREAN if re.search("[가-힣]", file.read(LOOKED_AT)) else OWN
+    return replace(config, dataset_id=config.rehearsal_dataset_id or str(learned or own), **plain)
 
 
 def append_rehearsal(train: Path, lines: list[str], config: RunConfig, wanted: int) -> None:

@@ -2,6 +2,7 @@
 
 prompts      the fixed questions
 decoding     one decoder for every model
+drafts       does a model write what another one wrote?
 generation   replies, cut by token ids
 replies      numbers about replies
 held_out     NLL, KL and agreement on held-out conversations
@@ -14,6 +15,7 @@ forgetting   what was lost on general text
 known        what was lost of forty known answers
 checks       checks of your own
 ready        ready-made ones
+passed       what passed, as tables
 comparison   the replies side by side
 evaluation   evaluation.json
 served       served.json, which 07 writes

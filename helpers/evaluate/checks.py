@@ -10,21 +10,24 @@ answer. `baseline(messages) -> str`, if it is there, answers without any model. 
 from __future__ import annotations
 
 import copy
-import importlib.util
 import inspect
+import reprlib
+import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
-from helpers.evaluate.comparison import side_by_side
-from helpers.evaluate.counts import PAIRS, change_of, changes, told_change
+from helpers.evaluate.counts import PAIRS, changes
 from helpers.evaluate.generation import Reply
-from helpers.evaluate.intervals import told_count
 from helpers.paths import PROJECT_ROOT
-from helpers.show.tables import Table
+from helpers.show.progress import Progress
 from helpers.show.words import _
 
 READY = "helpers.evaluate.ready"
+CHECK, BASELINE = ["messages", "reply", "reference"], ["messages"]  # what is handed over, in this order
+OWN_CODE = (Exception, SystemExit)  # whatever somebody's own code may raise; ■ still stops it
 Check = Callable[[list[dict], str, str], bool]
 Baseline = Callable[[list[dict]], str]
 
@@ -79,41 +82,65 @@ class Checked:
         return {name: changes(models, verdicts, pairs) for name, models in self.passed.items()}
 
 
+def checks_path(file: str) -> Path:
+    """Where the file lies: a relative path counts from here, or from the project."""
+    path = Path(file).expanduser()
+    return (path if path.exists() else PROJECT_ROOT / path).resolve()
+
+
 def load_checks(file: str) -> tuple[dict[str, Check], Baseline | None]:
-    """The checks of a file by name, and its `baseline`. A relative path counts from here, or from the project.
+    """The checks of a file by name, and its `baseline`.
 
     Raises BadChecks for a file that is not there, does not run, or has a public function that is no check.
     """
-    path = Path(file).expanduser()
-    path = path if path.exists() else PROJECT_ROOT / path
+    path = checks_path(file)
     if not path.is_file():
         raise BadChecks(path, _("this file is not there."))
-    spec = importlib.util.spec_from_file_location(f"checks_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise BadChecks(path, _("this is no Python file."))
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever somebody's own code may raise
-        raise BadChecks(path, _("it cannot be run: {error}").format(error=repr(error))) from error
+    module = ModuleType(f"checks_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses look there
+    try:  # compiled here: a cache of Python's may be a second old
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+    except OWN_CODE as error:
+        raise BadChecks(path, _("it cannot be run: {error}").format(error=_what(error))) from error
     public = {name: value for name, value in vars(module).items() if name != "baseline" and not name.startswith("_")}
     checks = {name: value for name, value in public.items() if _is_check(path, module.__name__, name, value)}
     if not checks:
         raise BadChecks(path, _("it has no public function (messages, reply, reference) -> bool."))
-    return checks, getattr(module, "baseline", None)
+    baseline = getattr(module, "baseline", None)
+    if baseline is not None and not (callable(baseline) and _takes(baseline, BASELINE)):
+        raise BadChecks(path, _("it answers without a model: def baseline(messages) -> str."), "baseline")
+    return checks, baseline
 
 
 def _is_check(path: Path, module: str, name: str, function) -> bool:
     """True for a function of the file itself, or a ready-made one that it took. Raises BadChecks for an unfit one."""
-    if not inspect.isfunction(function) or function.__module__ not in (module, READY):
+    if not inspect.isfunction(inspect.unwrap(function)) or function.__module__ not in (module, READY):
         return False
-    if len(inspect.signature(function).parameters) != 3:
+    if not _takes(function, CHECK):
         if function.__module__ == READY:  # a maker of checks, such as `matches`
             return False
-        raise BadChecks(path, _("a check takes (messages, reply, reference). Begin the name of a helper with _."), name)
+        sentence = _("a check is a plain def with (messages, reply, reference). Begin the name of a helper with _.")
+        raise BadChecks(path, sentence, name)
     if not inspect.getdoc(function):
         raise BadChecks(path, _("a docstring is missing: what does this check ask?"), name)
     return True
+
+
+def _takes(function: Callable, names: list[str]) -> bool:
+    """Whether it can be called with `names` and answers at once; other names are fine, these in another order not."""
+    given = inspect.signature(function).parameters
+    by_place = all(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in given.values())
+    later = inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function)
+    swapped = sorted(given) == sorted(names) and list(given) != names
+    return len(given) == len(names) and by_place and not later and not swapped
+
+
+def _what(error: BaseException) -> str:
+    """Kind and words of an error in somebody's own file, with the last line there that led to it."""
+    lines = [str(part.lineno) for part in traceback.extract_tb(error.__traceback__) if part.filename != __file__]
+    where = _(" (line {line})").format(line=lines[0]) if lines and not isinstance(error, SyntaxError) else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def run_checks(
@@ -124,20 +151,18 @@ def run_checks(
     baseline: Baseline | None = None,
 ) -> Checked:
     """Every check on every reply; "baseline" stands beside the models."""
-    checked = Checked()
+    checked = Checked({name: {} for name in checks})
     texts = {model: [Text(reply.text, reply.stopped) for reply in given] for model, given in replies.items()}
     if baseline:
         texts["baseline"] = [_baseline_reply(baseline, i, messages, checked) for i, messages in enumerate(prompts)]
-    for name, check in checks.items():
-        checked.passed[name] = {}
-        for model, given in texts.items():
-            passed = checked.passed[name][model] = []
-            for i, row in enumerate(zip(prompts, given, references, strict=True)):
-                try:
-                    passed.append(_passes(check, *row))
-                except Exception as error:  # somebody's own code
-                    checked.faults.append(Fault(name, model, i, repr(error)))
-                    passed.append(False)
+    for name, model in Progress([(name, model) for name in checks for model in texts], desc=_("checks of your own")):
+        passed = checked.passed[name][model] = []
+        for i, row in enumerate(zip(prompts, texts[model], references, strict=True)):
+            try:
+                passed.append(_passes(checks[name], *row))
+            except OWN_CODE as error:
+                checked.faults.append(Fault(name, model, i, _what(error)))
+                passed.append(False)
     return checked
 
 
@@ -145,9 +170,9 @@ def _baseline_reply(baseline: Baseline, row: int, messages: list[dict], checked:
     try:
         reply = baseline(copy.deepcopy(list(messages)))
         if not isinstance(reply, str):
-            raise TypeError(_("{value!r} is no text").format(value=reply))
-    except Exception as error:  # somebody's own code
-        checked.faults.append(Fault("baseline", "baseline", row, repr(error)))
+            raise TypeError(_("{value} is no text").format(value=reprlib.repr(reply)))
+    except OWN_CODE as error:
+        checked.faults.append(Fault("baseline", "baseline", row, _what(error)))
         return Text("")
     return Text(reply)
 
@@ -155,45 +180,5 @@ def _baseline_reply(baseline: Baseline, row: int, messages: list[dict], checked:
 def _passes(check: Check, messages: list[dict], reply: str, reference: str) -> bool:
     passed = check(copy.deepcopy(list(messages)), reply, reference)
     if type(passed).__name__ not in ("bool", "bool_"):  # numpy has its own
-        raise TypeError(_("{value!r} is neither True nor False").format(value=passed))
+        raise TypeError(_("{value} is neither True nor False").format(value=reprlib.repr(passed)))
     return bool(passed)
-
-
-def checks_told(counts: dict[str, dict], faults: Sequence[Fault] = ()) -> list[str]:
-    """What a reader must know about the checks themselves, in sentences."""
-    told, failed = [], {}
-    all_pass = _("{check}: every model passes it on every row, so it measures nothing here.")
-    none_passes = _("{check}: no model passes it on any row, so it measures nothing here.")
-    for name, counted in counts.items():
-        models = {value for model, value in counted.items() if model not in ("of", "baseline")}
-        if models == {counted["of"]}:
-            told.append(all_pass.format(check=name))
-        elif models == {0}:
-            told.append(none_passes.format(check=name))
-    for fault in faults:
-        failed.setdefault(fault.check, []).append(fault)
-    for name, own in failed.items():
-        sentence = _("{check} failed itself on {count} replies, first on row {row} of {model}: {error}. Not passed.")
-        first = {"row": own[0].row, "model": own[0].model, "error": own[0].error}
-        told.append(sentence.format(check=name, count=len(own), **first))
-    return told
-
-
-def checks_table(counts: dict[str, dict], changed: dict[str, list[dict]]) -> Table:
-    """One row a check: how many replies of each model pass, with intervals, and what was won and lost."""
-    rows = []
-    for name, counted in counts.items():
-        row = {model: told_count(passed, counted["of"]) for model, passed in counted.items() if model != "of"}
-        for change in changed.get(name, ()):
-            row[f"{change['model']} − {change['against']}"] = told_change(change)
-        rows.append({"check": name} | row)
-    caption = _("Replies that pass, with the 95 % interval of the share; rows won and lost by McNemar's test.")
-    return Table(rows, caption=caption, foreign=tuple(rows[0])[1:] if rows else ())
-
-
-def won_and_lost_rows(changed: list[dict], rows: list[dict], model: str = "adapter", most: int = 6) -> Table:
-    """The rows of comparisons.jsonl (held-out ones) that `model` won or lost in one check, side by side."""
-    change, shown = change_of(changed, model), []
-    for what, numbers in ((_("lost"), change.get("lost", ())), (_("won"), change.get("won", ()))):
-        shown += [{"": what, **side_by_side(rows[i])} for i in numbers[: most // 2]]
-    return Table(shown)

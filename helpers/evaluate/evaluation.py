@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 
-from helpers.files import read_json, write_json
+from helpers.evaluate.checks import checks_path
+from helpers.files import read_json, sha256, write_json
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
@@ -35,6 +37,7 @@ class Evaluation:
     general: list[dict] = field(default_factory=list)  # of older files: questions with every model's reply
     known: dict = field(default_factory=dict)  # `known_answers`
     checks: dict[str, dict] = field(default_factory=dict)  # name -> {model: passed, "of": replies}
+    checks_file: dict[str, str] = field(default_factory=dict)  # "path" and "sha256" of the file that they came from
     check_changes: dict[str, list[dict]] = field(default_factory=dict)  # name -> `counts.changes`
     base_model: str = ""
     dataset: str = ""
@@ -53,6 +56,9 @@ class Evaluation:
         how = "greedy"
         if config.temperature:
             how = f"drawn with temperature {config.temperature:g}, seed {config.seed} for every model"
+        if config.checks:
+            path = checks_path(config.checks)
+            measured["checks_file"] = {"path": str(path), "sha256": sha256(path)}
         return cls(
             models,
             paired,
@@ -89,6 +95,14 @@ class Evaluation:
     def is_of_this_merge(self, run: RunDir) -> bool:
         """False where 05 has made another merged model since."""
         return not self.merged_files or self.merged_files == merged_files(run)
+
+    @property
+    def stale_checks(self) -> str:
+        """A sentence where the file of the checks was changed since they were counted; else empty."""
+        path = Path(self.checks_file.get("path", ""))
+        if not path.is_file() or sha256(path) == self.checks_file["sha256"]:
+            return ""
+        return _("{file} was changed since its checks were counted: run 06 again.").format(file=path.name)
 
     @property
     def how(self) -> str:

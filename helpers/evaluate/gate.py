@@ -64,6 +64,8 @@ def decide(run: RunDir, require: str = "") -> tuple[int, list[Reason]]:
     evaluation = Evaluation.read(run)
     model = "merged" if "merged" in evaluation.models else "adapter"
     reasons = [_merge(run), *_losses(evaluation, model), *(_required(evaluation, model, *item) for item in wanted)]
+    if wanted and evaluation.stale_checks:
+        reasons.append(Reason(UNDECIDED, evaluation.stale_checks))
     codes = {reason.code for reason in reasons}
     return next(code for code in (STOP, UNDECIDED, SHIP) if code in codes), reasons
 

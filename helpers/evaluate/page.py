@@ -5,12 +5,12 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from helpers.evaluate.checks import checks_table, checks_told
 from helpers.evaluate.comparison import side_by_side
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.forgetting import forgetting_table, won_and_lost
 from helpers.evaluate.known import known_table
 from helpers.evaluate.measured import measured_table
+from helpers.evaluate.passed import checks_table, checks_told
 from helpers.evaluate.numbers import better_table, numbers_table
 from helpers.evaluate.served import Served, served_table
 from helpers.files import folder_bytes, read_json, read_jsonl, write_atomic
@@ -114,7 +114,7 @@ def _measured(evaluation: Evaluation) -> dict:
         "numbers": numbers_table(evaluation.models),
         "better": better_table(evaluation.paired),
         "checks": checks_table(evaluation.checks, evaluation.check_changes) if evaluation.checks else None,
-        "checks_told": checks_told(evaluation.checks),
+        "checks_told": [*checks_told(evaluation.checks), *filter(None, [evaluation.stale_checks])],
         "forgetting": forgetting_table(lost) if lost else None,
         "won_and_lost": won_and_lost(evaluation.paired, lost, known) if lost else "",
         "known": known_table(known) if known else None,

@@ -18,7 +18,7 @@ def valid_json(messages: list[dict], reply: str, reference: str) -> bool:
 
 
 def exact(messages: list[dict], reply: str, reference: str) -> bool:
-    """All five fields are right; a capital letter makes no difference."""
+    """All five fields are right; a capital letter or a space around a value makes no difference."""
     return all(_same(field, reply, reference) for field in FIELDS)
 
 
@@ -146,4 +146,4 @@ def _same(field: str, reply: str, reference: str) -> bool:
     entry, right = _entry(reply), _entry(reference)
     if entry is None or right is None or entry[field] is None or right[field] is None:
         return entry is not None and right is not None and entry[field] is right[field]
-    return entry[field].casefold() == right[field].casefold()
+    return entry[field].strip().casefold() == right[field].strip().casefold()

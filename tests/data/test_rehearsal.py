@@ -1,13 +1,16 @@
 """Rehearsal: how many general conversations, where from, never held out, and nothing of what forgetting is measured on."""
 
 import json
+import re
 import shutil
 
 import pytest
 
 from helpers.data.copies import overlap
 from helpers.data.reasons import Reason
-from helpers.data.rehearsal import OWN
+from helpers.data.rehearsal import KOREAN, OWN
+from helpers.evaluate.forgetting import GENERAL
+from helpers.evaluate.known import KNOWN, is_known
 from helpers.files import read_jsonl
 from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir
@@ -29,8 +32,17 @@ def test_the_share_is_of_all_and_the_held_out_part_stays(data, tmp_path, share):
     assert len(general) / len(mixed) == pytest.approx(share, abs=0.5 / len(train))
     assert report["rows"] == {**plain["rows"], "rehearsal": len(general)}
     own = {json.dumps(row["messages"], ensure_ascii=False) for row in general}
-    assert len(own) == min(len(general), len(read_jsonl(PROJECT_ROOT / OWN)))  # repeated only where there are too few
+    assert len(own) == min(len(general), len(read_jsonl(PROJECT_ROOT / KOREAN)))  # repeated only where there are too few
     assert prepared(settings(data, rehearsal_fraction=share), tmp_path)[1] == mixed  # from the seed alone
+
+
+@pytest.mark.parametrize("own, file", [("Where is row {}?", OWN), ("{}번 행은 어디인가요?", KOREAN)])
+def test_the_project_s_own_are_in_the_language_of_the_training_part(tmp_path, own, file):
+    rows = [{"Q": own.format(i * "x"), "A": f"{i}, {i * i}"} for i in range(1, 60)]
+    data = write_jsonl(tmp_path / "own.jsonl", rows)
+    mixed = prepared(settings(data, rehearsal_fraction=0.9), tmp_path)[1]
+    general = {row["messages"][0]["content"] for row in mixed if row["source"] == "rehearsal"}
+    assert general == {row["question"] for row in read_jsonl(PROJECT_ROOT / file)}
 
 
 def test_another_data_set_and_no_conversation_that_is_held_out(data, tmp_path):
@@ -47,12 +59,21 @@ def test_another_data_set_and_no_conversation_that_is_held_out(data, tmp_path):
         prepared(config, tmp_path)
 
 
-def test_the_project_s_own_are_both_languages_and_not_what_forgetting_is_measured_on():
-    general = [row for row in read_jsonl(PROJECT_ROOT / "notebooks" / "data" / "general.jsonl") if "question" in row]
-    own = read_jsonl(PROJECT_ROOT / OWN)
-    assert len({row["question"] for row in own}) == len(own) >= 40
-    mine, theirs = ([messages(row["question"], row["answer"]) for row in rows] for rows in (own, general))
-    assert overlap(mine, theirs)[0] == 0
+@pytest.mark.parametrize("name, languages", [("rehearsal", {"en"}), ("rehearsal_ko", {"ko", "en"})])
+def test_the_project_s_own_give_away_nothing_that_forgetting_is_measured_on(name, languages):
+    own, data = read_jsonl(PROJECT_ROOT / f"notebooks/data/{name}.jsonl"), read_jsonl(GENERAL)
+    assert {language(row["question"]) for row in own} == languages and len({row["question"] for row in own}) == len(own)
+    assert len(own) >= {"rehearsal": 80, "rehearsal_ko": 40}[name]
+    mine = [messages(row["question"], row["answer"]) for row in own]
+    assert overlap(mine, [messages(row["question"], row["answer"]) for row in data if "question" in row])[0] == 0
+    for known in read_jsonl(KNOWN):  # neither the question in other words, nor its answer
+        if known["kind"] in ("fact", "arithmetic"):
+            alike = (row for row in own if language(row["question"]) == known["language"])
+            assert not [row for row in alike if is_known(known, row["answer"])], known["question"]
+
+
+def language(text):
+    return "ko" if re.search("[가-힣]", text) else "en"
 
 
 def test_a_fork_that_goes_on_keeps_what_was_held_out_and_rehearses_what_was_learned(data, tmp_path):

@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
-from helpers.evaluate.checks import BadChecks, checks_table, checks_told, load_checks, run_checks, won_and_lost_rows
+from helpers.evaluate.checks import BadChecks, load_checks, run_checks
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.gate import SHIP, STOP, UNDECIDED, BadRequirement, decide, requirements
 from helpers.evaluate.generation import Reply
+from helpers.evaluate.passed import by_source, checks_table, checks_told, strictest, won_and_lost_rows
 from helpers.evaluate.ready import (
     at_most,
     contains,
@@ -55,6 +58,7 @@ def replies(*texts, stopped=True):
     return [Reply(text, (1,), stopped, 3) for text in texts]
 
 
+GOOD = "def f(messages, reply, reference):\n 'doc'\n return True\n"
 PROMPTS = [[{"role": "user", "content": f"question {i}"}] for i in range(4)]
 
 
@@ -71,11 +75,19 @@ def test_public_functions_and_ready_made_ones_are_the_checks(file):
         ("def f(messages, reply, reference): return True", "f"),  # no docstring
         ("def f(reply):\n 'doc'\n return True", "f"),
         ("def f(messages, reply):\n 'doc'\n return True", "f"),
+        ("def f(messages, reference, reply):\n 'doc'\n return True", "f"),  # handed over in another order
+        ("def f(messages, reply, *, reference):\n 'doc'\n return True", "f"),
+        ("async def f(messages, reply, reference):\n 'doc'\n return True", "f"),
+        ("def f(messages, reply, reference):\n 'doc'\n yield True", "f"),
+        ("f = lambda messages, reply, reference: True", "f"),
+        (GOOD + "def baseline(messages, reply, reference):\n 'a check of this name'\n return True", "baseline"),
+        (GOOD + "async def baseline(messages):\n return 'a'", "baseline"),
+        (GOOD + "baseline = 'a reply'", "baseline"),
         ("x = 1", ""),
-        ("1 / 0", ""),
-        ("import sys; sys.exit(3)", ""),
-        ("def f(:", ""),
-        ("import a_module_that_nobody_has", ""),
+        ("", ""),
+        ("def _f(messages, reply, reference):\n 'doc'\n return True", ""),
+        ("class Check:\n 'doc'\n def __call__(self, messages, reply, reference): return True", ""),
+        ("from json import loads\nfrom helpers.evaluate.counts import judge_counts", ""),  # not of this file
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(file, text, name):
@@ -84,6 +96,51 @@ def test_a_file_that_cannot_be_used_is_refused(file, text, name):
     assert refused.value.name == name and "my_checks.py" in str(refused.value)
     with pytest.raises(BadChecks):
         load_checks("no/such/file.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1\n1 / 0", "ZeroDivisionError: division by zero (line 2)"),
+        ("import sys\n\nsys.exit(3)", "SystemExit: 3 (line 3)"),
+        ("x = 1\ndef f(:", "SyntaxError: .*line 2"),
+        ("import a_module_that_nobody_has", "ModuleNotFoundError: No module named 'a_module_that_nobody_has'"),
+    ],
+)
+def test_a_file_that_does_not_run_is_told_with_its_line(file, text, words):
+    with pytest.raises(BadChecks, match=words.replace("(", r"\(").replace(")", r"\)")):
+        load_checks(file(text))
+
+
+def test_what_a_file_may_hold_beside_its_checks(tmp_path, monkeypatch):
+    text = """
+from __future__ import annotations
+from dataclasses import dataclass
+from functools import lru_cache, wraps
+@dataclass
+class Entry:
+    day: str
+def _loud(check):
+    @wraps(check)
+    def inner(*row):
+        print("asked")
+        return check(*row)
+    return inner
+@_loud
+def same(messages, reply, reference):
+    "The day is right."
+    return Entry(reply) == Entry(reference)
+"""
+    folder = tmp_path / "내 검사"
+    folder.mkdir()
+    (folder / "검사.py").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(folder)
+    checks, baseline = load_checks("검사.py")
+    assert list(checks) == ["same"] and baseline is None
+    (folder / "검사.py").write_text(text.replace("==", "!="), encoding="utf-8")  # as long, and in the same second
+    again, _ = load_checks("검사.py")
+    row = (PROMPTS[0], "Monday", "Monday")
+    assert checks["same"](*row) and not again["same"](*row)
 
 
 def test_counts_changes_faults_and_a_baseline(file):
@@ -99,7 +156,10 @@ def test_counts_changes_faults_and_a_baseline(file):
     assert [(fault.check, fault.model, fault.row) for fault in checked.faults] == [("fragile", "base", 2)]
     told = checks_told(counts, checked.faults)
     assert [line.split()[0].rstrip(":") for line in told] == ["valid_json", "polite", "fragile"]
-    assert "ZeroDivisionError" in told[-1] and "row 2 of base" in told[-1]
+    assert "ZeroDivisionError: division by zero (line 12)" in told[-1] and "row 2 of base" in told[-1]
+    assert strictest(checked.passed, "base") == "valid_json" and strictest(checked.passed, "adapter") == "valid_json"
+    apart = by_source(checked.passed["exact"], ["old", "new", "old", "new"])
+    assert [row["source"] for row in apart.rows] == ["new", "old"] and apart.rows[1]["adapter"].startswith("2 of 2")
     assert "3 of 4" in repr(checks_table(counts, checked.changes()))
     rows = [
         {"messages": p, "reference": "r", "stopped": {"base": True, "adapter": True}, "base": "b", "adapter": "a"}
@@ -111,11 +171,18 @@ def test_counts_changes_faults_and_a_baseline(file):
     ]
 
 
-@pytest.mark.parametrize("answer", ["None", "1", "'yes'", "[]"])
+@pytest.mark.parametrize("answer", ["None", "1", "0.7", "'yes' * 999", "[]", "exit()", "__import__('nobody')"])
 def test_only_true_and_false_count(file, answer):
     checks, _ = load_checks(file(f"def f(messages, reply, reference):\n 'doc'\n return {answer}\n"))
     checked = run_checks(checks, PROMPTS[:1], {"base": replies("a")}, ["a"])
     assert checked.counts()["f"]["base"] == 0 and len(checked.faults) == 1
+    assert len(checks_told(checked.counts(), checked.faults)[-1]) < 200
+
+
+@pytest.mark.parametrize("answer", ["__import__('numpy').bool_(True)", "True"])
+def test_numpy_s_true_counts_too(file, answer):
+    checks, _ = load_checks(file(f"def f(messages, reply, reference):\n 'doc'\n return {answer}\n"))
+    assert run_checks(checks, PROMPTS[:1], {"base": replies("a")}, ["a"]).passed == {"f": {"base": [True]}}
 
 
 @pytest.mark.parametrize("broken", ["return None", "raise SystemError()"])
@@ -152,9 +219,11 @@ def test_the_ready_made_checks(check, good, bad):
     assert check.__doc__ and stops(asked, "a plain text", "")
 
 
-def measured(tmp_path, merge="green", passed=44, loss=None, known="unclear"):
+def measured(tmp_path, merge="green", passed=44, loss=None, known="unclear", edited=False):
     """A run as 05 and 06 leave it: `passed` of 48 replies pass the check `exact`."""
-    run, config = RunDir(tmp_path / "run"), RunConfig.load("tiny")
+    run, own = RunDir(tmp_path / "run"), tmp_path / "own.py"
+    own.write_text(GOOD)
+    config = RunConfig.load("tiny", checks=str(own))
     run.save_config(config)
     write_json(run.merge_report, {"verdict": merge})
     paired = [{"number": "NLL per token", "model": "merged", "against": "adapter", "verdict": loss or "better"}]
@@ -162,6 +231,7 @@ def measured(tmp_path, merge="green", passed=44, loss=None, known="unclear"):
     found = {"checks": checks, "known": {"changes": [{"model": "merged", "verdict": known}]}}
     found["forgetting"] = {"merged": {"languages": {"en": {"verdict": loss or "unclear"}}}}
     Evaluation.of(config, {"base": {}, "merged": {}}, paired, **found).write(run)
+    own.write_text(GOOD + edited * "# and more")
     return run
 
 
@@ -175,6 +245,8 @@ def measured(tmp_path, merge="green", passed=44, loss=None, known="unclear"):
         ({"passed": 20}, "exact >= 0.8", STOP),
         ({"passed": 40}, "exact <= 0.5", STOP),
         ({}, "valid_json >= 0.95", UNDECIDED),  # nobody measured it
+        ({"edited": True}, "exact >= 0.8", UNDECIDED),  # it would count otherwise now
+        ({"edited": True}, "", SHIP),
         ({"merge": "red"}, "", STOP),
         ({"merge": "unclear"}, "", UNDECIDED),
         ({"loss": "worse"}, "", STOP),
@@ -193,6 +265,20 @@ def test_a_requirement_that_cannot_be_read_is_refused(text):
     with pytest.raises(BadRequirement):
         requirements(text)
     assert requirements("a>=.5 ,b <= 20%,") == [("a", ">=", 0.5), ("b", "<=", 0.2)]
+
+
+@pytest.mark.parametrize("change", ["edited", "as it was", "gone"])
+def test_checks_that_changed_since_they_were_counted_are_told(tmp_path, file, monkeypatch, change):
+    path = file(GOOD)
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig.load("tiny", checks="my_checks.py")
+    evaluation = Evaluation.from_json(asdict(Evaluation.of(config, {}, [])))
+    monkeypatch.chdir("/")  # a relative path counts from where 06 ran
+    if change == "gone":
+        Path(path).unlink()
+    elif change == "edited":
+        Path(path).write_text(GOOD + "# and more\n")
+    assert bool(evaluation.stale_checks) == (change == "edited")
 
 
 def test_the_gate_is_an_exit_code(tmp_path):

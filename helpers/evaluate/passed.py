@@ -1,0 +1,67 @@
+"""What passed, for a reader: the table of the checks, the part that was new, the rows that were won and lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from helpers.evaluate.checks import Fault
+from helpers.evaluate.comparison import side_by_side
+from helpers.evaluate.counts import change_of, told_change
+from helpers.evaluate.intervals import told_count
+from helpers.show.tables import Table
+from helpers.show.words import _
+
+
+def checks_told(counts: dict[str, dict], faults: Sequence[Fault] = ()) -> list[str]:
+    """What a reader must know about the checks themselves, in sentences."""
+    told, failed = [], {}
+    all_pass = _("{check}: every model passes it on every row, so it measures nothing here.")
+    none_passes = _("{check}: no model passes it on any row, so it measures nothing here.")
+    for name, counted in counts.items():
+        models = {value for model, value in counted.items() if model not in ("of", "baseline")}
+        if models == {counted["of"]}:
+            told.append(all_pass.format(check=name))
+        elif models == {0}:
+            told.append(none_passes.format(check=name))
+    for fault in faults:
+        failed.setdefault(fault.check, []).append(fault)
+    for name, own in failed.items():
+        sentence = _("{check} failed itself on {count} replies, first on row {row} of {model}: {error}. Not passed.")
+        first = {"row": own[0].row, "model": own[0].model, "error": own[0].error}
+        told.append(sentence.format(check=name, count=len(own), **first))
+    return told
+
+
+def strictest(passed: dict[str, dict[str, list[bool]]], model: str = "adapter") -> str:
+    """The check that `model` passes on the fewest rows: there is most to see."""
+    return min(passed, key=lambda name: sum(passed[name][model]))
+
+
+def by_source(passed: dict[str, list[bool]], sources: list[str]) -> Table:
+    """How often each model passes one check, apart for each `source` of the rows; one line where they have none."""
+    rows = []
+    for source in sorted(set(sources)):
+        kept = [i for i, own in enumerate(sources) if own == source]
+        counts = {model: told_count(sum(right[i] for i in kept), len(kept)) for model, right in passed.items()}
+        rows.append({"source": source, **counts})
+    return Table(rows, foreign=tuple(passed))
+
+
+def checks_table(counts: dict[str, dict], changed: dict[str, list[dict]]) -> Table:
+    """One row a check: how many replies of each model pass, with intervals, and what was won and lost."""
+    rows = []
+    for name, counted in counts.items():
+        row = {model: told_count(passed, counted["of"]) for model, passed in counted.items() if model != "of"}
+        for change in changed.get(name, ()):
+            row[f"{change['model']} − {change['against']}"] = told_change(change)
+        rows.append({"check": name} | row)
+    caption = _("Replies that pass, with the 95 % interval of the share; rows won and lost by McNemar's test.")
+    return Table(rows, caption=caption, foreign=tuple(rows[0])[1:] if rows else ())
+
+
+def won_and_lost_rows(changed: list[dict], rows: list[dict], model: str = "adapter", most: int = 6) -> Table:
+    """The rows of comparisons.jsonl (held-out ones) that `model` won or lost in one check, side by side."""
+    change, shown = change_of(changed, model), []
+    for what, numbers in ((_("lost"), change.get("lost", ())), (_("won"), change.get("won", ()))):
+        shown += [{"": what, **side_by_side(rows[i])} for i in numbers[: most // 2]]
+    return Table(shown)
