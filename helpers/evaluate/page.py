@@ -10,8 +10,8 @@ from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.forgetting import forgetting_table, won_and_lost
 from helpers.evaluate.known import known_table
 from helpers.evaluate.measured import measured_table
-from helpers.evaluate.passed import checks_table, checks_told
 from helpers.evaluate.numbers import better_table, numbers_table
+from helpers.evaluate.passed import checks_table, checks_told
 from helpers.evaluate.served import Served, served_table
 from helpers.files import folder_bytes, read_json, read_jsonl, write_atomic
 from helpers.runs import RunDir

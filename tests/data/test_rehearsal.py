@@ -32,7 +32,9 @@ def test_the_share_is_of_all_and_the_held_out_part_stays(data, tmp_path, share):
     assert len(general) / len(mixed) == pytest.approx(share, abs=0.5 / len(train))
     assert report["rows"] == {**plain["rows"], "rehearsal": len(general)}
     own = {json.dumps(row["messages"], ensure_ascii=False) for row in general}
-    assert len(own) == min(len(general), len(read_jsonl(PROJECT_ROOT / KOREAN)))  # repeated only where there are too few
+    assert len(own) == min(
+        len(general), len(read_jsonl(PROJECT_ROOT / KOREAN))
+    )  # repeated only where there are too few
     assert prepared(settings(data, rehearsal_fraction=share), tmp_path)[1] == mixed  # from the seed alone
 
 
