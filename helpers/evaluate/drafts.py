@@ -5,19 +5,14 @@ As in speculative decoding (Leviathan et al., 2023), with another model's whole 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from helpers.evaluate.held_out import answer_batches
 from helpers.template.chat import prompt_ids
-
-if TYPE_CHECKING:
-    from helpers.evaluate.generation import Reply
 
 ROWS = 16  # read at once
 
 
-def confirmed(model, tokenizer, prompts: list, drafts: list[Reply], stops: list[int], most: int) -> list[bool]:
-    """Whether `model` would write each of `drafts` greedily, token by token, and end it there.
+def confirmed(model, tokenizer, prompts: list, drafts: list, stops: list[int], most: int) -> list[bool]:
+    """Whether `model` would write each of `drafts` (generation.Reply) greedily, token by token, and end it there.
 
     `most`: tokens of a reply; a draft that was cut earlier says nothing of what comes behind.
     """
