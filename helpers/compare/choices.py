@@ -67,7 +67,7 @@ def planned(old: str, **choices: list) -> dict[str, dict]:
     config, forks, lengths = source.stored_config(), {}, {}
     for changes in combinations(**choices):
         changed = replace(config, **changes)  # raises BadSetting
-        steps = _steps(changed, source)
+        steps = steps_of(changed, source)
         quarter = max(1, math.ceil(steps / PARTS))  # a quarter and a half of the training are two different ones
         typed = replace(changed, eval_steps=quarter, save_steps=min(changed.save_steps, quarter))
         if typed not in lengths:  # 16 and 16.0 are one run
@@ -83,7 +83,7 @@ def planned(old: str, **choices: list) -> dict[str, dict]:
     return forks
 
 
-def _steps(config: RunConfig, source: RunDir) -> int:
+def steps_of(config: RunConfig, source: RunDir) -> int:
     """How many steps the training has; with packing, at most."""
     if config.max_steps > 0:
         return config.max_steps

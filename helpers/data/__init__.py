@@ -22,6 +22,7 @@ tally        rows that were dropped or mended, counted by reason and source
 copies       when is one conversation a copy of another?
 split        which conversations belong together, and which are held out
 earlier      rows of the run whose adapter a training begins from
+left_out     rows that somebody took out by hand
 rehearsal    general conversations for the training part
 report       data_report.json, from what was counted
 prepare      rows -> data/train.jsonl, data/eval.jsonl and a report of what was dropped
@@ -30,5 +31,6 @@ limits       every check by its name: its limit, and what to do
 checks       how one row fails a check
 verdicts     what is wrong with the labels, for the whole set
 costs        what the tokenizer makes of this language, and what max_length costs
+again        all of it without the page
 xray         the tokens and labels of single rows, to look at
 """

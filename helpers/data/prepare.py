@@ -18,6 +18,7 @@ from helpers.data.copies import SAMPLE, CopyIndex
 from helpers.data.earlier import MARK, Earlier
 from helpers.data.formats import convert
 from helpers.data.labels import ONE_ROW
+from helpers.data.left_out import left_out, row_hash
 from helpers.data.normalise import Converted
 from helpers.data.reasons import Reason, Unusable
 from helpers.data.rehearsal import SOURCE, append_rehearsal, rehearsal_config, rehearsal_rows
@@ -46,7 +47,7 @@ def prepare(config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase |
     """
     run.train_jsonl.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=run.train_jsonl.parent, prefix=".preparing-") as folder:
-        made = Preparation(config, tokenizer, Path(folder), Earlier.of(run, config))
+        made = Preparation(config, tokenizer, Path(folder), Earlier.of(run, config), left_out(run))
         sources = open_sources(config)
         made.read_all(sources)
         made.write_parts({source.name: source.weight for source in sources})
@@ -66,6 +67,7 @@ class Preparation:
     tokenizer: PreTrainedTokenizerBase | None
     folder: Path
     earlier: Earlier = field(default_factory=Earlier)
+    left_out: dict[str, str] = field(default_factory=dict)  # see `left_out.left_out`
     counts: Counts = field(default_factory=Counts)
     keys: array = field(default_factory=lambda: array("Q"))  # of every conversation in `everything`
     beginnings: array = field(default_factory=lambda: array("Q"))
@@ -172,6 +174,9 @@ class Preparation:
                 if unit in chosen:
                     continue
                 row = json.loads(line)
+                if self.left_out and row_hash(row) in self.left_out:
+                    self.counts.drops.add(Reason.LEFT_OUT, row["source"], row)
+                    continue
                 seen = index.seen_in(row["messages"])
                 if min(seen, default=old) < old:
                     self.counts.drops.add(Reason.HELD_BEFORE, row["source"], row)

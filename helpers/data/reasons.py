@@ -60,6 +60,7 @@ class Reason(StrEnum):
     AGAIN = N_("the same conversation again")
     COPY = N_("held out, but nearly the same as a training conversation")
     HELD_BEFORE = N_("nearly the same as a conversation that was held out before")
+    LEFT_OUT = N_("taken out by hand (data/left_out.json)")
     LIGHT = N_("left out by the weight of its data set")
 
 

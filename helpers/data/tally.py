@@ -11,7 +11,7 @@ from helpers.show.verdict import Verdict
 from helpers.show.words import _
 
 WANTED = (
-    *(Reason.AGAIN, Reason.COPY, Reason.LIGHT),
+    *(Reason.AGAIN, Reason.COPY, Reason.LEFT_OUT, Reason.LIGHT),
     *(Reason.MARKED_BAD, Reason.NOT_LEARNED, Reason.NOTHING_LEARNED),
 )
 MOST_AGAIN = 0.5  # share of the rows that may be there before

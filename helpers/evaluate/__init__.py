@@ -6,6 +6,7 @@ drafts       does a model write what another one wrote?
 generation   replies, cut by token ids
 replies      numbers about replies
 held_out     NLL, KL and agreement on held-out conversations
+surprise     the loss of every row, token by token
 intervals    how much a number would move with other conversations
 counts       rows won and lost, model against model
 measured     one measured model in a line; what 05 measured is kept for 06

@@ -48,6 +48,7 @@ class RunDir:
     config_json = _file("config.json")
     train_jsonl = _file("data", "train.jsonl")
     eval_jsonl = _file("data", "eval.jsonl")
+    left_out = _file("data", "left_out.json")  # rows that somebody took out; 03 obeys
     data_report = _file("data_report.json")
     start = _file("start")  # adapter and rows of the run that a fork goes on from
     start_scores = _file("start", "scores.json")  # the adapter that a training began from, row by row; 04

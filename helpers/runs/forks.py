@@ -73,6 +73,7 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
         sentence = _("A run {run!r} is already there: take another name, choose({run!r}), or delete {folder}.")
         raise BadSetting(sentence.format(run=new, folder=run.path), "run_name", new)
     kept, again = _kept(source, changed)
+    kept.append(source.left_out)
     _build(run, after, [(path, path.relative_to(source.path)) for path in kept] + _start(source, after, changed))
     settings = ", ".join(f"{name}={getattr(after, name)!r}" for name in sorted(changed))
     told = _("{new} is {old} with {settings}.") if changed else _("{new} is {old} with nothing changed.")

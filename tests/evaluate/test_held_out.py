@@ -6,6 +6,7 @@ from datasets import Dataset
 from helpers.evaluate.held_out import Scores, held_out_nll, rows_that_fit
 from helpers.evaluate.intervals import FEWEST
 from helpers.evaluate.measured import measured_row
+from helpers.evaluate.surprise import surprises
 from helpers.merge.report import choose_merge, verdict
 
 
@@ -135,3 +136,16 @@ def test_the_three_colours_of_the_merge():
     assert verdict(measured_row(enough, enough))[0] == "green"
     one = scores(2.8, 0, rows=1)
     assert measured_row(one, one)["nll_low"] is None and verdict(measured_row(one, one))[0] == "unclear"
+
+
+def test_where_a_model_is_most_surprised(model):
+    scores, found = held_out_nll(model, ROWS), surprises(model, ROWS, batch_size=2)
+    assert [sum(row.nll) for row in found] == pytest.approx(scores.nll, rel=1e-5)
+    with torch.inference_mode():
+        chances = model(torch.tensor([ROWS[1]["input_ids"]])).logits[0].softmax(-1)
+    row, learned = found[1], [1, 2, 5, 6, 7]
+    worst = min(learned, key=lambda i: chances[i - 1, ROWS[1]["labels"][i]])
+    assert (row.place, row.token) == (worst, ROWS[1]["labels"][worst])
+    assert row.instead == chances[worst - 1].argmax() and row.chance == pytest.approx(
+        chances[worst - 1].max().item(), rel=1e-4
+    )

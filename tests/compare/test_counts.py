@@ -1,0 +1,157 @@
+"""Rows that are unlike the others, forks without them, how much is enough, and luck."""
+
+import math
+
+import numpy
+import pytest
+
+from helpers.compare.curve import TooFewSizes, curve_chart, fit_curve, least_squares, worth
+from helpers.compare.enough import by_size, subsets
+from helpers.compare.luck import luck, luck_table, luck_told
+from helpers.compare.runs import read_runs
+from helpers.compare.seeds import repeated
+from helpers.compare.suspects import RowLoss, mark_limit, suspects_table
+from helpers.compare.take_out import gained, next_step, tick_page, without
+from helpers.data.again import prepare_again
+from helpers.data.left_out import left_out, row_hash
+from helpers.data.reasons import Reason
+from helpers.evaluate.surprise import Surprise
+from helpers.files import read_json, read_jsonl, write_json
+from helpers.paths import runs_root
+from helpers.runs import RunDir, fork
+from helpers.settings import RunConfig
+from tests.compare.made_runs import make_run
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def run():
+    """A run after 03, of 60 calendar messages."""
+    config = RunConfig.load("tiny", run_name="old", max_rows=60)
+    run = RunDir.open(config)
+    run.save_config(config)
+    prepare_again(run)
+    return run
+
+
+# --- rows
+
+
+def test_sound_rows_are_marked_as_rarely_as_it_says():
+    draw, marked = numpy.random.default_rng(0), []
+    for _ in range(300):
+        losses = numpy.exp(draw.normal(-1, 0.8, 400)).tolist()
+        marked.append(sum(loss > mark_limit(losses) for loss in losses))
+    assert 0.7 < numpy.mean(marked) < 1.6, numpy.mean(marked)  # one is promised
+
+
+def test_bad_rows_do_not_hide_themselves():
+    losses = numpy.exp(numpy.random.default_rng(0).normal(-1, 0.5, 400))
+    losses[:60] = 5.0  # nearly a sixth is bad
+    assert sum(losses[:60] > mark_limit(losses.tolist())) == 60
+    with pytest.raises(ValueError, match="19 rows"):
+        mark_limit([1.0] * 19)
+
+
+def test_a_row_that_was_taken_out_is_counted_and_stays_out_of_every_fork(run):
+    rows, held = read_jsonl(run.train_jsonl), run.eval_jsonl.read_text()
+    fewer = without("old", rows[:3])
+    assert without("old", rows[2::-1]).path == fewer.path and without("old", rows[:2]).path != fewer.path
+    assert read_jsonl(fewer.train_jsonl) == rows[3:] and fewer.eval_jsonl.read_text() == held
+    report = read_json(fewer.data_report)
+    (drop,) = (drop for drop in report["drops"] if drop["code"] == Reason.LEFT_OUT.name)
+    assert drop["rows"] == 3 and report["rows"]["train"] == len(rows) - 3 and report["lost"]["ok"]
+    assert report["rows"]["read"] == sum(report["rows"][part] for part in ("train", "eval", "dropped"))
+    assert left_out(fork(fewer.path.name, "later", chosen=False, max_length=128)).keys() == set(map(row_hash, rows[:3]))
+    assert left_out(run) == {} and fewer.path.name in next_step(fewer)
+
+
+def test_whether_it_became_better():
+    make_run("old", [1.0 + i % 5 / 10 for i in range(24)])
+    make_run("new", [0.8 + i % 5 / 10 for i in range(24)])
+    assert "-0.200" in gained("old", "new") and gained("old", "new").endswith("better.")
+    make_run("other", [1.0] * 24, rows=[str(i) for i in range(24)])
+    assert "no test" in gained("old", "other")
+
+
+def test_the_table_shows_text_of_strangers_as_text():
+    surprise = Surprise([0.1, 4.0], 5, 1, 2, 0.5)
+    row = {"messages": [{"role": "user", "content": "<b>when?</b>"}, {"role": "assistant", "content": "x"}]}
+    found = [RowLoss(row, surprise, surprise, '"time": "', "<i>", "<u>", marked=True)]
+    shown = suspects_table(found)
+    assert shown.rows[0]["loss"] == "2.05" and "1 of 1 rows" in shown.caption
+    assert "<b>" not in shown._repr_html_() and "<i>" not in shown._repr_html_() and tick_page("old", found) == shown
+
+
+# --- how much
+
+
+def test_subsets_hold_out_the_same_rows_and_are_of_one_draw(run):
+    forks = subsets("old", seeds=[1])
+    sizes = [len(read_jsonl(fork.train_jsonl)) for fork in forks]
+    every = len(read_jsonl(run.train_jsonl))
+    assert sizes == [round(every / 8), round(every / 4), round(every / 2), every]
+    assert {fork.eval_jsonl.read_text() for fork in forks} == {run.eval_jsonl.read_text()}
+    assert {fork.stored_config().max_steps for fork in forks} == {40}
+    texts = [{row_hash(row) for row in read_jsonl(fork.train_jsonl)} for fork in forks]
+    assert texts[0] < texts[1] < texts[2] < texts[3]
+    assert [f.stored_config().max_steps for f in subsets("old", [1], "epochs")] == [5, 10, 20, 40]
+
+
+def measured(power=0.5, seeds=(1, 2), sizes=(50, 100, 200, 400)):
+    """Runs as `subsets` makes them, whose loss is 1 + 10 n^-power, with rows and seeds that differ."""
+    draw = numpy.random.default_rng(0)
+    easy = draw.normal(0, 0.3, 40)
+    for part, size in zip((8, 4, 2, 1), sizes, strict=True):
+        for seed in seeds:
+            shift = 1 + 10 * size**-power + draw.normal(0, 0.01)
+            name = f"old-1of{part}-same-steps-seed-{seed}"
+            run = make_run(name, (shift + easy + draw.normal(0, 0.05, 40)).tolist(), training_seed=seed)
+            write_json(run.data_report, {"rows": {"train": size}})
+
+
+def test_the_curve_holds_the_truth_and_tells_what_more_rows_are_worth():
+    measured()
+    curve = fit_curve(by_size("old"))
+    middle, low, high = curve.doubled(400)
+    truth = 10 * (400**-0.5 - 800**-0.5)
+    assert low <= truth <= high and high - low < 0.3 and low <= middle <= high
+    assert worth(curve) == f"Twice your 400 rows is worth {middle:.2f} nats less ({low:.2f} to {high:.2f})."
+    assert worth(curve) in curve_chart({"steps": curve}).alt
+    assert 0.003 < curve.spread < 0.06 and curve.expected(400)[2] - curve.expected(400)[1] > 2 * curve.spread
+
+
+def test_a_curve_needs_three_sizes():
+    measured()
+    with pytest.raises(TooFewSizes):
+        fit_curve(dict(list(by_size("old").items())[:2]))
+    assert by_size("none") == {}
+
+
+def test_the_fit_gives_back_what_the_curve_was_made_of():
+    sizes = numpy.array([50.0, 100, 200, 400])
+    for a, b, c in ((0.5, 8.0, 0.5), (0.0, 3.0, 0.3), (1.0, 0.0, 0.5)):
+        found = least_squares(sizes, (a + b * sizes**-c)[None])[0]
+        assert found[0] + found[1] * 900 ** -found[2] == pytest.approx(a + b * 900**-c, abs=0.02)
+    rising = least_squares(sizes, numpy.array([[1.0, 1.1, 1.2, 1.3]]))[0]
+    assert rising[1] == 0 and rising[0] == pytest.approx(1.15)  # more rows never do harm in this form
+
+
+# --- luck
+
+
+@pytest.mark.parametrize(("rows", "seeds", "larger"), [(1.0, 0.01, "rows"), (0.01, 0.3, "seeds")])
+def test_which_luck_is_the_larger(rows, seeds, larger):
+    for seed in range(4):
+        make_run(f"s{seed}", [2 + rows * (-1) ** i + seeds * (-1) ** seed for i in range(40)], training_seed=seed)
+    (group,) = repeated(read_runs(runs_root()))
+    found = luck(group)
+    assert found.larger == larger and larger in luck_told(found) and "rough guess" in luck_told(found)
+    assert found.over_seeds == pytest.approx(seeds / math.sqrt(3), rel=0.01)
+    assert found.over_rows == pytest.approx(rows / math.sqrt(39), rel=0.05)
+    assert found.error(rows=4, seeds=4) == pytest.approx(found.error() / 2)
+    assert luck_table([group]).rows[0]["seeds"] == 4
