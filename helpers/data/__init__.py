@@ -3,6 +3,7 @@
 start        which revisions are there, and does the tokenizer fit the model?
 hub          rows and sizes of a data set of the hub
 sources      the rows of a file, a folder, a hub data set, or several with weights
+parts        train, validation, test: by the names of files and folders, or as README.md has them
 folders      which files of a folder are read, and what is left
 encodings    which characters the bytes of a file are
 separated    rows of CSV and TSV

@@ -1,11 +1,11 @@
 """One function a format: the values of its columns -> turns. A text of the user is taken letter by letter.
 
-Only what the file itself holds as a list or an object is structure; a text that looks like JSON is a text.
+Only what the file itself holds as a list or an object is structure; a text that looks like JSON is a text. Structure
+that is no turn, as data for extraction hold it, is written as JSON.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from helpers.data.columns import Beside
 from helpers.data.reasons import Reason, Repair, Unusable
 from helpers.data.role_tokens import parse_text
 from helpers.data.turns import listed_turns, message
-from helpers.data.values import as_text, from_json
+from helpers.data.values import from_json, in_words, is_turn, is_turns
 
 HH_RLHF = re.compile(r"\n\n(Human|Assistant):")  # how hh-rlhf writes a whole conversation as one text
 
@@ -31,37 +31,44 @@ def messages(values: list, row: dict, form, repairs: list[Repair]) -> list[dict]
 
 
 def question_answer(values: list, row: dict, form, repairs: list[Repair]) -> list[dict]:
-    """A question and an answer: two texts, two lists of texts, or TRL's two lists of messages."""
+    """A question and an answer: two texts, TRL's two lists of messages, or several questions and their answers."""
     question, answer = map(from_json, values) if form.lists else values  # lists in one cell: see Format
-    if isinstance(answer, dict) and isinstance(texts := answer.get("text", answer.get("input_text")), list):
-        answer = texts[:1] if isinstance(question, str) else texts  # SQuAD, CoQA
+    if is_turns(question) or is_turns(answer):
+        return _side("user", question, form, repairs) + _side("assistant", answer, form, repairs)
+    if not form.several:
+        return _pair(question, answer, form, repairs)
+    if isinstance(answer, dict) and "answer_start" in answer:  # SQuAD, CoQA
+        texts = answer.get("text", answer.get("input_text"))
+        answer = texts[:1] if isinstance(question, str) and isinstance(texts, list) else texts
     questions, answers = (side if isinstance(side, list) else [side] for side in (question, answer))
-    if question is questions and answer is answers and dict in map(type, question):
-        return listed_turns(question + answer, repairs, form.tabular)
     if len(questions) != len(answers) or not questions:
         raise Unusable(Reason.COUNTS, questions=len(questions), answers=len(answers))
-    return [turn for pair in zip(questions, answers, strict=True) for turn in _pair(*pair, repairs)]
+    return [turn for pair in zip(questions, answers, strict=True) for turn in _pair(*pair, form, repairs)]
 
 
 def preference(values: list, row: dict, form, repairs: list[Repair]) -> list[dict]:
     """A preference pair: the question, where it has a column of its own, and the chosen answer."""
     *questions, chosen, _ = values
     repairs.append(Repair.PAIR)
-    if isinstance(chosen, str) and not questions:
-        return _human_assistant(chosen)
-    turns = _side("assistant", [chosen] if isinstance(chosen, dict) else chosen, form, repairs)
     if not questions:
-        return turns
-    question = questions[0]
+        return _human_assistant(chosen) if isinstance(chosen, str) else listed_turns(chosen, repairs, form.tabular)
+    turns, question = _side("assistant", chosen, form, repairs), questions[0]
     if form.columns[0].strip().lower() in ("conversations", "messages"):
         question = from_json(question)
-    asked = _side("user", question, form, repairs)
+    if isinstance(question, list):
+        asked = listed_turns(question, repairs, form.tabular)
+    else:
+        asked = _side("user", question, form, repairs)
     begins_with_it = turns[: len(asked)] == asked or (len(turns) > 1 and turns[0]["content"] == asked[0]["content"])
     return turns if begins_with_it else asked + turns
 
 
 def _side(role: str, value: object, form, repairs: list[Repair]) -> list[dict]:
-    return listed_turns(value, repairs, form.tabular) if isinstance(value, list) else [message(role, _number(value))]
+    """One side of a pair: turns as they are, or what `role` says."""
+    turns = [value] if is_turn(value) else value
+    if is_turns(turns):
+        return listed_turns(turns, repairs, form.tabular)
+    return [message(role, in_words(value, repairs, form.tabular))]
 
 
 ADAPTERS: dict[str, Callable] = {
@@ -74,7 +81,7 @@ ADAPTERS: dict[str, Callable] = {
 }
 
 
-def put_beside(turns: list[dict], columns: Beside, repairs: list[Repair]) -> list[dict]:
+def put_beside(turns: list[dict], columns: Beside, form, repairs: list[Repair]) -> list[dict]:
     """`turns` with the columns beside them in their places."""
     if columns.context:
         _add_context(turns, columns.context)
@@ -82,7 +89,7 @@ def put_beside(turns: list[dict], columns: Beside, repairs: list[Repair]) -> lis
     if columns.thought and answers and not answers[-1].get("reasoning_content"):
         answers[-1]["reasoning_content"] = columns.thought
     if columns.history:
-        turns = [*_earlier(columns.history, repairs), *turns]
+        turns = [*_earlier(columns.history, form, repairs), *turns]
     system = message("system", columns.system)
     known = [(turn["role"], turn["content"]) for turn in turns]
     return [system, *turns] if columns.system and ("system", columns.system) not in known else turns
@@ -97,14 +104,14 @@ def _add_context(turns: list[dict], context: str) -> None:
         first["content"] = f"{question}\n\n{context}" if question.strip() else context
 
 
-def _earlier(history: tuple, repairs: list[Repair]) -> list[dict]:
+def _earlier(history: tuple, form, repairs: list[Repair]) -> list[dict]:
     """Turns of a history: pairs of question and answer, or turns."""
     turns = []
     for entry in history:
         pair = isinstance(entry, (list, tuple))
         if pair and len(entry) != 2:
             raise Unusable(Reason.HISTORY_NO_PAIRS)
-        turns += _pair(*entry, repairs) if pair else [entry]
+        turns += _pair(*entry, form, repairs) if pair else [entry]
     if all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns):
         return turns
     try:
@@ -113,28 +120,8 @@ def _earlier(history: tuple, repairs: list[Repair]) -> list[dict]:
         raise Unusable(Reason.HISTORY_NO_PAIRS) from None
 
 
-def _pair(question: object, answer: object, repairs: list[Repair]) -> list[dict]:
-    if isinstance(answer, bool):
-        answer = str(answer).lower()
-        repairs.append(Repair.WORD)
-    return [message("user", _object(question, repairs)), message("assistant", _object(answer, repairs))]
-
-
-def _object(value: object, repairs: list[Repair]) -> object:
-    """An object in place of a text, as data for extraction holds it, as its JSON; a number as its text."""
-    if not isinstance(value, dict) or not value or "role" in value:
-        return _number(value)
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError):
-        return value
-    repairs.append(Repair.OBJECT)
-    return text
-
-
-def _number(value: object) -> object:
-    """A number as its text; what is no text (true, NaN) is refused when the conversation is normalised."""
-    return as_text(value) if isinstance(value, (int, float)) else value
+def _pair(question: object, answer: object, form, repairs: list[Repair]) -> list[dict]:
+    return [*_side("user", question, form, repairs), *_side("assistant", answer, form, repairs)]
 
 
 def _human_assistant(text: str) -> list[dict]:

@@ -113,6 +113,12 @@ def has_label_of_another_place(row: Row) -> bool:
     return any(label not in (CONTEXT, token) for token, label in zip(row.ids, row.labels, strict=True))
 
 
+def is_comparable(encoded: dict) -> bool:
+    """One label for each token, each -100 or the id of some token: else nothing more can be asked of the row."""
+    ids, labels = encoded["input_ids"], encoded["labels"]
+    return len(ids) == len(labels) and all(label >= 0 or label == CONTEXT for label in labels)
+
+
 def answer_is_missing(row: Row) -> bool:
     return row.comparable and row.between is None
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from helpers.data.reasons import Reason, Repair, Unusable
-from helpers.data.values import as_number, as_text, from_json, missing
+from helpers.data.values import as_number, as_text, from_json, in_words, missing
 from helpers.show.words import N_
 
 
@@ -54,7 +54,12 @@ MARKS = (Means.GOOD, Means.BAD, Means.RATED, Means.LEARNED)
 CHOICE = re.compile(r"(?:option|choice|opt|답지|보기)s?[ _-]?[a-e1-5]")  # one of several columns of a multiple choice
 LETTERS = set("abcd")
 BAD_WORDS = "bad wrong incorrect rejected reject negative poor dislike down thumbs_down thumbsdown 👎 나쁨 불량".split()
-NO_INPUT = set("<noinput>|noinput|<no input>|no input|n/a|none|null|nan|nil|없음|해당 없음|-".split("|"))
+NO_INPUT = set(
+    "noinput|no input|n/a|n.a|not applicable|none|null|nan|nil|없음|해당 없음|해당없음|해당사항 없음|입력 없음".split(
+        "|"
+    )
+)
+NAMED_INPUT = re.compile(r"(?:input|입력) ?[:：]", re.I)
 WORDY = 12  # characters; a longer text in the column of a mark, or one of several words, is no mark
 
 
@@ -69,8 +74,20 @@ class Beside(NamedTuple):
 
 
 def plain_name(name: object) -> str:
-    """A name as it is compared: letters put together (a Mac takes them apart), small, without blanks around."""
-    return unicodedata.normalize("NFC", str(name)).strip().lower()
+    """A name as it is compared: letters put together (a Mac takes them apart), small, without blanks around and what
+    nobody sees in it."""
+    return _plain_name(str(name))
+
+
+@functools.lru_cache(maxsize=4096)
+def _plain_name(name: str) -> str:
+    return "".join(filter(str.isprintable, unicodedata.normalize("NFKC", name))).strip().lower()
+
+
+def is_no_input(text: str) -> bool:
+    """True for a word, or a dash, that stands for no input: None, <noinput>, (없음), N/A."""
+    plain = NAMED_INPUT.sub("", text.strip().lower(), count=1).strip(" <>[]().-–—\"'")
+    return plain in NO_INPUT or (not plain and text.strip(" -–—.") == "" != text)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -90,7 +107,7 @@ def beside(row: dict, columns: tuple[str, ...], form, repairs: list[Repair]) -> 
         if means is None or column in columns or missing(value):
             continue
         if means in texts:
-            texts[means] += _text_of(column, value, means, repairs)
+            texts[means] += _text_of(column, value, means, form, repairs)
         elif means in lists:
             lists[means] = from_json(value)
         elif means is Means.NO_TEXT:
@@ -107,18 +124,19 @@ def beside(row: dict, columns: tuple[str, ...], form, repairs: list[Repair]) -> 
 
 
 def _read_as(column: object, form) -> Means | None:
-    """What `column` is read as: by its name, unless the first rows show prose where a mark would stand."""
-    if column in form.prose:
+    """What `column` is read as: by its name, unless the values of the first rows are of another kind."""
+    if column in form.misnamed:
         return Means.CONTEXT if form.joins else None
     return meaning(column)
 
 
-def _text_of(column: str, value: object, means: Means, repairs: list[Repair]) -> list[str]:
+def _text_of(column: str, value: object, means: Means, form, repairs: list[Repair]) -> list[str]:
     """The text of a column; none for a word that stands for no input."""
-    text = as_text(value)
+    of_question = form.name == "instruction" and plain_name(column) == "input"  # as much as the instruction is
+    text = in_words(value, repairs, form.tabular) if of_question else as_text(value)
     if text is None:
         raise Unusable(Reason.COLUMN_NOT_TEXT, value=column)
-    if means is Means.CONTEXT and text.strip().lower() in NO_INPUT:
+    if means is Means.CONTEXT and is_no_input(text):
         repairs.append(Repair.NO_INPUT)
         return []
     return [text]
@@ -135,18 +153,35 @@ def _choices(names: tuple, columns: tuple[str, ...]) -> list[str]:
     return numbered if len(numbered) > 1 else []
 
 
-def prose_columns(rows: list[dict], columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Columns with the name of a mark (review, feedback) of which more than half of the values are texts."""
-    values: dict[str, list[bool]] = {}
+def misnamed_columns(rows: list[dict], columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Columns of which more than half of the values are of another kind than their name says: a review that is a text,
+    a history that is prose, a loss that is a measured number."""
+    values: dict[str, list] = {}
     for row in rows:
         for column, value in row.items():
-            if meaning(column) in MARKS and column not in columns and not missing(value):
-                values.setdefault(column, []).append(_is_prose(value))
-    return tuple(name for name, prose in values.items() if sum(prose) > len(prose) / 2)
+            if column not in columns and meaning(column) and not missing(value):
+                values.setdefault(column, []).append(value)
+    return tuple(name for name, found in values.items() if _misnamed(name, found))
 
 
-def _is_prose(value: object) -> bool:
-    return isinstance(value, str) and as_number(value) is None and (len(value) > WORDY or len(value.split()) > 2)
+def _misnamed(column: str, values: list) -> bool:
+    means = meaning(column)
+    other = [value for value in values if not _fits(means, column, value)]
+    if means is Means.SOURCE:  # a name stands in many rows, a text in one
+        other = {value for value in other if " " in value}
+    return len(other) > len(values) / 2
+
+
+def _fits(means: Means | None, column: str, value: object) -> bool:
+    """Is `value` of the kind that the name of its column says?"""
+    if means is Means.THOUGHT:
+        return not isinstance(value, (bool, int, float))
+    if means is Means.LEARNED and "weight" not in column and as_number(value) not in (None, 0, 1):
+        return False
+    prose = isinstance(value, str) and as_number(value) is None and (len(value) > WORDY or len(value.split()) > 2)
+    if means in (Means.HISTORY, Means.TOOLS):
+        return not prose or isinstance(from_json(value), list)
+    return not prose or means not in (*MARKS, Means.SOURCE)
 
 
 def refuse_marked(name: str, value: object, zero_is_bad: bool = False) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from helpers.data.adapters import ADAPTERS, put_beside
-from helpers.data.columns import Means, beside, meaning, plain_name, prose_columns
+from helpers.data.columns import Means, beside, meaning, misnamed_columns, plain_name
 from helpers.data.normalise import ROLE_TOKEN, Converted, document, normalise
 from helpers.data.reasons import Reason, Repair, UnreadRow, Unusable
 from helpers.data.tools import is_tabular, schema
@@ -50,10 +50,15 @@ class Format(NamedTuple):
 
     name: str  # a key of FORMATS
     columns: tuple[str, ...]  # as the data set spells them
-    prose: tuple[str, ...] = ()  # columns with the name of a mark (review) that hold texts
-    joins: bool = False  # ... and belong to the question, for the questions are alike without them
+    misnamed: tuple[str, ...] = ()  # columns whose values are of another kind than the name says (review: a text)
+    joins: bool = False  # ... which belong to the question, for the questions are alike without them
     lists: bool = False  # texts may be JSON lists of several questions and answers: asked for by dataset_format
-    tabular: bool = False  # nulls of tools come from a table (Arrow, Parquet)
+    tabular: bool = False  # nulls come from a table (Arrow, Parquet)
+
+    @property
+    def several(self) -> bool:
+        """May a list in one row be several questions and answers? In other formats it is data, such as an extraction."""
+        return self.lists or (self.name == "question-answer" and plain_name(self.columns[0]) != "input")
 
 
 def known_columns(names: Iterable) -> bool:
@@ -62,7 +67,7 @@ def known_columns(names: Iterable) -> bool:
     return any(there.issuperset(columns) for sets in FORMATS.values() for columns in sets)
 
 
-def recognise(rows: list, wanted: str = "auto", tabular: bool = False) -> Format:
+def recognise(rows: list, wanted: str = "auto") -> Format:
     """The format of a data set, by the columns of its first `rows`, or `wanted` checked against them.
 
     Raises ValueError naming the columns and the formats known when nothing fits, or two columns of one name.
@@ -77,7 +82,7 @@ def recognise(rows: list, wanted: str = "auto", tabular: bool = False) -> Format
     for name in FORMATS if wanted == "auto" else [wanted]:
         for columns in FORMATS[name]:
             if spelled.keys() >= set(columns) and (name == wanted or _holds(name, spelled[columns[-1]][0], read)):
-                return _format(name, [spelled[column] for column in columns], read, tabular, lists=wanted != "auto")
+                return _format(name, [spelled[column] for column in columns], read, lists=wanted != "auto")
     raise ValueError(_unknown(rows, sum(spelled.values(), []), wanted))
 
 
@@ -92,14 +97,14 @@ def _holds(name: str, column: str, rows: list[dict]) -> bool:
     return name != "open-korean-instructions" or any(ROLE_TOKEN.search(str(value)) for value in values)
 
 
-def _format(name: str, spelled: list[list[str]], rows: list[dict], tabular: bool, lists: bool) -> Format:
+def _format(name: str, spelled: list[list[str]], rows: list[dict], lists: bool) -> Format:
     for same in spelled:
         if len(same) > 1:
             sentence = _("The columns {columns} have one name: rename or remove one.")
             raise ValueError(sentence.format(columns=_(" and ").join(map(repr, same))))
     columns = tuple(same[0] for same in spelled)
-    prose = prose_columns(rows, columns)
-    return Format(name, columns, prose, bool(prose) and _alike(rows, columns), lists, tabular or is_tabular(rows))
+    misnamed = misnamed_columns(rows, columns)
+    return Format(name, columns, misnamed, bool(misnamed) and _alike(rows, columns), lists, is_tabular(rows))
 
 
 def _alike(rows: list[dict], columns: tuple[str, ...]) -> bool:
@@ -143,7 +148,7 @@ def convert(row: object, form: Format) -> Converted:
         return document(row[form.columns[0]], repairs)
     others = beside(row, form.columns, form, repairs)
     turns = ADAPTERS[form.name]([row[column] for column in form.columns], row, form, repairs)
-    turns = put_beside(turns, others, repairs)
+    turns = put_beside(turns, others, form, repairs)
     return normalise(turns, repairs, tuple(schema(tool, repairs, form.tabular) for tool in others.tools))
 
 
@@ -162,7 +167,7 @@ def fields_read(form: Format, columns: Counter, turns: Counter) -> list[dict]:
         parts = {form.columns[0]: THE_TEXT if form.name == "text" else THE_CONVERSATION}
     if form.name == "preference":
         parts |= {form.columns[-2]: ANSWER, form.columns[-1]: WORSE}
-    parts |= dict.fromkeys(form.prose, Means.CONTEXT if form.joins else NOT_READ)
+    parts |= dict.fromkeys(form.misnamed, Means.CONTEXT if form.joins else NOT_READ)
     of_turns = dict.fromkeys(TURN_FIELDS, THE_TURN)
     fields = [(name, parts.get(name) or meaning(name), rows) for name, rows in columns.items()]
     for name, rows in turns.items():

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Iterator
 
+from helpers.data.tools import TableRow
 from helpers.model.source import hub_revision
 from helpers.settings import RunConfig
 from helpers.show.words import _
@@ -41,10 +42,10 @@ def hub_rows(config: RunConfig) -> Iterator[dict]:
         raise ValueError(sentence) from None
     size = config.max_rows
     if size and not isinstance(rows, Dataset):
-        return iter(rows.shuffle(seed=config.seed, buffer_size=SHUFFLE_BUFFER).take(size))
+        return map(TableRow, rows.shuffle(seed=config.seed, buffer_size=SHUFFLE_BUFFER).take(size))
     if size and size < len(rows):
         rows = rows.select(sorted(random.Random(config.seed).sample(range(len(rows)), size)))
-    return iter(rows)
+    return map(TableRow, rows)
 
 
 def _refusal(config: RunConfig, error: str) -> str:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from enum import StrEnum
 
+from helpers.data.columns import is_no_input
 from helpers.data.limits import Check, verdict
 from helpers.data.tally import as_example
 from helpers.show.verdict import Verdict
@@ -21,39 +22,52 @@ class Leftover(StrEnum):
     INVISIBLE = N_("letters that nobody sees (U+200B, U+FEFF, fillers)")
     CONTROL = N_("control characters (colours of a terminal, backspace)")
     LOST = N_("characters that were lost before (U+FFFD)")
+    ALPHABET = N_("UTF-8 that was read as another alphabet (Ã©, ì•ˆ)")
+    PROGRAM = N_("a program's word in place of a text (#N/A, undefined, [object Object])")
     TEMPLATE = N_("tokens of a chat template (<|im_start|>, [INST])")
     SPEAKER = N_('a speaker\'s name at the start ("Human:", "Assistant:")')
     NO_INPUT = N_('a word that means "no input" at the end of a question')
 
 
-TAGS = "p|br|hr|div|span|b|i|u|a|li|ul|ol|em|strong|h[1-6]|img|table|tr|td|th|font|sup|sub|blockquote|pre|code"
-FAMILIES = "im_start|im_end|im_sep|endoftext|eot_id|eom_id|start_header_id|end_header_id|begin_of_text|end_of_text|end|"
-FAMILIES += (
-    "user|assistant|system|human|bot|prompter|endofprompt|startoftext|start_of_role|end_of_role|END_OF_TURN_TOKEN"
+TAGS = (
+    "p|br|hr|div|span|b|i|u|a|li|ul|ol|em|strong|h[1-6]|img|table|tbody|thead|tr|td|th|font|sup|sub|blockquote|pre|code|"
+    "html|head|body|script|style|center|button|iframe|label|form|section|article|figure|small|strike|del|mark|o:p"
 )
+WORDS = "Instruction|Response|Input|Human|Assistant|User|System|Question|Answer|질문|답변|응답|명령어|명령|지시|입력"
+NAMES = "human|assistant|user|bot|system|gpt|chatgpt|AI|질문자|사용자|챗봇|상담사|어시스턴트|질문|답변"  # at the start of a text
+SMALL = "\x80-\xbf€‚ƒ„†‡ˆ‰Š‹ŒŽ•˜™š›œžŸ"  # what CP1252 makes of the second byte of a character
 PATTERNS = {
     Leftover.ENTITIES: re.compile(
-        rf"&(?:[a-zA-Z]{{2,8}}|#\d{{1,6}}|#[xX][0-9a-fA-F]{{1,5}});|</?(?:{TAGS})(?:\s[^<>]*)?/?>", re.I
+        r"&(?:[a-zA-Z]{2,8}|#\d{1,6}|#[xX][0-9a-fA-F]{1,5});|&(?:nbsp|quot|amp|lt|gt)\b|<!--"
+        rf"|</?(?:{TAGS})(?:\s+[\w:-]+\s*=[^<>]*)?\s*/?>",
+        re.I,
     ),
-    # joiners belong into emoji and Indian scripts; between Latin letters or Hangul they are left over
+    # joiners belong into emoji and Indian scripts; between Latin letters or Hangul they are left over. The French write
+    # a blank that does not break before some signs
     Leftover.INVISIBLE: re.compile(
-        "[\u200b\u2060-\u2064\ufeff\u00ad\u180e\u115f\u1160\u3164\uffa0\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-        "|(?<=[A-Za-z가-힣])[\u200c\u200d]|[\u200c\u200d](?=[A-Za-z가-힣])"
+        "[\u200b\u2060-\u2064\ufeff\u00ad\u180e\u115f\u1160\u3164\uffa0\u2800\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+        "|(?<=[A-Za-z가-힣])[\u200c\u200d]|[\u200c\u200d](?=[A-Za-z가-힣])|(?<!«)\xa0(?![:;!?»%€])"
     ),
-    Leftover.CONTROL: re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"),
-    Leftover.LOST: re.compile("\ufffd"),
+    Leftover.CONTROL: re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]|_x000[dD]_"),
+    Leftover.LOST: re.compile("[\ufffc\ufffd\ue000-\uf8ff]"),
+    Leftover.ALPHABET: re.compile(f"[ÂÃ][{SMALL}]|â[€„‚†‰]|[êëìíãäåæçè][{SMALL}–—‘’“”…]{{2}}"),
     Leftover.TEMPLATE: re.compile(
-        rf"<\|(?:{FAMILIES})\|>|\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_turn>|<[｜|][A-Za-z▁_]+[｜|]>"
-        r"|\[gMASK\]|^### ?(?:Instruction|Response|Input)\b",
+        r"[<\[][｜|][\w▁ ]{1,40}[｜|][>\]]|\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_turn>|\[gMASK\]"
+        r"|\[(?:PAD|SEP|CLS|UNK|MASK|BOS|EOS|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"
+        r"|</?s>|<(?:bos|eos|pad|unk|mask|eot|eod|extra_id_\d+|0x[0-9A-F]{2})>|<(?:human|bot|user|assistant)>:|Ċ|[▁Ġ](?=\w)"
+        rf"|^### ?(?:{WORDS}) ?(?:[:：]|$)",
         re.M,
     ),
 }
-SPEAKER = re.compile(r"\s*(?:Human|Assistant|User|Bot|질문자|사용자|챗봇|상담사|어시스턴트) ?[:\uff1a]")
-NO_INPUT = ("<noinput>", "<no input>", "\nn/a", "\nno input", "\nnone", "\n없음")
-ESCAPED = re.compile(r"\\[nrt](?![a-z])")  # \nabla and \text are LaTeX
+SPEAKER = re.compile(rf"\s*(?:{NAMES}) ?[:：]", re.I)
+LETTER = {"user": re.compile(r"\s*Q ?[:：]"), "assistant": re.compile(r"\s*A ?[:：]")}
+PROGRAM = re.compile(r"\s*(?:\[object Object\]|#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!)|undefined|nan|null)\s*", re.I)
+# \nabla and \text are LaTeX, and C:\new is a path
+ESCAPED = re.compile(r"(?:\\[nrt]){2}|\\[nrt](?![a-z])|(?<=[.!?,;)])\\[nrt]|\\u[0-9a-fA-F]{4}|\\[\"/]")
 # one look for all: most texts have none of these
-RARE = "\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\u3164\ufeff\uffa0\ufffd"
-ANY = re.compile(rf"[\\&<\[{RARE}]|###")
+RARE = "\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\xad\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\u2800\u3164\ue000-\uf8ff"
+RARE += "\ufeff\uffa0\ufffc\ufffdÂÃâêëìíãäåæçèĊĠ▁"
+ANY = re.compile(rf"[\\&<\[{RARE}]|###|_x0")
 
 
 class Leftovers:
@@ -67,6 +81,8 @@ class Leftovers:
         found = set()
         for message in messages:
             found.update(kinds(message["content"], message["role"]))
+            if thought := message.get("reasoning_content"):
+                found.update(kinds(thought, "assistant"))
         for kind in found:
             self.counts[kind] += 1
             if kind not in self.examples:
@@ -99,10 +115,20 @@ def kinds(text: str, role: str) -> list[Leftover]:
     found = []
     if ANY.search(text):
         found = [kind for kind, pattern in PATTERNS.items() if pattern.search(text)]
-        if "\n" not in text and ESCAPED.search(text):  # code writes "\n", in a text of several lines
+        # code writes "\n", in a text of several lines; and so does JSON
+        if "\n" not in text and not text.lstrip().startswith(("{", "[")) and ESCAPED.search(text):
             found.append(Leftover.ESCAPES)
-    if SPEAKER.match(text):
+    if PROGRAM.fullmatch(text):
+        found.append(Leftover.PROGRAM)
+    if SPEAKER.match(text) or (role in LETTER and LETTER[role].match(text)):
         found.append(Leftover.SPEAKER)
-    if role == "user" and text.lower().endswith(NO_INPUT):
+    if role == "user" and _ends_with_no_input(text):
         found.append(Leftover.NO_INPUT)
     return found
+
+
+def _ends_with_no_input(text: str) -> bool:
+    before, _line, last = text.rpartition("\n")
+    return text.lower().endswith(("<noinput>", "<no input>", "<nooutput>")) or (
+        bool(before) and len(last) < 40 and any(map(str.isalpha, last)) and is_no_input(last)
+    )

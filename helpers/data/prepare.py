@@ -92,7 +92,7 @@ class Preparation:
         from helpers.show.progress import Progress
 
         for row in Progress(source.rows, desc=_("reading"), unit=_(" rows")):
-            origin = name or _source(row, source.name)
+            origin = name or _source(row, source)
             self.counts.read[origin] += 1
             source.count(row)
             try:
@@ -228,8 +228,8 @@ def _times(weight: float, key: int) -> int:
     return whole + ((key * 0x9E3779B97F4A7C15 & 0xFFFFFFFF) < (weight - whole) * 2**32)
 
 
-def _source(row: object, data: str) -> str:
-    """The row's own `source`, else the data set's name."""
-    named = row.get("source") if isinstance(row, dict) else None
-    name = named if isinstance(named, str) and named.strip() else Path(data).stem
+def _source(row: object, data: Source) -> str:
+    """The row's own `source`, where that is a name, else the data set's."""
+    named = row.get("source") if isinstance(row, dict) and "source" not in data.form.misnamed else None
+    name = named if isinstance(named, str) and named.strip() else Path(data.name).stem
     return name.encode("utf-8", "replace").decode()

@@ -12,6 +12,8 @@ from helpers.data.encodings import BROKEN, Encoding, Notes, encoding_of
 from helpers.data.formats import known_columns
 from helpers.data.reasons import Reason, UnreadRow
 from helpers.data.separated import csv_rows
+from helpers.data.tools import TableRow
+from helpers.data.values import is_turns
 from helpers.show.words import _
 
 MOST = 8  # names in a sentence
@@ -57,9 +59,9 @@ def _is_one_list(path: Path, encoding: Encoding) -> bool:
         return False
     try:
         value = json.loads(first)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return True
-    return not more and not _is_turns(value)
+    return not more and not is_turns(value)
 
 
 def json_rows(path: Path, notes: Notes, part: str = "train") -> Iterator[object]:
@@ -71,10 +73,11 @@ def json_rows(path: Path, notes: Notes, part: str = "train") -> Iterator[object]
     try:
         with encoding.open(path) as file:
             whole = json.load(file, object_pairs_hook=_object, strict=False)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no JSON, a number of too many digits, or lists in lists in lists
         if _is_one_list(path, encoding):
+            reason, line = getattr(error, "msg", type(error).__name__), getattr(error, "lineno", 1)
             sentence = _("{file} is not valid JSON ({error}, line {line:,}): was it cut off?")
-            raise ValueError(sentence.format(file=path.name, error=error.msg, line=error.lineno)) from None
+            raise ValueError(sentence.format(file=path.name, error=reason, line=line)) from None
         yield from _lines(path, encoding, notes)
         return
     if isinstance(whole, dict):
@@ -82,7 +85,7 @@ def json_rows(path: Path, notes: Notes, part: str = "train") -> Iterator[object]
     elif isinstance(whole, list):
         if not whole:
             notes.append(_("{file} is an empty list.").format(file=path.name))
-        one = _is_turns(whole)
+        one = is_turns(whole)
         yield from [_row(whole)] if one else map(_row, whole)
     else:
         yield whole
@@ -93,13 +96,11 @@ def _rows_of_object(whole: dict, path: Path, notes: Notes, part: str) -> list:
     if columns := _columns(whole):
         notes.append(_("{file} holds columns instead of rows, and was read so.").format(file=path.name))
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    if known_columns(whole):
+    values = list(whole.values())
+    if known_columns(whole) and not any(isinstance(value, list) and any(map(_is_row, value)) for value in values):
         notes.append(_("{file} holds one conversation.").format(file=path.name))
         return [whole]
-    values = list(whole.values())
-    if all(isinstance(value, dict) and known_columns(value) for value in values) or (
-        values and all(map(_is_turns, values))
-    ):
+    if 2 * sum(map(_is_row, values)) > len(values):
         notes.append(_("{file} holds a row under each key, and was read so.").format(file=path.name))
         return values
     return _the_list(whole, path, notes, part)
@@ -121,6 +122,8 @@ def _the_list(whole: dict, path: Path, notes: Notes, part: str) -> list:
 
 def _columns(whole: dict) -> dict[str, list]:
     """Name -> values of an object that holds whole columns (as pandas' `to_json` writes them); {} for any other."""
+    if whole.keys() >= {"columns", "data"} and all(isinstance(row, list) for row in whole["data"]):  # orient="split"
+        whole = dict(zip(whole["columns"], map(list, zip(*whole["data"], strict=False)), strict=False))
     if len(whole) < 2 or not all(isinstance(column, (dict, list)) for column in whole.values()):
         return {}
     values = [list(column.values()) if isinstance(column, dict) else column for column in whole.values()]
@@ -131,13 +134,18 @@ def _columns(whole: dict) -> dict[str, list]:
 
 
 def parquet_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict]:
+    from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
-    file = ParquetFile(path)
-    if not file.metadata.num_rows:
-        notes.append(_("{file} has no row.").format(file=path.name))
-    for batch in file.iter_batches(batch_size=1000):
-        yield from batch.to_pylist()
+    try:
+        file = ParquetFile(path)
+        if not file.metadata.num_rows:
+            notes.append(_("{file} has no row.").format(file=path.name))
+        for batch in file.iter_batches(batch_size=1000):
+            yield from map(TableRow, batch.to_pylist())
+    except (ArrowException, OSError) as error:
+        sentence = _("{file} cannot be read as Parquet ({error}): download it again, and look at its size.")
+        raise ValueError(sentence.format(file=path.name, error=str(error).rstrip("."))) from None
 
 
 def text_rows(path: Path, notes: Notes, part: str = "") -> Iterator[object]:
@@ -180,15 +188,11 @@ def _object(pairs: list[tuple]) -> dict | UnreadRow:
 
 def _row(value: object) -> object:
     """A row as it is; a list of turns is a conversation."""
-    return {"messages": value} if _is_turns(value) else value
+    return {"messages": value} if is_turns(value) else value
 
 
-def _is_turns(value: object) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(t, dict) and ("role" in t or "from" in t) for t in value)
-    )
+def _is_row(value: object) -> bool:
+    return is_turns(value) or (isinstance(value, dict) and known_columns(value))
 
 
 READERS = {".jsonl": jsonl_rows, ".json": json_rows, ".csv": csv_rows, ".tsv": csv_rows, ".parquet": parquet_rows}

@@ -70,7 +70,7 @@ class Repair(StrEnum):
     PAIR = N_("a preference pair: the chosen answer is kept, the rejected one left out")
     NO_INPUT = N_('a word that means "no input" left out')
     WORD = N_("true or false as an answer written as a word")
-    OBJECT = N_("an object in place of a text written as JSON")
+    OBJECT = N_("a list or an object in place of a text written as JSON")
     NULLS = N_("empty fields of a tool call left out")
     DNA = N_("'DN<usr> ' put back to 'DNA: '")
     LETTER_ROLES = N_("'A:' and 'B:' read as roles")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from helpers.data.encodings import BROKEN, Encoding, Notes, encoding_of
 from helpers.data.reasons import Reason, UnreadRow
@@ -80,10 +81,11 @@ def csv_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict | Unread
     csv.field_size_limit(sys.maxsize)  # the standard limit, 131,072 characters, is shorter than a long conversation
     encoding = encoding_of(path, notes)
     with encoding.open(path, newline="") as file:
-        delimiter = _delimiter(path, file.readline(), notes)
+        first, start = _first_line(file)
+        delimiter = _delimiter(path, first, notes)
         literal = delimiter == "\t" and not _quotes_quote(path, encoding)
         quoting = csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL
-        file.seek(0)
+        file.seek(start)
         reader = csv.reader(file, delimiter=delimiter, strict=True, quoting=quoting)
         lines = Lines(path, reader, delimiter, encoding)
         header = lines.next()[1] or []
@@ -96,12 +98,20 @@ def csv_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict | Unread
     lines.note(header, notes)
 
 
+def _first_line(file: IO[str]) -> tuple[str, int]:
+    """The line of the header and where it begins: behind empty lines, and behind Excel's own "sep=;"."""
+    start, line = 0, file.readline()
+    while line and (not line.strip() or line.startswith("sep=")):
+        start, line = file.tell(), file.readline()
+    return line, start
+
+
 def _delimiter(path: Path, first: str, notes: Notes) -> str:
     """What separates the names of the header; noted when the file's own ending says another."""
     expected = "\t" if path.suffix.lower() == ".tsv" else ","
-    found = max(expected + ",\t;", key=first.count)
+    found = max(expected + ",\t;|", key=first.count)
     if found != expected:
-        name = {"\t": _("tabs"), ";": _("semicolons"), ",": _("commas")}[found]
+        name = {"\t": _("tabs"), ";": _("semicolons"), ",": _("commas"), "|": _("vertical bars")}[found]
         notes.append(_("{file} is separated by {sign}, and was read so.").format(file=path.name, sign=name))
     return found
 

@@ -98,13 +98,14 @@ def _open(config: RunConfig, weight: float) -> Source:
         sentence = _("dataset_id={data!r} has no row to read. {notes}")
         raise ValueError(sentence.format(data=config.dataset_id, notes=" ".join(notes)).strip())
     form = recognise(head, config.dataset_format)
-    if form.prose:
+    if form.misnamed:
         sentence = _(
-            "{columns} holds texts where a mark would stand: not read. If it is part of the question, name it input."
+            "{columns}: not read, since the values are of another kind than the name says. If it is part of the question, "
+            "name it input."
         )
         if form.joins:
-            sentence = _("{columns} holds texts where a mark would stand: joined to the question.")
-        notes.append(sentence.format(columns=", ".join(form.prose)))
+            sentence = _("{columns}: joined to the question, since it holds texts, which the name does not say.")
+        notes.append(sentence.format(columns=", ".join(form.misnamed)))
     return Source(config.dataset_id, weight, chain(head, rows), form, notes)
 
 
@@ -145,6 +146,9 @@ def _local(config: RunConfig) -> Path | None:
     name, path = config.dataset_id, local_path(config.dataset_id)
     if path is not None:
         require_readable(path)
+    elif Path(name).expanduser().is_symlink():
+        sentence = _("dataset_id={name!r} is a link that leads nowhere: {target} is not there.")
+        raise FileNotFoundError(sentence.format(name=name, target=Path(name).expanduser().readlink()))
     elif name.startswith(("/", "~", ".")) or name.count("/") > 1 or Path(name).suffix in READERS:
         sentence = _("dataset_id={name!r} is no file or folder here, and a hub id looks like owner/name.")
         raise FileNotFoundError(sentence.format(name=name))

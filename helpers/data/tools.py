@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from helpers.data.reasons import Reason, Repair, Unusable
-from helpers.data.values import from_json, missing
+from helpers.data.values import from_json, missing, without_nulls
 
 
 def tool_calls(calls: object, repairs: list[Repair], tabular: bool) -> list[dict]:
@@ -37,18 +37,6 @@ def schema(tool: dict, repairs: list[Repair], tabular: bool) -> dict:
     return tool if "function" in tool or "name" not in tool else {"type": "function", "function": tool}
 
 
-def without_nulls(value, repairs: list[Repair], keep: str | None = None):
-    """`value` without the fields that are null, but for `keep`: a table gives every object the fields of all."""
-    if isinstance(value, list):
-        return [without_nulls(item, repairs, keep) for item in value]
-    if not isinstance(value, dict):
-        return value
-    real = {name: item for name, item in value.items() if item is not None or name == keep}
-    if len(real) < len(value):
-        repairs.append(Repair.NULLS)
-    return {name: without_nulls(item, repairs, keep) for name, item in real.items()}
-
-
 def _nodes(value: object) -> list[dict]:
     """Every object inside of `value`."""
     if isinstance(value, list):
@@ -56,19 +44,29 @@ def _nodes(value: object) -> list[dict]:
     return [value, *_nodes([*value.values()])] if isinstance(value, dict) else []
 
 
-def is_tabular(rows: list[dict]) -> bool:
-    """True when the nulls of tools and calls come from a table: nobody writes such nulls by hand.
+class TableRow(dict):
+    """A row of a table (Arrow, Parquet), which fills what an object does not have with nulls."""
 
-    A turn or a property is null, or calls of two functions name the same arguments, of which some are null.
+
+def is_tabular(rows: list[dict]) -> bool:
+    """True when the nulls of tools and calls come from a table, or from one that was written as JSON.
+
+    There a turn or a property is null; or every call names the same arguments, though the tools are several, or an
+    argument is null here and has a value there. Nobody writes such nulls by hand.
     """
-    for node in _nodes([value for row in rows for value in map(from_json, row.values()) if isinstance(value, list)]):
-        properties = node.get("properties")
-        if node.get("tool_calls", ()) is None or (isinstance(properties, dict) and None in properties.values()):
-            return True
-    arguments: dict[str, set] = {}
-    nulls = False
-    for node in _nodes([list(row.values()) for row in rows]):
-        if isinstance(node.get("name"), str) and isinstance(node.get("arguments"), dict):
-            arguments.setdefault(node["name"], set()).update(node["arguments"])
-            nulls = nulls or None in node["arguments"].values()
-    return nulls and len(arguments) > 1 and len(set(map(frozenset, arguments.values()))) == 1
+    nodes = _nodes([value for row in rows for value in map(from_json, row.values()) if isinstance(value, list)])
+    return any(isinstance(row, TableRow) for row in rows) or any(map(_is_filled, nodes)) or _are_filled(nodes)
+
+
+def _is_filled(node: dict) -> bool:
+    properties = node.get("properties")
+    return node.get("tool_calls", ()) is None or (isinstance(properties, dict) and None in properties.values())
+
+
+def _are_filled(nodes: list[dict]) -> bool:
+    calls = [node for node in nodes if isinstance(node.get("name"), str) and isinstance(node.get("arguments"), dict)]
+    alike = len({frozenset(call["arguments"]) for call in calls}) == 1
+    given = [(call["name"], name, value is None) for call in calls for name, value in call["arguments"].items()]
+    null = {(tool, name) for tool, name, is_null in given if is_null}
+    typed = {(tool, name) for tool, name, is_null in given if not is_null}
+    return alike and bool(null) and (len({call["name"] for call in calls}) > 1 or bool(null & typed))

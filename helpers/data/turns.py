@@ -6,12 +6,10 @@ A message is {"role", "content"}; an assistant's may also hold "reasoning_conten
 
 from __future__ import annotations
 
-import json
-
 from helpers.data.columns import Means, meaning, plain_name, refuse_marked
 from helpers.data.reasons import LONGEST, Reason, Repair, Unusable
 from helpers.data.tools import tool_calls
-from helpers.data.values import from_json, missing
+from helpers.data.values import from_json, in_words, missing
 
 ROLES = {
     **dict.fromkeys(("user", "human", "usr", "prompter"), "user"),
@@ -52,10 +50,12 @@ def _turn(turn: dict, repairs: list[Repair], tabular: bool) -> dict:
     calls, thought = _spelled_calls(name, turn, content), ""
     if name in CALL_ROLES or (calls and missing(content)):
         content = ""
-    if isinstance(content, (list, tuple)):
+    if isinstance(content, dict) and content.get("type") in TEXTS:
+        content = [content]
+    if isinstance(content, list) and any(map(_is_part, content)):
         content, thought = _parts(content)
-    if role == "tool" and isinstance(content, dict):
-        content = json.dumps(content, ensure_ascii=False)
+    if isinstance(content, (dict, list, bool)) and not missing(content):
+        content = in_words(content, [] if role == "tool" else repairs, tabular)
     read = message(role, content, tool_calls=tool_calls(calls, repairs, tabular), reasoning_content=thought)
     if role == "tool":
         read |= {key: turn[key] for key in ("name", "tool_call_id") if isinstance(turn.get(key), str)}
@@ -94,7 +94,12 @@ def _attach(read: dict, key: str, value: object, means: Means) -> None:
             read["train"] = False
 
 
-def _parts(parts: list | tuple) -> tuple[str, str]:
+def _is_part(value: object) -> bool:
+    """True for a part of a content: a text, or an object that says of which type it is."""
+    return isinstance(value, str) or (isinstance(value, dict) and ("type" in value or "text" in value))
+
+
+def _parts(parts: list) -> tuple[str, str]:
     """A content given in parts as (text, thought)."""
     texts, thoughts = [], []
     for part in parts:

@@ -1,4 +1,4 @@
-"""Values of somebody's data: is one missing, a text, a number, or structure that a file holds as text?"""
+"""Values of somebody's data: is one missing, a text, a number, or structure? And structure in place of a text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ast
 import json
 import math
 from typing import Any
+
+from helpers.data.reasons import Repair
 
 
 def missing(value: object) -> bool:
@@ -36,6 +38,46 @@ def as_number(value: Any) -> float | None:
         return None if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def is_turns(value: object) -> bool:
+    """True for a list of objects that say who speaks, and what."""
+    return isinstance(value, list) and bool(value) and all(map(is_turn, value))
+
+
+def is_turn(value: object) -> bool:
+    speaks = isinstance(value, dict) and ("role" in value or "from" in value)
+    return speaks and not value.keys().isdisjoint(("content", "value", "tool_calls", "function_call"))
+
+
+def in_words(value: Any, repairs: list[Repair], tabular: bool = False) -> Any:
+    """What stands in place of a text, as text: a number, true or false, a list or an object (as its JSON).
+
+    What has no text (None, NaN) stays as it is, and is refused later.
+    """
+    if isinstance(value, bool):
+        repairs.append(Repair.WORD)
+        return str(value).lower()
+    if not isinstance(value, (dict, list)):
+        return value if isinstance(value, str) else as_text(value)
+    try:
+        text = json.dumps(without_nulls(value, []) if tabular else value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        return value
+    repairs.append(Repair.OBJECT)
+    return text
+
+
+def without_nulls(value: Any, repairs: list[Repair], keep: str | None = None) -> Any:
+    """`value` without the fields that are null, but for `keep`: a table gives every object the fields of all."""
+    if isinstance(value, list):
+        return [without_nulls(item, repairs, keep) for item in value]
+    if not isinstance(value, dict):
+        return value
+    real = {name: item for name, item in value.items() if item is not None or name == keep}
+    if len(real) < len(value):
+        repairs.append(Repair.NULLS)
+    return {name: without_nulls(item, repairs, keep) for name, item in real.items()}
 
 
 def from_json(value: object) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from helpers.data.checks import ROW_CHECKS, Row, Special
+from helpers.data.checks import ROW_CHECKS, Row, Special, is_comparable
 from helpers.data.copies import overlap
 from helpers.data.costs import numbers
 from helpers.data.labels import CONTEXT, collator, cut, encoded
@@ -75,10 +75,12 @@ def judge(
     pairs = iter(zip(rows, encoded_rows, strict=True))
     while batch := list(islice(pairs, BATCH)):
         whole = [(fold_system(tokenizer, row["messages"]), full) for row, full in batch if full]
-        kept = [(messages, full, short) for messages, full in whole if (short := cut(full, config.max_length))]
+        placed = [(messages, full) for messages, full in whole if is_comparable(full)]
+        kept = [(messages, full, short) for messages, full in placed if (short := cut(full, config.max_length))]
         lengths += [len(full["input_ids"]) if full else 0 for _row, full in batch]
         failed[Check.TEMPLATE] += len(batch) - len(whole)
-        failed[Check.NOTHING] += len(whole) - len(kept)
+        failed[Check.PLACE] += len(whole) - len(placed)
+        failed[Check.NOTHING] += len(placed) - len(kept)
         for (messages, full, _short), (ids, labels) in zip(kept, _collated(kept, collate), strict=True):
             row = Row(messages, full, ids, labels, tokenizer, special, config)
             failed.update(check for check, fails in ROW_CHECKS.items() if fails(row))

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 SECONDS = 5  # of a CPU; the templates that TRL ships need 0.5 at most
 MEMORY = 2**30  # bytes of address space
+LARGEST = 20_000  # number in a template; some name budgets of tokens
 LONGEST = 2**22  # characters that the probes may come to, all together
 
 USER, ANSWER = {"role": "user", "content": "⟦q⟧"}, {"role": "assistant", "content": "⟦a⟧"}
@@ -27,7 +28,7 @@ PROBES = (
 
 
 class Unsafe(ValueError):
-    """A chat template that cannot be used; `reason` is "slow", "large" or what jinja2 says."""
+    """A chat template that cannot be used; `reason` is "slow", "large", "repeats" or the error that jinja2 raises."""
 
     def __init__(self, reason: str, sentence: str):
         super().__init__(sentence)
@@ -55,7 +56,15 @@ def require_safe(template: str, special_tokens: dict[str, str], name: str) -> No
             "The chat template of {name} takes more than {gigabytes} GB of memory or writes without end: it may be made to "
             "hang. Choose another model, or set chat_template to a file of your own."
         )
-    raise Unsafe(reason, sentence.format(name=name, reason=reason, seconds=SECONDS, gigabytes=MEMORY // 2**30))
+    elif reason.startswith("repeats"):
+        sentence = _(
+            "The chat template of {name} repeats or counts by itself (line {line}), which none needs: it may be made to "
+            "hang on some conversations. Choose another model, or set chat_template to a file of your own."
+        )
+    line = reason.rpartition(" ")[2]
+    raise Unsafe(
+        reason, sentence.format(name=name, reason=reason, line=line, seconds=SECONDS, gigabytes=MEMORY // 2**30)
+    )
 
 
 @lru_cache(maxsize=64)
@@ -105,6 +114,30 @@ def _questions():
             yield {"messages": messages, "tools": tools, "add_generation_prompt": asking}
 
 
+def _repeats(tree):
+    """The line where a template repeats or counts by itself, whatever the conversation is; 0 for nowhere.
+
+    Such a template may hang on a conversation that no probe is like. None of those that TRL ships does it.
+    """
+    from jinja2 import nodes
+
+    calls = [call for call in tree.find_all(nodes.Call) if isinstance(call.node, nodes.Name)]
+    ranges = [call for call in calls if call.node.name == "range"]
+    large = [const for place in ranges for const in place.find_all(nodes.Const) if _above(const, 10)]
+    large += [
+        const for place in tree.find_all(nodes.Filter) for const in place.find_all(nodes.Const) if _above(const, 999)
+    ]
+    large += [const for const in tree.find_all(nodes.Const) if _above(const, LARGEST)]
+    own = [name for name in tree.find_all(nodes.Name) if name.name in ("range", "lipsum", "cycler")]
+    own = [name for name in own if all(name is not call.node for call in ranges)]
+    found = [*large, *own, *tree.find_all((nodes.Mul, nodes.Pow))]
+    return found[0].lineno if found else 0
+
+
+def _above(const, limit: int) -> bool:
+    return isinstance(const.value, (int, float)) and const.value > limit
+
+
 def _try(text: str, special_tokens: dict[str, str]) -> str:
     """What a template raised when it could write nothing, "" else. Raises MemoryError where it writes too much."""
     import jinja2
@@ -125,7 +158,10 @@ def _try(text: str, special_tokens: dict[str, str]) -> str:
             raise MemoryError from None
         except Exception as error:  # a template may refuse what it does not take
             failures.append(f"{type(error).__name__}: {error}"[:200])
-    return "" if works else failures[0]
+    if not works:
+        return failures[0]
+    line = _repeats(_environment().parse(text))  # on what no probe is like
+    return f"repeats in line {line}" if line else ""
 
 
 def _main() -> None:

@@ -75,10 +75,26 @@ def test_true_and_false_as_answers_are_words(answer, word):
     assert done.messages[1]["content"] == word and Repair.WORD in done.repairs
 
 
-@pytest.mark.parametrize("value", [{"도시": "울산", "번호": [1, None]}, {"a": {"b": True}}])
-def test_an_object_in_place_of_a_text_is_its_json(value):
-    done = as_messages({"instruction": "뽑아", "output": value})
-    assert json.loads(done.messages[1]["content"]) == value and Repair.OBJECT in done.repairs
+@pytest.mark.parametrize(
+    "value",
+    [{"도시": "울산", "번호": [1, None]}, {"a": {"b": True}}, {"text": ["울산"], "확신": 1}, ["기차"], ["기차", "물"], [], {}, [{"이름": "물"}], {"role": "의사"}],
+)  # fmt: skip
+@pytest.mark.parametrize("shape", [
+    lambda value: {"instruction": "뽑아", "output": value}, lambda value: {"prompt": "뽑아", "completion": value},
+    lambda value: {"input": "뽑아", "output": value}, lambda value: {"prompt": "뽑아", "chosen": value, "rejected": "x"},
+    lambda value: {"messages": messages("뽑아", value if isinstance(value, dict) and value else {"a": value})},
+])  # fmt: skip
+def test_a_list_or_an_object_in_place_of_a_text_is_its_json(shape, value):
+    done = as_messages(shape(value))
+    assert json.loads(done.messages[1]["content"]) in (value, {"a": value}) and Repair.OBJECT in done.repairs
+
+
+def test_one_side_may_be_turns_and_the_other_a_text():
+    asked, answered = messages("물?", "불.")
+    for row in ({"prompt": "물?", "completion": [answered]}, {"prompt": [asked], "completion": "불."}):
+        assert as_messages(row).messages == [asked, answered]
+    row = {"instruction": "뽑아", "input": {"글": "물"}, "output": "불"}
+    assert as_messages(row).messages[0]["content"] == '뽑아\n\n{"글": "물"}'
 
 
 def test_rows_that_differ_in_a_column_that_is_not_read_are_amber(tmp_path):
@@ -270,6 +286,22 @@ def test_nulls_that_a_table_put_into_tools_are_left_out_and_counted(tmp_path):
         }  # the author's own: no other default is there
 
 
+@pytest.mark.parametrize("spelled", ["tool_calls", "function_call"])
+def test_a_table_of_one_tool_whose_calls_are_all_alike(tmp_path, spelled):
+    """Nothing but the file tells that the nulls are the table's; written as JSON, an argument that is null here and has
+    a value there does."""
+    rows = []
+    for i, row in enumerate(questions(20)):
+        call = {"name": "look", "arguments": {"at": None, "n": i} if i % 2 else {"at": "물", "n": None}}
+        called = [call] if spelled == "tool_calls" else call
+        turns = [{"role": "assistant", "content": "", spelled: called}, {"role": "tool", "content": "네"}]
+        rows.append({"messages": [*messages(row["Q"], "")[:1], *turns, *messages("", row["A"])[1:]]})
+    paths = [as_parquet(tmp_path / "a.parquet", rows), write_jsonl(tmp_path / "a.jsonl", rows)]
+    for path in (tmp_path / "a.parquet", paths[1]):
+        _, train, held_out = prepared(settings(path), tmp_path)
+        assert "null" not in json.dumps(train + held_out)
+
+
 def test_the_author_s_own_nulls_stay():
     row = weather(
         {"city": "춘천", "day": None}, {"city": {"enum": ["춘천", None]}, "day": {"type": "string", "default": None}}
@@ -293,7 +325,7 @@ def test_a_default_of_a_table_goes_where_another_is_real():
 # --- columns whose names are meant otherwise
 
 
-@pytest.mark.parametrize("column", ["review", "feedback", "rating", "label", "weight", "quality", "train"])
+@pytest.mark.parametrize("column", ["review", "feedback", "rating", "label", "weight", "quality", "train", "history", "source", "functions"])  # fmt: skip
 @pytest.mark.parametrize("alike", [True, False])
 def test_a_text_under_the_name_of_a_mark_is_no_mark(tmp_path, column, alike):
     rows = [
@@ -322,7 +354,40 @@ def test_a_mark_that_takes_away_whole_answers_is_red_and_named(tmp_path, column,
     assert prepared(settings(write_jsonl(tmp_path / "b.jsonl", questions(60))), tmp_path)[0]["marks"]["ok"]
 
 
-@pytest.mark.parametrize("word", ["<noinput>", "N/A", "No input", "없음", "none"])
+@pytest.mark.parametrize(
+    ("column", "values"), [("loss", [0.3, 1.7]), ("reasoning", [3, 4]), ("thinking", [True, False])]
+)
+def test_a_number_under_the_name_of_something_else_is_not_read(tmp_path, column, values):
+    rows = [{**row, column: values[i % 2]} for i, row in enumerate(questions(20))]
+    report, train, held_out = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)
+    assert len(train) + len(held_out) == 20 and "reasoning_content" not in str(train)
+    assert column in report["data"][0]["notes"][0]
+
+
+ANSWERED = {
+    "messages": lambda row, answer: {"messages": messages(row["Q"], answer)},
+    "role tokens": lambda row, answer: {"text": f"<usr> {row['Q']}\n<bot> {answer}"},
+    "true and false": lambda row, answer: {"question": row["Q"], "answer": answer == "예"},
+    "numbers": lambda row, answer: {"instruction": row["Q"], "output": len(answer)},
+}
+
+
+@pytest.mark.parametrize("mark", [{"label": False}, {"weight": 0}, {"options": ["가"]}], ids=str)
+@pytest.mark.parametrize("shape", ANSWERED)
+def test_a_class_that_a_column_takes_away_is_red_in_every_format(tmp_path, shape, mark):
+    rows = [{**ANSWERED[shape](row, "아니요" if i % 5 else "예"), **({} if i % 5 else mark)} for i, row in enumerate(questions(60))]  # fmt: skip
+    report = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)[0]
+    assert report["marks"]["verdict"] == "red" and next(iter(mark)) in report["marks"]["measured"]
+
+
+def test_one_answer_that_is_bad_each_time_is_no_class(tmp_path):
+    rows = questions(60) + [{"Q": f"{i}번?", "A": "몰라요", "label": False} for i in range(5)]
+    assert prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)[0]["marks"]["ok"]
+
+
+@pytest.mark.parametrize(
+    "word", ["<noinput>", "N/A", "No input", "없음", "none", "(없음)", "Not applicable.", "--", "Input: <none>"]
+)
 def test_a_word_for_no_input_is_no_input(word):
     done = as_messages({"instruction": "뭐?", "input": word, "output": "네."})
     assert done.messages[0]["content"] == "뭐?" and done.repairs == (Repair.NO_INPUT,)
@@ -334,21 +399,23 @@ def test_a_word_for_no_input_is_no_input(word):
 @pytest.mark.parametrize(
     ("kind", "texts"),
     [
-        (Leftover.ESCAPES, ["순서예요.\\n1. 물", "이름\\t값", "첫\\r\\n둘", "a\\nB"]),
-        (Leftover.ENTITIES, ["&lt;b&gt;", "Tom &amp; Jerry", "it&#39;s", "&#x27;", "<br>", "<p class='a'>", "</div>"]),
-        (Leftover.INVISIBLE, ["달\u200b력", "끝\ufeff", "가\u3164나", "soft\u00adware", "a\u200db"]),
-        (Leftover.CONTROL, ["\x1b[31m빨강", "가\b나", "x\x07", "a\x85b"]),
-        (Leftover.LOST, ["caf\ufffd"]),
-        (Leftover.TEMPLATE, ["<|im_start|>user\n가", "[INST] 가 [/INST]", "<<SYS>>", "<start_of_turn>model", "<|eot_id|>", "<｜User｜>가", "### Response:\n가"]),
-        (Leftover.SPEAKER, ["Human: hello", "Assistant: hi", "사용자: 안녕"]),
-        (Leftover.NO_INPUT, ["요약해 줘\n\n<noinput>", "요약해 줘\n없음"]),
+        (Leftover.ESCAPES, ["순서예요.\\n1. 물", "이름\\t값", "첫\\r\\n둘", "a\\nB", "Hello.\\nthis is", "a\\n\\nthe end", "\\uc548\\ub155", 'say \\"hi\\"', "https:\\/\\/a.kr"]),
+        (Leftover.ENTITIES, ["&lt;b&gt;", "Tom &amp; Jerry", "it&#39;s", "&#x27;", "<br>", "<p class='a'>", "</div>", "<br />", "<script>", "<!-- a -->", "&nbsp 가"]),
+        (Leftover.INVISIBLE, ["달\u200b력", "끝\ufeff", "가\u3164나", "soft\u00adware", "a\u200db", "가\xa0나", "\u2800"]),
+        (Leftover.CONTROL, ["\x1b[31m빨강", "가\b나", "x\x07", "a\x85b", "a\u2028b", "끝_x000D_\n다음"]),
+        (Leftover.LOST, ["caf\ufffd", "\ue000", "\ufffc"]),
+        (Leftover.ALPHABET, ["itâ€™s", "cafÃ©", "안녕".encode().decode("latin-1"), "ì•ˆë…•"]),
+        (Leftover.PROGRAM, ["#N/A", "undefined", " NaN", "[object Object]"]),
+        (Leftover.TEMPLATE, ["<|im_start|>user\n가", "[INST] 가 [/INST]", "<<SYS>>", "<start_of_turn>model", "<|eot_id|>", "<｜User｜>가", "### Response:\n가", "### 질문: 가", "[|user|]가", "<|reserved_special_token_3|>", "<s>가</s>", "[SEP]", "<extra_id_0>", "<human>: hi", "▁안녕", "ĠhelloĊ"]),
+        (Leftover.SPEAKER, ["Human: hello", "Assistant: hi", "사용자: 안녕", "USER: hi", "질문: 물?", "Q: 물?", "ChatGPT: 네"]),
+        (Leftover.NO_INPUT, ["요약해 줘\n\n<noinput>", "요약해 줘\n없음", "요약\nN/A.", "요약\n\n(없음)", "요약\n입력: 없음"]),
     ],
 )  # fmt: skip
 def test_what_an_export_leaves_is_found(kind, texts):
     assert all(kind in kinds(text, "user") for text in texts)
 
 
-@pytest.mark.parametrize("text", ["$\\nabla f + \\text{x}$", "print('a\\n')\nprint('b')", "a & b; c", "3 < 4 > 2", "👩‍💻 일해요", "AT&T", "표: 값", "없음", "C:\\new", "[1] 참고", "#1"])  # fmt: skip
+@pytest.mark.parametrize("text", ["$\\nabla f + \\text{x}$", "print('a\\n')\nprint('b')", "a & b; c", "3 < 4 > 2", "👩‍💻 일해요", "AT&T", "표: 값", "없음", "C:\\new\\test", "[1] 참고", "#1", '{"주소": "서울\\\\n강남", "말": "\\\\"네\\\\""}', "if a<b and c>d:", "List<String> x", "### Input validation", "naïve château São Où « ê »", "null 값", "---"])  # fmt: skip
 def test_what_people_write_is_no_leftover(text):
     assert kinds(text, "user") == []
 
@@ -379,6 +446,10 @@ PAIR = [{"from": "human", "value": "물?"}, {"from": "gpt", "value": "불."}]
         ("ids.json", {f"faq-{i}": row for i, row in enumerate(questions(20))}),
         ("columns.json", {"Q": {str(i): row["Q"] for i, row in enumerate(questions(20))}, "A": {str(i): row["A"] for i, row in enumerate(questions(20))}}),
         ("lists.json", [[{"role": "user", "content": row["Q"]}, {"role": "assistant", "content": row["A"]}] for row in questions(20)]),
+        ("split.json", {"columns": ["Q", "A"], "index": [*range(20)], "data": [[row["Q"], row["A"]] for row in questions(20)]}),
+        ("one_key.json", {"conversations": [{"id": i, "messages": messages(row["Q"], row["A"])} for i, row in enumerate(questions(20))]}),
+        ("one_list.json", {"messages": [messages(row["Q"], row["A"]) for row in questions(20)]}),
+        ("version.json", {"version": "1", **{f"id{i}": row for i, row in enumerate(questions(20))}}),
         ("ids_of_lists.json", {f"t{i}": messages(row["Q"], row["A"]) for i, row in enumerate(questions(20))}),
     ],
 )  # fmt: skip
@@ -386,6 +457,35 @@ def test_rows_in_any_shape_are_rows(tmp_path, name, value):
     (tmp_path / name).write_text(json.dumps(value, ensure_ascii=False))
     _, train, held_out = prepared(settings(tmp_path / name), tmp_path)
     assert {row["messages"][1]["content"] for row in train + held_out} == {row["A"] for row in questions(20)}
+
+
+@pytest.mark.parametrize(
+    ("before", "delimiter"), [("sep=;\n", ";"), ("sep=,\r\n", ","), ("\n\n", ","), ("\ufeff\ufeff", ","), ("", "|")]
+)
+def test_a_table_begins_at_its_header(tmp_path, before, delimiter):
+    lines = [delimiter.join(row) for row in (("Q\0", "A"), *((row["Q"], row["A"]) for row in questions(20)))]
+    (tmp_path / "a.csv").write_text(before + "\n".join(lines))
+    _, train, held_out = prepared(settings(tmp_path / "a.csv"), tmp_path)
+    assert len(train) + len(held_out) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "a.parquet cannot be read as Parquet"),
+        ("cut.parquet", None, "cut.parquet cannot be read as Parquet"),
+        ("a.json", b"[" * 100_000, "a.json is not valid JSON"),
+        ("a.jsonl", b"[" * 100_000, "a.jsonl is not valid JSON"),
+        ("a.json", b"9" * 5000, "None of the first rows can be read"),
+    ],
+)
+def test_a_file_that_is_none_is_one_sentence(tmp_path, name, content, told):
+    if content is None:
+        as_parquet(tmp_path / name, questions(20))
+        content = (tmp_path / name).read_bytes()[:-20]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=told):
+        prepared(settings(tmp_path / name), tmp_path)
 
 
 def test_a_list_of_turns_in_each_line_is_a_conversation(tmp_path):
@@ -414,7 +514,7 @@ def test_a_name_of_a_mac_is_found(tmp_path, forms):
 def test_headings_and_roles_of_a_mac_are_known():
     apart = {
         unicodedata.normalize("NFD", name): value
-        for name, value in {"질문": "물?", "답변": "불.", "문맥": "글"}.items()
+        for name, value in {"질문": "물?", "답변\u200b": "불.", "문맥\u00a0": "글"}.items()
     }
     assert [turn["content"] for turn in as_messages(apart).messages] == ["물?\n\n글", "불."]
 
@@ -425,6 +525,20 @@ def test_a_link_keeps_its_name(tmp_path):
     for name, target in (("train.jsonl", blob), ("latest", raw), ("x.csv", raw)):
         (tmp_path / name).symlink_to(target)
         assert len(prepared(settings(tmp_path / name), tmp_path)[1]) == 18
+
+
+def test_a_folder_is_read_through_its_links_and_a_link_to_nowhere_is_said(tmp_path):
+    (tmp_path / "store").mkdir()
+    write_jsonl(tmp_path / "store" / "train.jsonl", questions(20))
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "data").symlink_to(tmp_path / "store")
+    (folder / "again").symlink_to(folder)
+    (folder / "train-2.jsonl").symlink_to(tmp_path / "gone")
+    report, train, _ = prepared(settings(folder), tmp_path)
+    assert len(train) == 18 and "leads nowhere): train-2.jsonl" in report["data"][0]["notes"][0]
+    with pytest.raises(FileNotFoundError, match="is a link that leads nowhere: .*gone is not there"):
+        prepared(settings(folder / "train-2.jsonl"), tmp_path)
 
 
 README = """---
@@ -450,6 +564,39 @@ def test_parts_are_those_that_the_hub_names(tmp_path, readme, end):
     assert len(prepared(settings(folder, dataset_split="test"), tmp_path)[1]) == 18
     with pytest.raises(ValueError, match="train_gen or train_sft"):
         prepared(settings(folder), tmp_path)
+
+
+FILES = {
+    "a file of no part beside the parts": ("train.jsonl", "holdout.jsonl"),
+    "a folder of no part": ("train/a.jsonl", "metadata/a.jsonl"),
+    "Korean": ("훈련_데이터.jsonl", "검증.jsonl", "시험셋.jsonl"),
+    "with a year": ("train2017.jsonl", "val2017.jsonl"),
+    "in one word": ("trainData.jsonl", "testdata.jsonl"),
+    "of a Mac": (unicodedata.normalize("NFD", "학습셋.jsonl"), unicodedata.normalize("NFD", "평가셋.jsonl")),
+}
+HEAD = "---\nconfigs:\n- config_name: default\n  data_files:\n  - {split: train, path: %s}\n  - {split: test, path: %s}\n---\n"
+CARDS = {
+    "at the root alone": (HEAD % ("a.jsonl", "b.jsonl"), ("a.jsonl", "old/a.jsonl", "b.jsonl")),
+    "two stars": (HEAD % ("data/**/a*", "./b*"), ("data/a.jsonl", "b.jsonl")),
+    "letters taken apart": (HEAD % ("'학습*'", "'시험*'"), (unicodedata.normalize("NFD", "학습.jsonl"), "b.jsonl")),
+    "no name": ("---\nconfigs:\n- data_files:\n    train: a.jsonl\n    test: b.jsonl\n---\n", ("a.jsonl", "b.jsonl")),
+    "a folder": ("---\nconfigs:\n- {config_name: ko, data_dir: ko, default: true}\n- {config_name: en, data_dir: en}\n---\n", ("ko/train.jsonl", "en/train.jsonl")),
+    "a mark at the head": ("\ufeff" + HEAD % ("a.jsonl", "b.jsonl"), ("a.jsonl", "b.jsonl")),
+    "no list": ("---\nconfigs: {a: b}\n---\n", ("a.jsonl",)),
+    "no object": ("---\n- a\n---\n", ("a.jsonl",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("card", "files"), [*(("", files) for files in FILES.values()), *CARDS.values()], ids=[*FILES, *CARDS]
+)
+def test_of_the_files_the_first_alone_is_the_training_part(tmp_path, card, files):
+    for number, name in enumerate(files):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_jsonl(tmp_path / "set" / name, questions(20, start=100 * number))
+    (tmp_path / "set" / "README.md").write_text(card)
+    _, train, held_out = prepared(settings(tmp_path / "set"), tmp_path)
+    assert {row["messages"][0]["content"] for row in train + held_out} == {row["Q"] for row in questions(20)}
 
 
 def test_pieces_of_one_part_are_read_together(tmp_path):

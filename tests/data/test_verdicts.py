@@ -89,6 +89,19 @@ def generation_prompt_says_more(case):
     case["tokenizer"].chat_template += "{% if add_generation_prompt %}{{ 'Answer!' }}{% endif %}"
 
 
+def one_label_too_many(case):
+    case["encoded"][0]["labels"].append(CONTEXT)
+
+
+def one_label_too_few(case):
+    case["encoded"][0]["labels"].pop(0)
+
+
+def context_by_another_number(case):
+    for row in case["encoded"]:
+        row["labels"] = [-1 if label == CONTEXT else label for label in row["labels"]]
+
+
 def eos_said_by_the_user(case):
     first = case["rows"][0]["messages"]
     said = [{**message, "content": message["content"] + case["tokenizer"].eos_token} for message in first]
@@ -116,6 +129,9 @@ BREAKS = [
     (labels_one_place_late, "answer not learned"),
     (labels_shifted_by_one, "label of another place"),
     (one_label_of_another_token, "label of another place"),
+    (one_label_too_many, "label of another place"),
+    (one_label_too_few, "label of another place"),
+    (context_by_another_number, "label of another place"),
     (eos_masked_as_padding, "end of turn not learned"),
     (bos_added_by_the_tokenizer_too, "BOS missing or twice"),
     (bos_forgotten, "BOS missing or twice"),

@@ -78,6 +78,8 @@ HOSTILE = {
     "writing without end": (LOOP.replace("%}{% endfor", "%}xxxxxxxxxx{% endfor", 1), "large"),
     "calling itself": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "large"),
     "out of the sandbox": ("{{ ''.__class__.__mro__ }}", "SecurityError"),
+    "one that waits for a word": ("{% if '계약' in messages[0].content %}" + LOOP + "{% endif %}x", "repeats"),
+    "one that waits for a year": ("{% if strftime_now('%Y') == '2040' %}{{ 'x' * 9999 }}{% endif %}x", "repeats"),
     "another file": ("{% include 'passwords' %}", "TypeError"),
     "no template": ("{% for %}", "TemplateSyntaxError"),
 }
