@@ -5,6 +5,11 @@ python setup_kernel.py kind FROM BEFORE    cuda, old:VERSION or plain; status 1 
 python setup_kernel.py pip                 lines for the shell: the machine's settings of pip that stay, and those left
 aside
 python setup_kernel.py kernel [--user]     installs the Jupyter kernel "qlora"
+python setup_kernel.py managed             a line where the system's own packages own this interpreter
+python setup_kernel.py torch               the version of torch that is there, if it is one that stays
+python setup_kernel.py home                a folder of this interpreter's own that may be written
+python setup_kernel.py link FOLDER         lets this interpreter import what is in FOLDER
+python setup_kernel.py changes BEFORE      what another `pip freeze` (standard input) changed, in one line
 """
 
 import importlib.util
@@ -96,6 +101,57 @@ def _quota(root):
         return None
 
 
+def managed():
+    """The file of PEP 668, where it is."""
+    import sysconfig
+
+    mark = Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
+    return mark if mark.exists() and sys.prefix == sys.base_prefix else ""
+
+
+def torch():
+    """Older ones than transformers takes do not stay."""
+    from importlib.metadata import PackageNotFoundError, version as installed
+
+    try:
+        found = installed("torch")
+    except PackageNotFoundError:
+        return ""
+    return found if tuple(map(int, re.findall(r"\d+", found)[:2])) >= (2, 6) else ""
+
+
+def home():
+    """As pip chooses: the interpreter's own folder, else the user's."""
+    import site
+
+    return sys.prefix if os.access(sys.prefix, os.W_OK) else site.getuserbase()
+
+
+def link(folder):
+    """What `pip install --editable` does, without a file in the folder."""
+    import site
+    import sysconfig
+
+    packages = Path(sysconfig.get_path("purelib"))
+    if not os.access(packages, os.W_OK):
+        packages = Path(site.getusersitepackages())
+        packages.mkdir(parents=True, exist_ok=True)
+    (packages / "qlora-notebooks.pth").write_text(f"{folder}\n", encoding="utf-8")
+    return ""
+
+
+def changes(before):
+    """Packages of this interpreter that are others now."""
+    old, new = (
+        dict(line.strip().split("==", 1) for line in lines if "==" in line)
+        for lines in (Path(before).read_text().splitlines(), sys.stdin)
+    )
+    other = [f"{name} {old[name]} -> {new[name]}" for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
+    added = len(new.keys() - old.keys())
+    changed = f"; {len(other)} changed ({', '.join(other)}): restart the kernel before you go on" if other else ""
+    return f"Ready: {added} packages were added{changed}."
+
+
 def kernel(*where):
     """In the environment for scripts and tests, and for the user, so that a pod's own JupyterLab lists it. The `env` of
     the kernel that was there stays: pod.sh has set it. On a pod, downloads belong on the volume, which outlives the
@@ -140,4 +196,5 @@ def kernel(*where):
 if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036  it is asked of any Python
         sys.exit(1)
-    print(globals()[sys.argv[1]](*sys.argv[2:]), end="\n" if sys.argv[1] != "kernel" else "")
+    told = globals()[sys.argv[1]](*sys.argv[2:])
+    print(told, end="\n" if told else "")

