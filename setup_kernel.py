@@ -111,7 +111,8 @@ def managed():
 
 def torch():
     """Older ones than transformers takes do not stay."""
-    from importlib.metadata import PackageNotFoundError, version as installed
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
 
     try:
         found = installed("torch")
