@@ -30,6 +30,7 @@ RETIRED: tuple[str, ...] = ("top_p", "serve_rows", "merge_shard_gb")  # in the c
 
 data, labels, training, merge, upload, evaluation, serve, plan, free = (partial(setting, stage) for stage in Stage)
 MANY = 10**6
+FOLDER = re.compile(r"[\w.-]+")  # a run's name, which its folder has
 
 
 @dataclass(frozen=True)
@@ -178,19 +179,20 @@ class RunConfig:
             raise BadSetting(sentence, "gguf_formats", self.gguf_formats)
         if not self.run_name:
             object.__setattr__(self, "run_name", _default_run_name(self))
-        if not re.fullmatch(r"[\w.-]+", self.run_name) or self.run_name.strip(".") == "":
+        if not FOLDER.fullmatch(self.run_name) or self.run_name.strip(".") == "":
             sentence = _("run_name={value!r} cannot be a folder: use letters, digits, '-', '_' and '.'.")
             raise BadSetting(sentence.format(value=self.run_name), "run_name", self.run_name)
         _check_repository(self)
 
     @classmethod
-    def load(cls, preset: str | None = None, **overrides) -> RunConfig:
+    def load(cls, preset: str | None = None, /, **overrides) -> RunConfig:
         """Settings of `preset` (default: QLORA_PRESET, else demo) with QLORA_<FIELD> and then `overrides` on top.
 
         When a run was chosen (`runs.choose`) and neither another run nor another preset is asked for, its settings
         stand in the preset's place. Raises BadSetting for an unknown preset, key or QLORA_ variable, or a bad value.
         """
-        preset, overrides = preset or os.environ.get("QLORA_PRESET", "demo"), explicit_overrides(overrides)
+        preset = preset or overrides.pop("preset", None) or os.environ.get("QLORA_PRESET", "demo")
+        overrides = explicit_overrides(overrides)
         if preset not in PRESETS:
             sentence = _("preset={value!r} is not known: use one of {known}.")
             raise BadSetting(sentence.format(value=preset, known=", ".join(PRESETS)), "preset", preset)
@@ -203,8 +205,29 @@ class RunConfig:
     def from_json(cls, text: str) -> RunConfig:
         """The settings in `text`; those of an older version that are gone (RETIRED) are left out."""
         values = json.loads(text)
+        if not isinstance(values, dict):
+            raise BadSetting(
+                _("It holds {value}, not the settings of a run.").format(value=text.strip()[:40]), "", values
+            )
         check_settings(values.keys() - set(RETIRED))
         return cls(**{name: value for name, value in values.items() if name in NAMES})
+
+    @classmethod
+    def stored(cls, file: Path) -> RunConfig:
+        """The settings in a run's config.json. The run's name is that of its folder, which may have got another since.
+
+        Raises BadSetting that names the file, for what is no JSON, an unknown setting or a value that cannot be.
+        """
+        try:
+            config = cls.from_json(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            sentence = _(
+                "{file} was changed by hand, or is of another version. {reason} Mend it, or delete it and run 00."
+            )
+            named = getattr(error, "setting", ""), getattr(error, "value", None)
+            raise BadSetting(sentence.format(file=file, reason=f"{error}".rstrip(".") + "."), *named) from None
+        name = file.parent.name
+        return replace(config, run_name=name) if FOLDER.fullmatch(name) else config
 
     def summary(self) -> str:
         """The run, its preset and every setting that is not the preset's, in a line."""
@@ -272,6 +295,9 @@ def explicit_overrides(keywords: dict | None = None) -> dict:
     check_names(set(ours) - set(retired), [*variables, *OTHER_VARIABLES], "variable")
     overrides = {name: os.environ[variable] for variable, name in variables.items() if variable in os.environ}
     keywords = keywords or {}
+    if "preset" in keywords:
+        sentence = _("preset={value!r} is no override: write it as PRESET of the parameters cell, or set QLORA_PRESET.")
+        raise BadSetting(sentence.format(value=keywords["preset"]), "preset", keywords["preset"])
     if gone := sorted({*retired} & {*ours}) + sorted({*RETIRED} & {*keywords}):
         print(_("No setting any more, so it is left out: {names}.").format(names=", ".join(gone)))
     keywords = {name: value for name, value in keywords.items() if name not in RETIRED}
@@ -297,7 +323,7 @@ def _of_chosen_run(preset: str, overrides: dict) -> dict:
     stored = runs_root() / name / "config.json"
     if not stored.exists():  # a name for a run that is still to be made
         return {"run_name": name}
-    settings = asdict(RunConfig.from_json(stored.read_text(encoding="utf-8")))
+    settings = asdict(RunConfig.stored(stored))
     by_user = preset != "demo" or "QLORA_PRESET" in os.environ  # demo is what stands there when nobody chose
     same = settings["preset"] == preset or not by_user
     same = same and all(overrides.get(key, settings[key]) == settings[key] for key in ("model_id", "dataset_id"))

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from helpers import paths as place
+from helpers.fields import BadSetting
 from helpers.files import is_network, read_jsonl, write_atomic, write_json
 from helpers.paths import runs_root
-from helpers.runs import RunDir
+from helpers.runs import RunDir, choose, fork
 from helpers.runs.directory import OLD_MERGE_REPORT, ChangedRows
-from helpers.settings import RunConfig
+from helpers.settings import RULES, RunConfig
+from tests.test_forks import another_value
 
 
 @pytest.fixture
@@ -101,6 +104,49 @@ def test_saved_config_wins_and_overrides_are_printed(run, capsys):
     assert capsys.readouterr().out == told
 
 
+@pytest.mark.parametrize("route", ["OVERRIDES", "environment"])
+@pytest.mark.parametrize("name", RULES)
+def test_no_setting_changes_in_config_json_in_silence(run, capsys, monkeypatch, name, route):
+    """Whatever a later notebook is told, and however: what differs on the disk afterwards was printed."""
+    run.save_config(RunConfig.load("tiny", run_name="tiny"))
+    before = json.loads(run.config_json.read_text())
+    value = another_value(name, before[name])
+    if name in ("preset", "run_name"):
+        return
+    capsys.readouterr()
+    if route == "environment":
+        monkeypatch.setenv(f"QLORA_{name.upper()}", str(value))
+    run.save_config(run.load_config(**({name: value} if route == "OVERRIDES" else {})))
+    told, after = capsys.readouterr().out, json.loads(run.config_json.read_text())
+    assert after[name] == value and after[name] != before[name]
+    assert [key for key in after if after[key] != before[key] and f"{key} is" not in told] == []
+
+
+def test_a_renamed_run_is_the_run_of_its_folder(run, monkeypatch):
+    run.save_config(RunConfig.load("tiny", lora_r=3))
+    run.path.rename(run.path.with_name("best"))
+    choose("best")
+    config = RunConfig.load()
+    assert (config.run_name, config.lora_r, RunDir.open(config).path.name) == ("best", 3, "best")
+    assert fork("best", "next", lora_r=4).stored_config().run_name == "next"
+
+
+@pytest.mark.parametrize(
+    ("change", "setting"),
+    [({"lora_r": "sixteen"}, "lora_r"), ({"packing": 1}, "packing"), ({"lora_rank": 4}, "lora_rank"),
+     ({"seed": None}, "seed"), ({"optim": ["adamw"]}, "optim"), (None, ""), ("{", ""), ("[]", "")],
+)  # fmt: skip
+def test_a_config_json_that_was_edited_is_named_with_its_setting(run, change, setting):
+    run.save_config(RunConfig.load("tiny"))
+    stored = json.loads(run.config_json.read_text())
+    run.config_json.write_text(change if isinstance(change, str) else json.dumps(change and stored | change))
+    choose("tiny")
+    for read in (run.load_config, run.stored_config, RunConfig.load, lambda: fork("tiny", "other")):
+        with pytest.raises(BadSetting, match=re.escape(str(run.config_json))) as refused:
+            read()
+        assert refused.value.setting == setting
+
+
 def test_trained_run_is_not_overwritten_with_other_settings(run):
     run.save_config(RunConfig.load("tiny"))
     run.adapter.mkdir()
@@ -183,7 +229,7 @@ def hold(run, task="training", then="time.sleep(60)") -> subprocess.Popen:
     """Another process that locks the run, says so, and does `then`."""
     code = f"""
         import os, pathlib, sys, time
-        from helpers.runs import RunDir
+        from helpers.runs import RunDir, choose, fork
         try:
             with RunDir(pathlib.Path({str(run.path)!r})).lock({task!r}):
                 print("locked", flush=True)

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from helpers.fields import BadSetting
 from helpers.paths import PROJECT_ROOT, local_path
 from helpers.settings import PRESETS, RunConfig
 
@@ -69,6 +70,14 @@ def test_passes_that_are_asked_for_win_over_the_presets_steps(environment, monke
     assert RunConfig.load("demo").with_overrides(num_train_epochs=1).max_steps == -1
     monkeypatch.setenv("QLORA_MAX_STEPS", "9")
     assert RunConfig.load("demo", num_train_epochs=2).max_steps == 9
+
+
+def test_a_preset_is_no_override(environment):
+    assert RunConfig.load(preset="tiny") == RunConfig.load("tiny")
+    for load in (lambda **more: RunConfig.load("demo", **more), RunConfig.load("demo").with_overrides):
+        with pytest.raises(BadSetting) as refused:
+            load(preset="qwen")
+        assert (refused.value.setting, refused.value.value) == ("preset", "qwen")
 
 
 def test_unknown_preset_lists_the_known(environment):

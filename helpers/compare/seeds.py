@@ -85,7 +85,8 @@ def seeds_table(trials: list[Trial]) -> Table:
     caption = _(
         "Spread: standard deviation over seeds. Over rows and over seeds: intervals of the difference to the best mean."
     )
-    return Table(rows, caption=caption if rows else _("No setting was trained with several seeds."))
+    caption = caption if rows else _("No setting was trained with several seeds.")
+    return Table(rows, caption=caption, foreign=tuple(names))
 
 
 def proven_over_seeds(trials: list[Trial]) -> list[str]:

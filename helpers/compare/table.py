@@ -8,12 +8,16 @@ from collections import Counter
 from helpers.compare.runs import Trial, differing
 from helpers.evaluate.intervals import FEWEST, MARGINS, NLL, STATES, judged_difference, share, told_gap, told_interval
 from helpers.fields import Stage
-from helpers.settings import names_of
+from helpers.settings import RULES, names_of
 from helpers.show.pictures import Picture, chart
 from helpers.show.tables import GREY, Table
 from helpers.show.units import human_bytes, human_time
 from helpers.show.words import _
 
+OURS = {
+    *("run", "state", "NLL", "95 % interval", "against the best", "verdict", "stops", "forgotten", "known answers"),
+    *("time", "memory", "cost", *RULES),
+}
 LABELLED = 10  # curves with a colour and a name; the others are grey
 
 
@@ -73,11 +77,12 @@ def runs_table(trials: list[Trial]) -> Table:
     evaluated = [trial.evaluation for trial in ranked if trial.evaluation]
     checks = tuple(dict.fromkeys(name for evaluation in evaluated for name in evaluation.checks))
     alike = len({evaluation.decoding for evaluation in evaluated}) < 2
-    rows, filled = [], set()
+    settings, rows, filled = differing(trials), [], set()
     for trial in ranked:
-        row = _loss(trial, gaps) | _replies(trial, alike) | {name: _passed(trial, name) for name in checks}
+        row = _loss(trial, gaps) | _replies(trial, alike)
+        row |= {_column(name): _passed(trial, name) for name in checks}
         # a setting that is True or False is no verdict: it is shown as a word of Python
-        row |= {name: str(getattr(trial.config, name)) for name in differing(trials)}
+        row |= {name: str(getattr(trial.config, name)) for name in settings}
         row["time"] = None if trial.seconds is None else human_time(trial.seconds)
         row["memory"] = None if trial.memory is None else human_bytes(trial.memory)
         row["cost"] = trial.cost
@@ -86,7 +91,12 @@ def runs_table(trials: list[Trial]) -> Table:
     caption = _("NLL: nats per token on the held-out rows, of the adapter. {states} Margin: {margin}.")
     caption = caption.format(states=_(STATES), margin=f"{MARGINS[NLL]:g}")
     rows = [{name: value for name, value in row.items() if name in filled} for row in rows]
-    return Table(rows, caption=caption, foreign=checks)
+    return Table(rows, caption=caption, foreign=(*map(_column, checks), *settings))
+
+
+def _column(check: str) -> str:
+    """Where the counts of somebody's check stand: a check may be called as a column or a setting is."""
+    return f"{check}()" if check in OURS else check
 
 
 def _loss(trial: Trial, gaps: dict[str, dict]) -> dict:
@@ -96,7 +106,8 @@ def _loss(trial: Trial, gaps: dict[str, dict]) -> dict:
         state = _("{state}, step {step}").format(state=state, step=trial.step)
     row: dict[str, str | None] = {"run": trial.name, "state": state, "NLL": None, "95 % interval": None}
     if trial.nll is not None:
-        row |= {"NLL": f"{trial.nll:.3f}", "95 % interval": told_interval(*trial.interval, ".3f")}
+        low, high = trial.interval
+        row |= {"NLL": f"{trial.nll:.3f}", "95 % interval": told_interval(low, high, ".3f")}
     if "verdict" in gap:
         against = _("{difference} ({interval}, {rows} rows)")
         against = against.format(difference=f"{gap['difference']:+.3f}", interval=told_gap(gap), rows=gap["rows"])

@@ -38,7 +38,7 @@ def with_revisions(config: RunConfig, run: RunDir) -> RunConfig:
         "dataset_revision": data_revision(config),
     }
     if run.config_json.exists():
-        before = RunConfig.from_json(run.config_json.read_text(encoding="utf-8"))
+        before = run.stored_config()
         for name, source in (("model_revision", "model_id"), ("dataset_revision", "dataset_id")):
             old, same = getattr(before, name), getattr(before, source) == getattr(config, source)
             if same and old and old != found[name]:

@@ -145,16 +145,17 @@ def _trainer(config: RunConfig, run: RunDir, tokenizer, rows: Dataset, held_out:
     from helpers.train.arguments import QUIET, sft_arguments
     from helpers.train.trainer import LeanTrainer
 
-    short: dict[str, Any] = {
+    short = {
         "max_steps": STEPS,
         "logging_strategy": "no",
         "disable_tqdm": True,
         "include_num_input_tokens_seen": "all",
     }
+    keywords: dict[str, Any] = sft_arguments(config) | QUIET | short
     set_seed(config.luck)
     trainer = LeanTrainer(
         model=load_base_model(config),
-        args=SFTConfig(str(run.trainer), **sft_arguments(config) | QUIET | short),
+        args=SFTConfig(str(run.trainer), **keywords),
         train_dataset=rows,
         eval_dataset=held_out,
         processing_class=tokenizer,
@@ -188,7 +189,7 @@ def _use(config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase, don
     from helpers.model.lora import load_adapter
 
     with _step(done, N_("reload")) as row:
-        model = load_adapter(load_base_model(config), run.adapter)
+        model: Any = load_adapter(load_base_model(config), run.adapter)
         row["result"] = type(model).__name__
     with _step(done, N_("answer")) as row:
         prompt = read_jsonl(run.train_jsonl)[0]["messages"][:1]

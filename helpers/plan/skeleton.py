@@ -90,8 +90,9 @@ def _filled(module, name: str, old: torch.Tensor, config: RunConfig, tracker: St
         full = torch.empty(module.out_features, module.in_features, dtype=module.compute_dtype)
         packed, state = quantize_4bit(full, compress_statistics=config.double_quant, quant_type=config.quant_type)
         # a Params4bit cannot hold a fake tensor: an ordinary parameter with its attributes can
+        layer: Any = module
         weight: Any = torch.nn.Parameter(packed, requires_grad=False)
-        weight.quant_state = module.quant_state = state
+        weight.quant_state = layer.quant_state = state
         return weight
     if "lora_" in name:  # in float32, whatever the base computes in
         tracker.phase = "adapter"
@@ -112,9 +113,10 @@ def work_as_on_a_cpu(model: PeftModel, unpacked: bool, tracker: StorageTracker) 
         def dense(self, x):
             return self.unpacked
 
+    trained: Any = model
     tracker.phase = "unpacked weights"
-    for layer in model.modules() if unpacked else ():
+    for layer in trained.modules() if unpacked else ():
         if type(layer) is Linear4bit:
             layer.unpacked = torch.empty(layer.out_features, layer.in_features, dtype=layer.compute_dtype)
             layer.__class__ = Unpacked
-    one_function_a_branch(model)
+    one_function_a_branch(trained)

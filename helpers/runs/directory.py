@@ -135,7 +135,7 @@ class RunDir:
     def _say_what_changes(self, stored: RunConfig, config: RunConfig) -> None:
         """An override of a later notebook stays in the run, and every notebook after it finds it: so it is said."""
         for name, (old, new) in stored.differences(config).items():
-            if name not in RECORDED:
+            if name not in RECORDED or (old and new):  # else it is recorded at its first load, or goes with its source
                 sentence = _("Kept in config.json from now on: {name}={new!r} (it was {old!r}).")
                 print(sentence.format(name=name, new=new, old=old))
 
@@ -151,8 +151,7 @@ class RunDir:
                 "{run} already holds a training with other settings ({changes}). To try them in a run beside it:\n"
                 "{command}\n"
                 "Then open the notebooks anew, without these OVERRIDES: they work on that run. Or set QLORA_RUN_NAME "
-                "to start "
-                "a run of another name, or delete {folder}."
+                "to start a run of another name, or delete {folder}."
             )
             command = fork_command(self.path.name, settings)
             values = {"run": self.path.name, "changes": summary, "command": command, "folder": self.path}
@@ -175,11 +174,10 @@ class RunDir:
     def stored_config(self) -> RunConfig:
         """config.json as it stands. Raises FileNotFoundError when 03 has not run, ValueError for a bad value in it."""
         self.require(self.config_json, produced_by="03_data_preview.ipynb")
-        return RunConfig.from_json(self.config_json.read_text(encoding="utf-8"))
+        return RunConfig.stored(self.config_json)
 
     def load_config(self, **overrides) -> RunConfig:
-        """config.json as 00 or 03 wrote it, with explicit overrides on top; each one that differs is printed, below the
-        run.
+        """config.json as 00 or 03 wrote it, with explicit overrides on top; each one that differs is printed.
 
         An override of model_id or dataset_id drops the revision that was recorded for the old one.
         Raises FileNotFoundError when 03 has not run, ValueError for a bad override.

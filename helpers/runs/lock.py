@@ -11,9 +11,13 @@ from pathlib import Path
 from filelock import SoftFileLock, Timeout
 
 from helpers.files import read_json, write_json
-from helpers.show.words import N_, _
+from helpers.show.words import _
 
-UNKNOWN_OWNER = {"pid": None, "host": N_("a machine that left no note"), "task": N_("another task"), "since": None}
+
+
+def unknown_owner() -> dict:
+    """A live process of which nothing else is known."""
+    return {"pid": None, "host": _("a machine that left no note"), "task": _("another task"), "since": None}
 
 
 class RunInUse(RuntimeError):
@@ -24,8 +28,8 @@ class RunInUse(RuntimeError):
             "{run} is in use: {task}, process {pid} on {host}. Wait for it, stop it, or choose another run with "
             "QLORA_RUN_NAME. (Is that machine gone for good? Delete {file}.)"
         )
-        task, host = _(owner["task"]), _(owner["host"])
-        super().__init__(sentence.format(run=run, task=task, pid=owner["pid"], host=host, file=file))
+        values = {"task": _(owner["task"]), "pid": owner["pid"], "host": owner["host"]}
+        super().__init__(sentence.format(run=run, file=file, **values))
         self.owner = owner
 
 
@@ -39,7 +43,7 @@ def hold(file: Path, task: str):
     try:
         lock = SoftFileLock(file).acquire(blocking=False)
     except Timeout:
-        raise RunInUse(file.parent.name, owner_of(file) or UNKNOWN_OWNER, file) from None
+        raise RunInUse(file.parent.name, owner_of(file) or unknown_owner(), file) from None
     with lock:
         write_json(note, {"pid": os.getpid(), "host": socket.gethostname(), "task": task, "since": time.time()})
         try:
@@ -58,7 +62,7 @@ def owner_of(file: Path) -> dict | None:
         return None
     except Timeout:
         note = read_json(note_of(file)) if note_of(file).exists() else {}
-        return note if note and note["pid"] == lock.pid else {**UNKNOWN_OWNER, "pid": lock.pid}
+        return note if note and note["pid"] == lock.pid else unknown_owner() | {"pid": lock.pid}
 
 
 def note_of(file: Path) -> Path:

@@ -7,7 +7,7 @@ import html
 import io
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from markupsafe import Markup
 
@@ -34,8 +34,7 @@ def chart(width: float = 8, height: float = 3.2, rows: int = 1, columns: int = 1
     inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
     style = {"axes.prop_cycle": cycler(color=PALETTE), "axes.spines.top": False, "axes.spines.right": False}
     style |= {"figure.facecolor": "none", "axes.facecolor": "none", "legend.frameon": False, "lines.linewidth": 1.8}
-    for name, value in (style | dict.fromkeys(inked, INK)).items():
-        matplotlib.rcParams[name] = value
+    matplotlib.rcParams.update(cast("Any", style | dict.fromkeys(inked, INK)))
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **grid)
 

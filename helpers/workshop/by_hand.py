@@ -33,7 +33,8 @@ def rslora(run: RunDir, answer) -> str:
     x, base = torch.randn(4, 16), torch.nn.Linear(16, 8)
     scaled = LoraConfig(r=9, lora_alpha=6, target_modules=["0"], use_rslora=True, init_lora_weights=False)
     theirs = get_peft_model(torch.nn.Sequential(copy.deepcopy(base)), scaled)
-    branch: Any = theirs.base_model.model.get_submodule("0")
+    layers: Any = theirs.base_model.model
+    branch = layers[0]
     try:
         mine = answer(base, r=9, alpha=6)
         mine.A.data, mine.B.data = branch.lora_A["default"].weight.data, branch.lora_B["default"].weight.data

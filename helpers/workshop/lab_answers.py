@@ -24,7 +24,7 @@ def labels(run: RunDir, answer, *, rows: list[dict], padded: list[dict], tokeniz
     repaired = [_without_padding(row, _called(answer, row)) for row in padded]
     # whole rows, as the page has encoded them, wherever the run cuts
     whole = replace(config, max_length=max(config.max_length, len(padded[0]["input_ids"])))
-    verdicts = judge(rows, repaired, tokenizer, whole)["verdicts"]
+    verdicts: Any = judge(rows, repaired, tokenizer, whole)["verdicts"]
     red = "; ".join(f"{verdict['check']} ({verdict['measured']})" for verdict in verdicts if not verdict["ok"])
     require(not red, _("Still red: {verdicts}."), verdicts=red)
     right = sum(label != -100 for row in padded for label in row["labels"][: sum(row["attention_mask"])])
