@@ -28,7 +28,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from helpers.plan.fake_step import Batch, forward_backward, kernels, make_optimizer, quiet
-from helpers.plan.need import settings_that_work
+from helpers.plan.obstacles import settings_that_work
 from helpers.plan.shape import Shape
 from helpers.plan.simulation import prime_caches, simulate
 from helpers.plan.skeleton import fill, skeleton

@@ -17,7 +17,8 @@ from __future__ import annotations
 import time
 
 from helpers.model.shapes import SHAPES
-from helpers.plan.memory import step_parts, total
+from helpers.plan.memory import step_parts
+from helpers.plan.parts import total
 from helpers.plan.shape import Shape
 from helpers.plan.simulation import simulate
 from helpers.settings import PRESETS, RunConfig

@@ -222,7 +222,9 @@ def memory(small: bool, folder: str) -> list[dict]:
     form."""
     import torch
 
-    from helpers.plan.memory import Shape, step_parts, total
+    from helpers.plan.memory import step_parts
+    from helpers.plan.parts import total
+    from helpers.plan.shape import Shape
 
     numbers, found = shape("meta-llama/Llama-3.1-8B", small), []
     for name, (size, length, checkpointing, four_bit, rank) in list(SETTINGS.items())[: 2 if small else None]:

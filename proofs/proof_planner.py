@@ -149,7 +149,7 @@ def of_architecture(kind: str, folder: Path) -> str:
 def print_architectures() -> float:
     """One step of every architecture, simulated (a few layers of each kind, and whole) and measured; the worst
     error."""
-    from helpers.plan.need import settings_that_work
+    from helpers.plan.obstacles import settings_that_work
     from helpers.plan.shape import Shape
 
     found = {}
@@ -349,7 +349,8 @@ def compare(case: dict, folder: Path, whole: bool = False) -> dict:
     `whole`: simulated with all layers as well.
     """
     from helpers.model.load import load_base_model
-    from helpers.plan.memory import step_parts, total
+    from helpers.plan.memory import step_parts
+    from helpers.plan.parts import total
     from helpers.plan.shape import Shape
     from helpers.plan.simulation import simulate
 

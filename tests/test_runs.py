@@ -304,3 +304,12 @@ def test_the_merge_report_of_an_older_run_is_read_until_there_is_a_new_one(run):
     assert run.merge_report == run.path / OLD_MERGE_REPORT
     new.write_text("{}")
     assert run.merge_report == new
+
+
+def test_in_korean_a_host_with_the_name_of_a_word_of_ours_stays_as_it_is(run, monkeypatch):
+    monkeypatch.setenv("QLORA_LANG", "ko")
+    run.lock_file.write_text("7\nmerged\n")
+    write_json(run.lock_note, {"pid": 7, "host": "merged", "task": "training", "since": 0.0})
+    with pytest.raises(RuntimeError) as refused, run.lock("merge"):
+        pass
+    assert "merged" in str(refused.value) and "학습" in str(refused.value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from docs.drawings.paper import SIDE, WIDTH, Drawing
 from helpers.model.shapes import SHAPES
-from helpers.plan.memory import adapter_parameters, saved_by_layer
+from helpers.plan.memory import saved_by_layer
+from helpers.plan.parts import adapter_parameters
 from helpers.plan.shape import Shape
 from helpers.plan.time import operations_per_token
 from helpers.settings import RunConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from docs.drawings.paper import SIDE, WIDTH, Drawing
 from helpers.model.shapes import SHAPES
-from helpers.plan.memory import adapter_parameters
+from helpers.plan.parts import adapter_parameters
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig
 

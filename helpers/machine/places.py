@@ -77,7 +77,7 @@ def check_volume(config: RunConfig | None = None) -> Check:
 def check_disk(config: RunConfig) -> Check:
     """Free space at the runs directory, against the base model's download, the merged copy and the checkpoints."""
     from helpers.model.shapes import model_config
-    from helpers.plan.memory import total
+    from helpers.plan.parts import total
     from helpers.plan.phases import disk_parts
     from helpers.plan.shape import Shape
 

@@ -5,11 +5,13 @@ real steps on this machine (rehearsal).
 
 shape       the numbers of a model that decide its memory
 cards       what can be rented (cards.json), and your prices
+parts       what is there all the time: weights, adapter, optimizer state
 memory      the sum: every term of a training step
 tracker     the life of every piece of memory
 skeleton    a model as QLoRA trains it, without numbers
 fake_step   one step of it
 simulation  the same for a few layers of each kind, counted
+obstacles   what stands between the plan and a training
 need        simulation or sum, with allowances, and the device
 changes     what to change when it does not fit
 fit         the answer in words, also after it ran out of memory

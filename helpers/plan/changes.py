@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from helpers.plan.need import Device, evaluation, needed_by_sum, settings_that_work
+from helpers.plan.need import Device, evaluation, needed_by_sum
+from helpers.plan.obstacles import settings_that_work
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig
 from helpers.show.words import _

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from helpers.plan.memory import Part, step_parts
+from helpers.plan.memory import step_parts
 from helpers.plan.need import needed_by_sum
+from helpers.plan.parts import Part
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig
 from helpers.show.pictures import Picture, Playable, chart

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from helpers.plan.cards import Gpu
 from helpers.plan.changes import all_overrides, changes, fewer_evaluated
-from helpers.plan.need import Device, device, named, needed
+from helpers.plan.need import Device, device, needed
+from helpers.plan.obstacles import named
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig
 from helpers.show.units import human_bytes

@@ -5,110 +5,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
-
+from helpers.model.device import is_eager
+from helpers.plan.parts import (
+    QUANT_BLOCK,
+    Part,
+    adapter_parameters,
+    adapter_parts,
+    number_bytes,
+    stays_unpacked,
+    targeted,
+    total,
+    weight_parts,
+)
 from helpers.plan.shape import Shape
 from helpers.settings import LOSS_ROWS, RunConfig
 from helpers.show.words import N_, _
 
 TILE_TOKENS, TILE_WORDS = 4096, 32768  # TRL 1.16 computes its loss in tiles of at most this size
-QUANT_BLOCK, CONSTANTS_BLOCK = 64, 256  # bitsandbytes: weights per constant, constants per second-level constant
 SHARED = ("k_proj", "v_proj", "gate_proj")  # they read what another map has kept already
-TRAINED = 4  # bytes of a number of the adapter: float32, whatever the base computes in
 SCORES = 8  # bytes for each pair of tokens and head while plain attention's scores go backward: two in float32
-
-
-class Part(NamedTuple):
-    """One component: its English name, its bytes and, in a sentence, what is counted."""
-
-    name: str
-    bytes: float
-    why: str
-
-
-def total(parts: Iterable[Part]) -> float:
-    """Bytes of all parts."""
-    return sum(part.bytes for part in parts)
-
-
-def number_bytes(config: RunConfig, gpu: bool = True) -> int:
-    """Bytes of a number in a product: 2, or 4 in float32, which "auto" means on a CPU without bfloat16 instructions."""
-    if config.compute_dtype == "auto" and not gpu:
-        from helpers.model.device import compute_dtype
-
-        return compute_dtype(config).itemsize
-    return 4 if config.compute_dtype == "float32" else 2
-
-
-def adapter_parameters(config: RunConfig, shape: Shape) -> int:
-    """LoRA adds r x (in + out) numbers to every linear map it is put beside; where, is asked of peft."""
-    if counted := shape.counted(config.lora_target_modules):
-        return config.lora_r * counted.adapter
-    return config.lora_r * shape.layers * sum(i + o for i, o in targeted(config, shape).values())
-
-
-def targeted(config: RunConfig, shape: Shape) -> dict[str, tuple[int, int]]:
-    """The linear maps of one layer that get an adapter, by config.json. Unknown names count as the whole layer."""
-    maps = {**shape.attention, **shape.feed_forward}
-    wanted = {name.strip().removesuffix("_proj") for name in config.lora_target_modules.split(",")}
-    return {name: maps[name] for name in maps if name in wanted} or maps
-
-
-def stays_unpacked(config: RunConfig, shape: Shape, gpu: bool = True) -> bool:
-    """Whether the 4-bit weights are unpacked once and kept so: on a CPU with room for them (`model.unpacking`)."""
-    from helpers.model import memory
-
-    unpacked = number_bytes(config, gpu) * shape.quantised_parameters
-    return config.load_in_4bit and not gpu and memory.stays_unpacked(unpacked)
-
-
-def weight_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part]:
-    """The base model's weights as they lie in memory."""
-    inner, size = shape.quantised_parameters, number_bytes(config, gpu)
-    wide = N_("16-bit weights") if size == 2 else N_("32-bit weights")
-    if not config.load_in_4bit:
-        return [Part(wide, size * shape.parameters, _("{size} bytes for every parameter").format(size=size))]
-    constants, how = 4 / QUANT_BLOCK, _("4 bytes per 64 of these parameters")
-    if config.double_quant:
-        constants = 1 / QUANT_BLOCK + 4 / (QUANT_BLOCK * CONSTANTS_BLOCK)
-        how = _("1 byte per 64, and 4 bytes per 64 x 256 of these parameters")
-    rest = _("{size} bytes for embeddings, output head and norms, which are not quantised")
-    if shape.experts > 1:
-        rest = _("{size} bytes for embeddings, output head, norms and all experts, which are not quantised")
-    parts = [
-        Part(N_("4-bit weights"), 0.5 * inner, _("half a byte for every parameter of a linear map in the layers")),
-        Part(N_("quantisation constants"), constants * inner, how),
-        Part(wide, size * (shape.parameters - inner), rest.format(size=size)),
-    ]
-    if stays_unpacked(config, shape, gpu):
-        kept = _(
-            "the 4-bit weights once more with all their bits: a CPU keeps them where half of its free memory is enough"
-        )
-        parts.append(Part(N_("unpacked weights"), size * inner, kept))
-    return parts
-
-
-def adapter_parts(config: RunConfig, shape: Shape) -> list[Part]:
-    """What is trained, and what training it needs beside it."""
-    count = adapter_parameters(config, shape)
-    numbers = _("{millions} M numbers of {size} bytes").format(millions=f"{count / 1e6:.1f}", size=TRAINED)
-    state, how = optimizer_bytes(config)
-    return [
-        Part(N_("adapter"), TRAINED * count, numbers),
-        Part(N_("gradients"), TRAINED * count, _("one for every number of the adapter")),
-        Part(N_("optimizer state"), state * count, how),
-    ]
-
-
-def optimizer_bytes(config: RunConfig) -> tuple[float, str]:
-    """Bytes of optimizer state per trained number, and why."""
-    size, how = 8, _("not known for {optim}: counted as AdamW, 8 bytes per number").format(optim=config.optim)
-    if "8bit" in config.optim:
-        size, how = 2 * (1 + 4 / 256), _("two running means per number, 1 byte each, and a constant per 256")
-    elif "adamw" in config.optim:
-        size, how = 2 * TRAINED, _("two running means per number, 4 bytes each")
-    return size, how + (_("; a full card may page them out") if "paged" in config.optim else "")
+__all__ = [
+    "adapter_parameters",
+    "adapter_parts",
+    "step_parts",
+    "total",
+    "weight_parts",
+]  # what the pages take from here
 
 
 def adapted_maps(config: RunConfig, shape: Shape) -> list[tuple[str, int, float]]:
@@ -145,8 +67,6 @@ def saved_by_attention(config: RunConfig, shape: Shape, gpu: bool) -> float:
 
 def pairs_of_token(config: RunConfig, shape: Shape, gpu: bool) -> int:
     """The numbers that plain attention ("eager") keeps for one token: one per head and token of its row; else none."""
-    from helpers.model.device import is_eager
-
     return shape.heads * row_length(config) if is_eager(config, gpu) else 0
 
 
@@ -234,8 +154,6 @@ def mask_parts(config: RunConfig, rows: int, gpu: bool = True) -> list[Part]:
 
     Plain attention adds one of the numbers it computes in to its scores, also where nothing is padded.
     """
-    from helpers.model.device import is_eager
-
     eager = is_eager(config, gpu)
     single = rows == 1 and not config.packing
     if config.attn_implementation == "flash_attention_2" or (single and not eager):

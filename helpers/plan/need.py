@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from helpers.plan import memory
+from helpers.plan import memory, parts
 from helpers.plan.cards import gpu
-from helpers.plan.memory import Part, total
+from helpers.plan.obstacles import settings_that_work
+from helpers.plan.parts import Part, number_bytes, total
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig
 from helpers.show.words import N_, _
@@ -71,57 +72,6 @@ def step(config: RunConfig, shape: Shape, gpu: bool = True) -> Step:
     return Step(parts, "simulation", total(by_hand), fullest.peak)
 
 
-def settings_that_work(config: RunConfig, shape: Shape) -> dict:
-    """The settings that peft or the model's code demands and `config` does not have; empty for most models."""
-    changed, model = {}, shape.counted(config.lora_target_modules)
-    if not model:
-        return changed
-    if config.activation_checkpointing and not model.checkpoints:
-        changed["activation_checkpointing"] = False
-    if model.adapts_experts and config.lora_dropout:
-        changed["lora_dropout"] = 0.0
-    if model.refused:
-        changed |= modules_that_work(shape, {m.name for m in model.maps if m.packed})
-    return changed
-
-
-def modules_that_work(shape: Shape, names: set[str]) -> dict:
-    """Most of the linear maps `names`, so many that peft takes the rest; empty where none of three ways helps."""
-    for left_out in ({"out_proj"}, {"out_proj", "conv1d"}, {"out_proj", "o_proj"}):
-        chosen = ",".join(sorted(names - left_out))
-        counted = shape.counted(chosen) if chosen else None
-        if counted and not counted.refused:
-            return {"lora_target_modules": chosen}
-    return {}
-
-
-def obstacles(config: RunConfig, shape: Shape) -> list[str]:
-    """What stands between this plan and a training, in sentences; empty when nothing does."""
-    if shape.doubt:
-        return [shape.doubt]
-    changed, sentences = settings_that_work(config, shape), []
-    if "activation_checkpointing" in changed:
-        none = _("The code of this architecture has no activation checkpointing: set activation_checkpointing = False.")
-        sentences.append(none)
-    if "lora_dropout" in changed:
-        dropout = _("lora_dropout={dropout}: peft takes none on experts. Set lora_dropout = 0.0.")
-        sentences.append(dropout.format(dropout=f"{config.lora_dropout:g}"))
-    model = shape.counted(config.lora_target_modules)
-    if model and model.refused:
-        refusal = _("peft refuses lora_target_modules={modules} here ({reason}).")
-        way = _("Name the modules there.")
-        if modules := changed.get("lora_target_modules"):
-            way = _("Set {settings}.").format(settings=named({"lora_target_modules": modules}))
-        refusal = refusal.format(modules=repr(config.lora_target_modules), reason=model.refused)
-        sentences.append(f"{refusal} {way}")
-    return sentences
-
-
-def named(overrides: dict) -> str:
-    """Settings as people write them: "max_length = 1024, lora_r = 8"."""
-    return ", ".join(f"{name} = {value!r}" for name, value in overrides.items())
-
-
 def allowances(parts: list[Part]) -> list[Part]:
     """What a GPU needs beside the `parts` of a step."""
     driver = _("an allowance, not computed: the CUDA context, and what the libraries take at their first call")
@@ -154,7 +104,7 @@ def bytes_of_each(config: RunConfig, shape: Shape, cards: int) -> float:
     by_hand = memory.step_parts(config, shape)
     whole = {"the layer at work", "unpacked weight", "loss", "attention mask", "optimizer step"}
     spread = total(part for part in by_hand if part.name not in whole)
-    extra = max(spread / shape.layers, memory.number_bytes(config) * shape.vocabulary * shape.hidden)
+    extra = max(spread / shape.layers, number_bytes(config) * shape.vocabulary * shape.hidden)
     fullest = spread / cards + extra + total(by_hand) - spread
     return step(config, shape).bytes * min(fullest / total(by_hand), 1.0)
 
@@ -190,16 +140,16 @@ def evaluation(config: RunConfig, shape: Shape, device: Device) -> float:
     Nothing is kept for a backward pass. Of several cards (`split_model`) the fullest has the batch's loss and mask
     whole.
     """
-    trained, _gradients, state = memory.adapter_parts(config, shape)
+    trained, _gradients, state = parts.adapter_parts(config, shape)
     rows = config.per_device_eval_batch_size
     tokens = rows * config.max_length
-    wide = memory.number_bytes(config, device.gpu)
+    wide = number_bytes(config, device.gpu)
     batch = tokens * (memory.widest(config, shape, device.gpu) + 4 * wide * shape.hidden)
     # with packing, TRL's collator lays the rows of an evaluation batch end to end as well
     batch += memory.loss_part(config, shape, tokens, device.gpu).bytes + total(
         memory.mask_parts(config, rows, device.gpu)
     )
-    return (total(memory.weight_parts(config, shape, device.gpu)) + trained.bytes + state.bytes) / device.sharing(
+    return (total(parts.weight_parts(config, shape, device.gpu)) + trained.bytes + state.bytes) / device.sharing(
         config
     ) + batch
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from helpers.merge.folder import shard_bytes
 from helpers.model.rows import cache_bytes, reply_bytes, rows_at_once, scoring_bytes
-from helpers.plan import memory
-from helpers.plan.memory import Part
+from helpers.plan import memory, parts
 from helpers.plan.need import LIBRARIES, Device, evaluation
+from helpers.plan.parts import Part
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig
 from helpers.show.units import human_bytes
@@ -29,8 +29,8 @@ class Phase(NamedTuple):
 
 def phases(config: RunConfig, shape: Shape, device: Device) -> list[Phase]:
     """The phases of notebooks 00 and 04 to 07 in order, on `device`; without a GPU all is the machine's memory."""
-    trained, share = memory.adapter_parts(config, shape)[0].bytes, device.sharing(config)
-    base = (memory.total(memory.weight_parts(config, shape, device.gpu)) + trained) / share
+    trained, share = parts.adapter_parts(config, shape)[0].bytes, device.sharing(config)
+    base = (parts.total(parts.weight_parts(config, shape, device.gpu)) + trained) / share
     reply, largest = per_reply(config, shape, device), 2 * 4 * shape.largest_map
     count = rows_that_fit(device, base, reply)
     training, held_out = device.need(config, shape), device.forward_need(evaluation(config, shape, device))
@@ -53,7 +53,7 @@ def phases(config: RunConfig, shape: Shape, device: Device) -> list[Phase]:
 def per_reply(config: RunConfig, shape: Shape, device: Device) -> float:
     """Bytes of one row while it is answered."""
     tokens = config.max_length + config.max_new_tokens
-    return reply_bytes(text_settings(shape), tokens) * memory.number_bytes(config, device.gpu) / 2
+    return reply_bytes(text_settings(shape), tokens) * parts.number_bytes(config, device.gpu) / 2
 
 
 def rows_that_fit(device: Device, held: float, per_row: float) -> int:
@@ -85,7 +85,7 @@ def replies(config: RunConfig, shape: Shape, count: int) -> str:
 
 def measuring_merged(config: RunConfig, shape: Shape, device: Device) -> Phase:
     """The whole model in 16 bits, or as a CPU computes; of a card four fifths are filled, the rest waits outside."""
-    wide, share = memory.number_bytes(config, device.gpu), device.sharing(config)
+    wide, share = parts.number_bytes(config, device.gpu), device.sharing(config)
     merged = held = float(wide * shape.parameters)
     if device.gpu:
         held = min(merged / share, 0.8 * device.room)
@@ -107,7 +107,7 @@ def merge(config: RunConfig, shape: Shape, gpu: bool = True) -> Phase:
     size = shard_bytes(2 * shape.parameters) + largest
     why = _("libraries, one weight file, two float32 copies of the largest linear map")
     if counted and not counted.merges_by_weight:
-        wide = memory.number_bytes(config, gpu)
+        wide = parts.number_bytes(config, gpu)
         size = wide * shape.parameters + max(largest, 2 * 4 * shape.stacked)
         why = _("peft merges this architecture with the whole {bits}-bit model in the machine's memory").format(
             bits=8 * wide
@@ -117,8 +117,8 @@ def merge(config: RunConfig, shape: Shape, gpu: bool = True) -> Phase:
 
 def disk_parts(config: RunConfig, shape: Shape) -> list[Part]:
     """Disk of the whole series, and of the GGUF file of 07."""
-    count, weights = memory.adapter_parameters(config, shape), 2 * shape.parameters
-    checkpoint = (memory.TRAINED + memory.optimizer_bytes(config)[0]) * count
+    count, weights = parts.adapter_parameters(config, shape), 2 * shape.parameters
+    checkpoint = (parts.TRAINED + parts.optimizer_bytes(config)[0]) * count
     checkpoints = (config.save_total_limit + 1 + (config.keep == "best")) * checkpoint
     merges, gguf, file = 1, weights, _("a 16-bit file of 07")
     if config.merge_method == "auto" and config.load_in_4bit:
@@ -127,7 +127,7 @@ def disk_parts(config: RunConfig, shape: Shape) -> list[Part]:
     return [
         Part(N_("model download"), weights, _("16-bit weights, kept in the cache")),
         Part(N_("checkpoints"), checkpoints, _("adapter and optimizer state, one more than is kept")),
-        Part(N_("adapter"), memory.TRAINED * count, _("what you will keep")),
+        Part(N_("adapter"), parts.TRAINED * count, _("what you will keep")),
         Part(N_("merged models"), merges * weights, merged),
         Part(N_("GGUF"), gguf, file),
     ]

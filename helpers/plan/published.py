@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from helpers.files import read_json
 from helpers.model.shapes import SHAPES
-from helpers.plan.memory import step_parts, total
+from helpers.plan.memory import step_parts
 from helpers.plan.need import CONTEXT, with_allowances
+from helpers.plan.parts import total
 from helpers.plan.shape import Shape
 from helpers.settings import PRESETS, RunConfig
 from helpers.show.words import _

@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from helpers.model.device import is_eager
 from helpers.model.meta import kind_of, layer_list, on_meta, one_line
 from helpers.plan.fake_step import Batch, kernels, quiet, take_step
-from helpers.plan.memory import stays_unpacked
+from helpers.plan.parts import stays_unpacked
 from helpers.plan.shape import Shape
 from helpers.plan.skeleton import fill, skeleton, work_as_on_a_cpu
 from helpers.plan.tracker import StorageTracker

@@ -13,7 +13,7 @@ from helpers.files import read_json, read_jsonl
 from helpers.model.shapes import SHAPES
 from helpers.paths import local_path
 from helpers.plan.cards import Gpu, gpu
-from helpers.plan.memory import adapter_parameters
+from helpers.plan.parts import adapter_parameters
 from helpers.plan.shape import Shape
 from helpers.runs import RunDir
 from helpers.settings import PAD_TO, PRESETS, RunConfig

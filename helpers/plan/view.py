@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import html
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from helpers.files import read_jsonl
 from helpers.plan.cards import GPUS, prices
 from helpers.plan.fit import Fit
-from helpers.plan.memory import Part, total
-from helpers.plan.need import Device, obstacles, step
+from helpers.plan.need import Device, step
+from helpers.plan.obstacles import obstacles
+from helpers.plan.parts import Part, total
 from helpers.plan.phases import Phase, disk_parts
 from helpers.plan.shape import Shape
 from helpers.plan.time import Speed, duration, hours, speed, training_tokens
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
-from helpers.show.tables import GREEN, RED, Table
+from helpers.show.tables import Judged, Table
 from helpers.show.units import human_bytes, human_time
-from helpers.show.words import N_, _, heading
+from helpers.show.words import N_, _
 
 if TYPE_CHECKING:
     from helpers.plan.rehearsal import Rehearsal
@@ -46,49 +45,14 @@ def parts_table(parts: list[Part], caption: str = "") -> Table:
     return Table(rows, caption)
 
 
-@dataclass(frozen=True)
-class FitTable:
+def fit_table(fits: list[Fit], caption: str = "") -> Table:
     """Cards by settings; each cell is the headroom in GB, green where the training fits and red where it does not."""
-
-    fits: list[Fit]
-    caption: str = ""
-
-    def _cards(self) -> dict[str, list[Fit]]:
-        """The fits of each card, in the order of the settings."""
-        return {card: list(fits) for card, fits in groupby(self.fits, key=lambda fit: fit.card)}
-
-    def _repr_html_(self) -> str:
-        cards = self._cards()
-        settings = next(iter(cards.values()))
-        head = _html_row("th", [(heading(name), "") for name in ("card", *(fit.settings for fit in settings))])
-        needs = [(f"{fit.needed / 1e9:,.1f} GB", "") for fit in settings]
-        body = _html_row("td", [(_("needs"), ";font-style:italic"), *needs])
-        for card, fits in cards.items():
-            cells = [(f"{fit.headroom / 1e9:+,.1f} GB", _on(GREEN if fit.headroom >= 0 else RED)) for fit in fits]
-            body += _html_row("td", [(card, ""), *cells])
-        above = f'<div style="padding:4px 14px">{html.escape(self.caption)}</div>' if self.caption else ""
-        table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
-        return f'{above}<div style="overflow-x:auto">{table}</div>'
-
-    def __repr__(self) -> str:
-        rows = [
-            {"card": card} | {fit.settings: f"{fit.headroom / 1e9:+.1f}" for fit in fits}
-            for card, fits in self._cards().items()
-        ]
-        what = _("Headroom in GB")
-        return repr(Table(rows, f"{what}: {self.caption}" if self.caption else what))
-
-
-def _html_row(tag: str, cells: list[tuple[str, str]]) -> str:
-    """One row; each cell is a text and more of its style."""
-    style = "padding:4px 14px;text-align:right"
-    return (
-        "<tr>" + "".join(f'<{tag} style="{style}{more}">{html.escape(text)}</{tag}>' for text, more in cells) + "</tr>"
-    )
-
-
-def _on(colour: str) -> str:
-    return f";color:white;background:{colour}"
+    cards = {card: list(row) for card, row in groupby(fits, key=lambda fit: fit.card)}
+    rows: list[dict] = [{"card": _("needs")} | {fit.settings: f"{fit.needed / 1e9:,.1f} GB" for fit in fits}]
+    for card, row in cards.items():
+        rooms = {fit.settings: Judged(f"{fit.headroom / 1e9:+,.1f} GB", fit.headroom >= 0) for fit in row}
+        rows.append({"card": card} | rooms)
+    return Table(rows, caption or _("Headroom in GB"))
 
 
 def time_table(config: RunConfig, shape: Shape, lengths: list[int], own: Speed | None = None) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from helpers.show.words import _, heading
 
@@ -17,6 +18,16 @@ GREEN, RED, GREY, BLUE, ORANGE = "#1a7f37", "#cf222e", "#6e7781", "#0969da", "#b
 def as_written(body: str) -> str:
     """HTML whose text came from data, a model or a person, so that `$5 or $6` is not taken for a formula."""
     return f'<div class="{UNTYPESET}">{body}</div>'
+
+
+class Judged(NamedTuple):
+    """A cell with a text of its own that is marked as good or bad."""
+
+    text: str
+    good: bool
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -112,8 +123,9 @@ def _html_cell(value) -> str:
     # a long run without a blank (a model that repeats one sign) may be broken, or it pushes the other columns off the
     # page
     text = html.escape(re.sub(r"(\S{30})", "\\1\0", _text(value))).replace("\0", "<wbr>")
-    if value is True or value is False:
+    if value is True or value is False or isinstance(value, Judged):
+        good = value.good if isinstance(value, Judged) else value
         # the word in the page's own ink, which can be read in every theme, beside a mark of colour
-        style = f"border-left:5px solid {GREEN if value else RED};padding-left:6px;white-space:nowrap"
+        style = f"border-left:5px solid {GREEN if good else RED};padding-left:6px;white-space:nowrap"
         return f'<b style="{style}">{text}</b>'
     return text

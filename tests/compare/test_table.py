@@ -190,3 +190,22 @@ def test_checks_are_columns():
     write_json(run.evaluation, {"models": {"base": {}}, "checks": {"<exact>": {"base": 0, "adapter": 38, "of": 48}}})
     (row,) = runs_table(read_runs()).rows
     assert row["<exact>"] == "79% of 48" and "<exact>" not in runs_table(read_runs())._repr_html_()
+
+
+def test_runs_and_checks_with_the_names_of_our_words_stay_as_they_are(monkeypatch):
+    """In Korean "no", "merged" and "text" are words of the catalogue; a check may be called as a column is."""
+    monkeypatch.setenv("QLORA_LANG", "ko")
+    for name, shift in (("merged", 0.0), ("no", 0.05), ("text", 0.002)):
+        run = make_run(name, noisy(shift), optim="adamw_torch" if shift else "sgd")
+        counts = {"of": 9, "base": 0, "adapter": 5, "merged": 5}
+        old = {"models": {"adapter": {"stops": 1.0, "replies": 9}}, "checks": {"time": counts, "no": counts}}
+        write_json(run.evaluation, old)
+    table = runs_table(read_runs())
+    assert [row["run"] for row in table.rows] == ["merged", "text", "no"]
+    assert {"time()", "no", "optim", "time"} <= table.rows[0].keys() and table.rows[0]["time"] != table.rows[0][
+        "time()"
+    ]
+    heads = repr(table).splitlines()[1]
+    assert "time()" in heads and " no " in heads and "optim" in heads
+    told = " ".join([repr(table), *proven(read_runs()), curves_chart(read_runs()).alt, *read_runs()[0].summary])
+    assert "아니요" not in told and "병합한" not in told and all(name in told for name in ("merged", "no", "text"))

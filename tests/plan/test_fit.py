@@ -12,8 +12,9 @@ from helpers.plan import fit
 from helpers.plan.cards import GPUS, UnknownCard, gpu, prices
 from helpers.plan.changes import all_overrides, candidates, changes, fewer_evaluated, fitted
 from helpers.plan.fit import advice, fits, out_of_memory_advice
-from helpers.plan.memory import step_parts, total, weight_parts
+from helpers.plan.memory import step_parts
 from helpers.plan.need import Device, bytes_of_each, device, evaluation, needed
+from helpers.plan.parts import total, weight_parts
 from helpers.plan.phases import phases
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig

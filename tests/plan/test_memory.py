@@ -7,16 +7,10 @@ from dataclasses import replace
 import pytest
 
 from helpers.model.shapes import SHAPES
-from helpers.plan.memory import (
-    adapter_parameters,
-    full_logits_bytes,
-    loss_part,
-    number_bytes,
-    step_parts,
-    total,
-    weight_parts,
-)
-from helpers.plan.need import Device, needed, obstacles, settings_that_work, step
+from helpers.plan.memory import full_logits_bytes, loss_part, step_parts
+from helpers.plan.need import Device, needed, step
+from helpers.plan.obstacles import obstacles, settings_that_work
+from helpers.plan.parts import adapter_parameters, number_bytes, total, weight_parts
 from helpers.plan.phases import disk_parts, merge, phases
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig

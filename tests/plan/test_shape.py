@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from helpers.model.shapes import SHAPES, model_config
 from helpers.plan.changes import fitted
 from helpers.plan.fit import advice
-from helpers.plan.memory import total
-from helpers.plan.need import Device, obstacles, step
+from helpers.plan.need import Device, step
+from helpers.plan.obstacles import obstacles
+from helpers.plan.parts import total
 from helpers.plan.phases import disk_parts, phases
 from helpers.plan.shape import Shape
 from helpers.plan.view import time_table
