@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shlex
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -243,6 +244,6 @@ def fork_name(old: str, changes: dict) -> str:
 
 
 def fork_command(old: str, changes: dict) -> str:
-    """The shell line that makes a fork of `old`, with a name made of `changes`."""
+    """The shell line that makes a fork of `old`, with a name made of `changes`; it runs in any terminal here."""
     settings = [f"{name}={value}" for name, value in changes.items()]
-    return shlex.join(["python", "-m", "helpers.runs", "fork", old, fork_name(old, changes), *settings])
+    return shlex.join([sys.executable, "-m", "helpers.runs", "fork", old, fork_name(old, changes), *settings])

@@ -102,7 +102,7 @@ def too_hot(run: RunDir, answer) -> str:
             seen = {"first": losses[0], "worst": max(losses), "last": losses[-1]}
             return told.format(run=other.path.name, rate=rate, **seen)
     raise Missing(_("No run here has a held-out loss at ten times the learning rate of its preset: fork a run with "
-                    "learning_rate=0.5 (python -m helpers.runs fork), and run 04."))  # fmt: skip
+                    "learning_rate=0.5 (.venv/bin/python -m helpers.runs fork), and run 04."))  # fmt: skip
 
 
 def merge_by_setting(run: RunDir, answer) -> str:
