@@ -71,7 +71,8 @@ class RunConfig:
     rehearsal_fraction: float = data(0.0, "share of general conversations, against forgetting", low=0.0, high=0.9)
     rehearsal_dataset_id: str = data(
         "",
-        "where they come from; empty = the old run's training rows (start_from=adapter), else a set of the project's own",
+        "where they come from; empty = the old run's training rows (start_from=adapter), else a set of the "
+        "project's own",
     )
     max_length: int = labels(512, "longer conversations are cut, and counted", "tokens", 8, MANY)
     packing: bool = training(False, "several conversations in one row, kept apart by their position ids")

@@ -1,10 +1,12 @@
-"""Going on with new rows on an old adapter: what is won on the new, what is lost on the old, and what rehearsal keeps. By hand:
+"""Going on with new rows on an old adapter: what is won on the new, what is lost on the old, and what rehearsal keeps.
+By hand:
 
     python -m proofs.proof_go_on FILE [--preset tiny] [--shares 0 0.1] [setting=value ...]
 
-FILE is ChatbotData.csv (songys/Chatbot_data, CC-BY): label 0, everyday talk, is the old half; 1 and 2, parting and love, the new
-one. The old run is trained on its half; each fork goes on from its adapter on the new half (`start_from="adapter"`), with a share
-of the old run's training rows. Data, 4-bit base, adapter, arguments and trainer are those of 03 and 04; the last step is used.
+FILE is ChatbotData.csv (songys/Chatbot_data, CC-BY): label 0, everyday talk, is the old half; 1 and 2, parting and
+love, the new one. The old run is trained on its half; each fork goes on from its adapter on the new half
+(`start_from="adapter"`), with a share of the old run's training rows. Data, 4-bit base, adapter, arguments and trainer
+are those of 03 and 04; the last step is used.
 
 Results: see RESULTS below.
 """
@@ -89,9 +91,8 @@ def trained(run: RunDir, config: RunConfig) -> None:
     HeldOut(steps, steps, "", [row_key(row) for row in parts[1]], found.nll, found.tokens).write(run)
     write_json(run.trained, {"step": steps})
     seconds = time.process_time() - before
-    print(
-        f"{run.path.name}: {steps} steps, held out {found.nll_per_token:.3f}, {seconds:.0f} CPU s. {told_since_start(run)}"
-    )
+    held_out = f"held out {found.nll_per_token:.3f}, {seconds:.0f} CPU s"
+    print(f"{run.path.name}: {steps} steps, {held_out}. {told_since_start(run)}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """A5 on a run that 03 and 04 made: does a reward of checks raise the share of held-out replies that pass? By hand:
 
-    python -m proofs.proof_reward [RUN] [--steps 60] [--rate 2e-4] [--prompts 4] [--of-each 4] [--checks exact,...] [--out FILE]
+    python -m proofs.proof_reward [RUN] [--steps 60] [--rate 2e-4] [--prompts 4] [--of-each 4] [--checks exact,...]
+    [--out FILE]
 
-Prompts, checks, arguments and trainer are those of A5; the run itself is not changed. Seconds are CPU time of the process.
+Prompts, checks, arguments and trainer are those of A5; the run itself is not changed. Seconds are CPU time of the
+process.
 
 Results: see RESULTS below.
 """

@@ -15,8 +15,8 @@ from tests.conftest import ROOT
 
 HEAD = """# Compatibility
 
-The pinned versions in requirements.txt are the ones that everything was measured with. `bash setup_kernel.sh --canary` runs
-the same tests with the newest releases, and adds a line here. What broke, and why, is added by hand.
+The pinned versions in requirements.txt are the ones that everything was measured with. `bash setup_kernel.sh --canary`
+runs the same tests with the newest releases, and adds a line here. What broke, and why, is added by hand.
 
 | date | Python | what is newer than its pin | passed | failed | what broke |
 |---|---|---|---|---|---|

@@ -1,9 +1,9 @@
 """The loss as a curve of the number of rows, a + b n^-c, with an interval over held-out rows and seeds.
 
-The form: Hestness and others, Deep Learning Scaling is Predictable, Empirically (2017); a is what no number of rows takes
-away. Least squares over a grid of c, a and b not below 0. Interval: the bootstrap draws held-out rows, the same in all
-runs, and moves each size by the spread of its seeds, and by what the curve itself misses. `proofs/proof_curve.py` counts
-how often it holds the truth.
+The form: Hestness and others, Deep Learning Scaling is Predictable, Empirically (2017); a is what no number of rows
+takes away. Least squares over a grid of c, a and b not below 0. Interval: the bootstrap draws held-out rows, the same
+in all runs, and moves each size by the spread of its seeds, and by what the curve itself misses.
+`proofs/proof_curve.py` counts how often it holds the truth.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ POWERS = numpy.linspace(0.05, 1.5, 59)
 
 @dataclass(frozen=True)
 class Curve:
-    """`losses` of each of `sizes`; `drawn`: a, b and c of every draw, (draws, 3); `spread`: of a run of another seed."""
+    """`losses` of each of `sizes`; `drawn`: a, b and c of every draw, (draws, 3); `spread`: of a run of another
+    seed."""
 
     sizes: list[int]
     losses: list[float]
@@ -81,7 +82,8 @@ def fit_curve(by_size: dict[int, list[Trial]], draws: int = DRAWS) -> Curve:
 
 
 def _spread(seeds: list[numpy.ndarray], sizes: numpy.ndarray, losses: numpy.ndarray) -> tuple[float, int]:
-    """Standard deviation of a run about the curve, from seeds and from what the curve misses; its degrees of freedom."""
+    """Standard deviation of a run about the curve, from seeds and from what the curve misses; its degrees of
+    freedom."""
     squares = sum(((group - group.mean()) ** 2).sum() for group in seeds)
     freedom = sum(len(group) - 1 for group in seeds)
     a, b, c = least_squares(sizes, losses[None])[0]

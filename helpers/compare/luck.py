@@ -1,4 +1,5 @@
-"""Luck: how much of a difference is the choice of held-out rows, how much the seed, and what more of either would buy."""
+"""Luck: how much of a difference is the choice of held-out rows, how much the seed, and what more of either would
+buy."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from helpers.show.words import _
 
 @dataclass(frozen=True)
 class Luck:
-    """Standard errors (nats per token) of a setting's mean NLL: over held-out rows, and over the seeds of the training."""
+    """Standard errors (nats per token) of a setting's mean NLL: over held-out rows, and over the seeds of the
+    training."""
 
     rows: int
     seeds: int

@@ -103,7 +103,8 @@ def test_the_better_half_goes_on_and_a_failure_stops_nobody(run, stand_in, capsy
 
 def test_a_killed_worker_leaves_a_training_that_the_next_one_takes_over(run, stand_in):
     queued(8, 9)  # as good as each other: both go to the end
-    code = f"import sys; from helpers.train import launch; launch._command = lambda *a: [sys.executable, {str(stand_in)!r}]; "
+    code = "import sys; from helpers.train import launch; "
+    code += f"launch._command = lambda *a: [sys.executable, {str(stand_in)!r}]; "
     worker = subprocess.Popen([sys.executable, "-c", code + "from helpers.compare.sweep import work; work('tiny')"])
     while not steps("tiny-lora_r-8"):
         time.sleep(0.05)
@@ -116,10 +117,12 @@ def test_a_killed_worker_leaves_a_training_that_the_next_one_takes_over(run, sta
 
 
 def test_a_run_that_another_process_holds_is_waited_for(run, stand_in, capsys):
-    """So it is after a kill of the training: its kernel lives on for a moment. The worker died of it, and the sweep with it."""
+    """So it is after a kill of the training: its kernel lives on for a moment. The worker died of it, and the sweep
+    with it."""
     queued(8)
     fork = RunDir(runs_root() / "tiny-lora_r-8")
-    hold = f"import time, pathlib; from helpers.runs import RunDir\nwith RunDir(pathlib.Path({str(fork.path)!r})).lock('x'): time.sleep(3)"
+    hold = "import time, pathlib; from helpers.runs import RunDir\n"
+    hold += f"with RunDir(pathlib.Path({str(fork.path)!r})).lock('x'): time.sleep(3)"
     holder = subprocess.Popen([sys.executable, "-c", hold])
     while not fork.lock_owner():
         time.sleep(0.05)
