@@ -2,7 +2,6 @@
 
 prompts      the fixed questions
 decoding     one decoder for every model
-drafts       does a model write what another one wrote?
 generation   replies, cut by token ids
 replies      numbers about replies
 held_out     NLL, KL and agreement on held-out conversations

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from helpers.evaluate.decoding import Sampling, decoder, generate_ids, room_for_reply
-from helpers.evaluate.drafts import confirmed
 from helpers.model.rows import reply_rows
 from helpers.show.words import _
 from helpers.template.capabilities import split_thinking
-from helpers.template.chat import Prompt, prompt_ids, render, stop_ids
+from helpers.template.chat import Prompt, prompt_ids, render
 from helpers.template.document import is_document
 from helpers.template.spans import answer_spans
 from helpers.template.thoughts import parse_reply
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # of a batch at most: a GPU is short of memory, a CPU reads the weights once per token and batch
-ROWS = {"cuda": 8, "cpu": 32}
+ROWS = {"cuda": 8, "cpu": 64}
 
 
 @dataclass(frozen=True)
@@ -61,23 +60,16 @@ def generate_replies(
     max_new_tokens: int,
     sampling: Sampling | None = None,
     progress: str = "",
-    drafts: list[Reply] | None = None,
 ) -> list[Reply]:
     """One reply per prompt (messages that end with the user's turn; a `Prompt` has tools), in the order of `prompts`.
 
-    Greedy without `sampling`; then `drafts`, replies of a model that is nearly the same, are read first, and only what
-    this model would write otherwise is written. Batches are smaller where their cache would not fit. No reply goes
-    beyond the longest text that the model was made for. Raises PromptTooLong for a prompt that fills it.
+    Greedy without `sampling`. Batches are smaller where their cache would not fit. No reply goes beyond the longest
+    text that the model was made for. Raises PromptTooLong for a prompt that fills it.
     """
     import torch
 
     from helpers.show.progress import Progress
 
-    if drafts and not sampling:
-        same = confirmed(model, tokenizer, prompts, drafts, stop_ids(tokenizer), max_new_tokens)
-        others = [messages for messages, kept in zip(prompts, same, strict=True) if not kept]
-        new = iter(others and generate_replies(model, tokenizer, others, max_new_tokens, progress=progress))
-        return [draft if kept else next(new) for draft, kept in zip(drafts, same, strict=True)]
     ids = [prompt_ids(tokenizer, messages) for messages in prompts]
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     longest = max(map(len, ids)) + max_new_tokens

@@ -103,7 +103,7 @@ def rows_that_fit(dataset, vocabulary: int, budget: float = 1e9, at_most: int = 
     return min(len(dataset), at_most)
 
 
-def answer_batches(model, dataset, batch_size: int, progress: str = ""):
+def answer_batches(model, dataset, batch_size: int, progress: str):
     """Yields (row number, logits at its answer tokens, the tokens that were right), longest rows first.
 
     Logits are computed at the answers' columns only: with a large vocabulary they cost more than the layers.
