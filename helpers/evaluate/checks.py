@@ -95,7 +95,7 @@ def load_checks(file: str) -> tuple[dict[str, Check], Baseline | None]:
     """
     path = checks_path(file)
     if not path.is_file():
-        raise BadChecks(path, _("this file is not there."))
+        raise BadChecks(path, _("there is no such file."))
     module = ModuleType(f"checks_{path.stem}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses look there
@@ -108,7 +108,7 @@ def load_checks(file: str) -> tuple[dict[str, Check], Baseline | None]:
     if not checks:
         raise BadChecks(path, _("it has no public function (messages, reply, reference) -> bool."))
     baseline = getattr(module, "baseline", None)
-    if baseline is not None and not (callable(baseline) and _takes(baseline, BASELINE)):
+    if baseline is not None and not _takes(baseline, BASELINE):
         raise BadChecks(path, _("it answers without a model: def baseline(messages) -> str."), "baseline")
     return checks, baseline
 
@@ -127,8 +127,10 @@ def _is_check(path: Path, module: str, name: str, function) -> bool:
     return True
 
 
-def _takes(function: Callable, names: list[str]) -> bool:
+def _takes(function: object, names: list[str]) -> bool:
     """Whether it can be called with `names` and answers at once; other names are fine, these in another order not."""
+    if not callable(function):
+        return False
     given = inspect.signature(function).parameters
     by_place = all(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in given.values())
     later = inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function)

@@ -55,7 +55,7 @@ def decoder(
     return GenerationConfig(max_new_tokens=max_new_tokens, **settings)
 
 
-def generate_ids(model: PreTrainedModel, rows: list[list[int]], settings: GenerationConfig, streamer=None):
+def generate_ids(model, rows: list[list[int]], settings: GenerationConfig, streamer=None):
     """New token ids, (rows, longest reply), behind prompts of token ids; prompts are flush right.
 
     `generate` counts positions from the mask, so a padded prompt gets the positions it has alone.
@@ -71,7 +71,7 @@ def generate_ids(model: PreTrainedModel, rows: list[list[int]], settings: Genera
 
 
 @contextmanager
-def _alone(model: PreTrainedModel, settings: GenerationConfig):
+def _alone(model, settings: GenerationConfig):
     """`generate` fills what `settings` leave open from the model's own; so these are its own for a moment."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     kept, inner.generation_config = inner.generation_config, settings

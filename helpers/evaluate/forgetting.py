@@ -17,7 +17,7 @@ from helpers.show.tables import Table
 from helpers.show.words import N_, _
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 GENERAL = PROJECT_ROOT / "notebooks" / "data" / "general.jsonl"
 LONGEST = 64  # tokens of a passage that are read
@@ -50,7 +50,7 @@ def general_rows(tokenizer: PreTrainedTokenizerBase):
     return Dataset.from_list(rows)
 
 
-def score_base(model: PreTrainedModel, rows) -> Scores:
+def score_base(model, rows) -> Scores:
     """The base on `general_rows`, with its logits on as many leading rows as fit, for the KL of the others."""
     vocabulary = model.get_output_embeddings().weight.shape[0]
     return held_out_nll(model, rows, keep=rows_that_fit(rows, vocabulary, LOGITS))

@@ -99,7 +99,7 @@ def cut_reply(
     """
     end = next((i for i, token in enumerate(new_ids) if token in stops), len(new_ids))
     kept = new_ids[:end]
-    parsed = parse_reply(tokenizer, tokenizer.decode(kept, skip_special_tokens=False), prompt)
+    parsed = parse_reply(tokenizer, str(tokenizer.decode(kept, skip_special_tokens=False)), prompt)
     alone = tuple(tokenizer(parsed.answer, add_special_tokens=False).input_ids) if parsed.thought else None
     stopped = end < len(new_ids)
     return Reply(parsed.answer, tuple(kept), stopped, prompt_tokens, parsed.thought, parsed.unfinished, alone)

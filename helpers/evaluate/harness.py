@@ -61,8 +61,8 @@ def _evaluate(model: dict, tasks: list, limit: int | None, task_folder: str | No
     import gc
 
     import torch
-    from lm_eval import simple_evaluate
-    from lm_eval.tasks import TaskManager
+    from lm_eval import simple_evaluate  # pyright: ignore[reportMissingImports]
+    from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
 
     gc.collect()  # one model in memory at a time
     torch.cuda.empty_cache()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from markupsafe import Markup
 
-from helpers.show.tables import BLUE, GREEN, ORANGE, RED
+from helpers.show.tables import BLUE, GREEN, ORANGE, RED, Table
 from helpers.show.words import _
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Playable:
     """A widget, and what stands in its place where there is none: a saved copy, or a server without ipywidgets."""
 
     widget: Any
-    still: Picture
+    still: Picture | Table
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
         return {
