@@ -12,12 +12,12 @@ WORKSPACE = Path("/workspace")  # where a rented pod mounts its volume
 
 
 def runs_root() -> Path:
-    """QLORA_RUNS_DIR, else /workspace/runs on a pod, else runs/ in the project's folder.
+    """QLORA_RUNS_DIR (below the project's folder), else /workspace/runs on a pod, else the project's own runs/.
 
     On a network volume, which several pods may have mounted, a folder of this pod's own: /workspace/runs-<pod>.
     """
     if folder := os.environ.get("QLORA_RUNS_DIR"):
-        return Path(folder).expanduser().resolve()
+        return (PROJECT_ROOT / Path(folder).expanduser()).resolve()  # a kernel works in notebooks/, a script elsewhere
     if not os.access(WORKSPACE, os.W_OK):
         return PROJECT_ROOT / "runs"
     pod = os.environ.get("RUNPOD_POD_ID", "")

@@ -32,6 +32,8 @@ def test_place_of_the_runs(monkeypatch, tmp_path):
     monkeypatch.delenv("QLORA_RUNS_DIR")
     monkeypatch.chdir(tmp_path)  # a notebook's kernel and a script must agree, wherever they stand
     assert runs_root().name == "runs" and runs_root().parent != tmp_path
+    monkeypatch.setenv("QLORA_RUNS_DIR", "my runs")
+    assert runs_root() == place.PROJECT_ROOT / "my runs"
 
 
 def test_each_pod_has_its_own_runs_on_a_network_volume(monkeypatch, tmp_path, capsys):

@@ -14,6 +14,7 @@ import sys
 from tqdm import std
 
 from helpers.show.units import human_bytes, human_time
+from helpers.show.words import _
 
 DELAY = 5  # seconds: what is done sooner needs no bar
 
@@ -49,9 +50,12 @@ class Progress(std.tqdm):
         if not self.total:
             return f"<div>{name}: {told(self.n)}{unit}</div>"
         done, spent = self.n - self.initial, self.format_dict["elapsed"]
-        left = f", {human_time(spent / done * (self.total - self.n))} left" if done > 0 else ""
+        left = ""
+        if done > 0:
+            left = _(", {time} left").format(time=human_time(spent / done * (self.total - self.n)))
         bar = f'<progress max="{self.total}" value="{self.n}" aria-label="{name}"></progress>'
-        return f"<div>{bar} {name}: {told(self.n)} of {told(self.total)}{unit}{left}</div>"
+        share = _("{done} of {total}").format(done=told(self.n), total=told(self.total))
+        return f"<div>{bar} {name}: {share}{unit}{left}</div>"
 
 
 def in_notebook() -> bool:
