@@ -8,6 +8,7 @@ from pathlib import Path
 
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.intervals import ratio_interval
+from helpers.evaluate.rivals import learned
 from helpers.fields import Stage
 from helpers.files import read_json, read_jsonl
 from helpers.paths import runs_root
@@ -38,6 +39,7 @@ class Trial:
     seconds: float | None = None
     memory: float | None = None  # bytes
     evaluation: Evaluation | None = None  # of 06
+    learned: str = ""  # hash of the rows that it learned from
 
     @property
     def nll(self) -> float | None:
@@ -120,6 +122,7 @@ def read_run(run: RunDir) -> Trial:
         seconds=last.get("elapsed_s"),
         memory=last.get("peak_memory_bytes"),
         evaluation=Evaluation.read(run) if run.evaluation.exists() else None,
+        learned=learned(run),
     )
 
 

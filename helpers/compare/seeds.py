@@ -28,7 +28,8 @@ def same_but_for_luck(trials: list[Trial]) -> list[list[Trial]]:
     groups = defaultdict(list)
     for trial in trials:
         settings = asdict(trial.config)
-        groups[repr([value for name, value in settings.items() if name not in (*ALONE, LUCK)])].append(trial)
+        alike = [value for name, value in settings.items() if name not in (*ALONE, LUCK)]
+        groups[repr([trial.learned, *alike])].append(trial)
     return list(groups.values())
 
 

@@ -1,4 +1,4 @@
-"""Which training rows are bad? All of them by their loss, worst first; those far above the others are marked.
+"""Which training rows are bad? All of them by their loss, worst first; those above what held-out rows reach are marked.
 
 The loss is that of a model that has met each row once at most: later it knows them by heart, the bad ones as well. On
 the calendar data it finds more bad rows than the gradients do (`proofs/proof_influence.py`).
@@ -7,11 +7,10 @@ the calendar data it finds more bad rows than the gradients do (`proofs/proof_in
 from __future__ import annotations
 
 import math
-import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.data.labels import encoded, in_rows
+from helpers.data.labels import encode_rows, encoded, in_rows
 from helpers.data.left_out import row_hash
 from helpers.evaluate.surprise import Surprise, surprises
 from helpers.files import read_jsonl
@@ -24,8 +23,17 @@ from helpers.show.tables import Table
 from helpers.show.words import _
 from helpers.train.checkpoints import complete_checkpoints, rows_per_step
 
-FALSE = 1.0  # sound rows that are marked, on average, where the logarithms of their losses are bell-shaped
+FALSE = 0.05  # of the sound rows are marked, on average, at most
 NEAR = 24  # characters before the most surprising token
+
+
+class TooFewHeldOut(ValueError):
+    """So few `rows` are held out that no limit is passed by a share of `false` of them."""
+
+    def __init__(self, rows: int, false: float):
+        self.rows = rows
+        sentence = _("{rows} held-out rows are too few to mark any: {needed} are needed (eval_fraction in 03).")
+        super().__init__(sentence.format(rows=rows, needed=math.ceil(1 / false) - 1))
 
 
 @dataclass(frozen=True)
@@ -52,46 +60,48 @@ def early_checkpoint(run: RunDir) -> Path | None:
 def rows_by_loss(run: RunDir, config: RunConfig) -> list[RowLoss]:
     """Every training row, worst first, with its loss early in the training and at its end.
 
-    Raises FileNotFoundError before 04.
+    Raises FileNotFoundError before 04, TooFewHeldOut.
     """
     run.require(run.train_jsonl, produced_by="03_data_preview.ipynb")
     run.require(run.adapter, produced_by="04_qlora_training.ipynb")
+    from datasets import Dataset
+
     tokenizer = load_tokenizer(config)
     rows = list({row_hash(row): row for row in read_jsonl(run.train_jsonl)}.values())
     parts = zip(rows, encoded(rows, tokenizer, config.answer_only_loss, config.learn_thinking), strict=True)
     kept = [(row, part) for row, full in parts if full for part in in_rows(row, full, config.max_length) if part]
-    late = _measured(run.adapter, config, [part for _row, part in kept], _("the adapter"))
+    train = Dataset.from_list([part for _row, part in kept])
+    held_out = encode_rows(read_jsonl(run.eval_jsonl), tokenizer, config)
+    late, limit = _measured(run.adapter, config, train, held_out)
     checkpoint, early = early_checkpoint(run), late
     if checkpoint:
-        early = _measured(checkpoint, config, [part for _row, part in kept], checkpoint.name)
+        early, limit = _measured(checkpoint, config, train, held_out)
     found = []
     for (row, part), first, last in zip(kept, early, late, strict=True):
         place, context = first.place, tokenizer.decode(part["input_ids"][: first.place])
         token, instead = tokenizer.decode([part["input_ids"][place]]), tokenizer.decode([first.instead])
-        found.append(RowLoss(row, first, last, context[-NEAR:], token, instead))
-    limit = mark_limit([row.early.mean for row in found])
-    marked = [replace(row, marked=row.early.mean > limit) for row in found]
-    return sorted(marked, key=lambda row: -row.early.mean)
+        found.append(RowLoss(row, first, last, context[-NEAR:], token, instead, first.mean > limit))
+    return sorted(found, key=lambda row: -row.early.mean)
 
 
-def _measured(adapter: Path, config: RunConfig, parts: list[dict], name: str) -> list[Surprise]:
-    from datasets import Dataset
+def _measured(adapter: Path, config: RunConfig, train, held_out) -> tuple[list[Surprise], float]:
+    """The training rows under an adapter, and the limit that its held-out rows set."""
+    model = load_adapter(load_base_model(config), adapter)
+    limit = mark_limit([row.mean for row in surprises(model, held_out)])
+    return surprises(model, train, progress=adapter.name), limit
 
-    return surprises(load_adapter(load_base_model(config), adapter), Dataset.from_list(parts), progress=name)
 
+def mark_limit(held_out: list[float], false: float = FALSE) -> float:
+    """The loss that at most a share of `false` of sound rows passes, on average: one of the largest of the held-out rows.
 
-def mark_limit(losses: list[float], false: float = FALSE) -> float:
-    """The loss above which `false` of so many sound rows lie, on average.
-
-    Middle and spread are those of the lower three quarters, which the bad rows do not move: the logarithms are taken to
-    be bell-shaped (median; distance to the lower quartile). Raises ValueError for fewer than 20 rows.
+    A sound training row is one more draw of the same kind, so it lies above the k-th largest of m with chance k / (m + 1)
+    (conformal prediction; Vovk and others, Algorithmic Learning in a Random World, 2005). Training lowers its loss, which
+    makes it rarer still. Raises TooFewHeldOut.
     """
-    if len(losses) < 20:
-        raise ValueError(_("{rows} rows are too few to say which are unlike the others.").format(rows=len(losses)))
-    logs = [math.log(max(loss, 1e-6)) for loss in losses]
-    lower, middle, _upper = statistics.quantiles(logs, n=4)
-    normal = statistics.NormalDist()
-    return math.exp(middle + normal.inv_cdf(1 - false / len(logs)) * (middle - lower) / normal.inv_cdf(0.75))
+    place = int((len(held_out) + 1) * false)
+    if not place:
+        raise TooFewHeldOut(len(held_out), false)
+    return sorted(held_out)[-place]
 
 
 def suspects_table(found: list[RowLoss], most: int = 12) -> Table:
@@ -102,6 +112,6 @@ def suspects_table(found: list[RowLoss], most: int = 12) -> Table:
         cells |= {"loss": f"{row.early.mean:.2f}", "at the end": f"{row.late.mean:.2f}"}
         cells |= {"surprised at": f"{row.before}[{row.token}]", "would have said": row.instead}
         rows.append(cells | {"row": row.row["messages"][-2 if len(row.row["messages"]) > 1 else -1]["content"]})
-    caption = _("{marked} of {rows} rows are marked; of so many sound rows about {false:g} would be.")
-    counts = {"marked": sum(row.marked for row in found), "rows": len(found), "false": FALSE}
-    return Table(rows, caption=caption.format(**counts))
+    caption = _("{marked} of {rows} rows are marked. Of sound rows, {false:.0%} at most would be.")
+    marked = sum(row.marked for row in found)
+    return Table(rows, caption=caption.format(marked=marked, rows=len(found), false=FALSE))

@@ -22,5 +22,7 @@ served       served.json, which 07 writes
 voting       the blind vote
 harness      lm-evaluation-harness, where it is installed
 page         report.html, and the archive of what is worth keeping
+rivals       other seeds of a run, and another run beside it
+facts        what the gate weighs, and how it is judged
 gate         may this model be used? An exit code
 """

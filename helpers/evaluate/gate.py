@@ -1,10 +1,11 @@
 """May this model be used? An exit code for scripts, with the reasons.
 
-    python -m helpers.evaluate.gate RUN [--require "valid_json >= 0.95, exact >= 0.8"]
+    python -m helpers.evaluate.gate RUN [--require "valid_json >= 0.95, exact >= 0.8"] [--against RUN]
 
-0: yes. 1: no. 2: what was measured cannot decide. Without --require, the setting `require` counts. A requirement
-holds, or fails, when the whole 95 % interval of the share says so. A proven loss stops it: of knowledge, by the
-merge, of the replies.
+0: yes. 1: no, because of what is proven. 2: what was measured cannot decide; it says how many rows or seeds would.
+Without --require, the setting `require` counts. A requirement has to hold, for each file of 07 as well; held-out rows have
+to be a proven gain over the base (where several seeds were trained, over them too); no loss may be proven: by the merge,
+in a served file, of general text, known answers or replies, or against another run. All share 5 %: see facts.py.
 """
 
 from __future__ import annotations
@@ -12,18 +13,24 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 
+from helpers.evaluate import facts
+from helpers.evaluate.counts import judge_counts
 from helpers.evaluate.evaluation import Evaluation
-from helpers.evaluate.intervals import WORSE, told_count, wilson_interval
+from helpers.evaluate.facts import SHIP, STOP, UNDECIDED, Reason
+from helpers.evaluate.intervals import BETTER, NLL, SAME, WORSE, paired_difference
+from helpers.evaluate.rivals import against, seeds_of
+from helpers.evaluate.served import Served
 from helpers.files import read_json
 from helpers.paths import runs_root
 from helpers.runs import RunDir
 from helpers.show.words import N_, _
 
-SHIP, STOP, UNDECIDED = 0, 1, 2
 WORDS = {SHIP: N_("Use it."), STOP: N_("Do not use it."), UNDECIDED: N_("Not decidable.")}
 REQUIREMENT = re.compile(r"(\w+)\s*(>=|<=)\s*(\d*\.?\d+)\s*(%?)")
+Fact = Callable[[int], Reason]  # of how many it is one
 
 
 class BadRequirement(ValueError):
@@ -32,14 +39,6 @@ class BadRequirement(ValueError):
     def __init__(self, text: str):
         self.text = text
         super().__init__(_("{text!r} is no requirement: write check >= 0.9, several with commas.").format(text=text))
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One fact of the gate, and what follows from it alone."""
-
-    code: int
-    sentence: str
 
 
 def requirements(text: str) -> list[tuple[str, str, float]]:
@@ -56,57 +55,98 @@ def requirements(text: str) -> list[tuple[str, str, float]]:
     return wanted
 
 
-def decide(run: RunDir, require: str = "") -> tuple[int, list[Reason]]:
+def decide(run: RunDir, require: str = "", other: RunDir | None = None) -> tuple[int, list[Reason]]:
     """The exit code for `run`, and every reason. Raises BadRequirement."""
     wanted = requirements(require)
     if not run.evaluation.exists():
         return UNDECIDED, [Reason(UNDECIDED, _("Nothing was measured yet: run 06_evaluation.ipynb."))]
-    evaluation = Evaluation.read(run)
+    evaluation, served = Evaluation.read(run), Served.read(run)
     model = "merged" if "merged" in evaluation.models else "adapter"
-    reasons = [_merge(run), *_losses(evaluation, model), *(_required(evaluation, model, *item) for item in wanted)]
+    judged = [partial(_merge, run), *_paired(run, evaluation), *_forgotten(evaluation, model)]
+    judged += [partial(_required, evaluation.checks, model, check) for check in wanted]
+    judged += list(_served(served, wanted)) if served else []
+    judged += [partial(_rival, run, other)] if other else []
+    reasons = [fact(len(judged)) for fact in judged]
     if wanted and evaluation.stale_checks:
         reasons.append(Reason(UNDECIDED, evaluation.stale_checks))
     codes = {reason.code for reason in reasons}
     return next(code for code in (STOP, UNDECIDED, SHIP) if code in codes), reasons
 
 
-def _merge(run: RunDir) -> Reason:
+def _merge(run: RunDir, count: int) -> Reason:
     if not run.merge_report.exists():
         return Reason(UNDECIDED, _("The merge was not measured: run 05_merge_and_push.ipynb."))
-    verdict = read_json(run.merge_report)["verdict"]
+    report = read_json(run.merge_report)
+    verdict, measured = report["verdict"], report.get("measured", {}).get(report.get("chosen"))
+    if verdict == "red" and measured and facts.verdict_of(measured["against_adapter"], NLL, count) != WORSE:
+        verdict = "unclear"  # as one of so many facts
     code = {"green": SHIP, "red": STOP}.get(verdict, UNDECIDED)
     return Reason(code, _("Merge report: {verdict}.").format(verdict=_(verdict)))
 
 
-def _losses(evaluation: Evaluation, model: str) -> list[Reason]:
-    """What was proven to be lost; a loss that is only possible does not stop anybody."""
-    sentence = _("{number}: {model} is worse than {other}.")
-    losses = [
-        sentence.format(number=_(row["number"]), model=row["model"], other=row["against"])
-        for row in evaluation.paired
-        if row["verdict"] == WORSE
-    ]
-    parts = evaluation.forgetting.get(model, {}).get("languages", {})
-    if lost := [language for language, part in parts.items() if part["verdict"] == WORSE]:
-        losses.append(_("General text was lost: {languages}.").format(languages=", ".join(lost)))
-    if WORSE in [change["verdict"] for change in evaluation.known.get("changes", ())]:
-        losses.append(_("Known answers were lost."))
-    return [Reason(STOP, loss) for loss in losses] or [Reason(SHIP, _("No loss is proven."))]
+def _paired(run: RunDir, evaluation: Evaluation) -> Iterator[Fact]:
+    """Held-out rows have to be a gain of the adapter over the base; nothing else may be a loss."""
+    for row in evaluation.paired:
+        what = _("{number}, {model} against {other}").format(
+            number=_(row["number"]), model=row["model"], other=row["against"]
+        )
+        if (row["number"], row["model"], row["against"]) == (NLL, "adapter", "base"):
+            yield partial(_gain, run, evaluation, row, what)
+        else:
+            yield partial(facts.harm, row, what, row["number"])
 
 
-def _required(evaluation: Evaluation, model: str, check: str, sign: str, share: float) -> Reason:
-    counted = evaluation.checks.get(check, {})
-    if model not in counted or not counted.get("of"):
-        sentence = _("{check} was not measured on the {model} model: set `checks` and run 06.")
-        return Reason(UNDECIDED, sentence.format(check=check, model=model))
-    low, high = wilson_interval(counted[model], counted["of"])
-    holds, fails = (low >= share, high < share) if sign == ">=" else (high <= share, low > share)
-    told = f"{check} {sign} {share:g}: {told_count(counted[model], counted['of'])}"
-    if holds:
-        return Reason(SHIP, _("{told}: holds.").format(told=told))
-    if fails:
-        return Reason(STOP, _("{told}: does not hold.").format(told=told))
-    return Reason(UNDECIDED, _("{told}: so few rows cannot tell.").format(told=told))
+def _gain(run: RunDir, evaluation: Evaluation, row: dict, what: str, count: int) -> Reason:
+    base = evaluation.models["base"].get("nll")
+    seeds = [nll - base for nll in seeds_of(run)] if base is not None else []
+    return facts.gain(row, what, count, seeds)
+
+
+def _forgotten(evaluation: Evaluation, model: str) -> Iterator[Fact]:
+    for language, part in evaluation.forgetting.get(model, {}).get("languages", {}).items():
+        yield partial(facts.harm, part, _("General text, {language}").format(language=language), NLL)
+    for change in evaluation.known.get("changes", ()):
+        yield partial(_known, change, evaluation.known.get("of", 0))
+
+
+def _known(change: dict, of: int, count: int) -> Reason:
+    verdict = change["verdict"]
+    if "won" in change:
+        verdict = judge_counts(len(change["won"]), len(change["lost"]), of, count)
+    if verdict == WORSE:
+        return Reason(STOP, _("Known answers were lost."))
+    return Reason(SHIP, _("Known answers, {model}: no loss is proven.").format(model=change["model"]))
+
+
+def _required(checks: dict, model: str, check: tuple[str, str, float], count: int) -> Reason:
+    return facts.required(checks.get(check[0], {}), model, check, count)
+
+
+def _served(served: Served, wanted: list) -> Iterator[Fact]:
+    """Every file that 07 wrote: the checks with a threshold, and its NLL against the merged model's."""
+    merged = served.merged.get("by_row")
+    for file, row in served.files.items():
+        yield from (partial(_required, served.checks(), file, check) for check in wanted)
+        if merged and "by_row" in row:
+            yield partial(_file, file, merged, row["by_row"])
+
+
+def _file(file: str, merged: dict, row: dict, count: int) -> Reason:
+    gap = paired_difference(merged["nll"], row["nll"], merged["tokens"], count)
+    return facts.harm(gap, _("{file} against the merged model").format(file=file), NLL, count)
+
+
+def _rival(run: RunDir, other: RunDir, count: int) -> Reason:
+    gap = against(run, other, count)
+    what, verdict = f"{run.path.name} − {other.path.name}", facts.verdict_of(gap, NLL, count)
+    told = _("{what}: {difference:+.3f} nats, {verdict}.").format(
+        what=what, difference=gap["difference"], verdict=_(verdict)
+    )
+    if gap["seeds"] < 2:
+        told += " " + _("One seed: the luck of the training is not in it.")
+    if verdict in (BETTER, WORSE, SAME):
+        return Reason(STOP if verdict == WORSE else SHIP, told + facts.smallest(gap, NLL, count))
+    return Reason(UNDECIDED, f"{told} {facts.rows_needed(gap, NLL, count) if gap['low'] is not None else ''}".strip())
 
 
 def main() -> int:
@@ -114,16 +154,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
     parser.add_argument("--require")
+    parser.add_argument("--against", metavar="RUN")
     chosen = parser.parse_args()
-    run = RunDir(runs_root() / chosen.run)
-    if not run.config_json.exists():
-        parser.error(_("There is no run {run} in {folder}.").format(run=chosen.run, folder=runs_root()))
+    run, other = (RunDir(runs_root() / name) if name else None for name in (chosen.run, chosen.against))
+    for one in filter(None, (run, other)):
+        if not one.config_json.exists():
+            parser.error(_("There is no run {run} in {folder}.").format(run=one.path.name, folder=runs_root()))
     try:
-        code, reasons = decide(run, run.stored_config().require if chosen.require is None else chosen.require)
+        code, reasons = decide(run, run.stored_config().require if chosen.require is None else chosen.require, other)
     except BadRequirement as error:
         parser.error(str(error))
-    print(_(WORDS[code]), *(f"- {reason.sentence}" for reason in reasons), sep="\n")
+    print(verdict_told(code, reasons))
     return code
+
+
+def verdict_told(code: int, reasons: list[Reason]) -> str:
+    """The answer, then what speaks against it, then the rest."""
+    ordered = sorted(reasons, key=lambda reason: (reason.code != code, reason.code == SHIP))
+    return "\n".join([_(WORDS[code]), *(f"- {reason.sentence}" for reason in ordered)])
 
 
 if __name__ == "__main__":

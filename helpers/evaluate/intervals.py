@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
+import statistics
 from collections.abc import Sequence
 
 from helpers.show.words import N_, _
@@ -125,11 +126,11 @@ def sign_test(won: int, lost: int) -> float:
     return min(1.0, 2 * tail)
 
 
-def wilson_interval(wins: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson, 1927); (0, 1) when nothing was counted. Honest for few."""
+def wilson_interval(wins: float, total: int, verdicts: int = 1) -> tuple[float, float]:
+    """Interval of a share (Wilson, 1927), at 1 - 0.05 / `verdicts`; (0, 1) when nothing was counted. Honest for few."""
     if total == 0:
         return 0.0, 1.0
-    z, share = 1.96, wins / total
+    z, share = statistics.NormalDist().inv_cdf(1 - ALPHA / verdicts / 2), wins / total
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / (1 + z * z / total)
     return max(0.0, middle - half), min(1.0, middle + half)

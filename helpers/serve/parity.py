@@ -163,6 +163,7 @@ def results(merged: Measured, files: list[Measured], checks: dict[str, dict] | N
             "same_first_choice": sum(model.scores.agree),
             "same_reply": model.same_replies(merged),
             "stopped": model.stopped,
+            "by_row": {"nll": model.scores.nll, "tokens": model.scores.tokens},
             "checks": {
                 name: {"passed": counted[model.name], "of": counted["of"]} for name, counted in (checks or {}).items()
             },

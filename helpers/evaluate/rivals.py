@@ -1,0 +1,69 @@
+"""The other seeds of a run, and another run beside it: the luck of the training in the comparison of two."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+from helpers.evaluate.intervals import ALPHA, paired_difference, t_quantile
+from helpers.fields import Stage
+from helpers.files import read_json
+from helpers.runs import RunDir
+from helpers.settings import RECORDED, names_of
+
+LUCK = {"run_name", "preset", "training_seed", *RECORDED, *names_of(Stage.PLAN, Stage.PUSH, Stage.FREE)}
+
+
+def against(run: RunDir, other: RunDir, facts: int) -> dict:
+    """`run` - `other` on the rows that both held out; the interval holds the luck of both trainings, where it is known.
+
+    Raises FileNotFoundError before 04, NothingMeasured where no row is common.
+    """
+    mine, theirs = (_by_row(one) for one in (run, other))
+    both = [row for row in mine if row in theirs and mine[row][1] == theirs[row][1]]
+    sides = ([found[row][0] for row in both] for found in (theirs, mine))
+    gap = paired_difference(*sides, [mine[row][1] for row in both], facts)
+    groups = [[_mean(_by_row(one)) for one in same_setting(side)] for side in (run, other)]
+    freedom = sum(len(group) - 1 for group in groups if len(group) > 1)
+    if not freedom or gap["low"] is None:
+        return {**gap, "seeds": 1}
+    squares = sum((len(group) - 1) * statistics.variance(group) for group in groups if len(group) > 1)
+    luck = t_quantile(freedom, ALPHA / facts) * math.sqrt(2 * squares / freedom)
+    low, high = gap["difference"] - gap["low"], gap["high"] - gap["difference"]
+    low, high = gap["difference"] - math.hypot(low, luck), gap["difference"] + math.hypot(high, luck)
+    return {**gap, "low": low, "high": high, "seeds": max(map(len, groups))}
+
+
+def seeds_of(run: RunDir) -> list[float]:
+    """The held-out NLL of `run` and of its other seeds; [] before 04."""
+    return [_mean(_by_row(one)) for one in same_setting(run)] if run.held_out.exists() else []
+
+
+def _by_row(run: RunDir) -> dict[str, tuple[float, int]]:
+    run.require(run.held_out, produced_by="04_qlora_training.ipynb")
+    found = read_json(run.held_out)
+    return dict(zip(found["rows"], zip(found["nll"], found["tokens"], strict=True), strict=True))
+
+
+def _mean(rows: dict[str, tuple[float, int]]) -> float:
+    return sum(nats for nats, _tokens in rows.values()) / sum(tokens for _nats, tokens in rows.values())
+
+
+def same_setting(run: RunDir) -> list[RunDir]:
+    """`run` and the trained runs beside it that differ from it in their training seed alone, one a seed."""
+    config, found = run.stored_config(), {run.stored_config().luck: run}
+    for folder in sorted(run.path.parent.glob("*/held_out.json")):
+        other = RunDir(folder.parent)
+        try:
+            alike = not config.differences(other.stored_config()).keys() - LUCK and learned(run) == learned(other)
+        except (ValueError, FileNotFoundError):  # of another version, or not a run
+            continue
+        if alike and _by_row(other).keys() == _by_row(run).keys():
+            found.setdefault(other.stored_config().luck, other)
+    return list(found.values())
+
+
+def learned(run: RunDir) -> str:
+    """The hash of the rows that a run learned from; "" before 03."""
+    report = read_json(run.data_report) if run.data_report.exists() else {}
+    return report.get("hashes", {}).get(run.train_jsonl.name, "")

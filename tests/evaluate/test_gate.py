@@ -1,0 +1,103 @@
+"""The gate: what stops a model, what lets it pass, and what would decide."""
+
+import re
+
+import numpy
+import pytest
+
+from helpers.evaluate.evaluation import Evaluation
+from helpers.evaluate.facts import SHIP, STOP, UNDECIDED, at_level, verdict_of
+from helpers.evaluate.gate import decide
+from helpers.evaluate.intervals import NLL, UNCLEAR, WORSE, judged_difference, paired_difference, wilson_interval
+from helpers.evaluate.rivals import against, seeds_of
+from helpers.evaluate.served import Served
+from helpers.files import write_json
+from helpers.paths import runs_root
+from helpers.runs import RunDir
+from tests.compare.made_runs import make_run
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
+
+
+def evaluated(name: str, shift: float = -0.5, spread: float = 0.05, rows: int = 48, **more) -> RunDir:
+    """A run whose adapter differs from the base by `shift` nats a token, and row by row by `spread`."""
+    draw = numpy.random.default_rng(len(name))
+    base = (2 + draw.normal(0, 0.3, rows)).tolist()
+    mine = [x + shift + y for x, y in zip(base, draw.normal(0, spread, rows), strict=True)]
+    run, tokens = make_run(name, mine, **more), [10] * rows
+    gap = judged_difference([10 * x for x in base], [10 * x for x in mine], tokens, 4)
+    nll = {"base": {"nll": sum(base) / rows}, "adapter": {"nll": sum(mine) / rows}}
+    Evaluation.of(run.stored_config(), nll, [{"number": NLL, "model": "adapter", "against": "base", **gap}]).write(run)
+    write_json(run.merge_report, {"verdict": "green"})
+    return run
+
+
+def test_a_gain_has_to_be_proven_and_says_what_would_prove_it(place):
+    code, reasons = decide(evaluated("good"))
+    assert code == SHIP and "One seed" in reasons[1].sentence and "would have been seen" in reasons[1].sentence
+    code, reasons = decide(evaluated("unclear", shift=-0.06, spread=0.3))
+    assert code == UNDECIDED and re.search(r"About \d+ rows would tell", reasons[1].sentence)
+    needed = int(re.search(r"About (\d+) rows", reasons[1].sentence)[1])
+    assert 100 < needed < 5000 and decide(evaluated("longer", shift=-0.06, spread=0.3, rows=needed * 2))[0] == SHIP
+    assert "No number of rows" in decide(evaluated("none", shift=-0.01, spread=0.3))[1][1].sentence
+    assert decide(evaluated("bad", shift=0.4))[0] == STOP
+
+
+@pytest.mark.parametrize(("shifts", "code"), [((-0.5, -0.51, -0.49), SHIP), ((-0.5, -0.02, -0.9), UNDECIDED)])
+def test_seeds_have_to_prove_the_gain_as_well(place, shifts, code):
+    for seed, shift in enumerate(shifts):
+        run = evaluated(f"seed{seed}", shift, training_seed=seed)
+    evaluated("other", -0.1, training_seed=9, lora_r=2)
+    evaluated("fewer", 0.3, training_seed=8)
+    write_json(runs_root() / "fewer" / "data_report.json", {"hashes": {"train.jsonl": "others"}})
+    found, reasons = decide(run)
+    assert found == code and len(seeds_of(run)) == 3
+    assert ("So do 3 seeds say" if code == SHIP else "But 3 seeds do not prove it") in reasons[1].sentence
+
+
+def test_more_facts_make_each_of_them_harder_to_prove():
+    gap = paired_difference([0.0] * 40, (0.04 + 0.05 * numpy.random.default_rng(1).normal(size=40)).tolist(), [1] * 40)
+    assert verdict_of(gap, NLL, 1) == WORSE and verdict_of(gap, NLL, 5000) == UNCLEAR
+    same = paired_difference([0.0] * 40, [x * 0.1 for x in range(40)], [1] * 40, 7)
+    assert at_level(paired_difference([0.0] * 40, [x * 0.1 for x in range(40)], [1] * 40), 7)["low"] == pytest.approx(
+        same["low"], rel=0.02
+    )
+    assert wilson_interval(40, 48, 5)[0] < wilson_interval(40, 48)[0]
+    assert verdict_of({"verdict": WORSE}, NLL, 9) == WORSE  # of an older file
+
+
+def test_a_served_file_that_lost_quality_stops(place):
+    run = evaluated("run")
+    good, tokens = [20.0 + i % 5 for i in range(24)], [10] * 24
+    rows = {"merged": good, "a.gguf": [x + 0.01 * (i % 2) for i, x in enumerate(good)], "b.gguf": [x + 1 for x in good]}
+    found = {
+        name: {"checks": {"exact": {"passed": 23, "of": 24}}, "by_row": {"nll": nll, "tokens": tokens}}
+        for name, nll in rows.items()
+    }
+    merged = found.pop("merged")
+    Served(found, merged, 24, 240, 24).write(run)
+    code, reasons = decide(run)
+    assert code == STOP and [r.sentence for r in reasons if r.code == STOP] == [
+        "b.gguf against the merged model: worse."
+    ]
+    Served({"a.gguf": found["a.gguf"]}, merged, 24, 240, 24).write(run)
+    assert decide(run)[0] == SHIP
+    code, reasons = decide(run, "exact >= 0.99")
+    assert code == UNDECIDED and any("a.gguf: exact >= 0.99" in r.sentence for r in reasons)
+
+
+def test_another_run_beside_it_with_the_luck_of_both(place):
+    base = [2 + i % 7 / 10 for i in range(48)]
+    for seed in range(3):
+        make_run(f"a{seed}", [x + 0.06 * seed for x in base], training_seed=seed)
+        make_run(f"b{seed}", [x + 0.07 + 0.06 * seed for x in base], training_seed=seed, lora_r=2)
+    one, two = (RunDir(runs_root() / name) for name in ("a0", "b0"))
+    gap = against(two, one, 1)
+    assert gap["seeds"] == 3 and gap["difference"] == pytest.approx(0.07) and verdict_of(gap, NLL, 1) == UNCLEAR
+    for seed in (1, 2):
+        for name in ("a", "b"):
+            (runs_root() / f"{name}{seed}" / "held_out.json").unlink()
+    assert against(two, one, 1)["seeds"] == 1 and verdict_of(against(two, one, 1), NLL, 1) == WORSE
