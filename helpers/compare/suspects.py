@@ -92,11 +92,11 @@ def _measured(adapter: Path, config: RunConfig, train, held_out) -> tuple[list[S
 
 
 def mark_limit(held_out: list[float], false: float = FALSE) -> float:
-    """The loss that at most a share of `false` of sound rows passes, on average: one of the largest of the held-out rows.
+    """The loss that at most a share of `false` of sound rows passes on average: one of the largest of held-out rows.
 
-    A sound training row is one more draw of the same kind, so it lies above the k-th largest of m with chance k / (m + 1)
-    (conformal prediction; Vovk and others, Algorithmic Learning in a Random World, 2005). Training lowers its loss, which
-    makes it rarer still. Raises TooFewHeldOut.
+    A sound training row is one more draw of the same kind, so it lies above the k-th largest of m with chance
+    k / (m + 1) (conformal prediction; Vovk and others, Algorithmic Learning in a Random World, 2005). Training lowers
+    its loss, which makes it rarer still. Raises TooFewHeldOut.
     """
     place = int((len(held_out) + 1) * false)
     if not place:
