@@ -1,4 +1,5 @@
-"""A training of seconds, put together as in notebook 04: python -m tests.small_training RUN_FOLDER [--die-in-save STEP | --fill-disk-in-save STEP]"""
+"""A training of seconds, put together as in notebook 04: python -m tests.small_training RUN_FOLDER [--die-in-save STEP
+| --fill-disk-in-save STEP]"""
 
 import argparse
 import contextlib

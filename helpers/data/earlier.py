@@ -1,4 +1,5 @@
-"""The rows of the run whose adapter a training begins from: what was held out stays held out, what was learned can be rehearsed."""
+"""The rows of the run whose adapter a training begins from: what was held out stays held out, what was learned can be
+rehearsed."""
 
 from __future__ import annotations
 

@@ -39,7 +39,8 @@ SHOWN = 20  # names of columns in a sentence
 # of a raw text; beside other columns, or with turns in it, a text is not taken for one unless dataset_format says so
 ABOUT_A_TEXT = {*"id title url source date timestamp created language lang author license meta metadata".split()}
 TURNS = re.compile(
-    r"<\|(im_start|user|assistant|start_header_id)|\[/?INST\]|<start_of_turn>|^(### ?|<)?(human|user|assistant|instruction|response"
+    r"<\|(im_start|user|assistant|start_header_id)|\[/?INST\]|<start_of_turn>|"
+    r"^(### ?|<)?(human|user|assistant|instruction|response"
     r"|bot|질문|답변|사용자)>?\s*:", re.I | re.M,
 )  # fmt: skip
 FEW = 8  # rows from which on it can be said that the questions are all alike
@@ -57,7 +58,8 @@ class Format(NamedTuple):
 
     @property
     def several(self) -> bool:
-        """May a list in one row be several questions and answers? In other formats it is data, such as an extraction."""
+        """May a list in one row be several questions and answers? In other formats it is data, such as an
+        extraction."""
         return self.lists or (self.name == "question-answer" and plain_name(self.columns[0]) != "input")
 
 
@@ -128,7 +130,8 @@ def _unknown(rows: list, columns: list[str], wanted: str) -> str:
     if len(columns) > SHOWN:
         names = _("{names} and {more} more").format(names=names, more=len(columns) - SHOWN)
     sentence = _(
-        "No known format{wanted} in the columns {columns}. Known are {known} (a text with turns or marks beside it only when "
+        "No known format{wanted} in the columns {columns}. Known are {known} (a text with turns or marks beside it "
+        "only when "
         "dataset_format says how to read it). Rename your columns, or set dataset_format."
     )
     return sentence.format(wanted="" if wanted == "auto" else f" {wanted!r}", columns=names, known=known)

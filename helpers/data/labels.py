@@ -39,8 +39,8 @@ def encode_rows(rows: list[dict], tokenizer, config: RunConfig):
     """Conversations {"messages": ...} as a `datasets.Dataset` with columns input_ids and labels, for SFTTrainer as
     it is.
 
-    Rows in which nothing is left to learn (the prompt alone fills config.max_length) are left out. A raw text becomes as
-    many rows as it needs.
+    Rows in which nothing is left to learn (the prompt alone fills config.max_length) are left out. A raw text becomes
+    as many rows as it needs.
     """
     from datasets import Dataset, Features, List, Value, concatenate_datasets
 

@@ -34,7 +34,8 @@ TAGS = (
     "html|head|body|script|style|center|button|iframe|label|form|section|article|figure|small|strike|del|mark|o:p"
 )
 WORDS = "Instruction|Response|Input|Human|Assistant|User|System|Question|Answer|질문|답변|응답|명령어|명령|지시|입력"
-NAMES = "human|assistant|user|bot|system|gpt|chatgpt|AI|질문자|사용자|챗봇|상담사|어시스턴트|질문|답변"  # at the start of a text
+# at the start of a text
+NAMES = "human|assistant|user|bot|system|gpt|chatgpt|AI|질문자|사용자|챗봇|상담사|어시스턴트|질문|답변"
 SMALL = "\x80-\xbf€‚ƒ„†‡ˆ‰Š‹ŒŽ•˜™š›œžŸ"  # what CP1252 makes of the second byte of a character
 PATTERNS = {
     Leftover.ENTITIES: re.compile(
@@ -65,7 +66,8 @@ PROGRAM = re.compile(r"\s*(?:\[object Object\]|#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!
 # \nabla and \text are LaTeX, and C:\new is a path
 ESCAPED = re.compile(r"(?:\\[nrt]){2}|\\[nrt](?![a-z])|(?<=[.!?,;)])\\[nrt]|\\u[0-9a-fA-F]{4}|\\[\"/]")
 # one look for all: most texts have none of these
-RARE = "\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\xad\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\u2800\u3164\ue000-\uf8ff"
+RARE = "\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\xad\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e"
+RARE += "\u2060-\u2069\u2800\u3164\ue000-\uf8ff"
 RARE += "\ufeff\uffa0\ufffc\ufffdÂÃâêëìíãäåæçèĊĠ▁"
 ANY = re.compile(rf"[\\&<\[{RARE}]|###|_x0")
 

@@ -1,4 +1,5 @@
-"""The parts of a data set (train, validation, test), by the names of its files and folders, or as README.md has them."""
+"""The parts of a data set (train, validation, test), by the names of its files and folders, or as README.md has
+them."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ def part_of(name: Path) -> str | None:
 
 
 def wanted_parts(parts: set[str | None], split: str, folder: str) -> set[str | None]:
-    """The parts that `split` means: the one of that name, else those of its kind; files of no part where no other is named.
+    """The parts that `split` means: the one of that name, else those of its kind; files of no part where no other is
+    named.
 
     Raises ValueError for none, or for several that are no pieces of one.
     """

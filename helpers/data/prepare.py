@@ -40,10 +40,10 @@ def prepare(config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase |
 
     Each line is {"messages": [...], "source": str}, with "tools" where the row has some. The counts add up:
     read + repeated (by a weight above 1) = train + eval + dropped. With config.rehearsal_fraction, `rehearsal` general
-    conversations more are in data/train.jsonl; one that the data set holds itself is not. In a run that goes on from another
-    one's adapter, its held-out rows are in data/eval.jsonl as well (`earlier` of them), and no training row is like one.
-    With a `tokenizer`, a conversation that its chat template refuses or rewrites is dropped with the template's reason.
-    Raises ValueError for an unknown format, or when no conversation is left to train on.
+    conversations more are in data/train.jsonl; one that the data set holds itself is not. In a run that goes on from
+    another one's adapter, its held-out rows are in data/eval.jsonl as well (`earlier` of them), and no training row is
+    like one. With a `tokenizer`, a conversation that its chat template refuses or rewrites is dropped with the
+    template's reason. Raises ValueError for an unknown format, or when no conversation is left to train on.
     """
     run.train_jsonl.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=run.train_jsonl.parent, prefix=".preparing-") as folder:

@@ -160,7 +160,8 @@ def text_rows(path: Path, notes: Notes, part: str = "") -> Iterator[object]:
 
 
 def passages(path: Path, notes: Notes) -> Iterator[object]:
-    """A text that is alone in passages of about `PASSAGE` characters, cut at blank lines: some of them can be held out."""
+    """A text that is alone in passages of about `PASSAGE` characters, cut at blank lines: some of them can be held
+    out."""
     for row in text_rows(path, notes):
         if not isinstance(row, dict):
             yield row

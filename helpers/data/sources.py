@@ -100,7 +100,8 @@ def _open(config: RunConfig, weight: float) -> Source:
     form = recognise(head, config.dataset_format)
     if form.misnamed:
         sentence = _(
-            "{columns}: not read, since the values are of another kind than the name says. If it is part of the question, "
+            "{columns}: not read, since the values are of another kind than the name says. If it is part of the "
+            "question, "
             "name it input."
         )
         if form.joins:
@@ -110,7 +111,8 @@ def _open(config: RunConfig, weight: float) -> Source:
 
 
 def data_revision(config: RunConfig) -> str:
-    """What is really read, to be recorded: the hub commit, or "sha256:..." over the local files; of several in order."""
+    """What is really read, to be recorded: the hub commit, or "sha256:..." over the local files; of several in
+    order."""
     revisions = []
     for data, _weight in parts(config):
         path = _local(data)

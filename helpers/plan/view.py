@@ -52,7 +52,8 @@ def fit_table(fits: list[Fit], caption: str = "") -> Table:
     for card, row in cards.items():
         rooms = {fit.settings: Judged(f"{fit.headroom / 1e9:+,.1f} GB", fit.headroom >= 0) for fit in row}
         rows.append({"card": card} | rooms)
-    return Table(rows, caption or _("Headroom in GB"))
+    what = _("Headroom in GB")
+    return Table(rows, f"{what}: {caption}" if caption else what)
 
 
 def time_table(config: RunConfig, shape: Shape, lengths: list[int], own: Speed | None = None) -> Table:

@@ -112,7 +112,8 @@ def _kept(source: RunDir, changed: set[str]) -> tuple[list[Path], list[str]]:
 
 
 def _start(source: RunDir, after: RunConfig, changed: set[str]) -> list[tuple[Path, Path]]:
-    """What the fork's training begins from and where it lies there: adapter and rows of `source`, or those that it began from."""
+    """What the fork's training begins from and where it lies there: adapter and rows of `source`, or those that it
+    began from."""
     if after.start_from != "adapter":
         return []
     if "start_from" not in changed:

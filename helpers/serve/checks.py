@@ -32,8 +32,8 @@ class NotTheSame(ValueError):
 
 
 def check_token_ids(file: Path, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> None:
-    """Raises NotTheSame when llama.cpp cuts one of `texts` into other token ids, as it stands or with what the file's own
-    flags put around it, as llama-server and Ollama call it."""
+    """Raises NotTheSame when llama.cpp cuts one of `texts` into other token ids, as it stands or with what the file's
+    own flags put around it, as llama-server and Ollama call it."""
     other = []
     with LlamaCpp(file) as model:
         for text in texts:
@@ -45,7 +45,8 @@ def check_token_ids(file: Path, tokenizer: PreTrainedTokenizerBase, texts: list[
         text, ids, theirs = other[0]
         at = len(os.path.commonprefix([ids, theirs]))
         sentence = _(
-            "llama.cpp cuts {count} of {texts} texts into other token ids than this model's tokenizer, so the file would "
+            "llama.cpp cuts {count} of {texts} texts into other token ids than this model's tokenizer, so the file "
+            "would "
             "answer badly and is not kept. First difference: token {place} of {text}, here {tokens}. (A SentencePiece "
             "model needs the base's tokenizer.model beside its weights; otherwise serve the folder with vLLM.)"
         )
@@ -60,7 +61,8 @@ def check_stops(file: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         open_ended = [stop for stop in stop_ids(tokenizer) if not model.ends(stop)]
     if open_ended:
         sentence = _(
-            "llama.cpp does not end a reply at {token}, so llama-server would write on and on, and the file is not kept. "
+            "llama.cpp does not end a reply at {token}, so llama-server would write on and on, and the file is not "
+            "kept. "
             "Serve the merged folder with vLLM."
         )
         raise NotTheSame(sentence.format(token=repr(tokenizer.decode(open_ended[:1]))), "stops")
@@ -110,14 +112,16 @@ def check_adapter_tensors(file: Path, adapter: Path) -> None:
     kept = sum(int(tensor.n_elements) for tensor in GGUFReader(file).tensors)
     if kept != trained:
         sentence = _(
-            "llama.cpp's converter kept {kept} of the adapter's {trained} numbers (an lm_head that the base ties is left "
+            "llama.cpp's converter kept {kept} of the adapter's {trained} numbers (an lm_head that the base ties is "
+            "left "
             "out, for example), so the file is not kept: serve the merged model."
         )
         raise NotTheSame(sentence.format(kept=f"{kept:,}", trained=f"{trained:,}"), "tensors")
 
 
 def exact_model(folder: Path) -> PreTrainedModel:
-    """The model of `folder` in float32, on the GPU where it fits there; as its files have it where no memory holds that."""
+    """The model of `folder` in float32, on the GPU where it fits there; as its files have it where no memory holds
+    that."""
     import torch
     from transformers import AutoModelForCausalLM
 

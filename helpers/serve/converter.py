@@ -1,8 +1,9 @@
-"""Runs one of llama.cpp's own converters, in a process of its own: `python converter.py FOLDER KEYS SCRIPT ARGUMENTS...`.
+"""Runs one of llama.cpp's own converters, in a process of its own: `python converter.py FOLDER KEYS SCRIPT
+ARGUMENTS...`.
 
-Three things are changed before it runs. A byte-level tokenizer that was trained at home, which it knows by no hash, gets
-GPT-2's name where tokenizer.json says that it splits text so (a wrong name could not pass `checks`). No code of the model's
-runs. And the file gets the flags and stop tokens in KEYS (JSON), by which other programs run it.
+Three things are changed before it runs. A byte-level tokenizer that was trained at home, which it knows by no hash,
+gets GPT-2's name where tokenizer.json says that it splits text so (a wrong name could not pass `checks`). No code of
+the model's runs. And the file gets the flags and stop tokens in KEYS (JSON), by which other programs run it.
 """
 
 import json
@@ -48,7 +49,8 @@ def trust_nothing() -> None:
 
 
 def write_keys(flags: dict[str, bool], stops: list[int]) -> None:
-    """`flags` into every file with a vocabulary; each of `stops` that its EOS is not becomes an end of turn or of message."""
+    """`flags` into every file with a vocabulary; each of `stops` that its EOS is not becomes an end of turn or of
+    message."""
     import gguf
 
     names, write_header = gguf.Keys.Tokenizer, gguf.GGUFWriter.write_header_to_file

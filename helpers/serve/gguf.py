@@ -48,7 +48,8 @@ def convert(
     """The model of the folder `merged` as the f16 file `file`, which passes `checks` on `texts` (prompts).
 
     `base` (a folder or hub id) gives tokenizer.model where `merged` lacks it: the converter needs its scores. Raises
-    ValueError for a model that the converter does not know or a file that is not the same; OSError for too small a disk."""
+    ValueError for a model that the converter does not know or a file that is not the same; OSError for too small a
+    disk."""
     need_room(file, file_bytes(merged))
     # what llama.cpp puts around a prompt by itself: BOS where the training has it and the tokenizer adds it, never EOS
     begins = adds_bos(tokenizer) and all(text.startswith(str(tokenizer.bos_token)) for text in texts)
@@ -68,8 +69,8 @@ def convert_adapter(
 ) -> Path:
     """The LoRA adapter as a GGUF file, for llama.cpp's --lora. `base`: a folder with a base model's config.json.
 
-    Such a file has one alpha, and llama.cpp scales by alpha / rank: rsLoRA's alpha is written so that this is its scale.
-    `on`: the f16 file of `base`; with it, the logits of `texts` are compared with peft's. Raises ValueError."""
+    Such a file has one alpha, and llama.cpp scales by alpha / rank: rsLoRA's alpha is written so that this is its
+    scale. `on`: the f16 file of `base`; with it, the logits of `texts` are compared with peft's. Raises ValueError."""
     from peft import PeftModel
     from transformers import AutoTokenizer
 

@@ -1,4 +1,5 @@
-"""An Ollama Modelfile made from the training template: nothing is typed by hand, every piece comes from rendering it."""
+"""An Ollama Modelfile made from the training template: nothing is typed by hand, every piece comes from rendering
+it."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class Pieces:
     thinking: bool = False  # the template takes <think>...</think> out of past answers
 
     def put_together(self, messages: list[dict]) -> str:
-        """A conversation from the pieces, as the Modelfile's template will write it; it ends by asking for an answer."""
+        """A conversation from the pieces, as the Modelfile's template will write it; it ends by asking for an
+        answer."""
         text, note = self.opening, ""
         if messages[0]["role"] == "system":
             system, *messages = messages
@@ -50,11 +52,13 @@ class Pieces:
 
 
 def template_pieces(tokenizer: PreTrainedTokenizerBase) -> Pieces:
-    """The pieces of the chat template. Raises ValueError for one that is more (today's date, counters, changing turns)."""
+    """The pieces of the chat template. Raises ValueError for one that is more (today's date, counters, changing
+    turns)."""
     if writes_date(tokenizer):
         raise ValueError(
             _(
-                "The chat template writes today's date, and a Modelfile would keep the day on which it was made: serve the "
+                "The chat template writes today's date, and a Modelfile would keep the day on which it was made: serve "
+                "the "
                 "model with vLLM or llama.cpp's own server, which fill the template in anew for every question."
             )
         )
@@ -91,11 +95,12 @@ def writes_date(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def ollama_modelfile(tokenizer: PreTrainedTokenizerBase, weights: str, max_new_tokens: int, context: int) -> str:
-    """A Modelfile for the GGUF file `weights`, with the training template and its stop tokens; greedy, in `context` tokens.
+    """A Modelfile for the GGUF file `weights`, with the training template and its stop tokens; greedy, in `context`
+    tokens.
 
     Where the tokenizer puts BOS before every text, llama.cpp does too, so the template's own is left out. The repeat
-    penalty, 1.1 in Ollama, would change words of the answer. A template that forgets past thinking names `.Thinking`, by
-    which Ollama takes it out of past answers. Raises ValueError as `template_pieces`."""
+    penalty, 1.1 in Ollama, would change words of the answer. A template that forgets past thinking names `.Thinking`,
+    by which Ollama takes it out of past answers. Raises ValueError as `template_pieces`."""
     pieces, bos = template_pieces(tokenizer), str(tokenizer.bos_token) if adds_bos(tokenizer) else ""
     if bos and not pieces.opening and pieces.before_user.startswith(bos):
         raise ValueError(
@@ -115,7 +120,8 @@ def ollama_modelfile(tokenizer: PreTrainedTokenizerBase, weights: str, max_new_t
     turns = "{{ range $i, $_ := .Messages }}" + user + answer + pieces.after_answer + "{{ end }}{{ end }}"
     stops = "".join(f"PARAMETER stop {_quoted(str(tokenizer.decode([token])))}\n" for token in stop_ids(tokenizer))
     return (
-        f'FROM {weights}\nTEMPLATE """{opening}{turns}"""\n{stops}PARAMETER temperature 0\nPARAMETER repeat_penalty 1.0\n'
+        f'FROM {weights}\nTEMPLATE """{opening}{turns}"""\n'
+        f"{stops}PARAMETER temperature 0\nPARAMETER repeat_penalty 1.0\n"
         f"PARAMETER num_predict {max_new_tokens}\nPARAMETER num_ctx {context}\n"
     )
 
@@ -125,8 +131,10 @@ def tools_note(rows: list[dict]) -> str:
     if not any(row.get("tools") for row in rows):
         return ""
     return _(
-        "These rows call tools, and this Modelfile has no place for them: Ollama writes a tool's description in another form "
-        "than the training template, so the model would be asked in words that it never saw. For tools, use llama-server or "
+        "These rows call tools, and this Modelfile has no place for them: Ollama writes a tool's description in "
+        "another form "
+        "than the training template, so the model would be asked in words that it never saw. For tools, use "
+        "llama-server or "
         "vLLM, which fill in the template itself."
     )
 

@@ -1,7 +1,9 @@
-"""The model in a page: base and fine-tuned model answer side by side in the visitor's own browser, with no server but a static one.
+"""The model in a page: base and fine-tuned model answer side by side in the visitor's own browser, with no server but a
+static one.
 
     python -m helpers.serve.share RUN                      makes the folder RUN/share
-    python -m helpers.serve.share RUN --examples           the same, with held-out questions and a blind vote on 06's replies
+    python -m helpers.serve.share RUN --examples           the same, with held-out questions and a blind vote on 06's
+    replies
     python -m helpers.serve.share RUN --votes votes.jsonl  adds the votes that a visitor sent back
 
 llama.cpp in WebAssembly comes from the npm package @wllama/wllama, named by its hash. The page draws no lots and
@@ -107,7 +109,8 @@ def _base_file(run: RunDir, config: RunConfig, kind: str, file: Path) -> None:
 
 
 def fetch_wllama(folder: Path) -> None:
-    """llama.cpp in WebAssembly, as npm has it, in `folder`. Raises CannotShare for other bytes than those of INTEGRITY."""
+    """llama.cpp in WebAssembly, as npm has it, in `folder`. Raises CannotShare for other bytes than those of
+    INTEGRITY."""
     if folder.exists():
         return
     npm = shutil.which("npm")
@@ -164,7 +167,8 @@ def _pairs(run: RunDir) -> list[dict]:
 
 
 def add_votes(run: RunDir, file: Path) -> int:
-    """The votes of `file` (lines with key and choice), kept with the run as 06 keeps them; how many. Others are left out."""
+    """The votes of `file` (lines with key and choice), kept with the run as 06 keeps them; how many. Others are left
+    out."""
     pairs = {pair["key"]: pair for pair in _pairs(run)}
     votes = [vote for vote in read_jsonl(file) if isinstance(vote, dict) and vote.get("choice") in CHOICES]
     known = [vote for vote in votes if isinstance(vote.get("key"), str) and vote["key"] in pairs]

@@ -5,7 +5,8 @@ document      a text without turns
 capabilities  how a template wants its messages: parts, thoughts, tool calls
 policy        which answers and thoughts of a conversation are learned
 asking        answers of a template without marks: its own text with marks, laid over the conversation's; what ends one
-spans         which characters of a rendered conversation the model has to write: marked by the template, by TRL, or asked
+spans         which characters of a rendered conversation the model has to write: marked by the template, by TRL, or
+asked
 thoughts      thought and answer of what a model wrote, parsed
 chat          a conversation rendered, asked for its next reply, and what ends a reply
 """

@@ -1,4 +1,5 @@
-"""Answers of a template without marks: its own text with ⟦0⟧, ⟦1⟧ in place of the texts, laid over the conversation's."""
+"""Answers of a template without marks: its own text with ⟦0⟧, ⟦1⟧ in place of the texts, laid over the
+conversation's."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ MARK = re.compile("⟦(t?\\d+)⟧")
 
 
 class Span(NamedTuple):
-    """Characters [start, end) of one turn of the model, its end included; behind its thought the answer begins at `answer`."""
+    """Characters [start, end) of one turn of the model, its end included; behind its thought the answer begins at
+    `answer`."""
 
     turn: int
     start: int
@@ -54,7 +56,8 @@ class Form(NamedTuple):
 
 
 def by_asking(tokenizer: PreTrainedTokenizerBase, messages: list[dict], tools: list | tuple) -> tuple[str, list[Span]]:
-    """The conversation's text, and a span for each answer. Raises `Changed` where the text is not what the messages say."""
+    """The conversation's text, and a span for each answer. Raises `Changed` where the text is not what the messages
+    say."""
     ready = normalise(tokenizer, messages)
     shape = json.dumps([_shape(message) for message in ready], ensure_ascii=False)
     form = _form(tokenizer, tokenizer.get_chat_template(), shape, json.dumps(list(tools)), date.today())

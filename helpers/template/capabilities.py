@@ -78,7 +78,8 @@ def normalise(tokenizer: PreTrainedTokenizerBase, messages: list[dict], template
 
 
 def _as_taken(message: dict, takes: Capabilities) -> dict:
-    """Without the mark whether a turn is learned; its thought and the arguments of its calls as the template reads them."""
+    """Without the mark whether a turn is learned; its thought and the arguments of its calls as the template reads
+    them."""
     message = {name: value for name, value in message.items() if name != "train"}
     if message["role"] == "assistant":
         message = split_thinking(message) if takes.thoughts == "field" else join_thinking(message)

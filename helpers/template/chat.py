@@ -59,7 +59,8 @@ def render(
     add_generation_prompt: bool = False,
     tools: list | tuple | None = None,
 ) -> str:
-    """`messages` as the text that the model sees, each as the template takes it; `tools`: default those of a `Prompt`."""
+    """`messages` as the text that the model sees, each as the template takes it; `tools`: default those of a
+    `Prompt`."""
     if is_document(messages):
         return write_document(tokenizer, messages, ends=not add_generation_prompt)
     tools = tools or (messages.tools if isinstance(messages, Prompt) else None)
@@ -75,10 +76,11 @@ def prompt_ids(
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids that end a reply: the tokenizer's EOS, and every control token that ends a last answer of some kind in training.
+    """Ids that end a reply: the tokenizer's EOS, and every control token that ends a last answer of some kind in
+    training.
 
-    Where the template writes no end (GLM-4.5), the token with which the next turn begins. What also stands inside an answer,
-    behind its thought say, ends no reply.
+    Where the template writes no end (GLM-4.5), the token with which the next turn begins. What also stands inside an
+    answer, behind its thought say, ends no reply.
     """
     *earlier, last = render(tokenizer, [USER, ANSWER, USER, ANSWER]).split("⟦a⟧")[1:]
     matches = list(filter(None, map(end_of_turn(tokenizer).match, (last, *earlier))))

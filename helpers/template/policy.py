@@ -1,4 +1,5 @@
-"""Which answers and thoughts of a conversation are learned, by `learn_thinking` and by what the template shows at use."""
+"""Which answers and thoughts of a conversation are learned, by `learn_thinking` and by what the template shows at
+use."""
 
 from __future__ import annotations
 

@@ -36,14 +36,16 @@ class Unsafe(ValueError):
 
 
 def require_safe(template: str, special_tokens: dict[str, str], name: str) -> None:
-    """Raises `Unsafe`, in one sentence, for a template of `name` that never ends, takes all memory, or writes nothing."""
+    """Raises `Unsafe`, in one sentence, for a template of `name` that never ends, takes all memory, or writes
+    nothing."""
     from helpers.show.words import _
 
     reason = _fault(template, json.dumps(special_tokens, sort_keys=True, default=str))
     if not reason:
         return
     sentence = _(
-        "The chat template of {name} can write no conversation ({reason}). Choose another model, or set chat_template to "
+        "The chat template of {name} can write no conversation ({reason}). Choose another model, or set chat_template "
+        "to "
         "a file of your own."
     )
     if reason == "slow":
@@ -53,12 +55,14 @@ def require_safe(template: str, special_tokens: dict[str, str], name: str) -> No
         )
     elif reason == "large":
         sentence = _(
-            "The chat template of {name} takes more than {gigabytes} GB of memory or writes without end: it may be made to "
+            "The chat template of {name} takes more than {gigabytes} GB of memory or writes without end: it may be "
+            "made to "
             "hang. Choose another model, or set chat_template to a file of your own."
         )
     elif reason.startswith("repeats"):
         sentence = _(
-            "The chat template of {name} repeats or counts by itself (line {line}), which none needs: it may be made to "
+            "The chat template of {name} repeats or counts by itself (line {line}), which none needs: it may be made "
+            "to "
             "hang on some conversations. Choose another model, or set chat_template to a file of your own."
         )
     line = reason.rpartition(" ")[2]

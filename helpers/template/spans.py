@@ -1,4 +1,5 @@
-"""Which characters of a rendered conversation are the model's to write? The template is asked; no marker is searched for.
+"""Which characters of a rendered conversation are the model's to write? The template is asked; no marker is searched
+for.
 
 Three ways, the first that applies:
 1. the template marks them itself with {% generation %};
@@ -80,7 +81,8 @@ def _located(
 
 
 def training_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """The template with {% generation %} marks: the tokenizer's own, or TRL's twin of it; None where there is neither."""
+    """The template with {% generation %} marks: the tokenizer's own, or TRL's twin of it; None where there is
+    neither."""
     return _training_template(tokenizer.get_chat_template())
 
 
@@ -93,7 +95,8 @@ def _training_template(template: str) -> str | None:
 
 @functools.cache
 def _twins() -> dict[str, str]:
-    """The templates that TRL has a marked twin of -> the twin. (Its function for this imports torch and the Trainer.)"""
+    """The templates that TRL has a marked twin of -> the twin. (Its function for this imports torch and the
+    Trainer.)"""
     twins = {}
     for path in Path(find_spec("trl").origin).with_name("chat_templates").glob("*.jinja"):
         twin = path.with_name(f"{path.stem}_training.jinja")
@@ -105,7 +108,8 @@ def _twins() -> dict[str, str]:
 def by_marks(
     tokenizer: PreTrainedTokenizerBase, template: str, messages: list[dict], tools: list | tuple
 ) -> tuple[str, list[Span] | None]:
-    """Text and spans from the {% generation %} marks of `template`; None for spans when it does not mark each answer once.
+    """Text and spans from the {% generation %} marks of `template`; None for spans when it does not mark each answer
+    once.
 
     In TRL's twins the white space behind the end of a turn is left out.
     """

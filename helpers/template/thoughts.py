@@ -41,7 +41,8 @@ class Signs(NamedTuple):
 def parse_reply(tokenizer: PreTrainedTokenizerBase, text: str, prompt: str) -> ParsedReply:
     """`text`, which a model wrote behind `prompt` (both with their control tokens), as thought and answer.
 
-    Read by the tokenizer's own `response_template` where it has one that can (a broken tool call it may not), else by signs.
+    Read by the tokenizer's own `response_template` where it has one that can (a broken tool call it may not), else by
+    signs.
     """
     return _by_response_template(tokenizer, text, prompt) or _by_signs(tokenizer, text, prompt)
 
@@ -108,7 +109,8 @@ def opens_a_thought(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
 
 
 def without_open_thought(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The tokenizer's chat template, changed so that its generation prompt ends where an answer without a thought begins.
+    """The tokenizer's chat template, changed so that its generation prompt ends where an answer without a thought
+    begins.
 
     What is trained looks the same. Raises ValueError when no thought is opened, or it cannot be taken out.
     """
@@ -128,7 +130,8 @@ def without_open_thought(tokenizer: PreTrainedTokenizerBase) -> str:
         if written == trained and trained[0].startswith(prompt):
             return changed
     sentence = _(
-        "chat_template='no-thought': {sign} could not be taken out of the end of the generation prompt. Write the model's "
+        "chat_template='no-thought': {sign} could not be taken out of the end of the generation prompt. Write the "
+        "model's "
         "template into a file, take it out there, and set chat_template to the file."
     )
     raise ValueError(sentence.format(sign=opens))

@@ -1,9 +1,9 @@
 """Checks for the calendar data (calendar_en.jsonl, calendar_ko.jsonl), and for yours: copy this file and change it.
 
-Every public function (messages, reply, reference) -> bool is a check, and its first line says what it asks. `messages` is
-what the model was asked, a list of {"role", "content"}; `reply` what it wrote; `reference` the right answer of the row.
-`baseline(messages) -> str` is no check: it answers by rules, without any model, and stands beside the models in the table.
-A check that the base passes too, or that even the baseline passes, shows nothing about the training.
+Every public function (messages, reply, reference) -> bool is a check, and its first line says what it asks. `messages`
+is what the model was asked, a list of {"role", "content"}; `reply` what it wrote; `reference` the right answer of the
+row. `baseline(messages) -> str` is no check: it answers by rules, without any model, and stands beside the models in
+the table. A check that the base passes too, or that even the baseline passes, shows nothing about the training.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""Checks for polite_ko.jsonl: a casual sentence (반말) said in 해요체, and nothing else. See helpers/evaluate/checks.py."""
+"""Checks for polite_ko.jsonl: a casual sentence (반말) said in 해요체, and nothing else; see helpers/evaluate/checks."""
 
 import difflib
 import re
 
 POLITE_ORDER = "해요체로 바꿔 주세요"  # in the prompts of polite_ko.jsonl
-KEPT = 0.5  # similarity (difflib, 0 to 1) of a casual sentence and its polite form: all pairs of polite_ko.jsonl are above it
+KEPT = 0.5  # similarity (difflib, 0 to 1) of a casual sentence and its polite form: all pairs of the file are above it
 NOUNS_IN_YO = ("중요", "필요", "주요", "수요", "강요", "동요", "민요", "담요")
 CASUAL_WORDS = re.compile(
     r"(?<!\w)(나|난|나는|나도|나를|나만|나랑|나한테|내|내가|너|넌|널|너는|너도|너를|너랑|너한테|네가|니가|응|야)(?!\w)"

@@ -7,7 +7,8 @@ from tests.browser.lab import BROWSER
 
 @pytest.fixture(scope="module")
 def browser():
-    """Debian's Chromium, driven by Playwright; ended with the module, since its event loop would stand in others' way."""
+    """Debian's Chromium, driven by Playwright; ended with the module, since its event loop would stand in others'
+    way."""
     if not BROWSER:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
     from playwright.sync_api import sync_playwright

@@ -1,4 +1,5 @@
-"""A JupyterLab of its own on this machine, and a page in it, driven as a person would: opened, run, stopped, loaded again."""
+"""A JupyterLab of its own on this machine, and a page in it, driven as a person would: opened, run, stopped, loaded
+again."""
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ def _address(server, runtime: Path, log: Path) -> str:
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
 
 
-# JupyterLab's own, now and then, when it redraws cells in the middle of a change of theme or width (seen once in three runs)
+# JupyterLab's own, now and then, when it redraws cells in the middle of a change of theme or width (seen once in three
+# runs)
 REDRAWN = "Failed to execute 'removeChild' on 'Node': The node to be removed is not a child of this node."
 
 
@@ -82,7 +84,8 @@ class Page:
         tab.on("pageerror", lambda error: self.errors.append(str(error)) if REDRAWN not in str(error) else None)
 
     def open(self, name: str) -> None:
-        """Open notebooks/NAME, and wait until its kernel is idle; once more, and said, where the server itself failed."""
+        """Open notebooks/NAME, and wait until its kernel is idle; once more, and said, where the server itself
+        failed."""
         for again in (False, True):
             try:
                 self.tab.goto(f"{self.address}doc/tree/{name}?token={TOKEN}")
@@ -114,7 +117,8 @@ class Page:
     def command(self, name: str, wait: bool = True) -> None:
         """One of JupyterLab's commands, as its menus and keys give it."""
         self.tab.evaluate(
-            f"() => {{ const done = jupyterapp.commands.execute('{name}'); if ({json.dumps(wait)}) return done.then(() => null) }}"
+            "() => "
+            f"{{ const done = jupyterapp.commands.execute('{name}'); if ({json.dumps(wait)}) return done.then(() => null) }}"
         )
 
     def run_all(self) -> list[dict]:

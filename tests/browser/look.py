@@ -1,11 +1,13 @@
-"""What a careful eye would see on a page: words that are too faint, boxes that leave the window, pictures without words."""
+"""What a careful eye would see on a page: words that are too faint, boxes that leave the window, pictures without
+words."""
 
 from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
 
-# Relative luminance and contrast as WCAG 2.2 defines them; backgrounds and opacity are laid over each other as a browser does.
+# Relative luminance and contrast as WCAG 2.2 defines them; backgrounds and opacity are laid over each other as a
+# browser does.
 FAINT = """
 (root) => {
   const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return [n[0], n[1], n[2], n[3] ?? 1] }
@@ -75,7 +77,8 @@ class _Pictures(HTMLParser):
 
 
 def nameless_pictures(page: str) -> list[str]:
-    """The pictures of a page, HTML or Markdown, without a text in their place: <img> without alt, <svg> without a name."""
+    """The pictures of a page, HTML or Markdown, without a text in their place: <img> without alt, <svg> without a
+    name."""
     reader = _Pictures()
     reader.feed(re.sub(r"!\[(.*?)\]\((\S*?)\)", lambda found: f'<img alt="{found[1]}" src="{found[2]}">', page))
     return reader.nameless

@@ -25,7 +25,8 @@ def test_dollars_in_rows_and_replies_are_no_formula(page):
     )
     cell = "nb01-01"
     page.tab.evaluate(
-        "([name, code]) => { const cell = jupyterapp.shell.currentWidget.content.widgets.find(cell => cell.model.id === name);"
+        "([name, code]) => "
+        "{ const cell = jupyterapp.shell.currentWidget.content.widgets.find(cell => cell.model.id === name);"
         " cell.model.sharedModel.setSource(code) }",
         [cell, code],
     )

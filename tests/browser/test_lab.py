@@ -58,7 +58,8 @@ def lab(runs, browser, tmp_path_factory):
 
 
 def is_clean(page: Page) -> None:
-    """No error, no box of stderr, no widget that could not be shown, nothing that the browser's console calls an error."""
+    """No error, no box of stderr, no widget that could not be shown, nothing that the browser's console calls an
+    error."""
     for cell, output in outputs(page.cells()):
         assert output["output_type"] != "error", f"{cell}: {output['ename']}: {output['evalue']}"
         assert output.get("name") != "stderr", f"{cell}: {output['text']}"
@@ -141,7 +142,8 @@ def chart(page: Page) -> str:
 def at_step(page: Page, least: int) -> None:
     """Waits until the live chart has come to step `least`."""
     page.tab.wait_for_function(
-        "([cell, least]) => [...cell.querySelectorAll('img')].some(img => Number(img.alt.match(/^step (\\d+)/)?.[1]) >= least)",
+        "([cell, least]) => [...cell.querySelectorAll('img')].some(img => Number(img.alt.match(/^step (\\d+)/)?.[1]) "
+        ">= least)",
         arg=[page.cell("nb04-36").element_handle(), least],
         timeout=120_000,
     )

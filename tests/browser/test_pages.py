@@ -1,4 +1,5 @@
-"""The pages that people open outside of a notebook, in a real browser: readable in both themes, on a phone, without a network."""
+"""The pages that people open outside of a notebook, in a real browser: readable in both themes, on a phone, without a
+network."""
 
 import shutil
 
@@ -89,7 +90,8 @@ def test_a_fault_of_each_kind_is_found(browser):
     tab = browser.new_page(viewport={"width": 700, "height": 500})
     tab.set_content(
         "<body style='background:#fff'><p style='color:#777'>faint</p><p style='color:#767676'>just readable</p>"
-        "<p style='opacity:.5'>half</p><div style='background:#000'><b style='color:#fff'>fine</b><i style='color:#333'>dark</i></div>"
+        "<p style='opacity:.5'>half</p><div style='background:#000'><b style='color:#fff'>fine</b><i "
+        "style='color:#333'>dark</i></div>"
         "<p style='width:800px'>wide</p><div style='overflow:auto'><p style='width:800px'>scrolls</p></div></body>"
     )
     assert [found.split(":")[0] for found in faint_words(tab)] == ["faint", "half", "dark"]

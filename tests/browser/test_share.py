@@ -1,4 +1,5 @@
-"""The page that carries the model: llama.cpp in the browser answers as llama.cpp does here, and votes come back as a file."""
+"""The page that carries the model: llama.cpp in the browser answers as llama.cpp does here, and votes come back as a
+file."""
 
 import functools
 import http.server

@@ -1,4 +1,5 @@
-"""calendar_*.jsonl: made by its program, varied, with something new in a quarter of any part; its checks tell right from wrong."""
+"""calendar_*.jsonl: made by its program, varied, with something new in a quarter of any part; its checks tell right
+from wrong."""
 
 import json
 import re

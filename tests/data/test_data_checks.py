@@ -1,4 +1,5 @@
-"""The checks of the project's own skills: Korean that looks right and is not must fail, Korean that is right must pass."""
+"""The checks of the project's own skills: Korean that looks right and is not must fail, Korean that is right must
+pass."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""From files and the hub to train.jsonl and eval.jsonl: every row counted, nothing held out that was also trained on."""
+"""From files and the hub to train.jsonl and eval.jsonl: every row counted, nothing held out that was also trained
+on."""
 
 import csv
 import json

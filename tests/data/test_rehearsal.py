@@ -1,4 +1,5 @@
-"""Rehearsal: how many general conversations, where from, never held out, and nothing of what forgetting is measured on."""
+"""Rehearsal: how many general conversations, where from, never held out, and nothing of what forgetting is measured
+on."""
 
 import json
 import re

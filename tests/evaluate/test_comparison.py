@@ -118,7 +118,8 @@ def test_nothing_from_strangers_becomes_html(run):
 
 
 def test_a_korean_page_leaves_replies_rows_and_names_alone(run, monkeypatch):
-    """Headings and our own words are Korean; what a model, a row or a person wrote stays, even where it is a word of ours."""
+    """Headings and our own words are Korean; what a model, a row or a person wrote stays, even where it is a word of
+    ours."""
     words = ["no", "better", "Korean", "3 of 4", "the same"]
     prompts = fixed_prompts() + [[{"role": "user", "content": word}] for word in words]
     said = {

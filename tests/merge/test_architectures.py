@@ -1,4 +1,5 @@
-"""Merged logits against the live adapter's: architectures unlike each other, and every way of LoRA that a reader may set.
+"""Merged logits against the live adapter's: architectures unlike each other, and every way of LoRA that a reader may
+set.
 
 In float32, so that rounding hides nothing: the merged model, loaded from its files, may be off by a thousandth of the
 logits' spread (about 1e-5 was seen). The adapter moves them by a hundred times that, or the case proves nothing.

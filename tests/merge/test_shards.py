@@ -440,7 +440,8 @@ print(json.dumps(growth))
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_model(tmp_path):
-    """From 1 layer to 10 (0.26 GB) the peak grows by less than a few files of 0.03 GB, where peft's grows by the model."""
+    """From 1 layer to 10 (0.26 GB) the peak grows by less than a few files of 0.03 GB, where peft's grows by the
+    model."""
     ways = ["ours 16bit-base", "ours dequantised-base", "peft 16bit-base"]
     command = [sys.executable, "-c", MEMORY, str(tmp_path), *ways]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -1,4 +1,5 @@
-"""A training begins from an adapter of another program when base, rank, alpha and every tensor fit; else a sentence says what does not."""
+"""A training begins from an adapter of another program when base, rank, alpha and every tensor fit; else a sentence
+says what does not."""
 
 import json
 

@@ -1,4 +1,5 @@
-"""One kernel for all the notebooks that a test worker opens: the libraries are imported once, and it is emptied between two.
+"""One kernel for all the notebooks that a test worker opens: the libraries are imported once, and it is emptied between
+two.
 
 tests/test_series.py runs each notebook in a kernel of its own.
 """
@@ -34,7 +35,8 @@ def one_kernel():
 
 
 def opened(kernel, path) -> NotebookClient:
-    """The notebook at `path` as if it were just opened: no name is known, settings are those of this process's environment."""
+    """The notebook at `path` as if it were just opened: no name is known, settings are those of this process's
+    environment."""
     book = nbformat.read(path, as_version=4)
     page = NotebookClient(book, km=kernel[0], timeout=300, resources={"metadata": {"path": FOLDER}})
     page.kc = kernel[1]

@@ -1,4 +1,5 @@
-"""The Korean edition runs: the same code cells, what they print in Korean. The cheap pages stand for all, their code is the English one's."""
+"""The Korean edition runs: the same code cells, what they print in Korean. The cheap pages stand for all, their code is
+the English one's."""
 
 import json
 

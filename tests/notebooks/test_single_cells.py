@@ -1,5 +1,5 @@
-"""A section that the page calls runnable after the restart cell alone really is: in one kernel, each section in a namespace
-that holds nothing but what the restart cell left.
+"""A section that the page calls runnable after the restart cell alone really is: in one kernel, each section in a
+namespace that holds nothing but what the restart cell left.
 
 The page says it in one line: "**After the next cell alone, you can run:** Section A · First → Last". An arrow means all
 sections from the first to the last.

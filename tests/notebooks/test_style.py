@@ -134,8 +134,8 @@ ROOMS = dict(
 
 
 def test_another_room_is_borrowed_from_only_with_a_reason(notebook):
-    """Imports come from the notebook's own folder, model/ and the ground, and its exercises' checks from workshop/; from
-    others where the text says why."""
+    """Imports come from the notebook's own folder, model/ and the ground, and its exercises' checks from workshop/;
+    from others where the text says why."""
     own = {
         "train" if notebook.path.stem == FIRST_LOOK else ROOMS[notebook.path.stem[:2]],
         "model",

@@ -108,7 +108,8 @@ def test_llama_cpp_computes_what_transformers_does(thinker):
 
 
 def test_replies_written_together_are_greedy_replies(thinker):
-    """Each token is the best one behind the text so far, but for rounding, also when more are asked than are written at once."""
+    """Each token is the best one behind the text so far, but for rounding, also when more are asked than are written at
+    once."""
     _, tokenizer, file = thinker
     prompts = [prompt_ids(tokenizer, talk) for talk in TALKS[:3]]
     with LlamaCpp(file, 256, texts=2) as served:

@@ -1,4 +1,5 @@
-"""The labels of our own way (asking the template) against the marks of TRL's training twins: every twin that TRL ships."""
+"""The labels of our own way (asking the template) against the marks of TRL's training twins: every twin that TRL
+ships."""
 
 import pytest
 
@@ -108,7 +109,8 @@ LAST = {
 
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_every_trained_answer_ends_with_a_stop_token_and_holds_none(name):
-    """Cut at the first stop token, as a reply is, a trained answer must be whole: for each kind that the template takes."""
+    """Cut at the first stop token, as a reply is, a trained answer must be whole: for each kind that the template
+    takes."""
     tokenizer, seen = tokenizer_of(name), 0
     stops = stop_ids(tokenizer)
     for kind, answer in LAST.items():
