@@ -1,8 +1,9 @@
 """The facts that the gate weighs: each is a difference or a count, judged at its share of the 5 % of all of them.
 
-Doing harm has to be proven, at 5 % / facts each (Bonferroni), so that a model without any is stopped once in twenty times
-at most. What was asked for has to be proven as well, each at 5 %: a model that lacks one of them is passed once in twenty.
-Every sentence says how small an effect would have been seen (4 times in 5). `proofs/proof_gate.py` counts both errors.
+Doing harm has to be proven, at 5 % / facts each (Bonferroni), so that a model without any is stopped once in twenty
+times at most. What was asked for has to be proven as well, each at 5 %: a model that lacks one of them is passed once
+in twenty. Every sentence says how small an effect would have been seen (4 times in 5). `proofs/proof_gate.py` counts
+both errors.
 """
 
 from __future__ import annotations

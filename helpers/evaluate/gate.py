@@ -3,9 +3,9 @@
     python -m helpers.evaluate.gate RUN [--require "valid_json >= 0.95, exact >= 0.8"] [--against RUN]
 
 0: yes. 1: no, because of what is proven. 2: what was measured cannot decide; it says how many rows or seeds would.
-Without --require, the setting `require` counts. A requirement has to hold, for each file of 07 as well; held-out rows have
-to be a proven gain over the base (where several seeds were trained, over them too); no loss may be proven: by the merge,
-in a served file, of general text, known answers or replies, or against another run. All share 5 %: see facts.py.
+Without --require, the setting `require` counts. A requirement has to hold, for each file of 07 as well; held-out rows
+have to be a proven gain over the base (where several seeds were trained, over them too); no loss may be proven: by the
+merge, in a served file, of general text, known answers or replies, or against another run. All share 5 %: see facts.py.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ from helpers.show.words import _
 class Served:
     """The content of served.json.
 
-    `files`: by file name its `bytes`, `nll`, the same `by_row`, the counts `same_first_choice`, `same_reply` and `stopped`,
-    and `checks`: {name: {"passed": count, "of": replies}}. `merged`: the same of the merged model, on the same rows.
+    `files`: by file name its `bytes`, `nll`, the same `by_row`, the counts `same_first_choice`, `same_reply` and
+    `stopped`, and `checks`: {name: {"passed": count, "of": replies}}. `merged`: the same of the merged model, on the
+    same rows.
     """
 
     files: dict[str, dict]
