@@ -14,15 +14,19 @@ from helpers.show.words import _
 
 def checks_told(counts: dict[str, dict], faults: Sequence[Fault] = ()) -> list[str]:
     """What a reader must know about the checks themselves, in sentences."""
-    told, failed = [], {}
-    all_pass = _("{check}: every model passes it on every row, so it measures nothing here.")
-    none_passes = _("{check}: no model passes it on any row, so it measures nothing here.")
+    alike: dict[str, list[str]] = {"all": [], "none": []}
+    failed: dict[str, list[Fault]] = {}
     for name, counted in counts.items():
         models = {value for model, value in counted.items() if model not in ("of", "baseline")}
-        if models == {counted["of"]}:
-            told.append(all_pass.format(check=name))
-        elif models == {0}:
-            told.append(none_passes.format(check=name))
+        if models in ({counted["of"]}, {0}):
+            alike["none" if models == {0} else "all"].append(name)
+    all_pass = _("{check}: every model passes it on every row, so it measures nothing here.")
+    none_passes = _("{check}: no model passes it on any row, so it measures nothing here.")
+    told = [
+        sentence.format(check=", ".join(names))
+        for sentence, names in ((all_pass, alike["all"]), (none_passes, alike["none"]))
+        if names
+    ]
     for fault in faults:
         failed.setdefault(fault.check, []).append(fault)
     for name, own in failed.items():
@@ -33,8 +37,8 @@ def checks_told(counts: dict[str, dict], faults: Sequence[Fault] = ()) -> list[s
 
 
 def strictest(passed: dict[str, dict[str, list[bool]]], model: str = "adapter") -> str:
-    """The check that `model` passes on the fewest rows: there is most to see."""
-    return min(passed, key=lambda name: sum(passed[name][model]))
+    """The check that `model`, and then all of them, pass on the fewest rows: there is most to see."""
+    return min(passed, key=lambda name: (sum(passed[name][model]), sum(map(sum, passed[name].values()))))
 
 
 def by_source(passed: dict[str, list[bool]], sources: list[str]) -> Table:

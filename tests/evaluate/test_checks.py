@@ -155,9 +155,10 @@ def test_counts_changes_faults_and_a_baseline(file):
     assert (change["won"], change["lost"], change["verdict"]) == ([0, 2], [], "too few rows")
     assert [(fault.check, fault.model, fault.row) for fault in checked.faults] == [("fragile", "base", 2)]
     told = checks_told(counts, checked.faults)
-    assert [line.split()[0].rstrip(":") for line in told] == ["valid_json", "polite", "fragile"]
+    assert [line.split(": ")[0].split(" failed")[0] for line in told] == ["valid_json, polite", "fragile"]
     assert "ZeroDivisionError: division by zero (line 12)" in told[-1] and "row 2 of base" in told[-1]
-    assert strictest(checked.passed, "base") == "valid_json" and strictest(checked.passed, "adapter") == "valid_json"
+    assert [strictest(checked.passed, model) for model in ("base", "baseline")] == 2 * ["valid_json"]
+    assert strictest({"a": {"adapter": [False], "base": [True]}, "b": {"adapter": [False], "base": [False]}}) == "b"
     apart = by_source(checked.passed["exact"], ["old", "new", "old", "new"])
     assert [row["source"] for row in apart.rows] == ["new", "old"] and apart.rows[1]["adapter"].startswith("2 of 2")
     assert "3 of 4" in repr(checks_table(counts, checked.changes()))
