@@ -20,8 +20,10 @@ def login_errors():
     try:
         yield
     except (DeviceCodeError, OfflineModeIsEnabled, httpx2.HTTPError) as error:
-        told = _("The hub cannot be asked for a login ({error}): check network and HF_HUB_OFFLINE, or set HF_TOKEN.")
-        raise RuntimeError(told.format(error=type(error).__name__)) from None
+        sentence = _(
+            "The hub cannot be asked for a login ({error}): check network and HF_HUB_OFFLINE, or set HF_TOKEN."
+        )
+        raise RuntimeError(sentence.format(error=type(error).__name__)) from None
     except (ValueError, ImportError, httpx2.InvalidURL) as error:
         raise RuntimeError(_refused_setting(error)) from None
 
@@ -36,8 +38,8 @@ def _refused_setting(error: Exception) -> str:
         return _("HF_ENDPOINT={address!r} is no address: it begins with https://.").format(address=constants.ENDPOINT)
     proxies = [name for name in os.environ if os.environ[name] and re.fullmatch(r"(?!no_).*_proxy", name, re.I)]
     if proxies:
-        told = _("The hub cannot be asked through the proxy ({variables}): its address must begin with http://.")
-        return told.format(variables=", ".join(sorted(proxies)))
+        sentence = _("The hub cannot be asked through the proxy ({variables}): its address must begin with http://.")
+        return sentence.format(variables=", ".join(sorted(proxies)))
     return _("The hub cannot be asked ({error}): {text}.").format(error=type(error).__name__, text=error)
 
 
@@ -67,24 +69,26 @@ def _access(config: RunConfig, what: str, kind: str, field: str) -> str:
         auth_check(name, repo_type=kind)
     except GatedRepoError:
         link = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{name}"
-        told = _("{name} is gated: log in, ask for access at {link}, wait for the mail, run this cell again.")
-        raise PermissionError(told.format(name=name, link=link)) from None
+        sentence = _("{name} is gated: log in, ask for access at {link}, wait for the mail, run this cell again.")
+        raise PermissionError(sentence.format(name=name, link=link)) from None
     except RepositoryNotFoundError:
-        told = _("{field}={name!r} is not on the hub, or it is private and your token may not see it.")
-        raise ValueError(told.format(field=field, name=name)) from None
+        sentence = _("{field}={name!r} is not on the hub, or it is private and your token may not see it.")
+        raise ValueError(sentence.format(field=field, name=name)) from None
     except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, ValueError, ImportError) as error:
         raise RuntimeError(_refused_setting(error)) from None
     except (httpx2.TransportError, OfflineModeIsEnabled) as error:
-        told = _("The hub cannot be reached ({error}) for {name}: check the network, or give a local path as {field}.")
-        raise RuntimeError(told.format(error=type(error).__name__, name=name, field=field)) from None
+        sentence = _(
+            "The hub cannot be reached ({error}) for {name}: check the network, or give a local path as {field}."
+        )
+        raise RuntimeError(sentence.format(error=type(error).__name__, name=name, field=field)) from None
     return _("You may download {name}.").format(name=name)
 
 
 def tracking_status(config: RunConfig) -> str:
     """One sentence: where the curves go. Without a key, W&B is set to offline for this kernel."""
     if config.report_to != "wandb":
-        told = _("report_to is {program!r}: the curves are kept in metrics.jsonl and shown in 04.")
-        return told.format(program=config.report_to)
+        sentence = _("report_to is {program!r}: the curves are kept in metrics.jsonl and shown in 04.")
+        return sentence.format(program=config.report_to)
     mode = os.environ.get("WANDB_MODE", "")
     if mode in ("offline", "disabled"):
         return _("W&B is {mode} (WANDB_MODE).").format(mode=mode)

@@ -103,8 +103,8 @@ def _free(config: RunConfig) -> tuple[float | None, str]:
         return None, unknown.format(example="{'volume_gb': ...}")
     taken = folder_bytes(WORKSPACE)
     left = config.volume_gb * 1e9 - taken
-    told = _("{free} free, {taken} of the {size:g} GB rented are used")
-    return left, told.format(free=human_bytes(max(left, 0)), taken=human_bytes(taken), size=config.volume_gb)
+    sentence = _("{free} free, {taken} of the {size:g} GB rented are used")
+    return left, sentence.format(free=human_bytes(max(left, 0)), taken=human_bytes(taken), size=config.volume_gb)
 
 
 def check_ram(config: RunConfig) -> Check:
@@ -124,8 +124,8 @@ def check_ram(config: RunConfig) -> Check:
         return _unplanned("RAM", available, reason)
     needs = {phase.name: phase.ram if here.gpu else max(phase.ram, phase.device) for phase in found}
     worst = max(needs, key=needs.__getitem__)
-    told = _("{available}, the run needs at most about {need} ({phase})")
-    detail = told.format(available=available, need=human_bytes(needs[worst]), phase=worst)
+    sentence = _("{available}, the run needs at most about {need} ({phase})")
+    detail = sentence.format(available=available, need=human_bytes(needs[worst]), phase=_(worst))
     fix = _("Close other notebooks, or change the settings as 00_plan.ipynb advises.")
     return Check("RAM", free >= needs[worst], detail, fix)
 

@@ -76,8 +76,8 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     kept.append(source.left_out)
     _build(run, after, [(path, path.relative_to(source.path)) for path in kept] + _start(source, after, changed))
     settings = ", ".join(f"{name}={getattr(after, name)!r}" for name in sorted(changed))
-    told = _("{new} is {old} with {settings}.") if changed else _("{new} is {old} with nothing changed.")
-    print(told.format(new=new, old=old, settings=settings), _next_step(source, again, changed))
+    sentence = _("{new} is {old} with {settings}.") if changed else _("{new} is {old} with nothing changed.")
+    print(sentence.format(new=new, old=old, settings=settings), _next_step(source, again, changed))
     if chosen and "QLORA_RUN_NAME" not in os.environ:  # there, the run is chosen already
         choose(new)
     return run

@@ -45,16 +45,16 @@ class Progress(std.tqdm):
 
     def _line(self) -> str:
         name, unit = html.escape(self.desc.removesuffix(": ") or "progress"), self.unit.strip()
-        told = human_bytes if unit == "B" else "{:,}".format
+        written = human_bytes if unit == "B" else "{:,}".format
         unit = "" if unit in ("it", "B") else f" {html.escape(unit)}"
         if not self.total:
-            return f"<div>{name}: {told(self.n)}{unit}</div>"
+            return f"<div>{name}: {written(self.n)}{unit}</div>"
         done, spent = self.n - self.initial, self.format_dict["elapsed"]
         left = ""
         if done > 0:
             left = _(", {time} left").format(time=human_time(spent / done * (self.total - self.n)))
         bar = f'<progress max="{self.total}" value="{self.n}" aria-label="{name}"></progress>'
-        share = _("{done} of {total}").format(done=told(self.n), total=told(self.total))
+        share = _("{done} of {total}").format(done=written(self.n), total=written(self.total))
         return f"<div>{bar} {name}: {share}{unit}{left}</div>"
 
 

@@ -40,8 +40,8 @@ def rslora(run: RunDir, answer) -> str:
         mine.A.data, mine.B.data = branch.lora_A["default"].weight.data, branch.lora_B["default"].weight.data
         off = (mine(x) - theirs(x)).abs().max().item()
     except Exception as error:  # the participant's own code: whatever it raises is the answer
-        told = _("Your class raises {error}: {text}. It should be made by {name}(base, r=9, alpha=6).")
-        raise Missing(told, error=type(error).__name__, text=error, name=answer.__name__) from None
+        sentence = _("Your class raises {error}: {text}. It should be made by {name}(base, r=9, alpha=6).")
+        raise Missing(sentence, error=type(error).__name__, text=error, name=answer.__name__) from None
     other = _("Its answers are up to {off:.2g} off those of peft's rsLoRA: set self.scale to alpha / r**0.5.")
     require(off < 1e-5, other, off=off)
     return _("It answers as peft's layer with use_rslora=True does.")

@@ -34,8 +34,8 @@ def questions_learned_too(run: RunDir, answer) -> str:
     share = numbers["tokens learned"] / max(numbers["tokens"], 1)
     asked = _("the share of tokens that are learned, between 0 and 1, from the tables under 'The verdict'")
     require_number(answer, share, asked, _("Divide 'tokens learned' of {run} by 'tokens'.").format(run=name), 0.01)
-    told = _("In {run}, {share:.0%} of the tokens are learned: the questions and the template too.")
-    return told.format(run=name, share=share)
+    sentence = _("In {run}, {share:.0%} of the tokens are learned: the questions and the template too.")
+    return sentence.format(run=name, share=share)
 
 
 def rows_cut(run: RunDir, answer) -> str:
@@ -70,8 +70,8 @@ def resumed(run: RunDir, answer) -> str:
         rows = rows_of(other.metrics)
         sittings = max((row.get("sitting", 1) for row in rows), default=1)
         if sittings > 1:
-            told = _("{run} was trained in {sittings} sittings, and its record goes on up to step {step}.")
-            return told.format(run=other.path.name, sittings=sittings, step=max(row["step"] for row in rows))
+            sentence = _("{run} was trained in {sittings} sittings, and its record goes on up to step {step}.")
+            return sentence.format(run=other.path.name, sittings=sittings, step=max(row["step"] for row in rows))
     raise Missing(_("Every training here ran in one sitting: stop the cell after its first checkpoint, run it again."))
 
 
@@ -87,8 +87,8 @@ def smaller_rank(run: RunDir, answer) -> str:
     asked = _("the held-out loss of {run} less that of {other}").format(run=name, other=other.path.name)
     hint = _("See the last held-out losses of the two runs under 'training facts'.")
     require_number(answer, losses[0] - losses[1], asked, hint, 0.006)
-    told = _("{run} (rank 2): {loss:.3f} nats per token; {other} (rank {rank}): {other_loss:.3f}.")
-    return told.format(run=name, loss=losses[0], other=other.path.name, rank=rank, other_loss=losses[1])
+    sentence = _("{run} (rank 2): {loss:.3f} nats per token; {other} (rank {rank}): {other_loss:.3f}.")
+    return sentence.format(run=name, loss=losses[0], other=other.path.name, rank=rank, other_loss=losses[1])
 
 
 def too_hot(run: RunDir, answer) -> str:
@@ -97,10 +97,12 @@ def too_hot(run: RunDir, answer) -> str:
         usual = PRESETS.get(settings["preset"], {}).get("learning_rate", RunConfig.learning_rate)
         rate, losses = settings["learning_rate"], held_out(rows_of(other.metrics))
         if losses and rate >= 10 * usual:
-            told = _("{run}, learning rate {rate:g}: held-out loss {first:.2f} at first, {worst:.2f} at its worst and "
-                     "{last:.2f} in the end.")  # fmt: skip
+            sentence = _(
+                "{run}, learning rate {rate:g}: held-out loss {first:.2f} at first, {worst:.2f} at its worst and "
+                "{last:.2f} in the end."
+            )
             seen = {"first": losses[0], "worst": max(losses), "last": losses[-1]}
-            return told.format(run=other.path.name, rate=rate, **seen)
+            return sentence.format(run=other.path.name, rate=rate, **seen)
     raise Missing(_("No run here has a held-out loss at ten times the learning rate of its preset: fork a run with "
                     "learning_rate=0.5 (.venv/bin/python -m helpers.runs fork), and run 04."))  # fmt: skip
 
@@ -117,7 +119,7 @@ def merge_by_setting(run: RunDir, answer) -> str:
 def files_of_the_merge(run: RunDir, answer) -> str:
     """05.2: the answer is how many weight files merged/ has, more than one."""
     sizes = [path.stat().st_size for path in run.merged.glob("*.safetensors")]
-    few = _("merged/ has {count} weight files: run 05 from the top.")
+    few = _("merged/ has {count} weight files, several are asked for: run 05 from the top.")
     require(len(sizes) > 1, few, count=len(sizes))
     again = _("Count the .safetensors files in {folder} again.").format(folder=run.merged)
     require_number(answer, len(sizes), _("how many .safetensors files merged/ has"), again)
@@ -130,8 +132,8 @@ def sampled(run: RunDir, answer) -> str:
     greedy = _("The replies were decoded so: {decoding}. Set temperature in OVERRIDES and run 06.")
     require(evaluation.get("temperature"), greedy, decoding=evaluation.get("decoding"))
     counts = ", ".join(f"{name} {row['stops']:.0%}" for name, row in evaluation["models"].items())
-    told = _("Sampled with temperature {temperature}. Replies that stop: {counts}.")
-    return told.format(temperature=evaluation["temperature"], counts=counts)
+    sentence = _("Sampled with temperature {temperature}. Replies that stop: {counts}.")
+    return sentence.format(temperature=evaluation["temperature"], counts=counts)
 
 
 def own_question(run: RunDir, answer) -> str:
@@ -156,8 +158,8 @@ def too_few(run: RunDir, answer) -> str:
     chrf = [row for row in report(run.evaluation, "06")["paired"] if row["number"].startswith("chrF")]
     many = _("chrF was measured on {rows} replies and has a verdict: set count=4 and run from there.")
     require(all(row["verdict"] == TOO_FEW for row in chrf), many, rows=chrf[0]["rows"])
-    told = _("On {rows} replies the verdict is {verdict!r}: a number alone would have looked like an answer.")
-    return told.format(rows=chrf[0]["rows"], verdict=_(TOO_FEW))
+    sentence = _("On {rows} replies the verdict is {verdict!r}: a number alone would have looked like an answer.")
+    return sentence.format(rows=chrf[0]["rows"], verdict=_(TOO_FEW))
 
 
 EXERCISES = {

@@ -31,8 +31,8 @@ def labels(run: RunDir, answer, *, rows: list[dict], padded: list[dict], tokeniz
     learned = sum(label != -100 for row in repaired for label in row["labels"])
     other = _("{learned} tokens are learned; the answers with their ends have {right}.")
     require(learned == right, other, learned=learned, right=right)
-    told = _("Every verdict on {rows} rows is green: the end of an answer is learned, the padding is not.")
-    return told.format(rows=len(rows))
+    sentence = _("Every verdict on {rows} rows is green: the end of an answer is learned, the padding is not.")
+    return sentence.format(rows=len(rows))
 
 
 def _called(function, row: dict) -> Any:
@@ -77,8 +77,8 @@ def fits(run: RunDir, answer, *, config, shape, room: float) -> str:
     require(rows == before, another, rows=rows, before=before)
     sizes = {"need": human_bytes(needed(mine, shape)), "room": human_bytes(room)}
     require(needed(mine, shape) <= room, _("It needs {need}, the card has {room}: one more change."), **sizes)
-    told = _("It fits: {need} of {room}, with {count} changed settings and the same {rows} rows a step.")
-    return told.format(count=len(answer), rows=rows, **sizes)
+    sentence = _("It fits: {need} of {room}, with {count} changed settings and the same {rows} rows a step.")
+    return sentence.format(count=len(answer), rows=rows, **sizes)
 
 
 def copies(run: RunDir, answer, *, train: list[dict], held_out: list[dict], copied: int) -> str:
@@ -93,8 +93,8 @@ def copies(run: RunDir, answer, *, train: list[dict], held_out: list[dict], copi
     require(not near, kept, near=near, rows=rows)
     thrown = _("You keep {rows} rows, {honest} were honest: rows were thrown away that nobody has copied.")
     require(rows >= honest, thrown, rows=rows, honest=honest)
-    told = _("{all} rows = {kept} that stay + {gone} copies: the held-out part measures learning again.")
-    return told.format(all=len(held_out), kept=rows, gone=len(held_out) - rows)
+    sentence = _("{all} rows = {kept} that stay + {gone} copies: the held-out part measures learning again.")
+    return sentence.format(all=len(held_out), kept=rows, gone=len(held_out) - rows)
 
 
 def checkpoint(run: RunDir, answer, *, folder: Path) -> str:
@@ -110,8 +110,8 @@ def checkpoint(run: RunDir, answer, *, folder: Path) -> str:
     late = _("{name} is complete, but {newest} is too: {steps} steps for nothing.")
     steps = step_of(newest) - step_of(answer)
     require(not steps, late, name=answer.name, newest=newest.name, steps=steps)
-    told = _("{name} is the newest complete checkpoint: the run loses {steps} steps, and nothing else.")
-    return told.format(name=answer.name, steps=step_of(found[0]) - step_of(answer))
+    sentence = _("{name} is the newest complete checkpoint: the run loses {steps} steps, and nothing else.")
+    return sentence.format(name=answer.name, steps=step_of(found[0]) - step_of(answer))
 
 
 def merge(run: RunDir, answer, *, four, change) -> str:
@@ -129,8 +129,8 @@ def merge(run: RunDir, answer, *, four, change) -> str:
     require(size, _("The adapter of {run} changes nothing here, so nothing can be lost: train it first."), run=name)
     lost = float((merged - four.float() - change.float()).norm()) / size
     require(lost <= 0.01, _("merged differs from the trained weight by {lost:.0%} of the adapter's change."), lost=lost)
-    told = _("The merged weight is the trained one: {lost:.2%} of the adapter's change is lost, which is rounding.")
-    return told.format(lost=lost)
+    sentence = _("The merged weight is the trained one: {lost:.2%} of the adapter's change is lost, which is rounding.")
+    return sentence.format(lost=lost)
 
 
 def whose(run: RunDir, answer, *, model, rows, adapter) -> str:
@@ -146,8 +146,8 @@ def whose(run: RunDir, answer, *, model, rows, adapter) -> str:
     require(len(nll) == len(base.nll), _("base must be the Scores that held_out_nll gives for the same rows."))
     off = _furthest(nll, base.nll)
     if off <= 1e-3:
-        told = _("The base is the base: the adapter is better by {better:.4f} nats per token, not by 0.")
-        return told.format(better=base.nll_per_token - adapter.nll_per_token)
+        sentence = _("The base is the base: the adapter is better by {better:.4f} nats per token, not by 0.")
+        return sentence.format(better=base.nll_per_token - adapter.nll_per_token)
     require(_furthest(nll, adapter.nll) > 1e-3, _("Your base is the adapter itself, on every row to the last digit."))
     raise Missing(_("On one row your base is {off:.1%} away from the model without its adapter."), off=off)
 
@@ -172,5 +172,5 @@ def prompt(run: RunDir, answer, *, tokenizer, messages: list[dict], trained: lis
     require(ids == right, other, same=same, there=there, wanted=wanted)
     known = trained[: len(ids)] == ids
     require(known, _("The template asks otherwise than this row was trained: see the verdict of 03."))
-    told = _("All {count} tokens are those before the answer in training: the model is asked as it has learned.")
-    return told.format(count=len(ids))
+    sentence = _("All {count} tokens are those before the answer in training: the model is asked as it has learned.")
+    return sentence.format(count=len(ids))

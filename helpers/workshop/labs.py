@@ -42,8 +42,8 @@ def lab_run() -> RunDir:
         return run
     run = RunDir(runs_root() / LAB_RUN)
     if not run.trained.exists():
-        told = _("No finished training in {folder}: a small one is made for the labs (under a minute).")
-        print(told.format(folder=runs_root()))
+        sentence = _("No finished training in {folder}: a small one is made for the labs (under a minute).")
+        print(sentence.format(folder=runs_root()))
         before = dict(os.environ)
         for name in before:
             if name.startswith("QLORA_") and name not in PLACES:
@@ -68,8 +68,8 @@ def check(lab: str, run: RunDir, answer=..., **seen) -> Answer:
     try:
         _count(run, lab, found)
     except OSError as error:  # a full disk takes nobody's solution away
-        told = _("{sentence} (This try could not be written down: {reason}.)")
-        return Answer(found.solved, told.format(sentence=found.sentence, reason=error.strerror))
+        sentence = _("{sentence} (This try could not be written down: {reason}.)")
+        return Answer(found.solved, sentence.format(sentence=found.sentence, reason=error.strerror))
     return found
 
 
