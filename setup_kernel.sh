@@ -7,14 +7,20 @@
 #   bash setup_kernel.sh --korean        set up for Korean: notebooks/ko, JupyterLab's menus, a font for charts
 #   bash setup_kernel.sh --canary        the same tests with the newest releases, in .venv-canary; a line in COMPATIBILITY.md
 # VENV_DIR chooses the virtual environment (default .venv), PYTHON the interpreter it is made from, NEW_TORCH=1 a new torch.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # sh setup_kernel.sh
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")"
 
 say() { printf '%s\n' "$*"; }
 fail() { printf 'setup_kernel.sh: %s\n' "$*" >&2; exit 1; }
 
+[ -z "${PYTHONHOME:-}" ] || fail "PYTHONHOME=$PYTHONHOME is set, with which no virtual environment works: unset it and try again."
+unset PYTHONWARNINGS PYTHONINSPECT PYTHONSTARTUP
+export PYTHONUTF8=1 # names of folders in any locale
 VENV_DIR=${VENV_DIR:-.venv}
-PIP_PYTHON=$VENV_DIR/bin/python LOGS=$VENV_DIR # what pip installs into, and where its log goes; --here has others
+VENV_DIR=${VENV_DIR/#~\//${HOME:-}/} # as in an .env file, where no shell reads the sign
+PATHS=${PYTHONPATH:+ (PYTHONPATH=$PYTHONPATH may bring other modules: unset it and try again)}
+OWN_PYTHON=$VENV_DIR/bin/python LOGS=$VENV_DIR # what pip installs into, and where its log goes; --here has others
 USER_KERNEL=--user
 NEED_CUDA=13 # what PyPI's build of torch 2.11 and later is made for
 NEED_GB=8 # free disk for the packages: 2.2 GB with the CPU build of torch, about 7 GB with a CUDA build
@@ -80,8 +86,8 @@ make_venv() {
   [ "$kind" != cuda ] || how+=(--system-site-packages) kept=", with the CUDA build of torch that is already here"
   say "Making $VENV_DIR from $("$python" --version)$kept ..."
   told=$("$python" -m venv "${how[@]}" "$VENV_DIR" 2>&1) || case $told in
-    *ensurepip*) fail "could not make $VENV_DIR, $python has no ensurepip: on Debian and Ubuntu, 'apt-get install python3-venv' helps." ;;
-    *) fail "could not make $VENV_DIR: ${told##*$'\n'}" ;;
+    *"ensurepip is not"* | *"No module named ensurepip"*) fail "could not make $VENV_DIR, $python has no ensurepip: on Debian and Ubuntu, 'apt-get install python3-venv' helps." ;;
+    *) fail "could not make $VENV_DIR: ${told##*$'\n'}$PATHS" ;;
   esac
 }
 
@@ -94,7 +100,7 @@ has_pip() {
 # Where packages come from stays as this machine has it; what else its pip was told (user, target, python, ...) does not.
 settle_pip() {
   local settings
-  settings=$("$PIP_PYTHON" setup_kernel.py pip 2>&1) || fail "pip cannot read its settings on this machine: $settings"
+  settings=$("$OWN_PYTHON" setup_kernel.py pip 2>&1) || fail "pip cannot read its settings on this machine: ${settings##*$'\n'}$PATHS"
   eval "$settings"
 }
 
@@ -104,7 +110,7 @@ install() { # install WHAT PIP-ARGUMENTS...: quiet, with the reason in one sente
   said() { grep -qE "$1" "$log" "$log.all"; }
   say "Installing $what ..."
   rm -f "$log.all"
-  ! "$PIP_PYTHON" -m pip install --quiet --log "$log.all" --disable-pip-version-check "$@" >"$log" 2>&1 || return 0
+  ! "$OWN_PYTHON" -m pip install --quiet --log "$log.all" --disable-pip-version-check "$@" >"$log" 2>&1 || return 0
   why=$(grep -m1 '^ERROR' "$log" || tail -n1 "$log")
   if said 'ProxyError|SOCKS|[Pp]roxy URL'; then
     why="the proxy cannot be used ($(compgen -e | grep -ixE '(https?|all|pip)_proxy' | paste -sd ' ' - || true)): mend it, or unset it."
@@ -114,8 +120,8 @@ install() { # install WHAT PIP-ARGUMENTS...: quiet, with the reason in one sente
     why="the disk is full: free some space, or set VENV_DIR to a larger disk."
   elif said 'NameResolutionError|NewConnectionError|ConnectTimeout|ReadTimeout|Connection refused'; then
     why="the package index cannot be reached: check the network."
-  elif [ -n "${PIP_CONSTRAINT:-}" ]; then
-    why+="; this machine's pip takes only what PIP_CONSTRAINT=$PIP_CONSTRAINT allows: unset it for this set-up."
+  elif [ -n "${PIP_CONSTRAINT:-}" ] && said 'conflicting dependencies|No matching distribution'; then
+    why+="; this machine's pip takes only what PIP_CONSTRAINT=$PIP_CONSTRAINT allows: unset it for this set-up, or set PIP_CONFIG_FILE=/dev/null where it comes from pip.conf."
   fi
   fail "installing $what failed: $why (all of it: $log.all)"
 }
@@ -169,7 +175,7 @@ here() {
   "$python" -m pip --version >/dev/null 2>&1 || fail "$python has no pip: install python3-pip, or use bash setup_kernel.sh without --here."
   [ -n "${PIP_BREAK_SYSTEM_PACKAGES:-}" ] || [ -z "$("$python" setup_kernel.py managed)" ] ||
     fail "$python belongs to the system's own packages: use bash setup_kernel.sh without --here, or set PIP_BREAK_SYSTEM_PACKAGES=1."
-  PIP_PYTHON=$python LOGS=$(mktemp -d)
+  OWN_PYTHON=$python LOGS=$(mktemp -d)
   settle_pip
   before=$LOGS/before torch=$("$python" setup_kernel.py torch)
   "$python" -m pip freeze --all >"$before" 2>/dev/null

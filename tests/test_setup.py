@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -125,6 +126,42 @@ def test_a_folder_that_is_no_environment_is_never_cleared(tmp_path):
     result = set_up(tmp_path)
     assert result.returncode == 1 and "is there and is no virtual environment" in result.stderr
     assert (tmp_path / "venv" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("home", ["/nowhere", sys.base_prefix])
+def test_a_home_of_python_that_breaks_every_environment_is_told(tmp_path, home):
+    assert sentence(set_up(tmp_path, PYTHONHOME=home)).startswith(f"PYTHONHOME={home} is set")
+
+
+def test_a_folder_in_the_home_as_an_env_file_writes_it(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    told = sentence(set_up(tmp_path, VENV_DIR="~/mine", HOME=str(tmp_path)))
+    assert told.startswith(f"{tmp_path}/mine is there and is no virtual environment")
+
+
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
+def test_another_shell_and_a_link_to_the_script(tmp_path, shell):
+    (tmp_path / "setup").symlink_to(ROOT / "setup_kernel.sh")
+    for script in (ROOT / "setup_kernel.sh", tmp_path / "setup"):
+        result = subprocess.run([shell, script, "--fast"], cwd=tmp_path, capture_output=True, text=True)
+        assert sentence(result).startswith("'--fast' is no option")
+
+
+@pytest.mark.parametrize(("told", "cure"), [
+    ("Error: Command '['/x/bin/python', '-m', 'ensurepip']' died with <Signals.SIGXFSZ: 25>.", "SIGXFSZ"),
+    ("Error: [Errno 28] No space left on device", "No space left"),
+    ("The virtual environment was not created since ensurepip is not\navailable.", "apt-get install python3-venv"),
+    ("/usr/bin/python3.12: No module named ensurepip", "apt-get install python3-venv"),
+])  # fmt: skip
+def test_why_no_environment_could_be_made(tmp_path, told, cure):
+    text = f"""if [ "$2" = venv ]; then echo {shlex.quote(told)}; exit 1; fi\nexec {sys.executable} "$@\""""
+    python = program(tmp_path / "python3", text)
+    said = sentence(set_up(tmp_path, PYTHON=str(python), PYTHONPATH="/of/mine"))
+    assert said.startswith("could not make") and cure in said
+    assert (
+        ("python3-venv" in said) == ("ensurepip is" in told or "No module" in told) != ("PYTHONPATH=/of/mine" in said)
+    )
 
 
 def test_line_ends_survive_a_clone_made_on_windows(tmp_path):
