@@ -409,7 +409,8 @@ def test_unknown_option(tmp_path):
     result = set_up(tmp_path, "--fast")
     assert (
         result.returncode == 1
-        and "'--fast' is no option: use no option, --run [PRESET], --test, --here, --korean or --canary." in result.stderr
+        and "'--fast' is no option: use no option, --run [PRESET], --test, --here, --korean or --canary."
+        in result.stderr
     )
 
 

@@ -64,7 +64,7 @@ class CopyIndex:
         for number, known in enumerate(self.pieces):
             for value in known[:SKETCH].tolist():
                 self.by_hash[value].append(number)
-            for key in _answers(conversations[number]):
+            for key in answer_keys(conversations[number]):
                 self.by_answer[key].append(number)
 
     def _own(self, messages: list[dict]):
@@ -86,7 +86,7 @@ class CopyIndex:
 
     def seen_in(self, messages: list[dict]) -> set[int]:
         """Numbers of those that `messages` is a near copy of, or has an answer of behind the same question."""
-        answers = (number for key in _answers(messages) for number in self.by_answer.get(key, ()))
+        answers = (number for key in answer_keys(messages) for number in self.by_answer.get(key, ()))
         return {*self.copies_of(messages), *answers}
 
 
@@ -95,7 +95,7 @@ def spread(conversations: list) -> list:
     return conversations[:: max(1, len(conversations) // SAMPLE)][:SAMPLE]
 
 
-def _answers(messages: list[dict]) -> list[int]:
+def answer_keys(messages: list[dict]) -> list[int]:
     """A hash of every question and its answer, less case and spaces; "thanks" and "you're welcome" do not count."""
     question, keys = "", []
     for message in messages:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.data.copies import SAMPLE, CopyIndex
+from helpers.data.copies import SAMPLE, CopyIndex, answer_keys
 from helpers.data.earlier import MARK, Earlier
 from helpers.data.formats import convert
 from helpers.data.labels import ONE_ROW
@@ -24,7 +24,7 @@ from helpers.data.reasons import Reason, Unusable
 from helpers.data.rehearsal import SOURCE, append_rehearsal, rehearsal_config, rehearsal_rows
 from helpers.data.report import Counts, DataReport
 from helpers.data.sources import Source, open_sources
-from helpers.data.split import beginning_key, conversation_key, held_out_units, units
+from helpers.data.split import beginning_key, conversation_key, held_out_units, joined_units, units
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
@@ -71,6 +71,8 @@ class Preparation:
     counts: Counts = field(default_factory=Counts)
     keys: array = field(default_factory=lambda: array("Q"))  # of every conversation in `everything`
     beginnings: array = field(default_factory=lambda: array("Q"))
+    answers: array = field(default_factory=lambda: array("q"))  # the key of every answer of every conversation
+    answered: array = field(default_factory=lambda: array("L"))  # the number of its conversation
     seen: set[int] = field(default_factory=set)
 
     everything = property(lambda self: self.folder / "all")
@@ -85,6 +87,9 @@ class Preparation:
                 for key, row in self.conversations(source, name):
                     self.keys.append(key)
                     self.beginnings.append(beginning_key(row["messages"]))
+                    answers = answer_keys(row["messages"])
+                    self.answers.extend(answers)
+                    self.answered.extend([len(self.keys) - 1] * len(answers))
                     file.write(_line(row))
 
     def conversations(self, source: Source, name: str = "") -> Iterator[tuple[int, dict]]:
@@ -125,7 +130,7 @@ class Preparation:
         """Split `everything`; a held-out conversation that training has seen is dropped."""
         share = self.config.eval_fraction
         wanted = max(min(round(len(self.keys) * share), self.config.max_eval_rows), int(share > 0))
-        unit_of = units(self.keys, self.beginnings)
+        unit_of = joined_units(units(self.keys, self.beginnings), self.answers, self.answered)
         chosen = held_out_units(self.keys, unit_of, wanted)
         held, sample = self._drawn(unit_of, chosen)
         index = CopyIndex([row["messages"] for row in [*self.earlier.held_out, *held]], sample)

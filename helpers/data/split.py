@@ -7,11 +7,18 @@ conversations, so the draw is seeded and does not depend on the order of the row
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+NO_LETTER = re.compile(r"[\W_]+")
+TOGETHER = 50  # conversations that share an answer; what more of them have is said everywhere
+MOST_SHARE = 0.75  # of the conversations
 
 
 def conversation_key(messages: list[dict], seed: int) -> int:
@@ -22,11 +29,12 @@ def conversation_key(messages: list[dict], seed: int) -> int:
 
 
 def beginning_key(messages: list[dict]) -> int:
-    """64 bits that are the same for conversations with the same system turn and first question; case and spaces do
-    not count."""
+    """64 bits that are the same for conversations with the same system turn and first question; case, spaces and
+    punctuation do not count."""
     texts = []
     for message in messages:
-        texts.append("".join(message["content"].casefold().split()))
+        text = message["content"].casefold()
+        texts.append(NO_LETTER.sub("", text) or text)
         if message["role"] == "user":
             break
     return _bits("\x1e".join(texts), "")
@@ -41,6 +49,35 @@ def units(keys: array, beginnings: array) -> array:
     if not common:
         return beginnings
     return array("Q", (key if begins in common else begins for key, begins in zip(keys, beginnings, strict=True)))
+
+
+def joined_units(unit_of: array, answers: array, rows: array) -> array:
+    """`unit_of`, with units made one that share an answer behind its question; as it is, where few share one.
+
+    Windows and ends of one conversation begin otherwise: held out alone, nearly every one would have been trained on.
+    `answers`: the key of every answer, and the number of its conversation in `rows`.
+    """
+    import numpy as np
+
+    _values, place, sizes = np.unique(np.asarray(answers, dtype=np.int64), return_inverse=True, return_counts=True)
+    shared = (sizes[place] > 1) & (sizes[place] <= TOGETHER)
+    owners = np.asarray(rows)[shared].tolist()
+    if len(set(owners)) < MOST_SHARE * len(unit_of):
+        return unit_of
+    parent: dict[int, int] = {}
+
+    def top(unit: int) -> int:
+        while unit in parent:
+            unit = parent[unit]
+        return unit
+
+    first: dict[int, int] = {}
+    for answer, row in zip(place[shared].tolist(), owners, strict=True):
+        one, other = top(unit_of[row]), top(first.setdefault(answer, unit_of[row]))
+        if one != other:
+            parent[max(one, other)] = min(one, other)
+    joined = array("Q", map(top, unit_of))
+    return joined if max(Counter(joined).values()) * 2 <= len(joined) else unit_of
 
 
 def held_out_units(keys: array, unit_of: array, wanted: int) -> set[int]:

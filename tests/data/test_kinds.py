@@ -190,6 +190,16 @@ def test_conversations_that_begin_alike_go_to_one_side(tmp_path, system):
     assert 8 < len(held_out) <= 16 and not sides[0] & sides[1]
 
 
+@pytest.mark.parametrize(
+    "cut", [lambda talk, n: talk[2 * n :], lambda talk, n: talk[2 * n : 2 * n + 4]], ids=["ends", "windows"]
+)
+def test_ends_and_windows_of_one_conversation_go_to_one_side(tmp_path, cut):
+    rows = [{"messages": cut(talk(i, 5), n)} for i in range(40) for n in range(4)]
+    report, train, held_out = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)
+    said = [{turn["content"] for row in side for turn in row["messages"]} for side in (train, held_out)]
+    assert 8 < len(held_out) <= 16 and not said[0] & said[1] and not report["drops"]
+
+
 def test_where_all_begin_alike_the_conversation_is_the_unit(tmp_path):
     rows = [{"messages": [*messages("시작", "네, 말씀하세요."), *talk(i, 1)]} for i in range(60)]
     assert len(prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)[2]) == 6
