@@ -13,6 +13,7 @@ from helpers.fields import Stage
 from helpers.files import read_json, read_jsonl
 from helpers.paths import runs_root
 from helpers.runs import RunDir
+from helpers.runs.paid import cost, paid_seconds
 from helpers.settings import RECORDED, RunConfig, names_of
 from helpers.show.words import _
 from helpers.train.start import told_since_start
@@ -36,7 +37,8 @@ class Trial:
     since: str = ""  # what was won and lost since the adapter that it began from
     curve: list[tuple[int, float]] = field(default_factory=list)  # step, held-out loss; inf where it was no number
     steps: int | None = None  # that it will have in the end
-    seconds: float | None = None
+    seconds: float | None = None  # that it was trained, with what kills took back
+    cost: float | None = None  # of these seconds on all cards, at config.price_per_hour
     memory: float | None = None  # bytes
     evaluation: Evaluation | None = None  # of 06
     learned: str = ""  # hash of the rows that it learned from
@@ -66,12 +68,6 @@ class Trial:
     def adapter(self) -> dict:
         """The adapter's numbers in 06; {} where 06 did not run."""
         return self.evaluation.models.get("adapter", {}) if self.evaluation else {}
-
-    @property
-    def cost(self) -> float | None:
-        """Training time at config.price_per_hour; None where either is unknown."""
-        price = self.config.price_per_hour
-        return self.seconds / 3600 * price if price and self.seconds is not None else None
 
 
 def read_runs(root: Path | None = None) -> list[Trial]:
@@ -119,7 +115,8 @@ def read_run(run: RunDir) -> Trial:
         since=told_since_start(run),
         curve=[(row["step"], _number(row["eval_loss"])) for row in metrics if "eval_loss" in row],
         steps=logged[-1]["max_steps"] if logged else None,
-        seconds=last.get("elapsed_s"),
+        seconds=paid_seconds(last) if "elapsed_s" in last else None,
+        cost=cost(last, config.price_per_hour, config.gpus),
         memory=last.get("peak_memory_bytes"),
         evaluation=Evaluation.read(run) if run.evaluation.exists() else None,
         learned=learned(run),

@@ -15,6 +15,7 @@ from helpers.evaluate.passed import checks_table, checks_told
 from helpers.evaluate.served import Served, served_table
 from helpers.files import folder_bytes, read_json, read_jsonl, write_atomic
 from helpers.runs import RunDir
+from helpers.runs.paid import cost, paid_seconds
 from helpers.show.pages import render_page
 from helpers.show.pictures import curve
 from helpers.show.tables import Table
@@ -139,10 +140,10 @@ def _cost(run: RunDir, config: dict, metrics: list[dict]) -> Table:
     if "tokens" in facts:
         paid = _("the setting price_per_hour is 0")
         if price := config.get("price_per_hour"):
-            spent = f"{price * facts['elapsed_s'] / 3600:.2f}"
+            spent = f"{cost(facts, price, config.get('gpus', 0)):.2f}"
             paid = _("{spent}, at {price} an hour").format(spent=spent, price=f"{price:g}")
         rows = [
-            {"what": _("training time"), "amount": human_time(facts["elapsed_s"])},
+            {"what": _("training time"), "amount": human_time(paid_seconds(facts))},
             {"what": _("tokens read"), "amount": f"{facts['tokens']:,}"},
             {"what": _("most memory used"), "amount": human_bytes(facts["peak_memory_bytes"])},
             {"what": _("device"), "amount": facts["device"]},

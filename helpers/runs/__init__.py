@@ -2,6 +2,7 @@
 
 directory  RunDir: where each file of a run lies, its settings, and what a step needs
 lock       one process at a time
+paid       what a training cost
 forks      a run like another one but for some settings; the run that notebooks open next
 
 python -m helpers.runs choose NAME                       the run that notebooks opened from now on work on

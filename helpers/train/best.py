@@ -110,6 +110,7 @@ def conclusion(run: RunDir, rows: list[dict]) -> str:
     """What the finished training says of itself; how far it is when it is not; `rows` of metrics.jsonl."""
     if not run.held_out.exists():
         sentence = _("This training is not finished: step {step} of {last} so far. Run the training cell; it goes on.")
-        return sentence.format(step=rows[-1]["step"], last=rows[0]["max_steps"])
+        known = rows[-1] if rows else {"step": 0, "max_steps": "?"}
+        return sentence.format(step=known["step"], last=known["max_steps"])
     told = (HeldOut.read(run).summary, told_since_start(run), movement(run.trainer))
     return "\n".join(filter(None, told))

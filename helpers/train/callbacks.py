@@ -9,7 +9,7 @@ from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.train.best import KeepBest
 from helpers.train.chart import LiveChart, SampleReplies
-from helpers.train.guards import DiskGuard, FreshStart, LossGuard
+from helpers.train.guards import DiskGuard, FreshStart, LossGuard, SameRows
 from helpers.train.metrics import MetricsLog
 from helpers.train.saving import CheckpointKeeper, SaveByTime, StopOnRequest
 
@@ -19,32 +19,28 @@ if TYPE_CHECKING:
 
 def callbacks(run: RunDir, config: RunConfig) -> list[TrainerCallback]:
     """The callbacks of a run: a stop is decided before the guards look at the save."""
-    run.trainer.mkdir(parents=True, exist_ok=True)
+    best = config.keep == "best"
     return [
-        FreshStart(),
-        StopOnRequest(run),
-        SaveByTime(config.save_minutes),
+        *_begin(run, config),
         LossGuard(),
         KeepBest(config),  # at an evaluation, before the guard looks whether the save fits
-        DiskGuard(run.trainer, config.save_total_limit + (config.keep == "best")),
+        DiskGuard(run.trainer, config.save_total_limit + best),
         MetricsLog(run.metrics),  # before the keeper: a complete last checkpoint means complete metrics
-        CheckpointKeeper(config.save_total_limit, config.keep == "best"),
+        CheckpointKeeper(config.save_total_limit, best),
         LiveChart(run.metrics),
         SampleReplies(run, config),
     ]
 
 
 def dpo_callbacks(run: RunDir, config: RunConfig) -> list[TrainerCallback]:
-    """Those of them that a training on preferences has: its last checkpoint is used, its replies are looked at afterwards."""
+    """Those that a training on preferences has: its last checkpoint is used, its replies are looked at afterwards."""
+    guards = [LossGuard(labels=False), DiskGuard(run.trainer, config.save_total_limit)]
+    return [*_begin(run, config), *guards, CheckpointKeeper(config.save_total_limit)]
+
+
+def _begin(run: RunDir, config: RunConfig) -> list[TrainerCallback]:
     run.trainer.mkdir(parents=True, exist_ok=True)
-    return [
-        FreshStart(),
-        StopOnRequest(run),
-        SaveByTime(config.save_minutes),
-        LossGuard(labels=False),
-        DiskGuard(run.trainer, config.save_total_limit),
-        CheckpointKeeper(config.save_total_limit),
-    ]
+    return [FreshStart(), SameRows(run.trainer), StopOnRequest(run), SaveByTime(config.save_minutes)]
 
 
 def keep_curves_with_the_run(run: RunDir, config: RunConfig) -> None:

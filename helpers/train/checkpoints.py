@@ -3,7 +3,6 @@ says what is in it; a checkpoint counts while it holds exactly that."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -14,7 +13,8 @@ from helpers.show.words import _
 
 MARKER = "complete.json"
 ROWS = "rows_per_step"  # the one name in it that is no file
-NAME = re.compile(r"checkpoint-(\d+)")
+STATE = "trainer_state.json"
+NAME = re.compile(r"checkpoint-(0|[1-9][0-9]*)")
 
 
 def mark_complete(checkpoint: Path, rows_per_step: int | None = None) -> None:
@@ -33,12 +33,12 @@ def fault(checkpoint: Path) -> str | None:
     """What is wrong with `checkpoint`, as the end of a sentence; None when it is complete."""
     try:
         saved = read_json(checkpoint / MARKER)
+        files = {name: (size, digest) for name, (size, digest) in saved.items() if name != ROWS}
     except FileNotFoundError:
         return _("its save did not finish")
-    except json.JSONDecodeError:
+    except (ValueError, TypeError, AttributeError):  # no JSON, or another's
         return _("{file} cannot be read").format(file=MARKER)
-    saved.pop(ROWS, None)
-    for name, (size, digest) in saved.items():
+    for name, (size, digest) in files.items():
         path = checkpoint / name
         if not path.exists():
             return _("{file} is missing").format(file=name)
@@ -47,15 +47,23 @@ def fault(checkpoint: Path) -> str | None:
             return _("{file} has {now:,} bytes, {saved:,} were saved").format(file=name, now=now, saved=size)
         if sha256(path) != digest:
             return _("the contents of {file} have changed since they were saved").format(file=name)
+    if step_inside(checkpoint) is None:
+        return _("{file} cannot be read").format(file=STATE)
     return _("it is a copy of another one") if is_copy(checkpoint) else None
+
+
+def step_inside(checkpoint: Path) -> int | None:
+    """The step that its trainer_state.json has; None where that is not there, or no such file."""
+    try:
+        step = read_json(checkpoint / STATE)["global_step"]
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+    return step if isinstance(step, int) else None
 
 
 def is_copy(checkpoint: Path) -> bool:
     """True when the step in it is not the one in its name: somebody's copy, which is neither resumed from nor deleted."""
-    try:
-        return read_json(checkpoint / "trainer_state.json")["global_step"] != step_of(checkpoint)
-    except (FileNotFoundError, json.JSONDecodeError):  # half of a save
-        return False
+    return step_inside(checkpoint) not in (None, step_of(checkpoint))
 
 
 def rows_per_step(checkpoint: Path) -> int | None:
@@ -81,7 +89,7 @@ def step_of(checkpoint: Path) -> int:
 
 def is_last(checkpoint: Path) -> bool:
     """True when nothing is left to train after `checkpoint`."""
-    state = read_json(checkpoint / "trainer_state.json")
+    state = read_json(checkpoint / STATE)
     return state["global_step"] >= state["max_steps"]
 
 

@@ -64,15 +64,16 @@ class ExactDPO(DPOTrainer):
 
 
 class StartsAtReference(TrainerCallback):
-    """Stops when the loss before the first step is not ln 2: policy and reference are not the same model."""
+    """Stops when something was gained before the first step, or the loss is not ln 2: the reference is another model."""
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
-        if state.global_step or list(args.loss_type) != ["sigmoid"]:
-            return
-        loss = metrics.get("eval_loss", math.log(2))
-        if not abs(loss - math.log(2)) < NEAR:
-            note = _("The loss before step 1 is {loss:.4f}, not ln 2 = 0.6931: the reference is another adapter.")
-            raise NotTheReference(note.format(loss=loss))
+        wanted = {"eval_rewards/chosen": 0.0, "eval_rewards/rejected": 0.0}
+        if list(args.loss_type) == ["sigmoid"] and not args.use_weighting:
+            wanted["eval_loss"] = math.log(2)
+        for name, value in wanted.items():
+            if not state.global_step and not abs(metrics.get(name, value) - value) < NEAR:
+                note = _("{name} is {loss:.4f} before step 1, not {value:.4f}: the reference is another adapter.")
+                raise NotTheReference(note.format(name=name, loss=metrics[name], value=value))
 
 
 def partners(model: PreTrainedModel) -> dict[str, str]:

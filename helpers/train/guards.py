@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transformers import TrainerCallback
 
-from helpers.files import folder_bytes, free_bytes
+from helpers.files import folder_bytes, free_bytes, write_atomic
 from helpers.model.device import sharded
+from helpers.model.lora import trained_weights
 from helpers.model.ranks import first_decides
+from helpers.runs.directory import ChangedRows
 from helpers.show.units import human_bytes
 from helpers.show.words import _
 from helpers.train.checkpoints import checkpoints
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedModel
 
 SKIPPED = 32  # fp16 steps in a row: the loss scale, halved by each, has fallen from 2^16 to 2^-16
 
 
 class LossGuard(TrainerCallback):
-    """Stops when the loss or its gradient is not a number, or the loss is exactly 0, before such weights are saved.
+    """Stops when the loss, its gradient or a trained weight is not a number, or the loss is exactly 0, before it is saved.
 
     Under fp16 a gradient that overflows is no fault, as its step is skipped, but `SKIPPED` such steps in a row are.
     `labels` False: a loss of 0 is no fault either (DPO then tells every pair apart).
@@ -41,9 +45,11 @@ class LossGuard(TrainerCallback):
             values = {"warmup": args.warmup_steps, "steps": state.max_steps, "rate": args.learning_rate}
             print(sentence.format(rising=rising, **values))
 
-    def on_step_end(self, args, state, control, optimizer=None, **kwargs):
+    def on_step_end(self, args, state, control, optimizer=None, model=None, **kwargs):
         if control.should_save or control.should_evaluate:  # before a save, so that a bad step is never saved;
             control.should_log = True  # at an evaluation, since the best is saved there and the two losses are compared
+            if model and not all(weight.isfinite().all() for weight in trained_weights(model).values()):
+                self._broken(_("a trained weight"), math.nan, args, state)
         self.skipped = self.skipped + 1 if getattr(optimizer, "step_was_skipped", False) else 0
         if self.skipped >= SKIPPED:
             sentence = _(
@@ -55,20 +61,23 @@ class LossGuard(TrainerCallback):
     def on_log(self, args, state, control, logs, **kwargs):
         for name in ("loss", "eval_loss") if args.fp16 else ("loss", "eval_loss", "grad_norm"):
             if not math.isfinite(logs.get(name, 0.0)):
-                sentence = _(
-                    "{name} is {value} at step {step}: training has broken down. Lower learning_rate (now {rate:g}) in a "
-                    "new run; the checkpoints before this step are sound."
-                )
-                if not state.global_step:
-                    sentence = _(
-                        "{name} is {value} before the first step: the model or the data gives numbers that do not fit its "
-                        "format. Set compute_dtype to bfloat16 or float32, and look at the data in 03."
-                    )
-                values = {"step": state.global_step, "rate": args.learning_rate}
-                raise FloatingPointError(sentence.format(name=name, value=logs[name], **values))
+                self._broken(name, logs[name], args, state)
         if self.labels and logs.get("loss") == 0.0:
             sentence = _("loss is exactly 0 at step {step}: no token has a label. Look at the label X-ray in 03.")
             raise ValueError(sentence.format(step=state.global_step))
+
+    def _broken(self, name: str, value: float, args, state):
+        sentence = _(
+            "{name} is {value} at step {step}: training has broken down. Lower learning_rate (now {rate:g}) in a "
+            "new run; the checkpoints before this step are sound."
+        )
+        if not state.global_step:
+            sentence = _(
+                "{name} is {value} before the first step: the model or the data gives numbers that do not fit its "
+                "format. Set compute_dtype to bfloat16 or float32, and look at the data in 03."
+            )
+        values = {"step": state.global_step, "rate": args.learning_rate}
+        raise FloatingPointError(sentence.format(name=name, value=value, **values))
 
 
 class DiskGuard(TrainerCallback):
@@ -114,6 +123,37 @@ class FreshStart(TrainerCallback):
 
     def on_pre_optimizer_step(self, args, state, control, **kwargs):
         self.used = True  # not before: a guard that stops at the start has changed nothing
+
+
+class SameRows(TrainerCallback):
+    """A training goes on with the very rows that it began with: tokens, labels and their order."""
+
+    def __init__(self, folder: Path):
+        self.file = folder / "rows.sha256"
+
+    def on_train_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        digest = rows_digest(train_dataloader.dataset)
+        if not state.global_step and state.is_world_process_zero:
+            write_atomic(self.file, digest)
+        elif state.global_step and self.file.exists() and self.file.read_text() != digest:
+            sentence = _(
+                "The rows are not those that this training began with, so it cannot go on from step {step}: data, template "
+                "or pairs have changed. Take another run_name, or delete {folder} to begin anew."
+            )
+            raise ChangedRows(sentence.format(step=state.global_step, folder=self.file.parent), self.file)
+
+
+def rows_digest(rows: Dataset) -> str:
+    """SHA-256 over the tokens and labels of all rows, or over their texts, in their order."""
+    digest = hashlib.sha256()
+    names = sorted(name for name in rows.column_names if name.endswith(("ids", "labels")))
+    if not names:  # prompts, whose answers the training writes itself
+        return hashlib.sha256(repr(rows.to_list()).encode()).hexdigest()
+    for batch in rows.select_columns(names).with_format("numpy").iter(1000):
+        for name in names:
+            for ids in batch[name]:
+                digest.update(f"{name} {len(ids)} ".encode() + ids.astype("int64").tobytes())
+    return digest.hexdigest()
 
 
 def checkpoint_bytes(model: PreTrainedModel) -> int:

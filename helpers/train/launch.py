@@ -19,6 +19,7 @@ from pathlib import Path
 from helpers.files import read_json, read_jsonl, write_atomic, write_json
 from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir
+from helpers.runs.paid import cost, paid_seconds
 from helpers.settings import RunConfig
 from helpers.show.units import human_time
 from helpers.show.words import N_, _
@@ -72,14 +73,18 @@ def watch(run: RunDir, config: RunConfig) -> list[dict]:
         last |= row  # the latest value of each name
     facts = {_("state"): _(state)}
     if "loss" in last:
-        share, elapsed = last["step"] / last["max_steps"], last["elapsed_s"]
+        share, elapsed, price = (
+            last["step"] / last["max_steps"],
+            last["elapsed_s"],
+            cost(last, config.price_per_hour, config.gpus),
+        )
         facts[_("step")] = _("{step} of {last}").format(step=last["step"], last=last["max_steps"])
         facts |= {_("training loss"): last["loss"], _("held-out loss"): last.get("eval_loss")}
-        facts |= {_("tokens/s"): last["tokens_per_second"], _("time so far"): human_time(elapsed)}
+        facts |= {_("tokens/s"): last["tokens_per_second"], _("time so far"): human_time(paid_seconds(last))}
         if state == RUNNING:
             facts[_("time left")] = human_time(elapsed * (1 - share) / share)
-        if config.price_per_hour:  # of one card
-            facts[_("cost so far")] = elapsed / 3600 * config.price_per_hour * max(config.gpus, 1)
+        if price is not None:
+            facts[_("cost so far")] = price
     return [{"fact": name, "value": value} for name, value in facts.items()]
 
 

@@ -11,6 +11,7 @@ import torch
 from transformers import TrainerCallback
 
 from helpers.files import read_jsonl, write_atomic
+from helpers.runs.paid import paid_seconds
 from helpers.show.units import human_bytes, human_time
 from helpers.show.words import _
 
@@ -21,21 +22,23 @@ class MetricsLog(TrainerCallback):
     """Appends one row per log to metrics.jsonl and flushes it; a resumed run drops the rows after its checkpoint.
 
     A row holds step, sitting (the start that it belongs to: 2 after the first resume), elapsed_s (over all sittings,
-    evaluations and saves too), and loss, learning_rate, grad_norm and tokens_per_second of the steps alone (no padding),
-    or eval_loss (nats per labelled token). The last row of a finished run holds tokens, peak_memory_bytes and device.
+    evaluations and saves too), lost_s (of steps that a kill took back: they were paid for), cards (GPUs here), and loss,
+    learning_rate, grad_norm and tokens_per_second of the steps alone (no padding), or eval_loss (nats per labelled token).
+    The last row of a finished run holds tokens, peak_memory_bytes and device.
     """
 
     def __init__(self, path: Path):
         self.path = path
 
     def on_train_begin(self, args, state, control, **kwargs):
-        rows = []
-        if state.global_step and self.path.exists():
-            rows = [row for row in read_jsonl(self.path) if row["step"] <= state.global_step]
+        before = read_jsonl(self.path) if self.path.exists() else []
+        rows = [row for row in before if state.global_step and row["step"] <= state.global_step]
         if state.is_world_process_zero:
             write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in rows))
-        last = rows[-1] if rows else {}
+        last, end = rows[-1] if rows else {}, before[-1] if before else {}
         self.elapsed = last.get("elapsed_s", 0.0)
+        finished = "device" in end and not state.global_step  # another training, which this one begins anew
+        self.lost = 0.0 if finished else paid_seconds(end) - self.elapsed
         self.sitting = last.get("sitting", 1) + 1 if state.global_step else 1
         self.clock = time.perf_counter()
         self.tokens, self.busy = state.num_input_tokens_seen, 0.0  # since the last log of a training loss
@@ -62,9 +65,10 @@ class MetricsLog(TrainerCallback):
     def _append(self, row: dict, state) -> None:
         now = time.perf_counter()
         self.elapsed, self.clock = self.elapsed + now - self.clock, now
+        row |= {"sitting": self.sitting, "elapsed_s": round(self.elapsed, 2), "lost_s": round(self.lost, 2)}
         if state.is_world_process_zero:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**row, "sitting": self.sitting, "elapsed_s": round(self.elapsed, 2)}) + "\n")
+                file.write(json.dumps(row | {"cards": torch.cuda.device_count()}) + "\n")
 
 
 def peak_memory_bytes() -> int:
@@ -83,11 +87,11 @@ def device_name() -> str:
 
 def training_facts(rows: list[dict]) -> list[dict]:
     """What the training was (or is so far), from the rows of metrics.jsonl, as rows of a table."""
-    last, held_out = rows[-1], [row["eval_loss"] for row in rows if "eval_loss" in row]
-    facts = {_("steps"): last["step"]}
+    last, held_out = rows[-1] if rows else {}, [row["eval_loss"] for row in rows if "eval_loss" in row]
+    facts = {_("steps"): last.get("step", 0)}
     if held_out:
         facts[_("held-out loss, first and last")] = f"{held_out[0]:.3f} -> {held_out[-1]:.3f}"
-    facts[_("training time")] = human_time(last["elapsed_s"])
+    facts[_("training time")] = human_time(paid_seconds(last))
     if "tokens" in last:  # the row that a finished training ends with
         facts[_("speed")] = _("{tokens:,.0f} tokens/s").format(tokens=last["tokens"] / last["elapsed_s"])
         facts |= {_("peak memory"): human_bytes(last["peak_memory_bytes"]), _("device"): last["device"]}

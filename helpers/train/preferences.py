@@ -6,8 +6,11 @@ made = preference_run(run, config, "demo-dpo", settings, rows, pairs)           
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 from helpers.data.formats import convert
@@ -108,19 +111,23 @@ def preference_run(
         )
         raise ValueError(sentence.format(own=OWN))
     made, kept = RunDir(runs_root() / name), {"from": run.path.name, **settings, "pairs": pairs}
-    if made.path.exists() and not (made.preference.exists() and read_json(made.preference) == kept):
+    # an older one has no hash
+    if made.path.exists() and not (made.preference.exists() and read_json(made.preference).items() <= kept.items()):
         sentence = _("A run {name!r} with other settings is already there: take another NAME, or delete {folder}.")
         raise ValueError(sentence.format(name=name, folder=made.path))
     config = replace(config, run_name=name)
     made.path.mkdir(exist_ok=True)
     write_json(made.preference, kept)
-    for file in (run.train_jsonl, run.data_report):
-        share(file, made.path / file.relative_to(run.path))
+    share(run.train_jsonl, made.train_jsonl)
     write_jsonl(made.eval_jsonl, rows)
-    if "hashes" in (report := read_json(made.data_report)):
-        write_json(made.data_report, report | {"hashes": made.row_hashes()})  # of the rows that are left
+    write_json(made.data_report, read_json(run.data_report) | {"hashes": made.row_hashes()})
     write_atomic(made.config_json, config.to_json())
     return made, config
+
+
+def fingerprint(pairs: Iterable[dict]) -> str:
+    """SHA-256 over the texts of `pairs`, for `settings`: other pairs are another run."""
+    return hashlib.sha256(json.dumps(list(pairs), sort_keys=True).encode()).hexdigest()
 
 
 def token_ids(pair: dict, name: str, tokenizer, config: RunConfig) -> list[int]:

@@ -33,7 +33,7 @@ class CheckpointKeeper(TrainerCallback):
         folder = Path(args.output_dir)
         rows = args.per_device_train_batch_size * args.gradient_accumulation_steps * processes.num_processes
         mark_complete(folder / f"checkpoint-{state.global_step}", rows)
-        own = [path for path in checkpoints(folder) if not is_copy(path)]
+        own = [path for path in checkpoints(folder) if not (is_copy(path) or path.is_symlink())]
         # a newer one can only be a broken one that was skipped when this run resumed
         kept = [path for path in own if step_of(path) <= state.global_step][: self.keep]
         if self.best:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -75,9 +76,10 @@ class LeanTrainer(SFTTrainer):
 
     @cached_property
     def held_out_tokens(self) -> float:
-        """Labelled tokens in a held-out row, on average."""
+        """Labelled tokens in a held-out row, on average; where a batch is one long row (padding_free), in a batch."""
         rows = self.eval_dataset["labels"]
-        return sum(label != -100 for labels in rows for label in labels[1:]) / len(rows)
+        size = self.args.eval_batch_size if self.padding_free else 1
+        return sum(label != -100 for labels in rows for label in labels[1:]) / math.ceil(len(rows) / size)
 
     @property
     def other_loss(self) -> bool:

@@ -133,4 +133,5 @@ def test_what_is_said(rise, history, said):
 def test_the_first_of_equals_and_never_the_base():
     rows = [{"step": 0, "eval_loss": 0.5}, {"step": 2, "eval_loss": 1.0}, {"step": 4, "eval_loss": 1.0}]
     assert best_step(rows) == 2 and best_step(rows[:1]) is None
+    assert best_step([{"step": 1, "eval_loss": float("nan")}, {"step": 3, "eval_loss": float("inf")}, *rows]) == 2
     assert held_out_losses([*rows, {"step": 4, "loss": 0.1}]) == {0: 0.5, 2: 1.0, 4: 1.0}

@@ -12,17 +12,18 @@ from transformers import set_seed
 
 from helpers.data.copies import overlap
 from helpers.data.formats import convert, recognise
-from helpers.files import read_jsonl, write_json
+from helpers.files import read_json, read_jsonl, write_json
 from helpers.model.lora import lora_config
 from helpers.model.tokenizer import load_tokenizer
 from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir, fork
 from helpers.settings import RunConfig
 from helpers.train.checkpoints import newest_complete
-from helpers.train.dpo import ExactDPO, NotTheReference, partners, require_same_text
+from helpers.train.dpo import ExactDPO, NotTheReference, StartsAtReference, partners, require_same_text
 from helpers.train.guards import LossGuard
 from helpers.train.preferences import (
     OWN,
+    fingerprint,
     preference_run,
     read_pairs,
     ready,
@@ -124,18 +125,23 @@ def run(tmp_path, monkeypatch):
 def test_it_writes_a_run_of_its_own(run):
     config, how, rows = run.stored_config(), {"beta": 0.1}, [{"messages": [said("q", "user")]}]
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    write_json(run.data_report, {"hashes": run.row_hashes(), "rows": 1})
+    before[run.data_report] = run.data_report.read_bytes()
     made, settings = preference_run(run, config, "tiny-dpo", how, rows, 9)
+    made.require(made.train_jsonl, made.eval_jsonl, produced_by="03")  # hashed anew: 05 and 06 read its own rows
+    assert read_json(made.data_report)["rows"] == 1
     assert settings.run_name == made.stored_config().run_name == "tiny-dpo" and read_jsonl(made.eval_jsonl) == rows
     assert preference_run(run, config, "tiny-dpo", how, rows, 9)[0] == made  # the same once more
-    made.require(made.train_jsonl, made.eval_jsonl, produced_by="03")  # the rows that are left are the judged ones
-    with pytest.raises(ValueError, match="'tiny-dpo' with other settings"):
-        preference_run(run, config, "tiny-dpo", {"beta": 0.2}, rows, 9)
-    with pytest.raises(ValueError, match="'tiny' with other settings"):
-        preference_run(run, config, "tiny", how, rows, 9)
-    with pytest.raises(ValueError, match="none is left to judge"):
-        preference_run(run, config, "other", how, [], 9)
-    with pytest.raises(ValueError, match="cannot be a folder"):
-        preference_run(run, config, "a/b", how, rows, 9)
+    for name, settled, judges, refused in (
+        ("tiny-dpo", {"beta": 0.2}, rows, "'tiny-dpo' with other settings"),
+        ("tiny-dpo", how | {"sha256": fingerprint([pair("질문")])}, rows, "'tiny-dpo' with other settings"),
+        ("tiny", how, rows, "'tiny' with other settings"),
+        ("other", how, [], "none is left to judge"),
+        ("a/b", how, rows, "cannot be a folder"),
+    ):
+        with pytest.raises(ValueError, match=refused):
+            preference_run(run, config, name, settled, judges, 9)
+    assert fingerprint([pair("질문")]) == fingerprint([pair("질문")]) != fingerprint([pair("질문", "다른 답")])
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
     with pytest.raises(ValueError, match="was trained further by A2 or A5, and 03 or 04 would replace it"):
         made.save_config(settings)
@@ -226,6 +232,23 @@ def test_without_a_partner_or_with_another_reference_it_stops(tmp_path, tokenize
     next(weight for name, weight in trainer.model.named_parameters() if "norm" in name).requires_grad_(True)
     with pytest.raises(NotTheReference):
         partners(trainer.model)
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "ipo", "hinge", ["sigmoid", "sft"]])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_whatever_the_loss_nothing_is_gained_before_the_first_step(tmp_path, loss, weighted):
+    from transformers import TrainerControl, TrainerState
+    from trl import DPOConfig
+
+    args = DPOConfig(str(tmp_path), use_cpu=True, loss_type=loss, use_weighting=weighted)
+    same = {"eval_loss": math.log(2), "eval_rewards/chosen": 0.0, "eval_rewards/rejected": 1e-5}
+    look = StartsAtReference().on_evaluate
+    look(args, TrainerState(), TrainerControl(), metrics=same)
+    for name in ("eval_rewards/chosen", "eval_rewards/rejected"):
+        look(args, TrainerState(global_step=1), TrainerControl(), metrics=same | {name: 0.1})
+        for value in (0.001, math.nan):
+            with pytest.raises(NotTheReference):
+                look(args, TrainerState(), TrainerControl(), metrics=same | {name: value})
 
 
 def test_the_reference_stays_and_a_killed_training_resumes_exactly(dpo, tmp_path, tokenizer, eight):
