@@ -9,7 +9,9 @@ import re
 import shlex
 from dataclasses import replace
 
+from helpers.compare.seeds import LUCK
 from helpers.fields import BadSetting, Stage
+from helpers.model.possible import require_possible
 from helpers.paths import runs_root
 from helpers.runs import RunDir, fork
 from helpers.runs.directory import fork_command, fork_name
@@ -27,7 +29,9 @@ def combinations(**choices: list) -> list[dict]:
     training.
     """
     if "seeds" in choices:
-        choices["training_seed"] = choices.pop("seeds")
+        if LUCK in choices:
+            raise BadSetting(_("seeds are the values of training_seed: give one of the two."), LUCK)
+        choices[LUCK] = choices.pop("seeds")
     check_settings(choices)
     for name, values in choices.items():
         _require_fair(name, values)
@@ -60,19 +64,28 @@ def _require_fair(name: str, values) -> None:
 def planned(old: str, **choices: list) -> dict[str, dict]:
     """The forks of a sweep, name -> changes: each trains another model, and every value can be had.
 
-    All are measured at the same quarters. Raises BadSetting before anything is made, FileNotFoundError before 03.
+    All are measured at the same quarters. Raises BadSetting or `Refused` before anything is made, FileNotFoundError before 03.
     """
     source = RunDir(runs_root() / old)
     source.require(source.train_jsonl, source.data_report, produced_by="03_data_preview.ipynb")
     config, forks, lengths = source.stored_config(), {}, {}
-    for changes in combinations(**choices):
+    tried = combinations(**choices)
+    for name, values in choices.items():
+        if isinstance(getattr(config, name, None), (str, bool)):  # a name that this model, or a library, does not know
+            for value in values:
+                require_possible(replace(config, **{name: value}))
+    for changes in tried:
         changed = replace(config, **changes)  # raises BadSetting
+        if changed.packing and changed.max_steps < 1:
+            sentence = _("With packing nobody knows the steps before a training begins: set max_steps for all of them.")
+            raise BadSetting(sentence, "max_steps")
         steps = steps_of(changed, source)
         quarter = max(1, math.ceil(steps / PARTS))  # a quarter and a half of the training are two different ones
         typed = replace(changed, eval_steps=quarter, save_steps=min(changed.save_steps, quarter))
+        typed = replace(typed, training_seed=typed.luck)
         if typed not in lengths:  # 16 and 16.0 are one run
             lengths[typed] = steps
-            name = _name(old, {name: getattr(typed, name) for name in changes}, forks)
+            name = _name(old, {name: getattr(changed, name) for name in changes}, forks)
             forks[name] = changes | {"eval_steps": typed.eval_steps, "save_steps": typed.save_steps}
     if len(set(lengths.values())) > 1:
         sentence = _(

@@ -3,10 +3,10 @@
 sweep("demo", learning_rate=[1e-4, 1e-3], seeds=[1, 2, 3])    # forks, queue and process; again after a kill: it goes on
 Table(standing("demo"))                                       # where it is, from the disk
 
-Successive halving (Jamieson & Talwalkar, Non-stochastic Best Arm Identification, 2016): all are trained to a
-quarter, the better half goes on to the half, and the better half of these to the end. Runs that differ in their seed
-alone are judged together, by their mean. A run that stops keeps its checkpoint, and goes on exactly where it was.
-Nothing is remembered but what lies in runs/.sweeps/ and in the runs.
+Successive halving (Jamieson & Talwalkar, Non-stochastic Best Arm Identification, 2016), with care: all are trained to
+a quarter, the better half goes on to the half, and the better half of these to the end; so does every other run that
+is not proven worse, row by row. Runs that differ in their seed alone are judged together, by their mean. A run that stops
+keeps its checkpoint, and goes on exactly where it was. Nothing is remembered but what lies in runs/.sweeps/ and in the runs.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from pathlib import Path
 from helpers.compare.choices import make_fork, planned
 from helpers.compare.runs import Trial, read_run, read_runs
 from helpers.compare.seeds import same_but_for_luck
-from helpers.evaluate.intervals import MARGINS, NLL
+from helpers.evaluate.intervals import FEWEST, MARGINS, NLL, WORSE, judged_difference
 from helpers.files import read_json, write_json
 from helpers.paths import PROJECT_ROOT, runs_root
 from helpers.runs import RunDir
 from helpers.runs.lock import hold, owner_of
 from helpers.settings import OTHER_VARIABLES
 from helpers.show.words import _
+from helpers.train.checkpoints import rows_file
 from helpers.train.launch import detach, running, start, stop
 
 ROUNDS = (0.25, 0.5, 1.0)  # shares of the steps, after which the worse half stops
@@ -87,24 +88,43 @@ def _stopped(trials: list[Trial]) -> dict[str, str]:
 
 
 def survivors(trials: list[Trial], share: float) -> list[str] | None:
-    """The names that go on after the round `share`: the better half, and whoever is as good within `CLOSE`.
+    """The names that go on after the round `share`: the better half, and whoever is not proven worse than the last of it.
 
-    None while one of them has not come so far: then nobody is judged. A loss that is no number is the worst.
+    Proven is the paired interval of the held-out rows, at the same step; without rows it is a mean more than `CLOSE`
+    above. None while one of them has not come so far: then nobody is judged. A loss that is no number is the worst.
     """
     groups = []
     for group in same_but_for_luck(trials):
-        losses = [loss for trial in group if (loss := loss_at(trial, share)) is not None]
-        if len(losses) < len(group):
+        losses = [loss_at(trial, share) for trial in group]
+        if None in losses:
             return None
-        groups.append((sum(losses) / len(losses), {trial.name for trial in group}))
-    if not groups:
-        return None
-    ranked = sorted(mean for mean, _names in groups)
-    limit = ranked[(len(ranked) - 1) // 2] + CLOSE
-    if ranked[0] < math.inf:
-        groups = [(mean, names) for mean, names in groups if mean < math.inf]
-    going = set().union(*(names for mean, names in groups if mean <= limit))
-    return [trial.name for trial in trials if trial.name in going]
+        groups.append((sum(losses) / len(losses), group))
+    groups.sort(key=lambda judged: judged[0])
+    half = (len(groups) + 1) // 2
+    if groups and groups[0][0] < math.inf:
+        groups = [judged for judged in groups if judged[0] < math.inf]
+    going, others = groups[:half], groups[half:]
+    going += [other for other in others if not _proven_worse(going[-1], other, share, len(others))]
+    names = {trial.name for _mean, group in going for trial in group}
+    return [trial.name for trial in trials if trial.name in names] or None
+
+
+def _proven_worse(last: tuple, other: tuple, share: float, tests: int) -> bool:
+    """Whether `other` is worse than the last that goes on: (mean, runs of one setting) each."""
+    rows = [[_rows_at(trial, share) for trial in group] for _mean, group in (last, other)]
+    both = [row for row in rows[0][0] if all(row in of for group in rows for of in group)]
+    if len(both) < FEWEST:
+        return other[0] > last[0] + CLOSE
+    nats = [[sum(of[row][0] for of in group) / len(group) for row in both] for group in rows]
+    tokens = [rows[0][0][row][1] for row in both]
+    return judged_difference(*nats, tokens, tests)["verdict"] == WORSE
+
+
+def _rows_at(trial: Trial, share: float) -> dict[str, list]:
+    """Its held-out rows at the evaluation of `loss_at`: row -> nats, tokens; {} where they were not kept."""
+    step = _judged(trial, share)
+    file = rows_file(RunDir(runs_root() / trial.name).trainer, step[0]) if step else None
+    return read_json(file) if file and file.exists() else {}
 
 
 def loss_at(trial: Trial, share: float) -> float | None:
@@ -112,12 +132,16 @@ def loss_at(trial: Trial, share: float) -> float | None:
 
     Of a training that ended earlier, the last one.
     """
+    judged = _judged(trial, share)
+    return judged and judged[1]
+
+
+def _judged(trial: Trial, share: float) -> tuple[int, float] | None:
+    """Step and loss of that evaluation."""
     if not trial.curve or trial.steps is None:
         return None
-    reached = [loss for step, loss in trial.curve if step and step >= share * trial.steps]
-    if reached:
-        return reached[0]
-    return trial.curve[-1][1] if trial.trained else None
+    reached = [point for point in trial.curve if point[0] and point[0] >= share * trial.steps]
+    return reached[0] if reached else trial.curve[-1] if trial.trained else None
 
 
 def work(old: str) -> None:

@@ -118,7 +118,7 @@ def tiled_loss(model: PeftModel, inputs: dict) -> torch.Tensor:
 
 def lean_loss(model: PeftModel, inputs: dict) -> torch.Tensor:
     """The loss of `LeanTrainer` on a CPU: the logits of all labelled positions at once, here of every position."""
-    from helpers.train.trainer import SumOfLosses
+    from helpers.train.loss import SumOfLosses
 
     count, head = inputs["input_ids"].numel(), model.get_output_embeddings()
     with head.register_forward_pre_hook(lambda module, args: (args[0].flatten(0, 1).clone(),)):

@@ -33,7 +33,8 @@ def fault(checkpoint: Path) -> str | None:
     """What is wrong with `checkpoint`, as the end of a sentence; None when it is complete."""
     try:
         saved = read_json(checkpoint / MARKER)
-        files = {name: (size, digest) for name, (size, digest) in saved.items() if name != ROWS}
+        saved.pop(ROWS, None)
+        files = {name: (size, digest) for name, (size, digest) in saved.items()}
     except FileNotFoundError:
         return _("its save did not finish")
     except (ValueError, TypeError, AttributeError):  # no JSON, or another's
@@ -80,6 +81,11 @@ def checkpoints(folder: Path) -> list[Path]:
 def complete_checkpoints(folder: Path) -> dict[int, Path]:
     """The complete ones by their step, newest first."""
     return {step_of(path): path for path in checkpoints(folder) if fault(path) is None}
+
+
+def rows_file(folder: Path, step: int) -> Path:
+    """The held-out rows of the evaluation at `step` in a trainer folder: row -> [nats, tokens]."""
+    return folder / f"rows-{step}.json"
 
 
 def step_of(checkpoint: Path) -> int:

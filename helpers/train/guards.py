@@ -45,11 +45,9 @@ class LossGuard(TrainerCallback):
             values = {"warmup": args.warmup_steps, "steps": state.max_steps, "rate": args.learning_rate}
             print(sentence.format(rising=rising, **values))
 
-    def on_step_end(self, args, state, control, optimizer=None, model=None, **kwargs):
+    def on_step_end(self, args, state, control, optimizer=None, **kwargs):
         if control.should_save or control.should_evaluate:  # before a save, so that a bad step is never saved;
             control.should_log = True  # at an evaluation, since the best is saved there and the two losses are compared
-            if model and not all(weight.isfinite().all() for weight in trained_weights(model).values()):
-                self._broken(_("a trained weight"), math.nan, args, state)
         self.skipped = self.skipped + 1 if getattr(optimizer, "step_was_skipped", False) else 0
         if self.skipped >= SKIPPED:
             sentence = _(
@@ -58,10 +56,12 @@ class LossGuard(TrainerCallback):
             )
             raise FloatingPointError(sentence.format(count=SKIPPED, step=state.global_step))
 
-    def on_log(self, args, state, control, logs, **kwargs):
+    def on_log(self, args, state, control, logs, model=None, **kwargs):
         for name in ("loss", "eval_loss") if args.fp16 else ("loss", "eval_loss", "grad_norm"):
             if not math.isfinite(logs.get(name, 0.0)):
                 self._broken(name, logs[name], args, state)
+        if model and control.should_save and not all(w.isfinite().all() for w in trained_weights(model).values()):
+            self._broken(_("a trained weight"), math.nan, args, state)
         if self.labels and logs.get("loss") == 0.0:
             sentence = _("loss is exactly 0 at step {step}: no token has a label. Look at the label X-ray in 03.")
             raise ValueError(sentence.format(step=state.global_step))

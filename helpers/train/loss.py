@@ -1,9 +1,13 @@
-"""Is the trainer's loss the model's own? Some architectures change their logits after the head, which a fused loss may not know."""
+"""The loss of a training, summed or row by row, and whether it is the model's own: some change their logits after the head."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
+import torch
+
+from helpers.settings import LOSS_ROWS
 from helpers.show.words import _
 
 if TYPE_CHECKING:
@@ -19,13 +23,60 @@ class OtherLoss(ValueError):
     """The training would learn from another loss than the model has."""
 
 
+class SumOfLosses(torch.autograd.Function):
+    """Cross entropy of `logits` (tokens, vocabulary) and `targets` (tokens,), summed, nats; exact, in little memory.
+
+    The gradient (softmax - 1 at the target) takes the place of the logits, `LOSS_ROWS` tokens at a time.
+    """
+
+    @staticmethod
+    def forward(ctx, logits, targets):
+        total = torch.zeros((), device=logits.device)
+        for part, wanted in zip(logits.split(LOSS_ROWS), targets.split(LOSS_ROWS), strict=True):
+            scores = part.float().log_softmax(-1)
+            total -= scores.gather(1, wanted[:, None]).sum()
+            if ctx.needs_input_grad[0]:
+                part.copy_(scores.exp_().scatter_add_(1, wanted[:, None], scores.new_full((len(wanted), 1), -1.0)))
+        ctx.gradient = logits
+        return total
+
+    @staticmethod
+    def backward(ctx, of_total):
+        gradient, ctx.gradient = ctx.gradient, None  # let go of it: the layers' gradients need the room
+        return gradient.mul_(of_total), None
+
+
+def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of `logits` (tokens, vocabulary) at each of `targets` (tokens,), nats, without a gradient."""
+    parts = zip(logits.split(LOSS_ROWS), targets.split(LOSS_ROWS), strict=True)
+    losses = [-part.float().log_softmax(-1).gather(1, wanted[:, None]) for part, wanted in parts]
+    return torch.cat(losses).flatten() if losses else logits.new_zeros(0)
+
+
+def places_of(inputs: dict) -> torch.Tensor:
+    """Of each token of a batch the number of its row; where rows lie behind each other (padding_free), one begins at position 0."""
+    ids = inputs["input_ids"]
+    if "position_ids" in inputs:
+        return (inputs["position_ids"] == 0).flatten().cumsum(0).view_as(ids) - 1
+    return torch.arange(len(ids), device=ids.device)[:, None].expand_as(ids)
+
+
+def by_row(inputs: dict, losses: torch.Tensor, labelled: torch.Tensor) -> dict[str, tuple[float, int]]:
+    """A hash of each row's tokens -> its loss (nats, summed), its labelled tokens; of a batch with `losses` where `labelled`."""
+    ids, places, rows = inputs["input_ids"], places_of(inputs), {}
+    real = inputs.get("attention_mask", torch.ones_like(ids)).bool()
+    for row in places[labelled].unique().tolist():
+        key = hashlib.sha256(repr(ids[(places == row) & real].tolist()).encode()).hexdigest()[:16]
+        own = losses[places[labelled] == row]
+        rows[key] = (own.double().sum().item(), len(own))
+    return rows
+
+
 def require_same_loss(trainer: LeanTrainer, rows: Dataset) -> float:
     """Compare the trainer's plain loss on the beginning of one row with the model's own `labels=` loss; their difference.
 
     In nats per labelled token. `rows`: encoded (input_ids, labels). Raises OtherLoss when it is above `TOLERANCE`.
     """
-    import torch
-
     model, row = trainer.model, _with_labels(rows)
     inputs = {name: torch.tensor([row[name]], device=model.device) for name in ("input_ids", "labels")}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from accelerate.utils import gather_object
 from torch.nn.functional import pad
 from torch.utils.data import Sampler
 from transformers.modeling_outputs import CausalLMOutput
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTTrainer
 
+from helpers.files import write_json
 from helpers.model.meta import name_experts
-from helpers.settings import LOSS_ROWS
 from helpers.show.words import _
 from helpers.train.branch import one_function_a_branch
-from helpers.train.checkpoints import rows_per_step
+from helpers.train.checkpoints import rows_file, rows_per_step
+from helpers.train.loss import SumOfLosses, by_row, places_of, token_losses
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,11 +48,19 @@ class LeanTrainer(SFTTrainer):
         """
         if return_outputs or self.other_loss or self.aux_loss_enabled or inputs["input_ids"].is_cuda:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        total, labelled = self._losses(model, inputs, SumOfLosses.apply)
+        if num_items_in_batch is None:
+            return total / labelled.sum().clamp(min=1)
+        # the count is that of all processes, over whose gradients the average is taken
+        return total / num_items_in_batch.clamp(min=1) * self.accelerator.num_processes
+
+    def _losses(self, model, inputs: dict, loss) -> tuple[torch.Tensor, torch.Tensor]:
+        """`loss` of the logits and targets at the positions that predict a labelled token; and where these lie."""
         targets = pad(inputs["labels"], (0, 1), value=-100)[..., 1:]  # each position predicts the next token
         labelled = targets != -100
 
         def loss_of(module, args, output):
-            return CausalLMOutput(loss=SumOfLosses.apply(output.logits, targets[labelled]))
+            return CausalLMOutput(loss=loss(output.logits, targets[labelled]))
 
         head = self.model.get_output_embeddings()
         rest = {name: value for name, value in inputs.items() if name != "labels"}
@@ -62,24 +71,36 @@ class LeanTrainer(SFTTrainer):
             # inside of what accelerate wraps, which would copy the logits to float32
             self.model.base_model.register_forward_hook(loss_of),
         ):
-            total = model(**rest, use_cache=False).loss
-        if num_items_in_batch is None:
-            return total / labelled.sum().clamp(min=1)
-        # the count is that of all processes, over whose gradients the average is taken
-        return total / num_items_in_batch.clamp(min=1) * self.accelerator.num_processes
+            return model(**rest, use_cache=False).loss, labelled
+
+    def evaluation_loop(self, *args, **kwargs):
+        """As `SFTTrainer`'s; the loss of each row goes to rows-STEP.json, so that runs can be compared row by row."""
+        self.scored = {}
+        output = super().evaluation_loop(*args, **kwargs)
+        scored = dict(pair for part in gather_object([self.scored]) for pair in part.items())
+        if self.is_world_process_zero() and Path(self.args.output_dir).is_dir():
+            write_json(rows_file(Path(self.args.output_dir), self.state.global_step), scored)
+        return output
 
     def prediction_step(self, model, inputs, *args, **kwargs):
         """A batch counts by its labelled tokens, so that the mean of all rows, eval_loss, is one of all tokens."""
-        tokens = (inputs["labels"][:, 1:] != -100).sum(1).float().mean()  # per row
-        loss, *rest = super().prediction_step(model, inputs, *args, **kwargs)
-        return loss * tokens.to(loss.device) / self.held_out_tokens, *rest
+        learned = places_of(inputs)[:, 1:][inputs["labels"][:, 1:] != -100]
+        tokens = len(learned) / max(len(learned.unique()), 1)  # per row
+        if self.other_loss or self.aux_loss_enabled:
+            loss, *_rest = super().prediction_step(model, inputs, *args, **kwargs)
+        else:
+            inputs = self._prepare_inputs(inputs)
+            with torch.no_grad(), self.compute_loss_context_manager():
+                losses, labelled = self._losses(model, inputs, token_losses)
+            self.scored |= by_row(inputs, losses, labelled)
+            loss = losses.sum() / max(len(losses), 1)
+        return loss * tokens / self.held_out_tokens, None, None
 
     @cached_property
     def held_out_tokens(self) -> float:
-        """Labelled tokens in a held-out row, on average; where a batch is one long row (padding_free), in a batch."""
+        """Labelled tokens in a held-out row, on average."""
         rows = self.eval_dataset["labels"]
-        size = self.args.eval_batch_size if self.padding_free else 1
-        return sum(label != -100 for labels in rows for label in labels[1:]) / math.ceil(len(rows) / size)
+        return sum(label != -100 for labels in rows for label in labels[1:]) / len(rows)
 
     @property
     def other_loss(self) -> bool:
@@ -150,29 +171,6 @@ def keep_losses_whole(plugin) -> None:
     """Let FSDP2 compute in the plugin's number format without rounding the loss to it: 2.3047 would be 2.3125 in bfloat16."""
     if plugin.mixed_precision_policy is not None:
         plugin.mixed_precision_policy = replace(plugin.mixed_precision_policy, output_dtype=None)
-
-
-class SumOfLosses(torch.autograd.Function):
-    """Cross entropy of `logits` (tokens, vocabulary) and `targets` (tokens,), summed, nats; exact, in little memory.
-
-    The gradient (softmax - 1 at the target) takes the place of the logits, `LOSS_ROWS` tokens at a time.
-    """
-
-    @staticmethod
-    def forward(ctx, logits, targets):
-        total = torch.zeros((), device=logits.device)
-        for part, wanted in zip(logits.split(LOSS_ROWS), targets.split(LOSS_ROWS), strict=True):
-            scores = part.float().log_softmax(-1)
-            total -= scores.gather(1, wanted[:, None]).sum()
-            if ctx.needs_input_grad[0]:
-                part.copy_(scores.exp_().scatter_add_(1, wanted[:, None], scores.new_full((len(wanted), 1), -1.0)))
-        ctx.gradient = logits
-        return total
-
-    @staticmethod
-    def backward(ctx, of_total):
-        gradient, ctx.gradient = ctx.gradient, None  # let go of it: the layers' gradients need the room
-        return gradient.mul_(of_total), None
 
 
 class ByLength(Sampler):

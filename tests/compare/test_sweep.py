@@ -18,6 +18,7 @@ from helpers.compare.runs import Trial, read_run, read_runs
 from helpers.compare.sweep import loss_at, standing, survivors, sweep, work
 from helpers.fields import BadSetting
 from helpers.files import read_jsonl, write_json
+from helpers.model.refusal import Refused
 from helpers.paths import chosen_run, runs_root
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
@@ -165,6 +166,11 @@ def test_sweep_makes_forks_and_a_process_of_its_own(run, capsys, monkeypatch):
         ({"lora_r": [4], "optim": ["adamw_torch", 5]}, "optim"),
         ({"lora_rank": [1]}, "lora_rank"),
         ({"seeds": [1, -2]}, "training_seed"),
+        ({"seeds": 3}, "training_seed"),
+        ({"seeds": [3], "training_seed": [1, 2]}, "training_seed"),
+        ({"optim": ["adamw_torch", "nope"]}, "optim"),
+        ({"lr_scheduler_type": ["cosine", "nope"], "lora_r": [2]}, "lr_scheduler_type"),
+        ({"lora_target_modules": ["q_proj", "nonsense"]}, "lora_target_modules"),
         *(
             ({name: [1, 2]}, name)
             for name in ("seed", "max_length", "eval_steps", "max_steps", "num_train_epochs", "patience")
@@ -176,7 +182,7 @@ def test_sweep_makes_forks_and_a_process_of_its_own(run, capsys, monkeypatch):
     ],
 )
 def test_what_cannot_be_swept_fairly_is_refused_before_a_fork_is_made(run, choices, setting):
-    with pytest.raises(BadSetting) as refused:
+    with pytest.raises((BadSetting, Refused)) as refused:
         sweep("tiny", **choices)
     assert refused.value.setting == setting
     assert [path.name for path in runs_root().iterdir() if path.is_dir() and path.name != ".sweeps"] == ["tiny"]
@@ -190,6 +196,9 @@ def test_runs_of_other_lengths_are_no_fair_race(run):
         planned("tiny", per_device_train_batch_size=[4, 8])
     assert refused.value.setting == "max_steps"
     assert {changes["eval_steps"] for changes in planned("tiny", lora_r=[2, 4]).values()} == {4}  # 13 steps
+    with pytest.raises(BadSetting) as refused:  # how many rows there are once they are packed, nobody knows
+        planned("tiny", packing=[True, False])
+    assert refused.value.setting == "max_steps"
 
 
 @pytest.mark.parametrize(("steps", "quarter"), [(40, 10), (42, 11), (72, 18), (3, 1), (1, 1)])
@@ -206,6 +215,8 @@ def test_values_that_are_the_same_are_one_run(run):
         "tiny-lora_r-4-learning_rate-0.001",
         "tiny-lora_r-2-learning_rate-0.001",
     ]
+    seed = run.stored_config().seed
+    assert list(planned("tiny", seeds=[-1, seed, 7])) == ["tiny-training_seed--1", "tiny-training_seed-7"]
     assert combinations(lora_r=[2], seeds=[1, 2]) == [
         {"lora_r": 2, "training_seed": 1},
         {"lora_r": 2, "training_seed": 2},
@@ -253,6 +264,30 @@ def test_who_goes_on():
     assert loss_at(trials[0], 0.5) is None and loss_at(trial("x", (20, 1.0), (40, 0.9)), 0.5) == 1.0
     assert loss_at(trial("early", (8, 1.2), trained=True), 1.0) == 1.2
     assert loss_at(trial("new", steps=None), 0.25) is None
+
+
+@pytest.mark.parametrize(
+    ("gap", "noise", "goes_on"),
+    [
+        (0.1, 0.01, False),  # higher in every row
+        (0.1, 1.0, True),  # higher on average, and not proven
+        (0.01, 0.0, True),  # proven, within the margin
+        (0.03, 0.0, False),
+    ],
+)
+def test_a_run_stops_when_its_rows_prove_it_worse(run, gap, noise, goes_on):
+    def rows(add):
+        return {f"row-{i}": [10 * (2 + add + noise * add * 10 * (-1) ** i), 10] for i in range(24)}
+
+    trials = []
+    for name, add in (("a", 0.0), ("b", gap)):
+        write_json(RunDir(runs_root() / name).path / "trainer" / "rows-10.json", rows(add))
+        trials.append(trial(name, (10, 2 + add)))
+    assert survivors(trials, 0.25) == (["a", "b"] if goes_on else ["a"])
+    seeds = [trials[0], *(trial(f"b{seed}", (10, 2 + gap), lora_alpha=9, training_seed=seed) for seed in (1, 2))]
+    for name in ("b1", "b2"):
+        write_json(RunDir(runs_root() / name).path / "trainer" / "rows-10.json", rows(gap))
+    assert survivors(seeds, 0.25) == (["a", "b1", "b2"] if goes_on else ["a"])
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

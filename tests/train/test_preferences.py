@@ -123,7 +123,8 @@ def run(tmp_path, monkeypatch):
 
 
 def test_it_writes_a_run_of_its_own(run):
-    config, how, rows = run.stored_config(), {"beta": 0.1}, [{"messages": [said("q", "user")]}]
+    config, rows = run.stored_config(), [{"messages": [said("q", "user")]}]
+    how = {"beta": 0.1, "sha256": fingerprint([pair("질문 2")])}
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     write_json(run.data_report, {"hashes": run.row_hashes(), "rows": 1})
     before[run.data_report] = run.data_report.read_bytes()

@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 
 from helpers import files
 from helpers.evaluate.held_out import held_out_nll
-from helpers.files import read_jsonl
+from helpers.files import read_json, read_jsonl
 from helpers.runs import RunDir
 from helpers.runs.directory import ChangedRows
 from helpers.runs.paid import cost
@@ -40,7 +40,7 @@ def new_run(folder) -> RunDir:
 
 def curve(run: RunDir) -> list[dict]:
     """metrics.jsonl without what is measured with a clock, and without the count of sittings."""
-    timed = ("tokens_per_second", "elapsed_s", "peak_memory_bytes", "sitting")
+    timed = ("tokens_per_second", "elapsed_s", "lost_s", "peak_memory_bytes", "sitting")
     return [{k: v for k, v in row.items() if k not in timed} for row in read_jsonl(run.metrics)]
 
 
@@ -274,7 +274,7 @@ def test_a_training_goes_on_with_its_own_rows_only(whole, tmp_path):
     shutil.rmtree(run.trainer / "checkpoint-14")
 
     def last_answer(row, place):
-        return {"labels": [*row["labels"][:-1], -100]} if place == 19 else {}
+        return {"labels": [*row["labels"][:-2], -100, -100]} if place == 19 else {}
 
     for change in (
         lambda rows: rows.map(last_answer, with_indices=True),
@@ -421,12 +421,14 @@ def test_the_lean_loss_is_the_loss(tmp_path, tiny_model, items, kind, args):
 @pytest.mark.parametrize("packing", [False, True])
 def test_the_held_out_loss_is_a_mean_of_tokens_whatever_the_batch(tmp_path, packing):
     trainer = build(new_run(tmp_path / "run"), replace(CONFIG, compute_dtype="float32"), bf16=False, packing=packing)
-    wanted = held_out_nll(trainer.model.eval(), trainer.eval_dataset).nll_per_token
+    wanted, trainer_folder = held_out_nll(trainer.model.eval(), trainer.eval_dataset), Path(trainer.args.output_dir)
     for size in (1, 3, 4):
         trainer.args.per_device_eval_batch_size = size
-        vars(trainer).pop("held_out_tokens", None)
         output = trainer.evaluation_loop(trainer.get_eval_dataloader(), "test", prediction_loss_only=True)
-        assert output.metrics["eval_loss"] == pytest.approx(wanted, rel=1e-5)
+        assert output.metrics["eval_loss"] == pytest.approx(wanted.nll_per_token, rel=1e-5)
+        rows = read_json(trainer_folder / "rows-0.json")
+        assert sorted(nll for nll, _tokens in rows.values()) == pytest.approx(sorted(wanted.nll), rel=1e-5)
+        assert sorted(tokens for _nll, tokens in rows.values()) == sorted(wanted.tokens)
 
 
 def test_sample_replies_change_nothing_in_the_training(whole, tmp_path, capsys):
