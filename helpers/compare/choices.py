@@ -64,21 +64,15 @@ def _require_fair(name: str, values) -> None:
 def planned(old: str, **choices: list) -> dict[str, dict]:
     """The forks of a sweep, name -> changes: each trains another model, and every value can be had.
 
-    All are measured at the same quarters. Raises BadSetting or `Refused` before anything is made, FileNotFoundError before 03.
+    All are measured at the same quarters. Raises BadSetting or `Refused` before anything is made, FileNotFoundError
+    before 03.
     """
     source = RunDir(runs_root() / old)
     source.require(source.train_jsonl, source.data_report, produced_by="03_data_preview.ipynb")
     config, forks, lengths = source.stored_config(), {}, {}
-    tried = combinations(**choices)
-    for name, values in choices.items():
-        if isinstance(getattr(config, name, None), (str, bool)):  # a name that this model, or a library, does not know
-            for value in values:
-                require_possible(replace(config, **{name: value}))
-    for changes in tried:
-        changed = replace(config, **changes)  # raises BadSetting
-        if changed.packing and changed.max_steps < 1:
-            sentence = _("With packing nobody knows the steps before a training begins: set max_steps for all of them.")
-            raise BadSetting(sentence, "max_steps")
+    tried = [(changes, replace(config, **changes)) for changes in combinations(**choices)]  # raises BadSetting
+    _require_possible(config, choices)
+    for changes, changed in tried:
         steps = steps_of(changed, source)
         quarter = max(1, math.ceil(steps / PARTS))  # a quarter and a half of the training are two different ones
         typed = replace(changed, eval_steps=quarter, save_steps=min(changed.save_steps, quarter))
@@ -94,6 +88,17 @@ def planned(old: str, **choices: list) -> dict[str, dict]:
         steps = ", ".join(map(str, sorted(set(lengths.values()))))
         raise BadSetting(sentence.format(steps=steps), "max_steps")
     return forks
+
+
+def _require_possible(config: RunConfig, choices: dict[str, list]) -> None:
+    """Raises Refused for a name that this model or a library does not know, BadSetting where steps cannot be known."""
+    if (config.packing or any(map(bool, choices.get("packing", ())))) and config.max_steps < 1:
+        sentence = _("With packing nobody knows the steps before a training begins: set max_steps for all of them.")
+        raise BadSetting(sentence, "max_steps")
+    for name in choices.keys() & RULES.keys():
+        if isinstance(getattr(config, name), (str, bool)):
+            for value in choices[name]:
+                require_possible(replace(config, **{name: value}))
 
 
 def steps_of(config: RunConfig, source: RunDir) -> int:

@@ -3,10 +3,11 @@
 sweep("demo", learning_rate=[1e-4, 1e-3], seeds=[1, 2, 3])    # forks, queue and process; again after a kill: it goes on
 Table(standing("demo"))                                       # where it is, from the disk
 
-Successive halving (Jamieson & Talwalkar, Non-stochastic Best Arm Identification, 2016), with care: all are trained to
-a quarter, the better half goes on to the half, and the better half of these to the end; so does every other run that
-is not proven worse, row by row. Runs that differ in their seed alone are judged together, by their mean. A run that stops
-keeps its checkpoint, and goes on exactly where it was. Nothing is remembered but what lies in runs/.sweeps/ and in the runs.
+Successive halving (Jamieson & Talwalkar, Non-stochastic Best Arm Identification, 2016), with care: all are trained
+to a quarter, the better half goes on to the half, and the better half of these to the end; so does every other run
+that is not proven worse, row by row. Runs that differ in their seed alone are judged together, by their mean. A run
+that stops keeps its checkpoint, and goes on exactly where it was. Nothing is remembered but what lies in
+runs/.sweeps/ and in the runs.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def _stopped(trials: list[Trial]) -> dict[str, str]:
 
 
 def survivors(trials: list[Trial], share: float) -> list[str] | None:
-    """The names that go on after the round `share`: the better half, and whoever is not proven worse than the last of it.
+    """The names that go on after the round `share`: the better half, and all that are not proven worse than its last.
 
     Proven is the paired interval of the held-out rows, at the same step; without rows it is a mean more than `CLOSE`
     above. None while one of them has not come so far: then nobody is judged. A loss that is no number is the worst.
