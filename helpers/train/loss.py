@@ -12,8 +12,7 @@ from helpers.show.words import _
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-    from helpers.train.trainer import LeanTrainer
+    from trl import SFTTrainer
 
 TOLERANCE = 0.05  # nats per token: logits rounded to 16 bits stay below, a forgotten soft cap or scale far above
 TOKENS = 256  # of one row: the model's own loss keeps all logits in float32
@@ -72,7 +71,7 @@ def by_row(inputs: dict, losses: torch.Tensor, labelled: torch.Tensor) -> dict[s
     return rows
 
 
-def require_same_loss(trainer: LeanTrainer, rows: Dataset) -> float:
+def require_same_loss(trainer: SFTTrainer, rows: Dataset) -> float:
     """Compare the trainer's plain loss on the beginning of one row with the model's own `labels=` loss; their difference.
 
     In nats per labelled token. `rows`: encoded (input_ids, labels). Raises OtherLoss when it is above `TOLERANCE`.
