@@ -92,22 +92,23 @@ def faults(source: Path, target: Path, words: Sequence[tuple[str, str]] = ()) ->
     if [name for name in given if name in wanted] != [name for name in wanted if name in given]:
         found.append(("", "the blocks stand in another order than in the English"))
     for name, text in wanted.items():
-        hashed, ours = given.get(name, ("", ""))
-        if not hashed:
+        if name in given:
+            found += [(name, fault) for fault in _faults_of_block(text, *given[name], words)]
+        else:
             found.append((name, f"not translated: <!-- {name} en:{fingerprint(text)} -->"))
-            continue
-        if hashed != fingerprint(text):
-            found.append((name, f"the English has changed, it is en:{fingerprint(text)} now"))
-        if ours == text and len(re.findall(r"\b[a-z]{3,}\b", CODE.sub("", text))) > 3:
-            found.append((name, "still in English"))
-        there, here = _facts(text), _facts(ours)
-        found += [(name, f"{fact!r} of the English is missing") for fact in there - here]
-        # a number more is no fault: where English says "a minute", Korean writes 1분
-        found += [(name, f"{fact!r} is not in the English") for fact in here - there if not fact[0].isdigit()]
-        found += [
-            (name, f"{word!r} is called {ours_!r} elsewhere") for word, ours_ in words if word in CODE.sub("", ours)
-        ]
     return found
+
+
+def _faults_of_block(text: str, hashed: str, ours: str, words: Sequence[tuple[str, str]]) -> list[str]:
+    """What is wrong with `ours`, the translation of `text` that had the fingerprint `hashed`."""
+    there, here, prose = _facts(text), _facts(ours), CODE.sub("", ours)
+    found = [] if hashed == fingerprint(text) else [f"the English has changed, it is en:{fingerprint(text)} now"]
+    if ours == text and len(re.findall(r"\b[a-z]{3,}\b", prose)) > 3:
+        found.append("still in English")
+    found += [f"{fact!r} of the English is missing" for fact in there - here]
+    # a number more is no fault: where English says "a minute", Korean writes 1분
+    found += [f"{fact!r} is not in the English" for fact in here - there if not fact[0].isdigit()]
+    return found + [f"{word!r} is called {usual!r} elsewhere" for word, usual in words if word in prose]
 
 
 def build(language: str, root: Path = PROJECT_ROOT) -> list[Path]:

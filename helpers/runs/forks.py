@@ -99,16 +99,17 @@ def _kept(source: RunDir, changed: set[str]) -> tuple[list[Path], list[str]]:
     files: list[Path] = []
     again: list[str] = []
     for stages, notebook, names in STEPS:
-        paths = [getattr(source, name) for name in names]
-        needed = [path for path, name in zip(paths, names, strict=True) if name not in OPTIONAL]
-        complete = all(path.exists() for path in needed) and not (notebook == "04" and source.lock_owner())
-        stale = bool(changed & set(names_of(*stages))) or not complete
-        upstream = [number for number in again if number in ("03", "04", "05")]
-        if stale or upstream or (notebook == "04" and not changed):
+        stale = changed & set(names_of(*stages)) or not _is_complete(source, names)
+        training = notebook == "04" and (not changed or source.lock_owner())  # as it is: to be tried with other luck
+        if stale or training or {"03", "04", "05"} & {*again}:
             again.append(notebook)
         else:
-            files += paths
+            files += [getattr(source, name) for name in names]
     return files, again
+
+
+def _is_complete(source: RunDir, names: tuple[str, ...]) -> bool:
+    return all(getattr(source, name).exists() for name in names if name not in OPTIONAL)
 
 
 def _start(source: RunDir, after: RunConfig, changed: set[str]) -> list[tuple[Path, Path]]:

@@ -91,7 +91,7 @@ def curve(rows: list[dict], width: int = 520, height: int = 170) -> Markup:
 
     def at(step: float, value: float) -> tuple[float, float]:
         y = 10 + (high - value) / ((high - low) or 1) * (height - 20)
-        return round(45 + step / most * (width - 60), 1), round(y, 1)
+        return round(45 + step / (most or 1) * (width - 60), 1), round(y, 1)
 
     path = " ".join(f"{x},{y}" for x, y in (at(*point) for point in lines["loss"]))
     dots = "".join(
