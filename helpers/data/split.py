@@ -7,7 +7,6 @@ conversations, so the draw is seeded and does not depend on the order of the row
 from __future__ import annotations
 
 import hashlib
-import re
 from array import array
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-NO_LETTER = re.compile(r"[\W_]+")
 TOGETHER = 50  # conversations that share an answer; what more of them have is said everywhere
 MOST_SHARE = 0.75  # of the conversations
 
@@ -29,12 +27,11 @@ def conversation_key(messages: list[dict], seed: int) -> int:
 
 
 def beginning_key(messages: list[dict]) -> int:
-    """64 bits that are the same for conversations with the same system turn and first question; case, spaces and
-    punctuation do not count."""
+    """64 bits that are the same for conversations with the same system turn and first question; case and spaces do
+    not count."""
     texts = []
     for message in messages:
-        text = message["content"].casefold()
-        texts.append(NO_LETTER.sub("", text) or text)
+        texts.append("".join(message["content"].casefold().split()))
         if message["role"] == "user":
             break
     return _bits("\x1e".join(texts), "")
