@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from helpers.fields import Stage
-from helpers.files import write_json
+from helpers.files import read_json, write_json
 from helpers.paths import runs_root
 from helpers.runs import RunDir, choose, fork
-from helpers.runs.directory import OtherTraining, fork_command
+from helpers.runs.identity import OtherTraining, fork_command
 from helpers.settings import RULES, RunConfig
 
 
@@ -275,3 +276,17 @@ def test_a_fork_goes_on_from_the_adapter_of_the_old_run_and_owns_what_it_began_f
     ).read_text() == "second" and not third.adapter.exists()
     assert third.stored_config().dataset_id == "new.jsonl"
     assert not fork("third", "fresh", start_from="").start.exists()
+
+
+def test_a_run_says_how_far_it_is_and_what_it_is_a_fork_of(trained_run, monkeypatch):
+    monkeypatch.delenv("QLORA_RUN_NAME", raising=False)
+    child = fork(trained_run.path.name, "child-of-tiny", chosen=False, max_new_tokens=9)
+    try:
+        told = child.state()
+        step = read_json(trained_run.trained)["step"]
+        assert "labels green" in told and f"trained to step {step}" in told
+        assert told.endswith(f"choose({trained_run.path.name!r}) leads back.")
+        child.trained.write_text("{")  # cut off: the page that needs it says so
+        assert "trained" not in child.state() and RunDir(child.path / "new").state() == ""
+    finally:
+        shutil.rmtree(child.path)

@@ -14,7 +14,7 @@ from helpers.fields import BadSetting, Stage
 from helpers.model.possible import require_possible
 from helpers.paths import runs_root
 from helpers.runs import RunDir, fork
-from helpers.runs.directory import fork_command, fork_name
+from helpers.runs.identity import fork_command, fork_name
 from helpers.settings import RULES, RunConfig, check_settings, moves_the_ruler, names_of
 from helpers.show.words import _
 

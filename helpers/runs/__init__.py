@@ -1,6 +1,7 @@
 """One run, one folder: every notebook reads and writes a run directory, and nothing else.
 
 directory  RunDir: where each file of a run lies, its settings, and what a step needs
+identity   what must not change under a training; the fork that it would be
 lock       one process at a time
 paid       what a training cost
 forks      a run like another one but for some settings; the run that notebooks open next

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from helpers.fields import Stage
 from helpers.files import read_json, sha256, write_atomic
 from helpers.paths import runs_of_other_pods, runs_root
+from helpers.runs.identity import OtherTraining, refuse_other_training
 from helpers.runs.lock import hold, note_of, owner_of
-from helpers.settings import RECORDED, RETIRED, RunConfig, names_of, resumable
+from helpers.settings import RECORDED, RETIRED, RunConfig
+from helpers.show.verdict import Verdict
 from helpers.show.words import _
 
 OLD_MERGE_REPORT = "merge_receipt.json"  # until 2026-11-25
@@ -26,14 +25,6 @@ class ChangedRows(ValueError):
     def __init__(self, sentence: str, file: Path):
         super().__init__(sentence)
         self.file = file
-
-
-class OtherTraining(ValueError):
-    """The run holds a training with other settings, data or base; `changed` names them: name -> (old, new)."""
-
-    def __init__(self, sentence: str, changed: dict):
-        super().__init__(sentence)
-        self.changed = changed
 
 
 def _file(*parts: str):
@@ -49,6 +40,7 @@ class RunDir:
     config_json = _file("config.json")
     train_jsonl = _file("data", "train.jsonl")
     eval_jsonl = _file("data", "eval.jsonl")
+    parent = _file("forked_from")  # the name of the run that this one is a fork of
     left_out = _file("data", "left_out.json")  # rows that somebody took out; 03 obeys
     data_report = _file("data_report.json")
     start = _file("start")  # adapter and rows of the run that a fork goes on from
@@ -127,7 +119,7 @@ class RunDir:
         if self.config_json.exists():
             stored = self.stored_config()
             if self.adapter.exists() or any(self.trainer.glob("checkpoint-*")) or self.lock_owner():
-                self._refuse_other_training(stored, config)
+                refuse_other_training(self.path, stored, config)
             same = [n for n, source in RECORDED.items() if getattr(stored, source) == getattr(config, source)]
             config = replace(config, **{name: getattr(stored, name) for name in same if not getattr(config, name)})
             self._say_what_changes(stored, config)
@@ -139,38 +131,6 @@ class RunDir:
             if name not in RECORDED or (old and new):  # else it is recorded at its first load, or goes with its source
                 sentence = _("Kept in config.json from now on: {name}={new!r} (it was {old!r}).")
                 print(sentence.format(name=name, new=new, old=old))
-
-    def _refuse_other_training(self, stored: RunConfig, config: RunConfig) -> None:
-        self._refuse_other_source(stored, config)
-        differences = stored.differences(config)
-        fixed = set(names_of(Stage.DATA, Stage.LABELS, Stage.TRAINING)) - set(RECORDED) - set(resumable())
-        changed = {name: values for name, values in differences.items() if name in fixed}
-        if changed:
-            summary = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
-            settings = {k: new for k, (_old, new) in differences.items() if k not in ("preset", "run_name")}
-            sentence = _(
-                "{run} already holds a training with other settings ({changes}). To try them in a run beside it:\n"
-                "{command}\n"
-                "Then open the notebooks anew, without these OVERRIDES: they work on that run. Or set QLORA_RUN_NAME "
-                "to start a run of another name, or delete {folder}."
-            )
-            command = fork_command(self.path.name, settings)
-            values = {"run": self.path.name, "changes": summary, "command": command, "folder": self.path}
-            raise OtherTraining(sentence.format(**values), changed)
-
-    def _refuse_other_source(self, stored: RunConfig, config: RunConfig) -> None:
-        """A file that was edited, a hub branch that moved: known by what was recorded at the first load."""
-        for name, source in RECORDED.items():
-            old, new, what = getattr(stored, name), getattr(config, name), getattr(config, source)
-            # main says nothing
-            known = all(re.fullmatch(r"sha256:\w+|[0-9a-f]{40}", revision) for revision in (old, new))
-            if known and old != new and getattr(stored, source) == what:
-                sentence = _(
-                    "{run} already holds a training, and {source} has changed since ({name} was {old}, is {new}): set "
-                    "QLORA_RUN_NAME to start a run of another name on it, or delete {folder}."
-                )
-                values = {"run": self.path.name, "source": what, "name": name, "old": old, "new": new}
-                raise OtherTraining(sentence.format(**values, folder=self.path), {name: (old, new)})
 
     def stored_config(self) -> RunConfig:
         """config.json as it stands. Raises FileNotFoundError when 03 has not run, ValueError for a bad value in it."""
@@ -189,6 +149,8 @@ class RunDir:
             if getattr(config, source) != getattr(stored, source) and getattr(config, name) == getattr(stored, name):
                 config = replace(config, **{name: ""})
         print(config.summary())
+        if told := self.state():
+            print(told)
         retired = [name for name in read_json(self.config_json) if name in RETIRED]
         if retired:
             print(_("Not read, since this version has no such settings: {names}.").format(names=", ".join(retired)))
@@ -196,6 +158,29 @@ class RunDir:
             sentence = _("Override: {name} is {saved!r} in config.json, {used!r} is used here.")
             print(sentence.format(name=name, saved=saved, used=used))
         return config
+
+    def state(self) -> str:
+        """How far the run is, and the way back from a fork, in a line; "" before 03."""
+        steps, verdicts = [], self._read(self.data_report).get("verdicts") or []
+        judged = {row["verdict"] for row in verdicts}
+        steps += [_("labels {verdict}").format(verdict=_(v)) for v in reversed(Verdict) if v in judged][:1]
+        if step := self._read(self.trained).get("step"):
+            steps.append(_("trained to step {step}").format(step=step))
+        if verdict := self._read(self.merge_report).get("verdict"):
+            steps.append(_("merge {verdict}").format(verdict=_(verdict)))
+        steps += [_("compared")] * self.evaluation.exists() + [_("files for other programs")] * self.served.exists()
+        told = _("So far: {steps}.").format(steps=" · ".join(steps)) if steps else ""
+        if self.parent.exists():
+            parent = self.parent.read_text(encoding="utf-8").strip()
+            told += " " + _("A fork of {parent}; choose({parent!r}) leads back.").format(parent=parent)
+        return told.strip()
+
+    def _read(self, path: Path) -> dict:
+        """A report of the run; {} where it is not there, or cannot be read: the notebook that needs it says so."""
+        try:
+            return read_json(path)
+        except (OSError, ValueError):
+            return {}
 
     def require(self, *paths: Path, produced_by: str) -> None:
         """Raises FileNotFoundError that names the missing file, the notebook that makes it, and the variables."""
@@ -236,14 +221,3 @@ class RunDir:
     def lock_owner(self) -> dict | None:
         """Who holds the run now (pid, host, task, since in Unix seconds); None when nobody alive does."""
         return owner_of(self.lock_file)
-
-
-def fork_name(old: str, changes: dict) -> str:
-    """A name for the fork of `old` with `changes`, that a folder can have."""
-    return re.sub(r"[^\w.-]+", "-", "-".join([old, *(f"{name}-{value}" for name, value in changes.items())]))[:100]
-
-
-def fork_command(old: str, changes: dict) -> str:
-    """The shell line that makes a fork of `old`, with a name made of `changes`; it runs in any terminal here."""
-    settings = [f"{name}={value}" for name, value in changes.items()]
-    return shlex.join([sys.executable, "-m", "helpers.runs", "fork", old, fork_name(old, changes), *settings])

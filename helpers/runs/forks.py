@@ -74,7 +74,7 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
         raise BadSetting(sentence.format(run=new, folder=run.path), "run_name", new)
     kept, again = _kept(source, changed)
     kept.append(source.left_out)
-    _build(run, after, [(path, path.relative_to(source.path)) for path in kept] + _start(source, after, changed))
+    _build(run, after, [(path, path.relative_to(source.path)) for path in kept] + _start(source, after, changed), old)
     settings = ", ".join(f"{name}={getattr(after, name)!r}" for name in sorted(changed))
     sentence = _("{new} is {old} with {settings}.") if changed else _("{new} is {old} with nothing changed.")
     print(sentence.format(new=new, old=old, settings=settings), _next_step(source, again, changed))
@@ -143,10 +143,10 @@ FIRST = {
 }
 
 
-def _build(run: RunDir, config: RunConfig, kept: list[tuple[Path, Path]]) -> None:
+def _build(run: RunDir, config: RunConfig, kept: list[tuple[Path, Path]], old: str) -> None:
     """Make the fork beside its final name and rename it: one that is killed half-way leaves no run behind.
 
-    `kept`: paths of the old run, each with its place in the fork.
+    `kept`: paths of the run `old`, each with its place in the fork.
     """
     run.path.parent.mkdir(parents=True, exist_ok=True)
     draft = run.path.with_name(f".{run.path.name}-draft")
@@ -154,6 +154,7 @@ def _build(run: RunDir, config: RunConfig, kept: list[tuple[Path, Path]]) -> Non
     for path, place in kept:
         if path.exists():
             share(path, draft / place)
+    write_atomic(draft / run.parent.name, old)
     write_atomic(draft / "config.json", config.to_json())
     if run.path.exists():  # opened before it was forked: it holds no settings, but perhaps somebody's labs
         shutil.copytree(draft, run.path, copy_function=os.replace, dirs_exist_ok=True)

@@ -1,0 +1,65 @@
+"""What a run was made with does not change under it: a training with other settings, data or base is another run, a fork."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from helpers.fields import Stage
+from helpers.settings import RECORDED, RunConfig, names_of, resumable
+from helpers.show.words import _
+
+
+class OtherTraining(ValueError):
+    """The run holds a training with other settings, data or base; `changed` names them: name -> (old, new)."""
+
+    def __init__(self, sentence: str, changed: dict):
+        super().__init__(sentence)
+        self.changed = changed
+
+
+def refuse_other_training(run: Path, stored: RunConfig, config: RunConfig) -> None:
+    """Raises OtherTraining where `config` would not have made what lies in the folder `run`, made with `stored`."""
+    _refuse_other_source(run, stored, config)
+    differences = stored.differences(config)
+    fixed = set(names_of(Stage.DATA, Stage.LABELS, Stage.TRAINING)) - set(RECORDED) - set(resumable())
+    changed = {name: values for name, values in differences.items() if name in fixed}
+    if changed:
+        summary = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
+        settings = {k: new for k, (_old, new) in differences.items() if k not in ("preset", "run_name")}
+        sentence = _(
+            "{run} already holds a training with other settings ({changes}). To try them in a run beside it:\n"
+            "{command}\n"
+            "Then open the notebooks anew, without these OVERRIDES: they work on that run. Or set QLORA_RUN_NAME "
+            "to start a run of another name, or delete {folder}."
+        )
+        values = {"run": run.name, "changes": summary, "command": fork_command(run.name, settings), "folder": run}
+        raise OtherTraining(sentence.format(**values), changed)
+
+
+def _refuse_other_source(run: Path, stored: RunConfig, config: RunConfig) -> None:
+    """A file that was edited, a hub branch that moved: known by what was recorded at the first load."""
+    for name, source in RECORDED.items():
+        old, new, what = getattr(stored, name), getattr(config, name), getattr(config, source)
+        # main says nothing
+        known = all(re.fullmatch(r"sha256:\w+|[0-9a-f]{40}", revision) for revision in (old, new))
+        if known and old != new and getattr(stored, source) == what:
+            sentence = _(
+                "{run} already holds a training, and {source} has changed since ({name} was {old}, is {new}): set "
+                "QLORA_RUN_NAME to start a run of another name on it, or delete {folder}."
+            )
+            values = {"run": run.name, "source": what, "name": name, "old": old, "new": new}
+            raise OtherTraining(sentence.format(**values, folder=run), {name: (old, new)})
+
+
+def fork_name(old: str, changes: dict) -> str:
+    """A name for the fork of `old` with `changes`, that a folder can have."""
+    return re.sub(r"[^\w.-]+", "-", "-".join([old, *(f"{name}-{value}" for name, value in changes.items())]))[:100]
+
+
+def fork_command(old: str, changes: dict) -> str:
+    """The shell line that makes a fork of `old`, with a name made of `changes`; it runs in any terminal here."""
+    settings = [f"{name}={value}" for name, value in changes.items()]
+    return shlex.join([sys.executable, "-m", "helpers.runs", "fork", old, fork_name(old, changes), *settings])
