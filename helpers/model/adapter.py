@@ -1,4 +1,4 @@
-"""What an adapter's own files say, before any model is loaded: which fields it uses, which tensors peft expects, what it learned."""
+"""What an adapter's own files say, before any model is loaded: which fields it uses, its tensors, what it learned."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def tensor_names(adapter: Path) -> list[str]:
 
 
 def check_names(skeleton: PreTrainedModel, adapter: Path) -> None:
-    """Raises Refused unless the adapter's file has the tensors that peft puts on this base, and no other: peft only warns.
+    """Raises Refused unless the adapter's file has just the tensors that peft puts on this base: peft only warns.
 
     `skeleton`: the base without weights (torch's device meta); it gets the adapter's modules.
     """

@@ -106,7 +106,7 @@ def _linear(model: PreTrainedModel) -> dict[str, Map]:
 
 
 def _shorten(model: PreTrainedModel) -> Callable[[str], str]:
-    """Leave one layer of each kind in `model`, which is changed; gives what a path of the whole model is in the short one."""
+    """Leave one layer of each kind in `model`, which is changed; gives a path's name in the short one."""
     import torch
 
     prefix, kinds = layer_kinds(model)

@@ -16,7 +16,7 @@ SHORT = 512  # tokens: eager attention keeps rows x heads x length^2 numbers for
 
 
 def use_cards(config: RunConfig) -> str:
-    """Let this process see one GPU, unless it is one of several or `config.split_model` wants all; says what it will use.
+    """Let this process see one GPU, unless it is one of several or `config.split_model` wants all; in words.
 
     Else the Trainer copies a 4-bit model to each, and TRL refuses. CUDA reads CUDA_VISIBLE_DEVICES once: call it first.
     """
@@ -96,8 +96,8 @@ def is_eager(config: RunConfig, gpu: bool) -> bool:
 def attention(config: RunConfig) -> str | None:
     """The attention kernel: config's own, or for "auto" the fastest one for the device and the length of the rows.
 
-    FlashAttention 2 from compute capability 8.0 on, where it is installed and the model's code can call it; on a CPU see
-    `is_eager`. None leaves it to transformers.
+    FlashAttention 2 from compute capability 8.0 on, where it is installed and the model's code can call it; on a CPU
+    see `is_eager`. None leaves it to transformers.
     """
     import torch
     from transformers import AutoModelForCausalLM

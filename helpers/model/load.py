@@ -29,8 +29,8 @@ def load_base_model(
 ) -> PreTrainedModel:
     """The base model of the run (or another folder `source`) as a real `AutoModelForCausalLM`.
 
-    `four_bit` None follows the config; False loads 16-bit weights, as merged models are. `device` None: see `device_map`.
-    Raises `Refused` for a model that is already quantised, or what `check_loaded` says.
+    `four_bit` None follows the config; False loads 16-bit weights, as merged models are. `device` None: see
+    `device_map`. Raises `Refused` for a model that is already quantised, or what `check_loaded` says.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -56,11 +56,12 @@ def load_base_model(
 
 
 def check_loaded(model: PreTrainedModel, info: dict) -> PreTrainedModel:
-    """`model` as a training or a reply may use it, after `from_pretrained(..., output_loading_info=True)` gave (model, info).
+    """`model` as a training or a reply may use it, after `from_pretrained(..., output_loading_info=True)` gave (model,
+    info).
 
     Every load ends here, that on the page of 04 too. 4-bit layers keep their layout and, on a CPU, what they unpacked.
-    Raises `Refused`: MISSING_WEIGHTS (the library fills them with random numbers), SCALES (packed weights of which config.json
-    says nothing), QUANTISED (the files were quantised before), ADAPTER_INSIDE (of the base's folder).
+    Raises `Refused`: MISSING_WEIGHTS (the library fills them with random numbers), SCALES (packed weights of which
+    config.json says nothing), QUANTISED (the files were quantised before), ADAPTER_INSIDE (of the base's folder).
     """
     from helpers.model.unpacking import unpack_once
 
@@ -73,14 +74,14 @@ def check_loaded(model: PreTrainedModel, info: dict) -> PreTrainedModel:
     refuse_quantised(numbers, name)
     if missing := sorted(info["missing_keys"]):
         sentence = _(
-            "The weight files of {name} lack {first} ({count} weights in all), so it would be filled with random numbers: "
-            "download the model again, or use its 16-bit original."
+            "The weight files of {name} lack {first} ({count} weights in all), so it would be filled with random "
+            "numbers: download the model again, or use its 16-bit original."
         )
         raise Refused(Reason.MISSING_WEIGHTS, sentence.format(name=name, first=missing[0], count=len(missing)))
     if scales := sorted(key for key in info["unexpected_keys"] if SCALES.search(key)):
         sentence = _(
-            "The weight files of {name} hold {first} ({count} such numbers), of which config.json says nothing: the weights "
-            "are quantised, and would be read without their scales. Use the 16-bit original."
+            "The weight files of {name} hold {first} ({count} such numbers), of which config.json says nothing: the "
+            "weights are quantised, and would be read without their scales. Use the 16-bit original."
         )
         raise Refused(Reason.SCALES, sentence.format(name=name, first=scales[0], count=len(scales)))
     forget_code(model, trust=type(model).__module__.startswith("transformers_modules"))
@@ -88,7 +89,7 @@ def check_loaded(model: PreTrainedModel, info: dict) -> PreTrainedModel:
 
 
 def release_files(model: PreTrainedModel) -> PreTrainedModel:
-    """Give a 4-bit model on a CPU 16-bit weights of its own; returns `model`. A single view keeps a whole mapped file in memory."""
+    """Give a 4-bit model on a CPU 16-bit weights of its own; returns `model`. One view keeps a whole mapped file."""
     if getattr(model, "is_loaded_in_4bit", False) and model.device.type == "cpu":
         for parameter in model.parameters():
             if parameter.is_floating_point():

@@ -41,7 +41,7 @@ def target_modules(text: str) -> str | list[str]:
 
 
 def count_parameters(model: PreTrainedModel) -> dict[str, int]:
-    """Parameters by kind: `trainable` (the adapter) and `frozen` (the base). A packed 4-bit weight counts twice its numel."""
+    """Parameters by kind: `trainable` (the adapter) and `frozen` (the base). A packed weight counts twice its numel."""
     counts = {"trainable": 0, "frozen": 0}
     for parameter in model.parameters():
         state = getattr(parameter, "quant_state", None)
@@ -64,7 +64,7 @@ def load_adapter(
     """`base_model` with the trained adapter of `folder` in float32, ready to answer (eval mode) or to be `trainable`.
 
     `with model.disable_adapter():` gives the base model's own answers back. `device` None: peft's choice.
-    Raises what `check_adapter` raises, and `Refused` (ADAPTER) where the file's names or shapes are not those of this base.
+    Raises what `check_adapter` raises, and `Refused` (ADAPTER) where its names or shapes are not this base's.
     """
     from peft import PeftModel
 
@@ -78,8 +78,8 @@ def load_adapter(
 
 
 def check_adapter(folder: Path, trained: dict[str, torch.Tensor] | None = None) -> int:
-    """The number of tensors in the adapter's file. Raises FileNotFoundError when there is none, `Refused` (ADAPTER) when it is
-    damaged or empty, or not what `trained` (name -> tensor, from peft's `get_peft_model_state_dict`) holds.
+    """The number of tensors in the adapter's file. Raises FileNotFoundError when there is none, `Refused` (ADAPTER)
+    when it is damaged or empty, or not what `trained` (name -> tensor, from peft's `get_peft_model_state_dict`) holds.
     """
     file = folder / FILE
     if not file.exists():
@@ -102,8 +102,8 @@ def check_adapter(folder: Path, trained: dict[str, torch.Tensor] | None = None) 
         different = different or {name for name in saved if not saved[name].equal(trained[name].detach().cpu())}
         if different:
             sentence = _(
-                "{file} is not the adapter that was trained: {first} and {count} more differ. Was the model merged or changed "
-                "after the training? Run the notebook again: the training is read from its last checkpoint."
+                "{file} is not the adapter that was trained: {first} and {count} more differ. Was the model merged or "
+                "changed after the training? Run the notebook again: the training is read from its last checkpoint."
             )
             first, count = sorted(different)[0], len(different) - 1
             raise Refused(Reason.ADAPTER, sentence.format(file=file, first=first, count=count), "")

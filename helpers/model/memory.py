@@ -27,7 +27,7 @@ NAMES = (("memory.max", "memory.current", ""), ("memory.limit_in_bytes", "memory
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes that this process can still have on `device`: its own cached ones, and the free ones of GPU or container."""
+    """Bytes that this process can still have on `device`: its own cached ones, and the free ones there."""
     import torch
 
     if device.type == "cuda":
@@ -44,7 +44,8 @@ def free_ram() -> float:
 
 
 def stays_unpacked(size: float) -> bool:
-    """Whether a CPU keeps `size` bytes of unpacked 4-bit weights: up to half of what is free (`unpacking.unpack_once`)."""
+    """Whether a CPU keeps `size` bytes of unpacked 4-bit weights: up to half of what is free
+    (`unpacking.unpack_once`)."""
     return size <= SHARE * free_ram()
 
 
@@ -56,7 +57,7 @@ def memory_of_this_machine() -> int:
 
 
 def left_in_container(root: Path = CGROUP, own: Path = OWN_CGROUP) -> float:
-    """Bytes that this process may still take by the limits of its control groups, pages of files free; infinite for none."""
+    """Bytes that this process may still take by its control groups' limits, pages of files free; infinite for none."""
     return max(0, min([float("inf"), *(limit - used for limit, used in _limits(root, own))]))
 
 
@@ -99,9 +100,9 @@ def require_room(config: RunConfig) -> None:
     if names := _(" and ").join(holders()):
         who = _("A GPU is held by {names}.").format(names=names)
     sentence = _(
-        "This page needs {needed} of GPU memory; {free} of {there} are free. {who} A notebook keeps its memory as long as "
-        "its kernel lives: shut down what you do not need (in JupyterLab: Kernel > Shut Down Kernel), then run this cell "
-        "again."
+        "This page needs {needed} of GPU memory; {free} of {there} are free. {who} A notebook keeps its memory as long "
+        "as its kernel lives: shut down what you do not need (in JupyterLab: Kernel > Shut Down Kernel), then run this "
+        "cell again."
     )
     needed, free, there = map(human_bytes, (needed, free, there))
     raise MemoryError(sentence.format(needed=needed, free=free, there=there, who=who))
@@ -130,7 +131,8 @@ def holders(device: str = "/dev/nvidia") -> list[str]:
 
 
 def placement(weights: float, free: float) -> dict | str:
-    """The `device_map` for `weights` bytes on a GPU with `free`: all on it if a fifth stays free for the rows, else "auto"."""
+    """The `device_map` for `weights` bytes on a GPU with `free`: all on it if a fifth stays free for the rows, else
+    "auto"."""
     return {"": 0} if weights <= 0.8 * free else "auto"
 
 

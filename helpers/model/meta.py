@@ -1,4 +1,4 @@
-"""The library's own model without its weights: built on "meta", where tensors have no numbers, in half a second for any size."""
+"""The library's own model without its weights: built on "meta", where tensors have no numbers, in half a second."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def full_config(model_config: dict) -> PretrainedConfig:
 
 
 def on_meta(settings: dict | PretrainedConfig, **keywords) -> PreTrainedModel:
-    """The model of a config.json without numbers; `keywords` (dtype, attn_implementation) as `from_config` takes them."""
+    """The model of a config.json without numbers; `keywords` (dtype ...) as `from_config` takes them."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -85,7 +85,7 @@ def layer_kinds(model: PreTrainedModel) -> tuple[str, list[tuple]]:
 def untied(model: PreTrainedModel) -> Iterator[None]:
     """Let transformers ask a tied `model` what it packs as `from_pretrained` does: before the weights are tied.
 
-    It keeps the last parameter of all in 16 bits. After tying that is not the output layer's, but the one before (Gemma 3n).
+    It keeps the last parameter of all in 16 bits. Tied, that is not the output layer's, but the one before (Gemma 3n).
     """
     from unittest import mock
 
@@ -103,7 +103,7 @@ def not_packed(model: PreTrainedModel) -> list[str]:
 
 
 def unanswerable(adapted: torch.nn.Module) -> str:
-    """Why a branch cannot be added to what a layer of `adapted` answers; "" where all can. Llama 4's router answers a tuple."""
+    """Why a branch cannot be added to what a layer of `adapted` answers; "" where all can (Llama 4: a tuple)."""
     import torch
 
     for path, module in adapted.named_modules():
@@ -121,7 +121,7 @@ def unanswerable(adapted: torch.nn.Module) -> str:
 
 
 def unreachable(model: PreTrainedModel) -> str:
-    """Why TRL's loss cannot train `model`; "" where it can. It looks for the layers under the model's `base_model_prefix`."""
+    """Why TRL's loss cannot train `model`; "" where it can. It looks for layers under the `base_model_prefix`."""
     if model.base_model is not model:
         return ""
     sentence = _("TRL's loss does not find the layers inside {name}, so a training stops at its first step")
@@ -129,7 +129,7 @@ def unreachable(model: PreTrainedModel) -> str:
 
 
 def name_experts(model: PreTrainedModel) -> None:
-    """Call the experts of `model` as TRL 1.16 does, which reads `num_experts` where some configs say `num_local_experts`."""
+    """Call the experts of `model` as TRL 1.16 does, which reads `num_experts`, not `num_local_experts`."""
     text = model.config.get_text_config()
     if hasattr(text, "num_local_experts") and not hasattr(text, "num_experts"):
         text.num_experts = text.num_local_experts

@@ -1,4 +1,4 @@
-"""Settings that cannot work on this model, found in 03 in seconds: the libraries are asked, on a model without weights."""
+"""Settings that cannot work on this model, found in 03 in seconds: the libraries are asked, without weights."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 4096  # packed rows may go one at a time: so many steps of gradient accumulation are allowed
 # Settings in generation_config.json with which `generate` needs more than prompts, or answers with more than one reply
 IMPOSSIBLE = (
-    "stop_strings return_dict_in_generate output_scores output_logits output_attentions output_hidden_states constraints "
-    "force_words_ids penalty_alpha dola_layers custom_generate assistant_confidence_threshold"
+    "stop_strings return_dict_in_generate output_scores output_logits output_attentions output_hidden_states "
+    "constraints force_words_ids penalty_alpha dola_layers custom_generate assistant_confidence_threshold"
 ).split()
 NAN = re.compile(r'[\[ "]NaN[",\]}]')
 ONLY_ONE = ("num_return_sequences", "num_beam_groups")
@@ -58,8 +58,8 @@ def _settings(config: RunConfig) -> None:
     rows = config.per_device_train_batch_size * config.gradient_accumulation_steps
     if config.packing and rows > MOST_ROWS:
         sentence = _(
-            "per_device_train_batch_size times gradient_accumulation_steps is {rows:,}: packed rows may go one at a time, so "
-            "use at most {most:,} of them in a step, or packing=False."
+            "per_device_train_batch_size times gradient_accumulation_steps is {rows:,}: packed rows may go one at a "
+            "time, so use at most {most:,} of them in a step, or packing=False."
         )
         raise _refusal("gradient_accumulation_steps", sentence, rows=rows, most=MOST_ROWS)
 
@@ -136,8 +136,8 @@ def _generation(config: RunConfig) -> None:
         reason = one_line(error)
     if reason:
         sentence = _(
-            "The generation_config.json of {name} asks for what 04 to 07 cannot do: {reason}. Take it out of that file (for a "
-            "model on the hub: in a copy of its folder, which model_id then names)."
+            "The generation_config.json of {name} asks for what 04 to 07 cannot do: {reason}. Take it out of that file "
+            "(for a model on the hub: in a copy of its folder, which model_id then names)."
         )
         raise Refused(Reason.GENERATION, sentence.format(name=config.model_id, reason=reason))
 
@@ -194,7 +194,7 @@ def _branches(config: RunConfig, model: PreTrainedModel) -> None:
         raise _refusal("lora_target_modules", sentence, value=value, name=config.model_id, reason=reason)
     if hasattr(adapted.get_output_embeddings(), "lora_A"):
         sentence = _(
-            "lora_target_modules={value!r} adapts the output layer, which the trainer's loss reads without its adapter, so that "
-            "it would learn nothing: leave lm_head out, or use all-linear."
+            "lora_target_modules={value!r} adapts the output layer, which the trainer's loss reads without its "
+            "adapter, so that it would learn nothing: leave lm_head out, or use all-linear."
         )
         raise _refusal("lora_target_modules", sentence, value=value)

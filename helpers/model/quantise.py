@@ -45,9 +45,9 @@ def quant_storage(config: RunConfig) -> torch.dtype:
 
 
 def keep_gradients(model: PreTrainedModel) -> PreTrainedModel:
-    """Make the 4-bit layers of `model` keep their layout, so that gradients pass through them at any time; returns `model`.
+    """Make the 4-bit layers of `model` keep their layout, so that gradients always pass; returns `model`.
 
-    On a CPU with AVX512-BF16, bitsandbytes 0.50 repacks a weight at its first evaluation; no gradient comes back after it.
+    On a CPU with AVX512-BF16, bitsandbytes 0.50 repacks a weight at its first evaluation; then no gradient comes back.
     """
     from bitsandbytes.nn import Linear4bit
 
@@ -58,7 +58,7 @@ def keep_gradients(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def through_4bit(weight: torch.Tensor, config: RunConfig) -> torch.Tensor:
-    """`weight` as the 4-bit model sees it: quantised as on loading, and written out in the dtype that model computes in."""
+    """`weight` as the 4-bit model sees it: quantised as on loading, and written out in its dtype."""
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
     weight = weight.to(compute_dtype(config))
@@ -67,7 +67,7 @@ def through_4bit(weight: torch.Tensor, config: RunConfig) -> torch.Tensor:
 
 
 def own_quantisation(numbers: dict) -> str:
-    """How a model's files are quantised already, by its config.json (`numbers`): bitsandbytes, gptq ...; "" for 16 bits."""
+    """How a model's files are quantised already, by its config.json (`numbers`): gptq ...; "" for 16 bits."""
     for key, value in numbers.items():
         if key in ("quantization_config", "compression_config") and value:
             method = value.get("quant_method") or "bitsandbytes" if isinstance(value, dict) else value

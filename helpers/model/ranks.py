@@ -1,4 +1,4 @@
-"""Several processes that train one model: what one of them measured decides for all, or they wait for each other for ever."""
+"""Several processes that train one model: what one of them measured decides for all, or they wait for ever."""
 
 from __future__ import annotations
 

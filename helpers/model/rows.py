@@ -20,9 +20,9 @@ SCORES = 2 + 4 + 4 + 4
 
 
 def cache_bytes(text: dict, tokens: int) -> int:
-    """Bytes that one row of `tokens` keeps while it is generated, in 16 bits; `text`: the language model's config as a dict.
+    """Bytes that one row of `tokens` keeps while it is generated, in 16 bits; `text`: the model's config as a dict.
 
-    The library's own model is asked, without weights; where it cannot be run so, an upper limit by the names of the sizes.
+    The library's own model is asked, without weights; where it cannot be run so, a limit by the sizes' names.
     """
     counted = _counted(json.dumps(text, sort_keys=True, default=str), tokens)
     return by_names(text, tokens) if counted is None else counted
@@ -97,12 +97,12 @@ def _width(text: dict) -> int:
 
 
 def reply_bytes(text: dict, tokens: int) -> int:
-    """Bytes that one row of `tokens`, prompt and reply, needs while it is generated: its cache, and one layer's values."""
+    """Bytes that one row of `tokens`, prompt and reply, needs while it is generated: cache and one layer."""
     return cache_bytes(text, tokens) + _layer_bytes(text, tokens)
 
 
 def scoring_bytes(text: dict, tokens: int) -> int:
-    """Bytes that one row of `tokens` needs while its NLL is measured: logits and their copies, and one layer's values."""
+    """Bytes that one row of `tokens` needs while its NLL is measured: logits, copies, and one layer."""
     return SCORES * tokens * text["vocab_size"] + _layer_bytes(text, tokens)
 
 
@@ -124,7 +124,7 @@ def reply_rows(model: PreTrainedModel, tokens: int, at_most: int) -> int:
 
 
 def scoring_rows(model: PreTrainedModel, tokens: int, at_most: int) -> int:
-    """How many rows of `tokens` `model` can be measured on at once on its device; under FSDP on that with the least room."""
+    """How many rows of `tokens` `model` can be measured on at once; under FSDP where there is least room."""
     text = model.config.get_text_config(decoder=True).to_dict()
     rows = rows_at_once(free_memory(model.device), scoring_bytes(text, tokens), at_most)
     return int(lowest(rows)) if sharded() else rows  # there each pass is one of all processes

@@ -75,14 +75,14 @@ def _from_hub(model_id: str, revision: str) -> dict:
         path = hf_hub_download(model_id, "config.json", revision=revision)
     except errors.GatedRepoError:
         sentence = _(
-            "model_id={name!r} is gated: ask for access at https://huggingface.co/{name} and log in (02_login.ipynb), then run "
-            "this again."
+            "model_id={name!r} is gated: ask for access at https://huggingface.co/{name} and log in (02_login.ipynb), "
+            "then run this again."
         )
         raise Refused(Reason.NOT_FOUND, sentence.format(name=model_id)) from None
     except errors.LocalEntryNotFoundError:
         sentence = _(
-            "model_id={name!r} is not in the bundled list and the hub cannot be reached: give a folder with its config.json, or "
-            "one of {known}."
+            "model_id={name!r} is not in the bundled list and the hub cannot be reached: give a folder with its "
+            "config.json, or one of {known}."
         )
         known = ", ".join(name for name in SHAPES if "/" in name)
         raise ConnectionError(sentence.format(name=model_id, known=known)) from None

@@ -1,6 +1,6 @@
 """Where a base model comes from: a hub id, a local folder, the pip-shipped demo model, or the tiny test model.
 
-`ModelSource.of(config)` has what `from_pretrained` takes; the last two are made once and cached as ordinary model folders.
+`ModelSource.of(config)` has what `from_pretrained` takes; the last two are made once, as ordinary folders.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def resolve_model(model_id: str) -> str:
     """`model_id` as `from_pretrained` takes it: a folder's path, or the hub id unchanged.
 
     The demo model is converted (about 25 s) and the tiny model built (under a minute) at the first call.
-    Raises `Refused` for an unknown "pip:" or "build:" name and a folder with an adapter, FileNotFoundError for no folder.
+    Raises `Refused` for an unknown "pip:" or "build:" name or a folder with an adapter, FileNotFoundError for none.
     """
     if model_id == DEMO_MODEL:
         return str(_cached("smollm2-135m-instruct", _convert_demo_model))
@@ -115,13 +115,14 @@ def _resolved_once(model_id: str, cache: str) -> str:
 def adapter_inside(name: str) -> str:
     """The sentence about a base that holds an adapter, which transformers would put into the model in silence."""
     return _(
-        "model_id={name!r} holds an adapter (adapter_config.json) beside the model's own weights. transformers would put it "
-        "into the base in silence: move adapter_config.json away, or merge that adapter and use the merged folder."
+        "model_id={name!r} holds an adapter (adapter_config.json) beside the model's own weights. transformers would "
+        "put it into the base in silence: move adapter_config.json away, or merge that adapter and use the merged "
+        "folder."
     ).format(name=name)
 
 
 def model_revision(model_id: str, requested: str = "") -> str | None:
-    """What was really loaded: the hub commit, or "sha256:..." over a local folder's files. Raises huggingface_hub's errors."""
+    """What was really loaded: the hub commit, or "sha256:..." over a folder's files. Raises the hub's errors."""
     source = resolve_model(model_id)
     if Path(source).is_dir():
         return folder_digest(Path(source))

@@ -57,7 +57,7 @@ def build_tiny_model(folder: Path) -> None:
 
 
 def _sentences(count: int) -> list[str]:
-    """Plain sentences, Korean and English by turns, from word lists: language, but none of the skill of the sample data."""
+    """Plain sentences, Korean and English by turns, from word lists: but none of the skill of the sample data."""
     pick = random.Random(0).choice
     sentences = []
     for _ in range(count // 2):

@@ -24,10 +24,10 @@ MEDIA = ("image", "boi", "eoi", "audio", "boa", "eoa", "video")  # <image> and t
 def load_tokenizer(config: RunConfig, source: str | None = None) -> PreTrainedTokenizerBase:
     """The run's tokenizer (or that of the folder `source`), with a chat template and a pad token, no new vocabulary.
 
-    A template that `config.chat_template` names is saved with the adapter, so that 05 to 07 and servers ask as in training.
-    Padding may reuse EOS: it is marked in the labels and the attention mask. What it saves names no code of a stranger.
-    Raises `Refused` (TOKENIZER) for one without EOS or offsets, (TEMPLATE) for a chat_template that cannot be had;
-    `sandbox.Unsafe` for a template that hangs.
+    A template that `config.chat_template` names is saved with the adapter, so that 05 to 07 and servers ask as in
+    training. Padding may reuse EOS: it is marked in the labels and the attention mask. What it saves names no code of a
+    stranger. Raises `Refused` (TOKENIZER) for one without EOS or offsets, (TEMPLATE) for a chat_template that cannot be
+    had; `sandbox.Unsafe` for a template that hangs.
     """
     from transformers import AutoTokenizer
 
@@ -39,8 +39,8 @@ def load_tokenizer(config: RunConfig, source: str | None = None) -> PreTrainedTo
         raise Refused(Reason.TOKENIZER, sentence.format(name=name))
     if not tokenizer.is_fast:
         sentence = _(
-            "The tokenizer of {name} ({kind}) gives no character offsets, so the answers cannot be found in the tokens: use "
-            "a model folder with a tokenizer.json."
+            "The tokenizer of {name} ({kind}) gives no character offsets, so the answers cannot be found in the "
+            "tokens: use a model folder with a tokenizer.json."
         )
         raise Refused(Reason.TOKENIZER, sentence.format(name=name, kind=type(tokenizer).__name__))
     _give_template(tokenizer, config, name, source is not None)
@@ -51,7 +51,7 @@ def load_tokenizer(config: RunConfig, source: str | None = None) -> PreTrainedTo
 
 
 def _give_template(tokenizer: PreTrainedTokenizerBase, config: RunConfig, name: str, saved: bool) -> None:
-    """The model's own chat template, the project's, or that which `config.chat_template` names unless it was `saved` so."""
+    """The model's own chat template, the project's, or that which `config.chat_template` names unless `saved` so."""
     if tokenizer.chat_template:
         require_safe(tokenizer.get_chat_template(), tokenizer.special_tokens_map, name)
     else:
@@ -70,14 +70,14 @@ def _give_template(tokenizer: PreTrainedTokenizerBase, config: RunConfig, name: 
 
 
 def _embedding_rows(config: RunConfig) -> int | None:
-    """Rows of the base model's embedding by its config.json; None where it cannot be had (a run that was moved here)."""
+    """Rows of the base model's embedding by its config.json; None where it cannot be had (a moved run)."""
     with contextlib.suppress(OSError, ValueError):
         return ModelSource.of(config).settings().get_text_config().vocab_size
     return None
 
 
 def require_rows_for_all(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -> None:
-    """Raises `Refused` (TOKENIZER), with the token's name, for one that a text can hold and an embedding of `rows` cannot.
+    """Raises `Refused` (TOKENIZER), for a token that a text can hold and an embedding of `rows` cannot.
 
     A stand-in for pictures or sound beyond the end (Gemma 3's <image_soft_token>) is left alone: no text writes it.
     """
@@ -89,9 +89,9 @@ def require_rows_for_all(tokenizer: PreTrainedTokenizerBase, rows: int, name: st
         return
     number, token = min(beyond)
     sentence = _(
-        "The tokenizer of {name} has {count} tokens for which the model has no row: {token!r} is number {number:,}, the embedding "
-        "has {rows:,}. A row with such a token would stop the training. Use the tokenizer that the model was trained with, or "
-        "save the model with resized embeddings first."
+        "The tokenizer of {name} has {count} tokens for which the model has no row: {token!r} is number {number:,}, "
+        "the embedding has {rows:,}. A row with such a token would stop the training. Use the tokenizer that the model "
+        "was trained with, or save the model with resized embeddings first."
     )
     sentence = sentence.format(name=name, count=len(beyond), token=token, number=number, rows=rows)
     raise Refused(Reason.TOKENIZER, sentence)

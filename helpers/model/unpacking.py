@@ -31,7 +31,7 @@ def unpacked_bytes(layer: Linear4bit) -> int:
 
 
 class Unpacked4bit(Linear4bit):
-    """A `Linear4bit` that remembers its unpacked weight, for as long as the 4 bits that it was made from do not change."""
+    """A `Linear4bit` that remembers its unpacked weight, as long as its 4 bits do not change."""
 
     made_from = (None, None, 0, 0)  # the packed weight, its constants, where its data lies, how often it was written to
 

@@ -12,9 +12,9 @@ Loaded = TypeVar("Loaded")
 
 
 def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
-    """Weight name -> file, for a model's folder or hub id (downloaded): of several sets the one that transformers loads.
+    """Weight name -> file, for a model's folder or hub id (downloaded): the set that transformers loads.
 
-    Raises FileNotFoundError for a model without safetensors files, or with one that its index names and that is not there.
+    Raises FileNotFoundError for a model without safetensors files, or without one that its index names.
     """
     from safetensors import safe_open
 
@@ -62,7 +62,7 @@ class WeightFiles:
 
 
 def forget_code(thing: Loaded, trust: bool) -> Loaded:
-    """A config, model or tokenizer whose `save_pretrained` names no Python code of a stranger; as it was with `trust`."""
+    """A config, model or tokenizer whose `save_pretrained` names no stranger's code; as it was with `trust`."""
     if not trust:
         vars(thing).pop("auto_map", None)
         for settings in (

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 RENAMED = {"r": "lora_r", "target_modules": "lora_target_modules"}
 QUIET = {"eval_strategy": "no", "save_strategy": "no", "report_to": "none"}  # over them: a training that leaves nothing
 SETTINGS = (
-    "num_train_epochs max_steps max_length packing eval_steps learning_rate lr_scheduler_type warmup_steps weight_decay "
-    "max_grad_norm optim save_steps logging_steps activation_checkpointing report_to run_name"
+    "num_train_epochs max_steps max_length packing eval_steps learning_rate lr_scheduler_type warmup_steps "
+    "weight_decay max_grad_norm optim save_steps logging_steps activation_checkpointing report_to run_name"
 ).split()  # of an SFTConfig, under the names that they have as settings
 PASSES = ["per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size"]
 
@@ -64,7 +64,7 @@ def require_arguments(args: SFTConfig, config: RunConfig) -> None:
 
 
 def require_as_written(shown: dict, expected: dict) -> None:
-    """Raises NotAsWritten for each value of `shown` (an object of a page) that differs in `expected` (the helpers' own)."""
+    """Raises NotAsWritten for each value of `shown` (of a page) that differs in `expected` (the helpers' own)."""
     here, changes = _("{name} is {value} on this page and {wanted} in config.json"), {}
     for name in shown:
         value, wanted = _in_order(shown[name]), _in_order(expected.get(name, shown[name]))
@@ -95,7 +95,8 @@ def require_adapter_alone(model: PreTrainedModel, config: RunConfig) -> tuple[in
     if bool(packed) != config.load_in_4bit:
         advice = _(
             "The model on this page has {layers} layers in 4 bits, but config.json says load_in_4bit={wanted}: put "
-            "load_in_4bit={found} into OVERRIDES (with another run_name, here and in 03), or run the loading cell again."
+            "load_in_4bit={found} into OVERRIDES (with another run_name, here and in 03), or run the loading cell "
+            "again."
         )
         message = advice.format(layers=packed, wanted=config.load_in_4bit, found=bool(packed))
         raise NotAsWritten(message, ["load_in_4bit"])

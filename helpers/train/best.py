@@ -54,7 +54,7 @@ class HeldOut:
 class KeepBest(TrainerCallback):
     """Saves a checkpoint at each evaluation that is the lowest so far; ends the training after `patience` that are not.
 
-    Source of the stop: Prechelt, Early Stopping - But When? (1998), criterion UP in its plainest form. `patience` 0: never.
+    Source of the stop: Prechelt, Early Stopping - But When? (1998), criterion UP. `patience` 0: never.
     """
 
     def __init__(self, config: RunConfig):

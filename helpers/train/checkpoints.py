@@ -1,5 +1,5 @@
-"""Which checkpoint can be trusted? A killed process leaves half of one, so the last file of a complete one, complete.json,
-says what is in it; a checkpoint counts while it holds exactly that."""
+"""Which checkpoint can be trusted? A killed process leaves half of one, so the last file of a complete one,
+complete.json, says what is in it; a checkpoint counts while it holds exactly that."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = re.compile(r"checkpoint-(0|[1-9][0-9]*)")
 
 
 def mark_complete(checkpoint: Path, rows_per_step: int | None = None) -> None:
-    """Write size and SHA-256 of every file of `checkpoint`, and `rows_per_step`, once the files have reached the disk."""
+    """Write size and SHA-256 of every file of `checkpoint`, and `rows_per_step`, once they are on the disk."""
     files = sorted(path for path in checkpoint.iterdir() if path.name != MARKER and path.is_file())
     for path in files:
         _sync(path)
@@ -63,17 +63,17 @@ def step_inside(checkpoint: Path) -> int | None:
 
 
 def is_copy(checkpoint: Path) -> bool:
-    """True when the step in it is not the one in its name: somebody's copy, which is neither resumed from nor deleted."""
+    """True when the step in it is not the one in its name: a copy, neither resumed from nor deleted."""
     return step_inside(checkpoint) not in (None, step_of(checkpoint))
 
 
 def rows_per_step(checkpoint: Path) -> int | None:
-    """Rows that one optimizer step of `checkpoint` learned from, all processes together; None in an older checkpoint."""
+    """Rows that one optimizer step of `checkpoint` learned from, all processes together; None in an older one."""
     return read_json(Path(checkpoint) / MARKER).get(ROWS)
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoint folders of a trainer folder, newest (highest step) first, complete or not; no copies, no other names."""
+    """The checkpoint folders of a trainer folder, newest first, complete or not; no other names."""
     named = [path for path in folder.glob("checkpoint-*") if NAME.fullmatch(path.name) and path.is_dir()]
     return sorted(named, key=step_of, reverse=True)
 
@@ -100,7 +100,7 @@ def is_last(checkpoint: Path) -> bool:
 
 
 def newest_complete(folder: Path) -> Path | None:
-    """The newest complete checkpoint of `folder`, None if there is none; says which were skipped, why, and which is taken."""
+    """The newest complete checkpoint of `folder`, or None; says what was skipped, why, and what is taken."""
     newest = None
     for checkpoint in checkpoints(folder):
         reason = fault(checkpoint)

@@ -52,8 +52,8 @@ def summary(history: list[dict], scores: dict[int, Scores], best: int, config: R
 
 
 def _since_the_best(history: list[dict], scores: dict[int, Scores], best: int) -> str:
-    """How the held-out loss went on from the best step to the last. The best is picked from all, so each has its share of
-    the 5 % of false alarms."""
+    """How the held-out loss went on from the best step to the last. The best is picked from all, so each has its share
+    of the 5 % of false alarms."""
     last, picked = max(scores), len(held_out_losses(history)) - 1
     gap = paired_difference(scores[best].nll, scores[last].nll, scores[best].tokens, verdicts=max(picked, 1))
     verdict = judge(gap)
@@ -66,18 +66,19 @@ def _since_the_best(history: list[dict], scores: dict[int, Scores], best: int) -
         )
     elif before is None or after is None:
         sentence = _(
-            "Held-out loss rose by {gap} ({interval}, {rows} rows) from step {best} to step {last}. No training loss was "
-            "logged there, so whether it is overfitting is unclear: lower logging_steps."
+            "Held-out loss rose by {gap} ({interval}, {rows} rows) from step {best} to step {last}. No training loss "
+            "was logged there, so whether it is overfitting is unclear: lower logging_steps."
         )
     elif after < before:
         sentence = _(
-            "Overfitting since step {best}: held-out loss rose by {gap} ({interval}, {rows} rows) up to step {last}, while "
-            "training loss fell from {before:.2f} to {after:.2f}."
+            "Overfitting since step {best}: held-out loss rose by {gap} ({interval}, {rows} rows) up to step {last}, "
+            "while training loss fell from {before:.2f} to {after:.2f}."
         )
     else:
         sentence = _(
-            "Held-out loss rose by {gap} ({interval}, {rows} rows) from step {best} to step {last}, and training loss went "
-            "from {before:.2f} to {after:.2f}: no overfitting, but a training that breaks down; lower learning_rate."
+            "Held-out loss rose by {gap} ({interval}, {rows} rows) from step {best} to step {last}, and training loss "
+            "went from {before:.2f} to {after:.2f}: no overfitting, but a training that breaks down; lower "
+            "learning_rate."
         )
     interval, names = told_interval(gap["low"], gap["high"], form), {"before": before, "after": after}
     names |= {"best": best, "last": last, "rows": gap["rows"], "gap": f"{gap['difference']:{form}}"}
@@ -85,7 +86,7 @@ def _since_the_best(history: list[dict], scores: dict[int, Scores], best: int) -
 
 
 def movement(folder: Path) -> str:
-    """How many of the adapter's numbers changed between the two newest complete checkpoints of a trainer folder, in words.
+    """How many of the adapter's numbers changed between the two newest complete checkpoints, in words.
 
     Empty when there are not two.
     """

@@ -37,7 +37,7 @@ def same_as_04(config: RunConfig) -> dict:
 
 
 class ExactDPO(DPOTrainer):
-    """`DPOTrainer` on `model`, a PeftModel with one trained adapter, which becomes its own reference to the last bit."""
+    """`DPOTrainer` on `model`, a PeftModel with one trained adapter, which is its own reference to the last bit."""
 
     def __init__(self, *args, **kwargs):
         """Raises NotTheReference when something is trained that has no partner in the reference."""
@@ -59,12 +59,12 @@ class ExactDPO(DPOTrainer):
         self._load_from_checkpoint(str(checkpoint))
 
     def _load_from_checkpoint(self, checkpoint, model=None):
-        """The trained adapter alone. The Trainer's own would load the reference in its place: it lies in a folder there."""
+        """The trained adapter alone. The Trainer's own would load the reference in its place."""
         self.model.load_adapter(checkpoint, "default", is_trainable=True)
 
 
 class StartsAtReference(TrainerCallback):
-    """Stops when something was gained before the first step, or the loss is not ln 2: the reference is another model."""
+    """Stops when something was gained before the first step, or the loss is not ln 2."""
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         wanted = {"eval_rewards/chosen": 0.0, "eval_rewards/rejected": 0.0}
@@ -91,7 +91,7 @@ def partners(model: PreTrainedModel) -> dict[str, str]:
 def require_same_text(
     trainer: DPOTrainer, parts: DatasetDict, tokenizer: PreTrainedTokenizerBase, config: RunConfig
 ) -> None:
-    """Raises ValueError unless TRL tokenised every pair (train and test) as 04 and 06 do, with the end of the turn to learn."""
+    """Raises ValueError unless TRL tokenised every pair (train and test) as 04 and 06 do, end of the turn included."""
     stops = set(stop_ids(tokenizer))
     train = zip(trainer.train_dataset, parts["train"], strict=True)
     test = zip(trainer.eval_dataset, parts["test"], strict=True)
@@ -100,8 +100,8 @@ def require_same_text(
         theirs, ours = row["prompt_ids"] + answer, token_ids(pair, name, tokenizer, config)
         if theirs != ours:
             sentence = _(
-                "TRL writes a pair as {theirs!r}, but 04 trained on {ours!r}: set chat_template in 03 to a template without "
-                "thoughts."
+                "TRL writes a pair as {theirs!r}, but 04 trained on {ours!r}: set chat_template in 03 to a template "
+                "without thoughts."
             )
             raise ValueError(sentence.format(theirs=tokenizer.decode(theirs), ours=tokenizer.decode(ours)))
         if not stops & set(answer):

@@ -37,10 +37,10 @@ class NotFinished(RuntimeError):
 
 @contextlib.contextmanager
 def failures_explained(run: RunDir, trainer: Trainer | None = None):
-    """Put it round a training: what ended it from outside becomes a sentence with the checkpoint that the next start takes.
+    """Put it round a training: what ended it from outside becomes a sentence with the next start's checkpoint.
 
-    Stopped for ■, OSError for a full disk, RuntimeError for the GPU, IndexError for a number that is out of range there;
-    every other error passes as it is.
+    Stopped for ■, OSError for a full disk, RuntimeError for the GPU, IndexError for a number that is out of range
+    there; every other error passes as it is.
     """
     try:
         yield
@@ -69,7 +69,7 @@ def require_trained(run: RunDir) -> None:
 
 
 def disk_full(error: BaseException) -> bool:
-    """True when `error` is what Python, safetensors or torch.save raise for a write that found no space, or no quota."""
+    """True when `error` is what Python, safetensors or torch.save raise for a write without space or quota."""
     # torch.save does not say why a write failed, only that the file is shorter than what it wrote
     signs = ("No space left", "quota exceeded", "Quota exceeded", "fail at inline_container")
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(text in str(error) for text in signs)
@@ -82,21 +82,22 @@ def _explained(error: Exception, run: RunDir) -> Exception | None:
     cause = str(error).partition("\n")[0]
     if disk_full(error):
         sentence = _(
-            "The disk ran full while a file was written at {folder}: make room (on a network volume the quota is what you "
-            "rented, whatever df says), then run the training cell again. It resumes from {checkpoint}, which is complete."
+            "The disk ran full while a file was written at {folder}: make room (on a network volume the quota is what "
+            "you rented, whatever df says), then run the training cell again. It resumes from {checkpoint}, which is "
+            "complete."
         )
         return OSError(sentence.format(folder=run.path, checkpoint=kept))
     if not isinstance(error, torch.AcceleratorError):  # which is what the driver reports
         return None
     if "device-side assert" in cause:
         sentence = _(
-            "A kernel on the GPU was asked for something out of range ({cause}): most often a token id that the model has no "
-            "embedding for, so the data or the tokenizer, not the pod. Restart the kernel and run 04 again with "
+            "A kernel on the GPU was asked for something out of range ({cause}): most often a token id that the model "
+            "has no embedding for, so the data or the tokenizer, not the pod. Restart the kernel and run 04 again with "
             "CUDA_LAUNCH_BLOCKING=1 to see the line. It resumes from {checkpoint}."
         )
         return IndexError(sentence.format(cause=cause, checkpoint=kept))
     sentence = _(
-        "The GPU stopped answering ({cause}): see what nvidia-smi says, restart the kernel or move the volume to another "
-        "pod, and run 04 again. It resumes from {checkpoint}."
+        "The GPU stopped answering ({cause}): see what nvidia-smi says, restart the kernel or move the volume to "
+        "another pod, and run 04 again. It resumes from {checkpoint}."
     )
     return RuntimeError(sentence.format(cause=cause, checkpoint=kept))

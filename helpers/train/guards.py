@@ -26,7 +26,7 @@ SKIPPED = 32  # fp16 steps in a row: the loss scale, halved by each, has fallen 
 
 
 class LossGuard(TrainerCallback):
-    """Stops when the loss, its gradient or a trained weight is not a number, or the loss is exactly 0, before it is saved.
+    """Stops when the loss, its gradient or a trained weight is not a number, or the loss is 0, before it is saved.
 
     Under fp16 a gradient that overflows is no fault, as its step is skipped, but `SKIPPED` such steps in a row are.
     `labels` False: a loss of 0 is no fault either (DPO then tells every pair apart).
@@ -39,8 +39,8 @@ class LossGuard(TrainerCallback):
         self.skipped, rising = 0, args.get_warmup_steps(state.max_steps)
         if rising >= state.max_steps > 1:
             sentence = _(
-                "The learning rate rises for {rising} steps (warmup_steps={warmup:g}) and the training has {steps}: it ends "
-                "before it reaches learning_rate={rate:g}. Lower warmup_steps."
+                "The learning rate rises for {rising} steps (warmup_steps={warmup:g}) and the training has {steps}: it "
+                "ends before it reaches learning_rate={rate:g}. Lower warmup_steps."
             )
             values = {"warmup": args.warmup_steps, "steps": state.max_steps, "rate": args.learning_rate}
             print(sentence.format(rising=rising, **values))
@@ -51,8 +51,9 @@ class LossGuard(TrainerCallback):
         self.skipped = self.skipped + 1 if getattr(optimizer, "step_was_skipped", False) else 0
         if self.skipped >= SKIPPED:
             sentence = _(
-                "{count} steps in a row were skipped up to step {step}: their gradients overflow float16 at any loss scale. "
-                "Set compute_dtype='float32' in a new run, or take a card with bfloat16 (compute capability 8.0)."
+                "{count} steps in a row were skipped up to step {step}: their gradients overflow float16 at any loss "
+                "scale. Set compute_dtype='float32' in a new run, or take a card with bfloat16 (compute capability "
+                "8.0)."
             )
             raise FloatingPointError(sentence.format(count=SKIPPED, step=state.global_step))
 
@@ -81,7 +82,7 @@ class LossGuard(TrainerCallback):
 
 
 class DiskGuard(TrainerCallback):
-    """Stops before a save that would not fit. Where free space is unknown (network volumes), failures.py has its say."""
+    """Stops before a save that would not fit. Where free space is unknown (network volumes), see failures.py."""
 
     def __init__(self, folder: Path, keep: int):
         self.folder, self.keep = folder, keep
@@ -103,8 +104,8 @@ class DiskGuard(TrainerCallback):
         if free is None or free >= needed:
             return
         sentence = _(
-            "The disk is full: {purpose} needs {needed}, {free} are free at {folder}. Checkpoints there: {names}. Make room, "
-            "then run the training cell again: it resumes from the last one."
+            "The disk is full: {purpose} needs {needed}, {free} are free at {folder}. Checkpoints there: {names}. Make "
+            "room, then run the training cell again: it resumes from the last one."
         )
         names = ", ".join(path.name for path in checkpoints(self.folder)) or _("none")
         sizes = {"needed": human_bytes(needed), "free": human_bytes(free)}
@@ -137,8 +138,8 @@ class SameRows(TrainerCallback):
             write_atomic(self.file, digest)
         elif state.global_step and self.file.exists() and self.file.read_text() != digest:
             sentence = _(
-                "The rows are not those that this training began with, so it cannot go on from step {step}: data, template "
-                "or pairs have changed. Take another run_name, or delete {folder} to begin anew."
+                "The rows are not those that this training began with, so it cannot go on from step {step}: data, "
+                "template or pairs have changed. Take another run_name, or delete {folder} to begin anew."
             )
             raise ChangedRows(sentence.format(step=state.global_step, folder=self.file.parent), self.file)
 
@@ -157,6 +158,6 @@ def rows_digest(rows: Dataset) -> str:
 
 
 def checkpoint_bytes(model: PreTrainedModel) -> int:
-    """About what one checkpoint takes: trained weights (FSDP writes them twice), two 32-bit states each, 20 MB of tokenizer."""
+    """About what one checkpoint takes: trained weights (FSDP writes them twice), two 32-bit states, a tokenizer."""
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     return sum(weight.numel() * (weight.element_size() * (1 + sharded()) + 8) for weight in trained) + 20_000_000

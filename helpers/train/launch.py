@@ -34,11 +34,11 @@ NOTEBOOK = PROJECT_ROOT / "notebooks" / "04_qlora_training.ipynb"
 
 
 def start(run: RunDir, config: RunConfig, processes: int = 1, then: str = "", sharded: bool = False) -> int:
-    """Run notebook 04 on `run` in a session of its own and give its process id; the log is launch.log in the run directory.
+    """Run notebook 04 on `run` in a session of its own and give its process id; the log is launch.log there.
 
-    With `processes` > 1 as a script under `accelerate launch`, one process per GPU, each with the whole model (DDP) or, if
-    `sharded`, a part of every layer (FSDP2). `then`: a shell command for when the adapter has been saved, such as
-    `runpodctl pod stop $RUNPOD_POD_ID`. Raises RuntimeError when the run is being trained, ValueError where FSDP would fail.
+    With `processes` > 1 as a script under `accelerate launch`, one process per GPU, each with the whole model (DDP) or,
+    if `sharded`, a part of every layer (FSDP2). `then`: a shell command for when the adapter has been saved, such as
+    `runpodctl pod stop $RUNPOD_POD_ID`. Raises RuntimeError for a run in training, ValueError where FSDP would fail.
     """
     if sharded:
         require_shardable(config, processes)
@@ -56,7 +56,7 @@ def start(run: RunDir, config: RunConfig, processes: int = 1, then: str = "", sh
 
 
 def detach(command: list[str], folder: Path, environment: dict[str, str]) -> int:
-    """Run `command` in `folder` in a session of its own; the log is launch.log there, and launch.json says who it is."""
+    """Run `command` in `folder` in a session of its own; the log is launch.log there, launch.json says who."""
     with (folder / "launch.log").open("a") as log:
         streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
         # a session of its own: neither the kernel's end nor a closed terminal reaches it
@@ -130,7 +130,7 @@ def require_shardable(config: RunConfig, processes: int) -> None:
 
 
 def notebook_script(notebook: Path, sharded: bool = False) -> str:
-    """The code cells of a notebook as one Python script, cell by cell; with `sharded` those that need no whole model."""
+    """The code cells of a notebook as one Python script, cell by cell; `sharded`: those without a whole model."""
     cells = [cell for cell in read_json(notebook)["cells"] if cell["cell_type"] == "code"]
     whole = "whole-model"  # the tag of a cell that loads the model once more, onto one card
     code = ["".join(cell["source"]) for cell in cells if not (sharded and whole in cell["metadata"].get("tags", []))]

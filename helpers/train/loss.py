@@ -1,4 +1,4 @@
-"""The loss of a training, summed or row by row, and whether it is the model's own: some change their logits after the head."""
+"""The loss of a training, summed or row by row, and whether it is the model's own."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def places_of(inputs: dict) -> torch.Tensor:
-    """Of each token of a batch the number of its row; where rows lie behind each other (padding_free), one begins at position 0."""
+    """Of each token of a batch the number of its row; of rows behind each other, one begins at 0."""
     ids = inputs["input_ids"]
     if "position_ids" in inputs:
         return (inputs["position_ids"] == 0).flatten().cumsum(0).view_as(ids) - 1
@@ -61,7 +61,7 @@ def places_of(inputs: dict) -> torch.Tensor:
 
 
 def by_row(inputs: dict, losses: torch.Tensor, labelled: torch.Tensor) -> dict[str, tuple[float, int]]:
-    """A hash of each row's tokens -> its loss (nats, summed), its labelled tokens; of a batch with `losses` where `labelled`."""
+    """A hash of each row's tokens -> its loss (nats, summed), its labelled tokens; with `losses` where `labelled`."""
     ids, places, rows = inputs["input_ids"], places_of(inputs), {}
     real = inputs.get("attention_mask", torch.ones_like(ids)).bool()
     for row in places[labelled].unique().tolist():
@@ -72,7 +72,7 @@ def by_row(inputs: dict, losses: torch.Tensor, labelled: torch.Tensor) -> dict[s
 
 
 def require_same_loss(trainer: SFTTrainer, rows: Dataset) -> float:
-    """Compare the trainer's plain loss on the beginning of one row with the model's own `labels=` loss; their difference.
+    """Compare the trainer's plain loss on the beginning of one row with the model's own; their difference.
 
     In nats per labelled token. `rows`: encoded (input_ids, labels). Raises OtherLoss when it is above `TOLERANCE`.
     """
@@ -91,8 +91,9 @@ def require_same_loss(trainer: SFTTrainer, rows: Dataset) -> float:
         model.train(training)
     if not abs(used - own) <= TOLERANCE:  # also when one of them is not a number
         sentence = _(
-            "The trainer's loss on one row is {used:.3f}, the model's own is {own:.3f}: the fused loss of this TRL does not "
-            "know how the architecture {kind!r} makes its logits. Take another base model, or train this one on a CPU."
+            "The trainer's loss on one row is {used:.3f}, the model's own is {own:.3f}: the fused loss of this TRL "
+            "does not know how the architecture {kind!r} makes its logits. Take another base model, or train this one "
+            "on a CPU."
         )
         raise OtherLoss(sentence.format(used=used, own=own, kind=model.config.model_type))
     return abs(used - own)

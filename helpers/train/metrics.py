@@ -22,9 +22,9 @@ class MetricsLog(TrainerCallback):
     """Appends one row per log to metrics.jsonl and flushes it; a resumed run drops the rows after its checkpoint.
 
     A row holds step, sitting (the start that it belongs to: 2 after the first resume), elapsed_s (over all sittings,
-    evaluations and saves too), lost_s (of steps that a kill took back: they were paid for), cards (GPUs here), and loss,
-    learning_rate, grad_norm and tokens_per_second of the steps alone (no padding), or eval_loss (nats per labelled token).
-    The last row of a finished run holds tokens, peak_memory_bytes and device.
+    evaluations and saves too), lost_s (of steps that a kill took back: they were paid for), cards (GPUs here), and
+    loss, learning_rate, grad_norm and tokens_per_second of the steps alone (no padding), or eval_loss (nats per
+    labelled token). The last row of a finished run holds tokens, peak_memory_bytes and device.
     """
 
     def __init__(self, path: Path):

@@ -18,7 +18,7 @@ TOLERANCE = 0.1  # of the largest logit: 16-bit rounding stays far below, a leak
 def one_row_a_pass(config: RunConfig) -> RunConfig:
     """`config` with as many packed rows in a step, but one in each forward pass, where FlashAttention is not used.
 
-    Without it the packed rows of a pass get one dense mask of (rows x length)^2 pairs, nearly all forbidden but computed.
+    Without it the packed rows of a pass get one dense mask of (rows x length)^2 pairs, nearly all forbidden.
     """
     if not config.packing or attention(config) == "flash_attention_2":
         return config
@@ -30,8 +30,8 @@ def one_row_a_pass(config: RunConfig) -> RunConfig:
 def require_rows_apart(model: PreTrainedModel, rows) -> float:
     """Largest difference between the logits of a row alone and packed behind another, as a share of the largest logit.
 
-    `rows`: encoded rows (input_ids). Raises ValueError for an architecture in which a packed row sees its neighbour (OPT and
-    others that ignore position ids).
+    `rows`: encoded rows (input_ids). Raises ValueError for an architecture in which a packed row sees its neighbour
+    (OPT and others that ignore position ids).
     """
     import torch
 
@@ -46,8 +46,8 @@ def require_rows_apart(model: PreTrainedModel, rows) -> float:
     off = ((logits[0, len(first) :] - wanted[0]).abs().max() / wanted.abs().max()).item()
     if off > TOLERANCE:
         sentence = _(
-            "packing=True mixes the conversations of a row in the architecture {kind!r} (logits differ by {off:.0%}): set "
-            "packing=False."
+            "packing=True mixes the conversations of a row in the architecture {kind!r} (logits differ by {off:.0%}): "
+            "set packing=False."
         )
         raise ValueError(sentence.format(kind=model.config.model_type, off=off))
     return off

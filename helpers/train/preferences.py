@@ -75,8 +75,8 @@ def ready(pairs: list[dict], tokenizer, config: RunConfig):
     if len(kept) < FEWEST:
         why = "".join(_(" ({reason}: {count} left out)").format(reason=r, count=n) for r, n in lost.most_common(1))
         sentence = _(
-            "{count} usable preference pairs{why} are too few to learn from and to hold some out: use at least {fewest}, by "
-            "more votes in 06, another data set, or PAIRS = {own!r}."
+            "{count} usable preference pairs{why} are too few to learn from and to hold some out: use at least "
+            "{fewest}, by more votes in 06, another data set, or PAIRS = {own!r}."
         )
         raise ValueError(sentence.format(count=len(kept), why=why, fewest=FEWEST, own=OWN))
     return Dataset.from_list(kept)
@@ -85,7 +85,7 @@ def ready(pairs: list[dict], tokenizer, config: RunConfig):
 def unvoted(rows: list[dict], pairs) -> list[dict]:
     """The held-out `rows` that no pair is about: a prompt that was trained on cannot judge.
 
-    A pair is about a row when one of the two conversations begins as the other; case, spaces and system turns do not count.
+    A pair is about a row when one of the two conversations begins as the other; not by case, spaces or system turns.
     """
     prompts = [_turns(prompt) for prompt in pairs["prompt"]]
     left = []
@@ -99,15 +99,15 @@ def unvoted(rows: list[dict], pairs) -> list[dict]:
 def preference_run(
     run: RunDir, config: RunConfig, name: str, settings: dict, rows: list[dict], pairs: int
 ) -> tuple[RunDir, RunConfig]:
-    """The run `name` for a training of `run`'s adapter on so many `pairs` or prompts, which `rows` are to judge, and its settings.
+    """The run `name` for a training of `run`'s adapter on so many `pairs` or prompts, judged by `rows`, its settings.
 
-    `settings`: data or reward, beta and the like, kept in preference.json, so that model card and notebooks know. Raises
-    ValueError when no row is left, or when a run of that name is another one.
+    `settings`: data or reward, beta and the like, kept in preference.json, so that model card and notebooks know.
+    Raises ValueError when no row is left, or when a run of that name is another one.
     """
     if not rows:
         sentence = _(
-            "Every held-out conversation was voted on, so none is left to judge: hold out more (eval_fraction in 03), or use "
-            "PAIRS = {own!r}."
+            "Every held-out conversation was voted on, so none is left to judge: hold out more (eval_fraction in 03), "
+            "or use PAIRS = {own!r}."
         )
         raise ValueError(sentence.format(own=OWN))
     made, kept = RunDir(runs_root() / name), {"from": run.path.name, **settings, "pairs": pairs}

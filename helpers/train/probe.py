@@ -54,10 +54,10 @@ def throwaway_trainer(run: RunDir, config: RunConfig) -> LeanTrainer:
 
 
 def range_test(trainer: LeanTrainer, steps: int = STEPS, low: float = LOW, high: float = HIGH) -> list[dict]:
-    """Train `steps` steps at learning rates from `low` to `high`; rows of learning_rate, loss and smooth (nats per token).
+    """Train `steps` steps at learning rates from `low` to `high`; rows of learning_rate, loss, smooth (nats).
 
-    Ends early when the loss breaks down. `trainer` is afterwards as it was, its random numbers too. Raises ValueError for a
-    range that is none.
+    Ends early when the loss breaks down. `trainer` is afterwards as it was, its random numbers too. Raises ValueError
+    for a range that is none.
     """
     import torch
 

@@ -22,7 +22,7 @@ EXPONENTS = {"llama": 0.781, "qwen": 0.0775}
 
 
 def breaking_rate(rows: list[dict]) -> float | None:
-    """The learning rate from which on every step's loss lay above `BREAKS` times the lowest mean; None if it never did so."""
+    """The learning rate from which on each loss lay above `BREAKS` times the lowest mean; None if it never did."""
     limit, rate = BREAKS * min((row["smooth"] for row in rows), default=0.0), None
     for row in reversed(rows):
         if row["loss"] <= limit:
@@ -32,7 +32,7 @@ def breaking_rate(rows: list[dict]) -> float | None:
 
 
 def suggested_rate(rows: list[dict]) -> float | None:
-    """A tenth of the rate at which the loss breaks down, or of the highest one tried; None when it never fell clearly (2 %).
+    """A tenth of the rate at which the loss breaks down, or of the highest one tried; None when it never fell by 2 %.
 
     That of the lowest loss wanders with the noise of single batches, see proofs/bench_probe.py.
     """
@@ -43,7 +43,7 @@ def suggested_rate(rows: list[dict]) -> float | None:
 
 
 def rule_of_thumb(config: RunConfig, hidden_size: int) -> float:
-    """The learning rate of LoRA Without Regret for a model of that width, at any rank if the branch is scaled by 32 / r.
+    """The learning rate of LoRA Without Regret for a model of that width, at any rank if scaled by 32 / r.
 
     Other scales, such as alpha / sqrt(r) of rsLoRA, change the first steps in proportion, which is made up for.
     """

@@ -17,7 +17,7 @@ from helpers.train.curve import best_step
 
 
 class CheckpointKeeper(TrainerCallback):
-    """Marks a new checkpoint as complete, and only then deletes the old ones beyond the newest `keep`, and the `best` one.
+    """Marks a new checkpoint as complete, and only then deletes old ones beyond the newest `keep` and the `best`.
 
     `SFTConfig` gets no save_total_limit: with it the Trainer deletes before the new one is known to be complete.
     """
@@ -45,7 +45,7 @@ class CheckpointKeeper(TrainerCallback):
 class StopOnRequest(TrainerCallback):
     """Ends training after the current step, with a checkpoint, when the file trainer/stop.request appears.
 
-    The first process looks for it and tells the others: each looking for itself, some might stop one step before the rest.
+    The first process looks for it and tells the others: else some might stop one step before the rest.
     """
 
     def __init__(self, run: RunDir):
@@ -67,7 +67,7 @@ class StopOnRequest(TrainerCallback):
 
 
 class SaveByTime(TrainerCallback):
-    """Saves when `minutes` have passed since the last checkpoint, however slow a step is: a killed pod loses no more."""
+    """Saves when `minutes` have passed since the last checkpoint, however slow a step is."""
 
     def __init__(self, minutes: float):
         self.seconds = 60 * minutes

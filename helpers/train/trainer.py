@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class LeanTrainer(SFTTrainer):
-    """The same losses and gradients as `SFTTrainer`, with less work on a CPU; it resumes exactly after an interruption."""
+    """The same losses and gradients as `SFTTrainer`, with less work on a CPU; it resumes exactly."""
 
     def __init__(self, *args, **kwargs):
         """As `SFTTrainer`, on one card where nobody asked for more, and with a float32 adapter."""
@@ -114,7 +114,7 @@ class LeanTrainer(SFTTrainer):
 
             for module in self.model.modules():
                 if isinstance(module, FSDPModule):
-                    module.reshard()  # an evaluation leaves the outermost part whole, and whole is no place to load into
+                    module.reshard()  # an evaluation leaves the outermost part whole: no place to load into
         self._load_from_checkpoint(str(checkpoint))
 
     def keep_rows_per_step(self, checkpoint: Path | None) -> None:
@@ -130,8 +130,8 @@ class LeanTrainer(SFTTrainer):
         names = {"checkpoint": checkpoint.name, "rows": wanted}
         if left:
             sentence = _(
-                "{checkpoint} was trained with {rows} rows per step; {processes} processes of {size} rows cannot make that: "
-                "start it with another number of processes."
+                "{checkpoint} was trained with {rows} rows per step; {processes} processes of {size} rows cannot make "
+                "that: start it with another number of processes."
             )
             raise ValueError(sentence.format(**names, processes=processes, size=size))
         before, self.args.gradient_accumulation_steps = self.args.gradient_accumulation_steps, passes
@@ -154,8 +154,8 @@ class LeanTrainer(SFTTrainer):
 def float32_adapter(model: PreTrainedModel) -> None:
     """Give everything that is trained in `model` 32 bits; products stay in the format of the training.
 
-    TRL makes the adapter of a 4-bit model bfloat16: an update below 1/256 of a number is rounded away, so much of it stands
-    still. CUDA's GradScaler cannot unscale its gradients either (trl#4901).
+    TRL makes the adapter of a 4-bit model bfloat16: an update below 1/256 of a number is rounded away, so much of it
+    stands still. CUDA's GradScaler cannot unscale its gradients either (trl#4901).
     """
     for weight in model.parameters():
         if weight.requires_grad:
@@ -163,12 +163,12 @@ def float32_adapter(model: PreTrainedModel) -> None:
 
 
 def flush_left(mask: torch.Tensor | None) -> bool:
-    """True when every row of an attention mask (rows, tokens) has its padding at the end: a causal model never sees it."""
+    """True when every row of an attention mask (rows, tokens) has its padding at the end, unseen."""
     return mask is not None and mask.dim() == 2 and bool((mask[:, 1:] <= mask[:, :-1]).all())
 
 
 def keep_losses_whole(plugin) -> None:
-    """Let FSDP2 compute in the plugin's number format without rounding the loss to it: 2.3047 would be 2.3125 in bfloat16."""
+    """Let FSDP2 compute in the plugin's number format without rounding the loss: 2.3047 would be 2.3125."""
     if plugin.mixed_precision_policy is not None:
         plugin.mixed_precision_policy = replace(plugin.mixed_precision_policy, output_dtype=None)
 
