@@ -38,7 +38,7 @@ def luck(group: list[Trial]) -> Luck:
     tokens = [group[0].rows[row][1] for row in rows]
     nats = [statistics.fmean(trial.rows[row][0] for trial in group) for row in rows]
     low, high = ratio_interval(nats, tokens)
-    spread = statistics.stdev(trial.nll for trial in group)
+    spread = statistics.stdev(trial.nll_of_rows for trial in group)
     over_rows = (high - low) / 2 / t_quantile(max(len(rows) - 1, 1), 0.05)
     return Luck(len(rows), len(group), over_rows, spread / math.sqrt(len(group)))
 
