@@ -14,22 +14,23 @@ NOTEBOOKS = {
     "06": "Compare",
     "07": "Serve",
     "08": "Runs",
+    "09": "Rows",
 }
 # file of the run directory: the notebooks that write it, those that read it. Seen with inotify while preset tiny ran
-# (2026-11-25); 08 from its head. 06 also reads what it packs.
+# (2026-11-25); 08 and 09 from their heads. 06 also reads what it packs.
 FILES = {
-    "config.json": ("00 03", "04 05 06 07 08"),
-    "data/": ("03", "04 05 06 07"),
+    "config.json": ("00 03", "04 05 06 07 08 09"),
+    "data/": ("03", "04 05 06 07 09"),
     "data_report.json": ("03", "04 06"),
-    "trainer/": ("04", ""),
+    "trainer/": ("04", "09"),
     "metrics.jsonl": ("04", "06 08"),
-    "held_out.json": ("04", "08"),
-    "adapter/": ("04", "05 06 07"),
+    "held_out.json": ("04", "08 09"),
+    "adapter/": ("04", "05 06 07 09"),
     "merged/": ("05", "06 07"),
     "merge_report.json": ("05", "06"),
     "measured.json": ("05", "06"),
     "comparisons.jsonl": ("06", ""),
-    "evaluation.json": ("06", "08"),
+    "evaluation.json": ("06", "08 09"),
     "report.html": ("06", ""),
     "gguf/": ("07", ""),
 }
@@ -41,7 +42,7 @@ def draw() -> Drawing:
     step = (WIDTH - SIDE - 36 - FIRST) / (len(names) - 1)
     written = "; ".join(f"{file} by {by.replace(' ', ' and ')}" for file, (by, _) in FILES.items())
     alt = (
-        "A map of the series: a column for each notebook from 00 to 08, a row for each file of the run directory. A "
+        "A map of the series: a column for each notebook from 00 to 09, a row for each file of the run directory. A "
         "square marks "
         f"the notebook that writes the file, a ring each notebook that reads it. Written: {written}."
     )

@@ -19,7 +19,8 @@ from helpers.model.lora import load_adapter
 from helpers.model.tokenizer import load_tokenizer
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
-from helpers.show.tables import Table
+from helpers.show.pictures import Picture, chart
+from helpers.show.tables import GREY, RED, Table
 from helpers.show.words import _
 from helpers.train.checkpoints import complete_checkpoints, rows_per_step
 
@@ -60,7 +61,7 @@ def early_checkpoint(run: RunDir) -> Path | None:
 def rows_by_loss(run: RunDir, config: RunConfig) -> list[RowLoss]:
     """Every training row, worst first, with its loss early in the training and at its end.
 
-    Raises FileNotFoundError before 04, TooFewHeldOut.
+    Raises FileNotFoundError before 04; of too few held-out rows it says so, and marks none.
     """
     run.require(run.train_jsonl, produced_by="03_data_preview.ipynb")
     run.require(run.adapter, produced_by="04_qlora_training.ipynb")
@@ -80,14 +81,19 @@ def rows_by_loss(run: RunDir, config: RunConfig) -> list[RowLoss]:
     for (row, part), first, last in zip(kept, early, late, strict=True):
         place, context = first.place, tokenizer.decode(part["input_ids"][: first.place])
         token, instead = tokenizer.decode([part["input_ids"][place]]), tokenizer.decode([first.instead])
-        found.append(RowLoss(row, first, last, context[-NEAR:], token, instead, first.mean > limit))
+        before = context[-NEAR:].replace("\n", "↵")
+        found.append(RowLoss(row, first, last, before, token, instead, first.mean > limit))
     return sorted(found, key=lambda row: -row.early.mean)
 
 
 def _measured(adapter: Path, config: RunConfig, train, held_out) -> tuple[list[Surprise], float]:
     """The training rows under an adapter, and the limit that its held-out rows set."""
     model = load_adapter(load_base_model(config), adapter)
-    limit = mark_limit([row.mean for row in surprises(model, held_out)])
+    try:
+        limit = mark_limit([row.mean for row in surprises(model, held_out)])
+    except TooFewHeldOut as few:
+        print(few)
+        limit = math.inf
     return surprises(model, train, progress=adapter.name), limit
 
 
@@ -115,3 +121,19 @@ def suspects_table(found: list[RowLoss], most: int = 12) -> Table:
     caption = _("{marked} of {rows} rows are marked. Of sound rows, {false:.0%} at most would be.")
     marked = sum(row.marked for row in found)
     return Table(rows, caption=caption.format(marked=marked, rows=len(found), false=FALSE))
+
+
+def losses_chart(found: list[RowLoss]) -> Picture:
+    """Every row as a dot, worst first: early in the training, and at its end; red where it is marked."""
+    figure, axes = chart(7, 2.8)
+    for name, colour, losses in (
+        (_("at the end"), GREY, [row.late.mean for row in found]),
+        (_("when it had met each row once at most"), "C0", [row.early.mean for row in found]),
+    ):
+        axes.plot(range(len(losses)), losses, ".", color=colour, label=name, markersize=4)
+    marked = [(place, row.early.mean) for place, row in enumerate(found) if row.marked]
+    axes.plot(*(zip(*marked, strict=True) if marked else ([], [])), ".", color=RED, label=_("look at this"))
+    axes.set(xlabel=_("training rows, worst first"), ylabel=_("loss (nats per token)"))
+    axes.legend()
+    told = _("The losses of {rows} training rows, worst first; {marked} are marked.")
+    return Picture(figure, told.format(rows=len(found), marked=len(marked)))

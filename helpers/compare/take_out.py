@@ -44,7 +44,7 @@ def gained(old: str, new: str) -> str:
     return sentence.format(new=new, old=old, **values)
 
 
-def tick_page(old: str, found: list[RowLoss], most: int = 12) -> Table | Playable:
+def tick_page(old: str, found: list[RowLoss], most: int = 6) -> Table | Playable:
     """The worst rows with a box each, and a button that makes the fork without those that were ticked."""
     table = suspects_table(found, most)
     return Playable(_widget(old, found[:most]), table) if is_interactive() else table

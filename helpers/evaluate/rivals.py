@@ -19,19 +19,25 @@ def against(run: RunDir, other: RunDir, facts: int) -> dict:
 
     Raises FileNotFoundError before 04, NothingMeasured where no row is common.
     """
-    mine, theirs = (_by_row(one) for one in (run, other))
-    both = [row for row in mine if row in theirs and mine[row][1] == theirs[row][1]]
-    sides = ([found[row][0] for row in both] for found in (theirs, mine))
-    gap = paired_difference(*sides, [mine[row][1] for row in both], facts)
     groups = [[_mean(_by_row(one)) for one in same_setting(side)] for side in (run, other)]
-    freedom = sum(len(group) - 1 for group in groups if len(group) > 1)
+    return difference(_by_row(other), _by_row(run), groups, facts)
+
+
+def difference(one: dict, two: dict, seeds: list[list[float]], facts: int) -> dict:
+    """`two` - `one` on their common rows (row -> nats, tokens); `seeds`: the NLLs of each setting, one a seed.
+
+    The spread over seeds, where there are some, is in the interval twice: each side was trained once.
+    """
+    both = [row for row in two if row in one and two[row][1] == one[row][1]]
+    sides = ([found[row][0] for row in both] for found in (one, two))
+    gap = {**paired_difference(*sides, [two[row][1] for row in both], facts), "seeds": max(map(len, seeds))}
+    freedom = sum(len(group) - 1 for group in seeds)
     if not freedom or gap["low"] is None:
-        return {**gap, "seeds": 1}
-    squares = sum((len(group) - 1) * statistics.variance(group) for group in groups if len(group) > 1)
+        return gap
+    squares = sum((len(group) - 1) * statistics.variance(group) for group in seeds if len(group) > 1)
     luck = t_quantile(freedom, ALPHA / facts) * math.sqrt(2 * squares / freedom)
-    low, high = gap["difference"] - gap["low"], gap["high"] - gap["difference"]
-    low, high = gap["difference"] - math.hypot(low, luck), gap["difference"] + math.hypot(high, luck)
-    return {**gap, "low": low, "high": high, "seeds": max(map(len, groups))}
+    low = gap["difference"] - math.hypot(gap["difference"] - gap["low"], luck)
+    return {**gap, "low": low, "high": gap["difference"] + math.hypot(gap["high"] - gap["difference"], luck)}
 
 
 def seeds_of(run: RunDir) -> list[float]:

@@ -10,7 +10,7 @@ from helpers.runs import RunDir
 from helpers.settings import PRESETS, RunConfig
 from helpers.show.tables import Answer
 from helpers.show.words import _
-from helpers.workshop import by_hand
+from helpers.workshop import by_hand, counting
 from helpers.workshop.nearby import held_out, held_out_loss, record, report, rows_of, run_with, runs_beside
 from helpers.workshop.tasks import Missing, answered, require, require_number
 
@@ -174,6 +174,9 @@ EXERCISES = {
     "06.1": sampled,
     "06.2": own_question,
     "06.3": too_few,
+    "09.1": counting.rows_taken_out,
+    "09.2": counting.exit_code,
+    "09.3": counting.sizes_measured,
     "A4.1": by_hand.rank_of_the_change,
     "A4.2": by_hand.both_start_at_zero,
     "A4.3": by_hand.rslora,

@@ -11,7 +11,7 @@ from helpers.compare.luck import luck, luck_table, luck_told
 from helpers.compare.runs import read_runs
 from helpers.compare.seeds import repeated
 from helpers.compare.suspects import RowLoss, TooFewHeldOut, mark_limit, suspects_table
-from helpers.compare.take_out import gained, next_step, tick_page, without
+from helpers.compare.take_out import _widget, gained, next_step, tick_page, without
 from helpers.data.again import prepare_again
 from helpers.data.left_out import left_out, row_hash
 from helpers.data.reasons import Reason
@@ -68,6 +68,17 @@ def test_a_row_that_was_taken_out_is_counted_and_stays_out_of_every_fork(run):
     assert report["rows"]["read"] == sum(report["rows"][part] for part in ("train", "eval", "dropped"))
     assert left_out(fork(fewer.path.name, "later", chosen=False, max_length=128)).keys() == set(map(row_hash, rows[:3]))
     assert left_out(run) == {} and fewer.path.name in next_step(fewer)
+
+
+def test_a_click_makes_the_fork(run):
+    surprise, rows = Surprise([0.1, 4.0], 5, 1, 2, 0.5), read_jsonl(run.train_jsonl)[:2]
+    *boxes, button, told = _widget("old", [RowLoss(row, surprise, surprise, "", "a", "b") for row in rows]).children
+    button.click()
+    assert told.value == "No row is ticked."
+    boxes[1].value = True
+    button.click()
+    (fork,) = (path for path in runs_root().iterdir() if "without" in path.name)
+    assert left_out(RunDir(fork)).keys() == {row_hash(rows[1])} and fork.name in told.value
 
 
 def test_whether_it_became_better():
