@@ -131,6 +131,8 @@ class RunConfig:
     keep: str = training(
         "best", "checkpoint that is used: lowest held-out loss, or last", choices=("best", "last"), ruler=True
     )
+    merge_aware: bool = training(False, "train the merge in 4 bits, for programs that read the merged model in 4 bits")
+    merge_aware_from: float = training(0.5, "share of the steps before merge_aware begins", low=0.0, high=0.99)
     patience: int = training(
         0, "training ends after so many without a new lowest; 0 = never", "evaluations", 0, MANY, ruler=True
     )
@@ -168,6 +170,9 @@ class RunConfig:
     def __post_init__(self):
         for field in fields(self):
             object.__setattr__(self, field.name, checked(field, getattr(self, field.name)))
+        if self.merge_aware and not self.load_in_4bit:
+            sentence = _("merge_aware=True trains a merge in 4 bits: it needs load_in_4bit=True.")
+            raise BadSetting(sentence, "merge_aware", True)
         for name in ("model_id", "dataset_id"):
             if not getattr(self, name):
                 raise BadSetting(

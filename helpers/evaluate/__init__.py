@@ -8,6 +8,7 @@ held_out     NLL, KL and agreement on held-out conversations
 surprise     the loss of every row, token by token
 intervals    how much a number would move with other conversations
 counts       rows won and lost, model against model
+quantisers   which 4 bits? the base rounded in each way
 measured     one measured model in a line; what 05 measured is kept for 06
 numbers      the models' numbers; is it better?
 chart        the same as a picture

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from helpers.files import free_bytes, give_usual_modes, read_json, replace_folder, write_json
+from helpers.model.quantise import off_levels_of, rounded, through_4bit
 from helpers.model.source import ModelSource
 from helpers.model.tokenizer import load_tokenizer
 from helpers.model.weights import without_code
@@ -19,7 +22,8 @@ from helpers.template.chat import stop_ids
 
 FULL = {errno.ENOSPC: N_("no space left"), errno.EDQUOT: N_("quota exceeded")}
 LARGEST_FILE = 2_000_000_000  # bytes
-METHODS = ("16bit-base", "dequantised-base")  # the fresh base, or the 4-bit one written out in 16 bits, + the adapter
+# the fresh base, or the 4-bit one written out in 16 bits, + the adapter; or this sum rounded to 4 bits, written out again
+METHODS = ("16bit-base", "dequantised-base", "requantised")
 
 
 def shard_bytes(total: int) -> int:
@@ -31,7 +35,17 @@ def methods_to_try(config: RunConfig) -> list[str]:
     """The merges this run measures: the chosen one, or for "auto" every one that applies."""
     if config.merge_method != "auto":
         return [config.merge_method]
-    return list(METHODS) if config.load_in_4bit else ["16bit-base"]
+    if config.merge_aware:
+        return ["requantised"]  # the others are not the model that was trained
+    return ["16bit-base", "dequantised-base"] if config.load_in_4bit else ["16bit-base"]
+
+
+def roundings(config: RunConfig, method: str) -> tuple[Callable | None, Callable | None]:
+    """What rounds a weight that the model holds in 4 bits, (before, after) the adapter is added; None: nothing does."""
+    if method == "requantised":
+        kind = {"quant_type": config.quant_type, "double_quant": config.double_quant}
+        return partial(off_levels_of, config=config), partial(rounded, **kind)
+    return (partial(through_4bit, config=config) if method == "dequantised-base" else None), None
 
 
 def candidate(run: RunDir, method: str, done: bool = False) -> Path:

@@ -10,7 +10,7 @@ from helpers.evaluate.evaluation import merged_files
 from helpers.evaluate.gate import SHIP, decide
 from helpers.files import read_json, sha256
 from helpers.merge.report import MergeReport
-from helpers.model.adapter import refuse_untrained
+from helpers.model.adapter import refuse_alone, refuse_untrained
 from helpers.model.lora import check_adapter
 from helpers.runs import RunDir
 from helpers.show.verdict import Verdict
@@ -61,6 +61,8 @@ def incomplete(run: RunDir, push: Push) -> list[str]:
     try:
         check_adapter(run.adapter)
         refuse_untrained(run.adapter)
+        if push.what == "adapter":
+            refuse_alone(run.stored_config())
     except (FileNotFoundError, ValueError) as error:
         reasons.append(str(error))
     if push.what == "merged" and not list(push.folder.glob("*.safetensors")):

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.merge.folder import check_disk, finish_folder, full_disk_explained, merging_device, not_finite, shard_bytes
+from helpers.merge.folder import (
+    check_disk,
+    finish_folder,
+    full_disk_explained,
+    merging_device,
+    not_finite,
+    roundings,
+    shard_bytes,
+)
 from helpers.merge.skeleton import Skeleton, read_skeleton
 from helpers.model.device import weight_dtype
 from helpers.model.load import load_base_model
-from helpers.model.quantise import through_4bit
 from helpers.settings import RunConfig
 from helpers.show.words import _
 
@@ -30,25 +38,28 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
     from transformers import GenerationConfig
 
     model, skeleton = load_base_model(config, four_bit=False, device="cpu"), read_skeleton(config)
-    if method == "dequantised-base":
-        _write_out(model, skeleton, config)
+    before, after = roundings(config, method)
+    if before:
+        _write_out(model, skeleton, before)
     model = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu").eval()
     part, size = out.parent / f".{out.name}.part", sum(weight.nbytes for weight in model.parameters())
     check_disk(part, size)
-    before, merged = _logits(model), _unloaded(model)
+    unmerged, merged = _logits(model), _unloaded(model)
     if skeleton.tied:
         _tie_again(merged)
     merged.to(weight_dtype(config))  # on a CPU it may be in float32: added there, rounded once
     for name, weight in merged.state_dict().items():
         if not weight.isfinite().all():
             raise not_finite(name, _("adapter or base hold such numbers, or they do not fit into 16 bits"))
-    moved = ((_logits(merged) - before).square().mean().sqrt() / before.std()).item()
+    moved = ((_logits(merged) - unmerged).square().mean().sqrt() / unmerged.std()).item()
     if not moved < MOVED:
         sentence = _(
             "peft's merge changes what this model says (its logits move by {moved} of their spread): push the adapter "
             "instead."
         )
         raise ValueError(sentence.format(moved=f"{moved:.2g}"))
+    if after:
+        _write_out(merged, skeleton, after)
     merged.generation_config = GenerationConfig()  # the base's may be one that transformers refuses to save
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -60,13 +71,13 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
     return out
 
 
-def _write_out(model: PreTrainedModel, skeleton: Skeleton, config: RunConfig) -> None:
-    """The weights that 4-bit loading quantises become, in place, those that the 4-bit model has, in 16 bits."""
+def _write_out(model: PreTrainedModel, skeleton: Skeleton, rounding: Callable) -> None:
+    """The weights that 4-bit loading quantises become, in place, what `rounding` makes of them."""
     for name in skeleton.quantised:
         layer = model.get_submodule(name)
         weight, turned = layer.weight.data, type(layer).__name__ == "Conv1D"  # which keeps it as (in, out)
         rows = weight.T.contiguous() if turned else weight
-        rows = through_4bit(rows.to(merging_device()), config).to("cpu")
+        rows = rounding(rows.to(merging_device())).to("cpu", weight.dtype)
         layer.weight.data = rows.T.contiguous() if turned else rows
 
 

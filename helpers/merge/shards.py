@@ -20,13 +20,13 @@ from helpers.merge.folder import (
     full_disk_explained,
     merging_device,
     not_finite,
+    roundings,
     shard_bytes,
 )
 from helpers.merge.in_memory import merge_in_memory
 from helpers.merge.skeleton import Skeleton, empty_model, read_skeleton
 from helpers.model.adapter import check_names
 from helpers.model.lora import check_adapter
-from helpers.model.quantise import through_4bit
 from helpers.model.source import folder_digest
 from helpers.model.weights import WeightFiles
 from helpers.settings import RunConfig
@@ -45,10 +45,9 @@ def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Pa
     if method not in METHODS:
         sentence = _("method={method} is not known: use one of {known}.")
         raise ValueError(sentence.format(method=repr(method), known=", ".join(METHODS)))
-    if method == "dequantised-base" and not config.load_in_4bit:
-        raise ValueError(
-            _("method='dequantised-base' needs a 4-bit base: this run has load_in_4bit=False, use 16bit-base.")
-        )
+    if method != "16bit-base" and not config.load_in_4bit:
+        sentence = _("method={method} needs a 4-bit base: this run has load_in_4bit=False, use 16bit-base.")
+        raise ValueError(sentence.format(method=repr(method)))
     check_adapter(adapter)
     check_names(empty_model(config), adapter)
     skeleton = read_skeleton(config)
@@ -65,7 +64,7 @@ def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Pa
     plan = plan_shards(sizes, shard_bytes(sum(sizes.values())))
     check_disk(part, sum(sizes[key] for key, file in plan.tensor_to_filename.items() if not (part / file).exists()))
     with full_disk_explained(part):
-        _write_shards(part, plan, sources, skeleton, delta, config if method == "dequantised-base" else None)
+        _write_shards(part, plan, sources, skeleton, delta, roundings(config, method))
         skeleton.save_config(part, untied=len(sources) > len(set(sources.values())))
         finish_folder(config, adapter, part, out)
     return out
@@ -78,10 +77,10 @@ def plan_shards(sizes: dict[str, int], limit: int):
     )
 
 
-def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, requantise: RunConfig | None) -> None:
+def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, roundings: tuple) -> None:
     from safetensors.torch import save_file
 
-    base, device = WeightFiles(skeleton.files), merging_device()
+    base, device, (before, after) = WeightFiles(skeleton.files), merging_device(), roundings
     with Progress(total=len(plan.tensor_to_filename), desc=_("merge"), unit=_("weight"), mininterval=1) as bar:
         for file_name, shard in plan.filename_to_tensors.items():
             if (part / file_name).exists():  # done before the merge was cut off
@@ -90,9 +89,13 @@ def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, requanti
             tensors = {}
             for key in shard:
                 weight = base.read(sources[key]).to(device)
-                if requantise and sources[key].removesuffix(".weight") in skeleton.quantised:
-                    weight = through_4bit(weight.to(skeleton.dtype), requantise)
-                tensors[key] = delta.apply(key, weight).to("cpu", skeleton.dtype).contiguous()
+                packed = sources[key].removesuffix(".weight") in skeleton.quantised
+                if packed and before:
+                    weight = before(weight.to(skeleton.dtype))
+                merged = delta.apply(key, weight)
+                if packed and after:
+                    merged = after(merged)
+                tensors[key] = merged.to("cpu", skeleton.dtype).contiguous()
                 if not tensors[key].isfinite().all():
                     raise not_finite(key, _culprit(key, weight, delta))
                 bar.update()

@@ -16,6 +16,7 @@ quantise      the 4-bit config, a weight through 4 bits, bases that are quantise
 unpacking     on a CPU: 4-bit weights unpacked once, not in every product
 load          the base model loaded, and what a load may not pass over
 adapter       what an adapter's own files say, before any model is loaded
+requantised   a layer that computes with its merge in 4 bits
 lora          the adapter: its config, its parameters, loaded back
 elsewhere     an adapter of another run or another program, to begin from
 weights       the weight files, one weight at a time

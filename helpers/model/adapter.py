@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.model.refusal import Reason, Refused
+from helpers.settings import RunConfig
 from helpers.show.words import _
 
 if TYPE_CHECKING:
@@ -97,6 +98,16 @@ def misfit(reason: str) -> Refused:
     """The refusal of an adapter whose file is not what this base needs."""
     sentence = _("The adapter does not fit this base model: {reason}. Is it the right base, and is the file whole?")
     return Refused(Reason.ADAPTER, sentence.format(reason=reason), "")
+
+
+def refuse_alone(config: RunConfig) -> None:
+    """Raises Refused for an adapter that was trained with merge_aware, before it goes anywhere without its merge."""
+    if config.merge_aware:
+        sentence = _(
+            "This adapter was trained with merge_aware=True: on the plain base it is another model than the one that was "
+            "measured. Use the merged model."
+        )
+        raise Refused(Reason.ADAPTER, sentence, "merge_aware")
 
 
 def refuse_untrained(adapter: Path) -> None:

@@ -52,6 +52,7 @@ def load_base_model(
         use_safetensors=True,
         output_loading_info=True,
     )
+    model.merge_aware = config.merge_aware  # `load_adapter` then gives the model that was trained
     return check_loaded(model, info)
 
 

@@ -63,10 +63,14 @@ def load_adapter(
 ) -> PeftModel:
     """`base_model` with the trained adapter of `folder` in float32, ready to answer (eval mode) or to be `trainable`.
 
+    After a training with merge_aware its layers compute with the merge in 4 bits: that is the model that was trained.
+
     `with model.disable_adapter():` gives the base model's own answers back. `device` None: peft's choice.
     Raises what `check_adapter` raises, and `Refused` (ADAPTER) where its names or shapes are not this base's.
     """
     from peft import PeftModel
+
+    from helpers.model.requantised import requantise
 
     check_adapter(folder)
     try:
@@ -74,6 +78,8 @@ def load_adapter(
     except Exception as error:  # sizes that differ, or indices that the file does not have
         raise misfit(one_line(error)) from None
     require_names(model, folder)
+    if getattr(base_model, "merge_aware", False):
+        requantise(model)
     return model.train() if trainable else model.eval()
 
 

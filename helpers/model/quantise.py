@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import BitsAndBytesConfig, PreTrainedModel
 
+EDGE = 1e-4  # of the way between two middles: so far from both, a weight stays its own when it is rounded
 PACKED_NAME = re.compile(
     r"[-_.](unsloth[-_]|quantized[.])?(bnb[-_]4bit|4bit|8bit|gptq|awq|fp8|int[48]|w\d+a\d+|mxfp4)\b.*", re.I
 )
@@ -59,11 +60,48 @@ def keep_gradients(model: PreTrainedModel) -> PreTrainedModel:
 
 def through_4bit(weight: torch.Tensor, config: RunConfig) -> torch.Tensor:
     """`weight` as the 4-bit model sees it: quantised as on loading, and written out in its dtype."""
+    return rounded(weight.to(compute_dtype(config)), config.quant_type, config.double_quant)
+
+
+def rounded(weight: torch.Tensor, quant_type: str, double_quant: bool, blocksize: int = 64) -> torch.Tensor:
+    """`weight` after 4 bits, in its own dtype."""
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
-    weight = weight.to(compute_dtype(config))
-    packed, state = quantize_4bit(weight, compress_statistics=config.double_quant, quant_type=config.quant_type)
-    return dequantize_4bit(packed, state)
+    kind = {"quant_type": quant_type, "compress_statistics": double_quant, "blocksize": blocksize}
+    return dequantize_4bit(*quantize_4bit(weight, **kind))
+
+
+def off_levels_of(weight: torch.Tensor, config: RunConfig) -> torch.Tensor:
+    """`off_levels` of a 16-bit `weight`, after it was quantised as on loading."""
+    from bitsandbytes.functional import quantize_4bit
+
+    kind = {"compress_statistics": config.double_quant, "quant_type": config.quant_type}
+    return off_levels(*quantize_4bit(weight.to(compute_dtype(config)), **kind))
+
+
+def off_levels(packed: torch.Tensor, state) -> torch.Tensor:
+    """The weight of 4 bits, each number moved off its level to a fixed place between the middles on both sides; float32.
+
+    Rounded again, it is the same weight. But a change that is added first arrives on average: the larger it is, the more
+    numbers cross a middle, where from their levels none would. (Dither: Roberts, 1962.) The places are multiples of the
+    golden ratio, spread evenly over any stretch of a row. The largest number of a block stays, and with it the scale.
+    """
+    import torch
+    from bitsandbytes.functional import dequantize_blockwise
+
+    known = state.code.unique()
+    middles = (known[1:] + known[:-1]) / 2
+    place = torch.searchsorted(known, state.code)
+    low, high = torch.cat([known[:1], middles])[place], torch.cat([middles, known[-1:]])[place]
+    low, high = (torch.where(state.code.abs() == 1, state.code, edge) for edge in (low, high))
+    codes = torch.stack([packed.view(torch.uint8) >> 4, packed.view(torch.uint8) & 15], -1).flatten()
+    codes = codes[: state.shape.numel()].int()
+    golden = torch.arange(len(codes), device=codes.device).mul_(2654435769).remainder_(2**32).float().div_(2**32)
+    table = torch.stack([low + EDGE * (high - low), (1 - 2 * EDGE) * (high - low)], 1)
+    start, width = torch.nn.functional.embedding(codes, table).unbind(1)
+    scale = dequantize_blockwise(state.absmax, state.state2) + state.offset if state.nested else state.absmax
+    whole = golden.mul_(width).add_(start).mul_(scale.repeat_interleave(state.blocksize)[: len(codes)])
+    return whole.view(state.shape)
 
 
 def own_quantisation(numbers: dict) -> str:

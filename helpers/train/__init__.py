@@ -6,6 +6,7 @@ loss         summed, row by row, and is it the model's own?
 branch       on a CPU, a layer and its LoRA branch as one function
 trainer      `SFTTrainer` with a float32 adapter, a lean loss and an exact resume
 checkpoints  which checkpoint is complete
+merge_aware  from a step on, the merge in 4 bits is trained
 guards       what stops a training before it does harm
 start        an adapter that a training begins from, measured before and after
 saving       when a checkpoint is written, and which ones stay

@@ -13,12 +13,14 @@ from transformers import TrainerCallback
 from helpers.files import read_json, write_json
 from helpers.model.adapter import Untrained, refuse_untrained
 from helpers.model.ranks import first_decides
+from helpers.model.requantised import requantise
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
 from helpers.train.checkpoints import complete_checkpoints
 from helpers.train.curve import best_step, held_out_losses, movement, summary
 from helpers.train.failures import require_trained
+from helpers.train.merge_aware import aware_from
 from helpers.train.start import row_key, score, told_since_start
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class KeepBest(TrainerCallback):
     """
 
     def __init__(self, config: RunConfig):
-        self.keep, self.patience = config.keep, config.patience or math.inf
+        self.config, self.keep, self.patience = config, config.keep, config.patience or math.inf
 
     def on_evaluate(self, args, state, control, **kwargs):
         best = best_step(state.log_history)
@@ -67,7 +69,7 @@ class KeepBest(TrainerCallback):
         if self.keep == "best" and best == state.global_step:
             control.should_save = True
         since = sum(step > best for step in held_out_losses(state.log_history))
-        if since >= self.patience and state.global_step < state.max_steps:
+        if since >= self.patience and aware_from(self.config, state.max_steps) < state.global_step < state.max_steps:
             if state.is_world_process_zero:
                 note = _("Stopped early: {count} evaluations since step {step} were not lower (patience={patience}).")
                 print(note.format(count=since, step=best, patience=self.patience))
@@ -81,6 +83,8 @@ def use_kept(trainer: LeanTrainer, run: RunDir, config: RunConfig) -> HeldOut:
     Writes held_out.json and prints what the curve says. Raises NotFinished when no complete last checkpoint is left.
     """
     require_trained(run)
+    if config.merge_aware:
+        requantise(trainer.model)
     complete = first_decides(complete_checkpoints(run.trainer))  # how many are measured is the same in every process
     last = max(complete)
     history = read_json(complete[last] / "trainer_state.json")["log_history"]

@@ -10,6 +10,7 @@ from helpers.settings import RunConfig
 from helpers.train.best import KeepBest
 from helpers.train.chart import LiveChart, SampleReplies
 from helpers.train.guards import DiskGuard, FreshStart, LossGuard, SameRows
+from helpers.train.merge_aware import MergeAware
 from helpers.train.metrics import MetricsLog
 from helpers.train.saving import CheckpointKeeper, SaveByTime, StopOnRequest
 
@@ -22,6 +23,7 @@ def callbacks(run: RunDir, config: RunConfig) -> list[TrainerCallback]:
     best = config.keep == "best"
     return [
         *_begin(run, config),
+        *([MergeAware(config)] if config.merge_aware else []),
         LossGuard(),
         KeepBest(config),  # at an evaluation, before the guard looks whether the save fits
         DiskGuard(run.trainer, config.save_total_limit + best),

@@ -1,0 +1,90 @@
+"""What does a merge keep that is read in 4 bits? Two merges of a plain training, and a merge trained as it is read.
+
+    python -m proofs.proof_merge_aware [--data ChatbotData.csv] [--rows 32] [setting=value ...]
+
+RESULTS
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from helpers.data.labels import encode_rows
+from helpers.data.prepare import prepare
+from helpers.evaluate.held_out import held_out_nll
+from helpers.files import read_jsonl
+from helpers.merge.shards import merge_shards
+from helpers.model.load import load_base_model
+from helpers.model.lora import load_adapter, lora_config
+from helpers.model.tokenizer import load_tokenizer
+from helpers.runs import RunDir
+from helpers.settings import RunConfig
+from helpers.train.arguments import sft_arguments
+from helpers.train.merge_aware import MergeAware, aware_from
+from helpers.train.trainer import LeanTrainer
+
+CHATBOT = {"max_rows": 1200, "max_length": 64}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", help="ChatbotData.csv; else the demo's own data")
+    parser.add_argument("--rows", type=int, default=32, help="held-out rows that are measured")
+    parser.add_argument("settings", nargs="*", help="such as merge_aware_from=0.5")
+    options = parser.parse_args()
+    changes = {"dataset_id": options.data, **CHATBOT} if options.data else {}
+    changes |= dict(pair.split("=") for pair in options.settings)
+    config = RunConfig.load("demo", run_name="proof", **changes)
+    aware = RunConfig.load("demo", run_name="proof", merge_aware=True, **changes)
+    with tempfile.TemporaryDirectory(prefix="proof-merge-aware-") as folder:
+        run, tokenizer = RunDir(Path(folder)), load_tokenizer(config)
+        prepare(config, run, tokenizer)
+        first = aware_from(aware, config.max_steps)
+        trained(run, config, tokenizer, save_steps=first)
+        rows = encode_rows(read_jsonl(run.eval_jsonl)[: options.rows], tokenizer, config)
+        model = load_adapter(load_base_model(config), run.adapter)
+        with model.disable_adapter():
+            base = held_out_nll(model, rows).nll_per_token
+        gain = base - held_out_nll(model, rows).nll_per_token
+        print(f"base {base:.4f}, adapter {base - gain:.4f}", flush=True)
+
+        def kept(name, model):
+            nll = held_out_nll(model, rows).nll_per_token
+            print(f"{name}: {nll:.4f}, {(base - nll) / gain:.1%} of the gain is kept", flush=True)
+
+        kept("merge_and_unload in 4 bits", model.merge_and_unload())
+        merged = merge_shards(config, run.adapter, run.path / "merged", "16bit-base")
+        kept("16bit-base, read in 4 bits", load_base_model(config, source=str(merged)))
+        trained(run, aware, tokenizer, resume=run.trainer / f"checkpoint-{first}")
+        merged = merge_shards(aware, run.adapter, run.path / "merged", "requantised")
+        kept("merge_aware", load_adapter(load_base_model(aware), run.adapter))
+        kept("merge_aware, the folder read in 4 bits", load_base_model(config, source=str(merged)))
+        kept("merge_aware, its adapter alone", load_adapter(load_base_model(config), run.adapter))
+
+
+def trained(run: RunDir, config: RunConfig, tokenizer, save_steps: int = 0, resume: Path | None = None) -> None:
+    """Train with 04's arguments, and save the adapter; CPU seconds are printed."""
+    from transformers import set_seed
+    from trl import SFTConfig
+
+    saves = {"save_steps": save_steps} if save_steps else {"save_strategy": "no"}
+    arguments = {**sft_arguments(config), "eval_strategy": "no", **saves, "disable_tqdm": True}
+    tokenizer.save_pretrained(run.adapter)
+    set_seed(config.luck)
+    trainer = LeanTrainer(
+        model=load_base_model(config),
+        args=SFTConfig(str(run.trainer), **arguments),
+        train_dataset=encode_rows(read_jsonl(run.train_jsonl), tokenizer, config),
+        processing_class=tokenizer,
+        peft_config=lora_config(config),
+        callbacks=[MergeAware(config)] if config.merge_aware else [],
+    )
+    start = time.process_time()
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    print(f"trained in {time.process_time() - start:.0f} CPU s", flush=True)
+    trainer.model.save_pretrained(run.adapter)
+
+
+if __name__ == "__main__":
+    main()
