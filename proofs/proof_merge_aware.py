@@ -2,7 +2,7 @@
 
     python -m proofs.proof_merge_aware [--data ChatbotData.csv] [--rows 32] [setting=value ...]
 
-RESULTS
+Results follow.
 """
 
 import argparse

@@ -7,7 +7,7 @@ import pytest
 import torch
 from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 from peft.tuners.lora.bnb import Linear4bit
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from helpers.evaluate.held_out import held_out_nll
 from helpers.files import read_json, read_jsonl
@@ -19,7 +19,7 @@ from helpers.model.requantised import Requantised, requantise
 from helpers.model.tokenizer import load_tokenizer
 from helpers.settings import RunConfig
 from helpers.train.arguments import QUIET
-from helpers.train.best import HeldOut
+from helpers.train.best import HeldOut, KeepBest
 from helpers.train.callbacks import callbacks
 from helpers.train.merge_aware import aware_from
 from tests.small_training import CONFIG, build, train
@@ -169,11 +169,12 @@ def test_a_resume_before_and_in_the_phase_is_exact(aware, tmp_path, monkeypatch,
     assert HeldOut.read(run) == HeldOut.read(aware[0])
 
 
-def test_patience_waits_for_the_phase(tmp_path):
-    config = replace(AWARE, patience=1, learning_rate=0.5, lr_scheduler_type="constant", eval_steps=1)
-    run = new_run(tmp_path / "run")
-    train(run, config, bf16=False)
-    assert 7 < HeldOut.read(run).last < 14
+@pytest.mark.parametrize(("steps", "stops"), [((3, 6), False), ((3, 7), False), ((8, 9), True)])
+def test_patience_waits_for_the_phase(steps, stops):
+    rows = [{"step": step, "eval_loss": float(step)} for step in steps]  # the second is higher than the first
+    state, control = TrainerState(global_step=steps[-1], max_steps=14, log_history=rows), TrainerControl()
+    KeepBest(replace(AWARE, patience=1)).on_evaluate(None, state, control)
+    assert control.should_training_stop == stops
 
 
 def test_off_by_default_and_impossible_without_4_bits(tmp_path):
