@@ -104,8 +104,8 @@ def refuse_alone(config: RunConfig) -> None:
     """Raises Refused for an adapter that was trained with merge_aware, before it goes anywhere without its merge."""
     if config.merge_aware:
         sentence = _(
-            "This adapter was trained with merge_aware=True: on the plain base it is another model than the one that was "
-            "measured. Use the merged model."
+            "This adapter was trained with merge_aware=True: on the plain base it is another model than the one "
+            "that was measured. Use the merged model."
         )
         raise Refused(Reason.ADAPTER, sentence, "merge_aware")
 

@@ -80,11 +80,11 @@ def off_levels_of(weight: torch.Tensor, config: RunConfig) -> torch.Tensor:
 
 
 def off_levels(packed: torch.Tensor, state) -> torch.Tensor:
-    """The weight of 4 bits, each number moved off its level to a fixed place between the middles on both sides; float32.
+    """The weight of 4 bits, each number moved off its level to a fixed place between the middles beside it; float32.
 
-    Rounded again, it is the same weight. But a change that is added first arrives on average: the larger it is, the more
-    numbers cross a middle, where from their levels none would. (Dither: Roberts, 1962.) The places are multiples of the
-    golden ratio, spread evenly over any stretch of a row. The largest number of a block stays, and with it the scale.
+    Rounded again, it is the same weight. But a change that is added first arrives on average: the larger it is, the
+    more numbers cross a middle, where from their levels none would. (Dither: Roberts, 1962.) The places are multiples
+    of the golden ratio, spread evenly over any stretch of a row. The largest number of a block stays, and so the scale.
     """
     import torch
     from bitsandbytes.functional import dequantize_blockwise

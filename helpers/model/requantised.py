@@ -1,6 +1,7 @@
-"""A LoRA layer that computes with the merge in 4 bits, y = Q(W + s·BA) x: what a program does that reads the merge in 4 bits.
+"""A LoRA layer that computes with its merge in 4 bits, y = Q(W + s·BA) x, as a program does that reads it in 4 bits.
 
-W is the base's 4-bit weight, moved off its levels (`off_levels`): from a level, most of the change would fall back. Q, the rounding to 4 bits, has no slope. The gradients pass straight through it (Bengio and others, 2013), as if Q(V) were V.
+W is the base's 4-bit weight, moved off its levels (`off_levels`): from a level, most of the change would fall back.
+Q, the rounding, has no slope: the gradients pass straight through it (Bengio and others, 2013), as if Q(V) were V.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def requantise(model: torch.nn.Module, on: bool = True) -> None:
 
 
 class Straight(torch.autograd.Function):
-    """Q(W + s·BA) x for `x` (tokens, in) and a `layer` that knows Q, W and s; A (rank, in), B (out, rank) -> (tokens, out)."""
+    """Q(W + s·BA) x for `x` (tokens, in), A (rank, in), B (out, rank), and a `layer` that knows the rest."""
 
     @staticmethod
     def forward(ctx, x, a, b, layer):
@@ -51,7 +52,7 @@ class Straight(torch.autograd.Function):
 
 
 class Requantised(Linear4bit):
-    """peft's 4-bit layer, merged into 4 bits before every product. Dropout, a part of the branch alone, has no place here."""
+    """peft's 4-bit layer, merged before every product. Dropout is a part of the branch alone, and has no place here."""
 
     made_from = None
 
