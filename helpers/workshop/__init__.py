@@ -8,6 +8,7 @@ counting     the exercises of 09
 exercises    the checks of the notebooks' exercises
 lab_answers  the checks of the labs
 labs         a lab's check, and a run to work on
+guess        a question before the cell that answers it
 progress     how far a participant is, from the run directory
 board        the class on one page
 marks        class.csv for Moodle, Canvas and nbgrader

@@ -21,6 +21,7 @@ from helpers.show.pages import render_page
 from helpers.show.units import human_time
 from helpers.show.verdict import Verdict
 from helpers.show.words import _
+from helpers.workshop.guess import GUESSES
 from helpers.workshop.marks import SYSTEMS, class_csv
 from helpers.workshop.progress import Lab, Progress, everybody
 
@@ -44,7 +45,18 @@ def page(folder: Path, now: float | None = None) -> str:
         "quiet": late and _("{count} quiet for {time}.").format(count=late, time=human_time(QUIET)),
         "clock": time.strftime("%H:%M:%S", time.localtime(now)),
     }
-    return render_page("board.html.j2", rows=[_row(person, now) for person in people], every=EVERY, **words)
+    rows, tally = [_row(person, now) for person in people], _tally(people)
+    return render_page("board.html.j2", rows=rows, tally=tally, every=EVERY, **words)
+
+
+def _tally(people: list[Progress]) -> list[tuple[str, str]]:
+    """What the class guessed: the question of each page that somebody guessed on, and how many took each answer."""
+    told = []
+    for number, asked in GUESSES.items():
+        if counts := Counter(person.guesses[number] for person in people if number in person.guesses):
+            answers = [f"{_(answer)}: {counts[place]}" for place, answer in enumerate(asked.answers)]
+            told.append((f"{number} · {_(asked.question)}", " · ".join(answers)))
+    return told
 
 
 def _row(person: Progress, now: float) -> dict:

@@ -11,6 +11,8 @@ from helpers.runs.directory import OLD_MERGE_REPORT
 from helpers.show.verdict import Verdict
 from helpers.show.words import N_
 from helpers.workshop.fence import Fence, decimal, records, whole, yes_or_no
+from helpers.workshop.guess import FILE as GUESSES_FILE
+from helpers.workshop.guess import GUESSES
 
 # What a notebook leaves behind when it ends, the last one first
 LEFT_BY = {
@@ -67,6 +69,7 @@ class Progress:
     held_out: float | None = None
     merge: Verdict | None = None
     labs: dict[str, Lab] = field(default_factory=dict)
+    guesses: dict[str, int] = field(default_factory=dict)
     seen: float = 0.0
     faults: tuple[tuple[str, str], ...] = ()
 
@@ -97,13 +100,20 @@ def _newest_run(own: Fence) -> dict:
     runs = [run for run in own.folders() if "config.json" in run.files]
     if not runs:
         return {"seen": os.stat(own.path).st_mtime}
-    labs, lab_seen = _labs(runs)
+    labs, guesses, lab_seen = _labs(runs)
     times = {run.path: _seen(run) for run in runs}
     run = max(runs, key=lambda run: (run.path.name != LAB_RUN, times[run.path]))
     last = {key: value for row in _metrics(run) for key, value in row.items()}
     numbers = {name: run.typed("metrics.jsonl", last.get(key), kind) for name, (key, kind) in NUMBERS.items()}
     verdicts = {"stage": LEFT_BY[_last(run)], "red_labels": _red_labels(run), "merge": _merge(run)}
-    return {"run": run.path.name, "labs": labs, "seen": max(lab_seen, *times.values()), **verdicts, **numbers}
+    return {
+        "run": run.path.name,
+        "labs": labs,
+        "guesses": guesses,
+        "seen": max(lab_seen, *times.values()),
+        **verdicts,
+        **numbers,
+    }
 
 
 def _last(run: Fence) -> str:
@@ -141,9 +151,10 @@ def _merge(run: Fence) -> Verdict | None:
     return run.typed(name, run.record(name).get("verdict"), lambda word: Verdict(word) if word in verdicts else None)
 
 
-def _labs(runs: list[Fence]) -> tuple[dict[str, Lab], float]:
-    """What the participant tried and solved, in whichever run, and when."""
+def _labs(runs: list[Fence]) -> tuple[dict[str, Lab], dict[str, int], float]:
+    """What the participant tried, solved and guessed, in whichever run, and when."""
     found: dict[str, Lab] = {}
+    guesses: dict[str, int] = {}
     seen = 0.0
     for run in runs:
         if "labs" not in run.files:
@@ -155,7 +166,11 @@ def _labs(runs: list[Fence]) -> tuple[dict[str, Lab], float]:
             tries = folder.typed(file, record.get("tries", 0), whole) or 0
             found[file[:-5]] = Lab(solved, before.tries + tries)
             seen = max(seen, folder.time(file))
-    return dict(sorted(found.items(), key=lambda lab: int(lab[0][3:]))), seen
+        if GUESSES_FILE in folder.files:
+            guessed = folder.record(GUESSES_FILE)
+            typed = {number: folder.typed(GUESSES_FILE, guessed.get(number), whole) for number in GUESSES}
+            guesses |= {n: i for n, i in typed.items() if i is not None and i < len(GUESSES[n].answers)}
+    return dict(sorted(found.items(), key=lambda lab: int(lab[0][3:]))), guesses, seen
 
 
 def _is_file(entry: os.DirEntry) -> bool:
