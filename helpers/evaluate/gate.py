@@ -20,6 +20,7 @@ from helpers.evaluate import facts
 from helpers.evaluate.counts import judge_counts
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.facts import SHIP, STOP, UNDECIDED, Reason
+from helpers.evaluate.forgetting import LANGUAGES
 from helpers.evaluate.intervals import BETTER, NLL, SAME, WORSE, paired_difference
 from helpers.evaluate.rivals import against, seeds_of
 from helpers.evaluate.served import Served
@@ -104,7 +105,7 @@ def _gain(run: RunDir, evaluation: Evaluation, row: dict, what: str, count: int)
 
 def _forgotten(evaluation: Evaluation, model: str) -> Iterator[Fact]:
     for language, part in evaluation.forgetting.get(model, {}).get("languages", {}).items():
-        yield partial(facts.harm, part, _("General text, {language}").format(language=language), NLL)
+        yield partial(facts.harm, part, _("General text, {language}").format(language=_(LANGUAGES[language])), NLL)
     for change in evaluation.known.get("changes", ()):
         yield partial(_known, change, evaluation.known.get("of", 0))
 

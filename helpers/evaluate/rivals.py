@@ -15,27 +15,28 @@ LUCK = {"run_name", "preset", "training_seed", *RECORDED, *names_of(Stage.PLAN, 
 
 
 def against(run: RunDir, other: RunDir, facts: int) -> dict:
-    """`run` - `other` on the rows that both held out; the interval holds the luck of both trainings, where it is known.
+    """`run` - `other`, each the mean of its seeds, on the rows that all held out, with the luck of the trainings.
 
     Raises FileNotFoundError before 04, NothingMeasured where no row is common.
     """
-    groups = [[_mean(_by_row(one)) for one in same_setting(side)] for side in (run, other)]
-    return difference(_by_row(other), _by_row(run), groups, facts)
+    ones, twos = ([_by_row(one) for one in same_setting(side)] for side in (other, run))
+    return difference(ones, twos, [[_mean(rows) for rows in side] for side in (ones, twos)], facts)
 
 
-def difference(one: dict, two: dict, seeds: list[list[float]], facts: int) -> dict:
-    """`two` - `one` on their common rows (row -> nats, tokens); `seeds`: the NLLs of each setting, one a seed.
+def difference(ones: list[dict], twos: list[dict], seeds: list[list[float]], facts: int) -> dict:
+    """`twos` - `ones`, trainings of two settings (row -> nats, tokens), as a `paired_difference` of their row means.
 
-    The spread over seeds, where there are some, is in the interval twice: each side was trained once.
+    `seeds`: the NLLs of each setting, one a seed; where there are several, their spread is in the interval, too.
     """
-    both = [row for row in two if row in one and two[row][1] == one[row][1]]
-    sides = ([found[row][0] for row in both] for found in (one, two))
-    gap = {**paired_difference(*sides, [two[row][1] for row in both], facts), "seeds": max(map(len, seeds))}
+    first = ones[0]
+    both = [row for row in first if all(row in run and run[row][1] == first[row][1] for run in (*ones, *twos))]
+    sides = ([statistics.fmean(run[row][0] for run in side) for row in both] for side in (ones, twos))
+    gap = {**paired_difference(*sides, [first[row][1] for row in both], facts), "seeds": max(map(len, seeds))}
     freedom = sum(len(group) - 1 for group in seeds)
     if not freedom or gap["low"] is None:
         return gap
     squares = sum((len(group) - 1) * statistics.variance(group) for group in seeds if len(group) > 1)
-    luck = t_quantile(freedom, ALPHA / facts) * math.sqrt(2 * squares / freedom)
+    luck = t_quantile(freedom, ALPHA / facts) * math.sqrt(squares / freedom * (1 / len(ones) + 1 / len(twos)))
     low = gap["difference"] - math.hypot(gap["difference"] - gap["low"], luck)
     return {**gap, "low": low, "high": gap["difference"] + math.hypot(gap["high"] - gap["difference"], luck)}
 
