@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from helpers.fields import Stage
+from helpers.fields import BadSetting, Stage
 from helpers.files import read_json, write_json
 from helpers.paths import runs_root
 from helpers.runs import RunDir, choose, fork
@@ -55,6 +55,29 @@ def test_the_chosen_run_is_the_one_that_notebooks_open(run, monkeypatch, capsys)
     assert RunConfig.load("tiny").run_name == "rank-2"
     monkeypatch.setenv("QLORA_RUN_NAME", "tiny")
     assert RunConfig.load("tiny").run_name == "tiny" and RunConfig.load("tiny").lora_r == 8
+
+
+@pytest.mark.parametrize("seeds", [[1, 2, 3], "1,2,3", "[1, 2, 3]"])
+def test_a_fork_for_each_seed(run, capsys, seeds):
+    first = fork("tiny", "luck", seeds=seeds, lora_r=2)
+    names = [f"luck-seed-{seed}" for seed in (1, 2, 3)]
+    configs = [RunDir(runs_root() / name).stored_config() for name in names]
+    assert [(config.luck, config.lora_r, config.seed) for config in configs] == [
+        (s, 2, run.stored_config().seed) for s in (1, 2, 3)
+    ]
+    assert first.path.name == names[0] and RunConfig.load("tiny").run_name == names[0]
+    assert f"for run in {' '.join(names)};" in capsys.readouterr().out
+    fork("tiny", "luck", seeds=[*range(1, 5)], lora_r=2)  # one more: the others stay
+    assert (runs_root() / "luck-seed-4").exists()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seeds": [1, -5]}, {"seeds": []}, {"seeds": 3}, {"seeds": "x"}, {"seeds": [1], "lora_r": 0}]
+)
+def test_a_bad_seed_leaves_no_fork(run, changes):
+    with pytest.raises(BadSetting):
+        fork("tiny", "luck", **changes)
+    assert not list(runs_root().glob("luck*"))
 
 
 def test_a_run_can_be_chosen_before_it_exists_and_given_up(run, capsys):

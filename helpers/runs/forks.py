@@ -8,6 +8,7 @@ the steps before it.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -56,8 +57,10 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     Weights are hard links where the disk can, so they take no room; rows, settings and reports are the fork's own. What
     must be made again is printed. A fork that would change nothing is not made: `old` comes back. Raises
     FileNotFoundError when `old` has no config.json, BadSetting for a setting that is none, or when `new` is there
-    already.
+    already. `seeds=[1, 2, 3]`: several that differ in their luck alone, see `_with_seeds`.
     """
+    if "seeds" in changes:
+        return _with_seeds(old, new, chosen, changes)
     source, run = RunDir(runs_root() / old), RunDir(runs_root() / new)
     before = source.stored_config()
     after = _settings_of_fork(before, new, changes)
@@ -81,6 +84,25 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     if chosen and "QLORA_RUN_NAME" not in os.environ:  # there, the run is chosen already
         choose(new)
     return run
+
+
+def _with_seeds(old: str, new: str, chosen: bool, changes: dict) -> RunDir:
+    """A fork NEW-seed-S for each of `seeds` (a list, or its text); those that are there stay. The first comes back."""
+    seeds, before = changes.pop("seeds"), RunDir(runs_root() / old).stored_config()
+    seeds = re.findall(r"[^\s,\[\]]+", seeds) if isinstance(seeds, str) else seeds
+    if not isinstance(seeds, (list, tuple)) or not seeds:
+        raise BadSetting(_("seeds={seeds!r} is no list of seeds.").format(seeds=seeds), "seeds", seeds)
+    settings = {f"{new}-seed-{seed}": changes | {"training_seed": seed} for seed in seeds}
+    all(_settings_of_fork(before, *named) for named in settings.items())  # before the first one is made
+    for name, values in settings.items():
+        if not (runs_root() / name / "config.json").exists():
+            fork(old, name, chosen=False, **values)
+    command = f"QLORA_RUN_NAME=$run python -m helpers.train.launch {before.preset}"
+    command = f"for run in {' '.join(settings)}; do {command}; done"
+    print(_("To train all of them: {command}").format(command=command))
+    if chosen and "QLORA_RUN_NAME" not in os.environ:
+        choose(next(iter(settings)))
+    return RunDir(runs_root() / next(iter(settings)))
 
 
 def _settings_of_fork(before: RunConfig, new: str, changes: dict) -> RunConfig:
