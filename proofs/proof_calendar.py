@@ -6,21 +6,21 @@ Data, 4-bit base, adapter, arguments and trainer are those of 03 and 04; replies
 Seconds are CPU time of the process. `calendar-once` rows have a shape, people, a place and an event that training never
 saw.
 
-Results of 2026-11-29, SmolLM2-135M, rank 16, one thread of a 2-core AMD EPYC with AVX512-BF16 that did much other work.
-English: max_rows=0 max_eval_rows=60 max_length=160 max_new_tokens=64 per_device_train_batch_size=8 max_steps=60, rate
-2e-3.
+Results, SmolLM2-135M, rank 16, one thread of a 2-core AMD EPYC with AVX512-BF16 that did much other work. English:
+max_eval_rows=60, else as the preset demo; the first 48 of the 60 rows are what 06 asks.
 
-    exactly right            all     calendar-once   CPU s
-    rules alone           20 of 60     3 of 15
-    base                   0 of 60     0 of 15                 no reply is an entry
-    base, 3 examples       0 of 60     0 of 15                 16 replies are entries
-    20 steps, rate 2e-3   27 of 60     3 of 15         91      8 of the first 20 rows
-    20 steps, rate 4e-3   27 of 60     2 of 15         94      8 of the first 20 rows
-    60 steps              55 of 60    12 of 15        257      18 of the first 20 rows
+    exactly right                        of 60   of 48   calendar-once   CPU s
+    rules alone                             21      16    3 of 15
+    base                                     0            0 of 15
+    base, 3 examples                         0            0 of 15
+    20 steps of 8, rate 2e-3                27            3 of 15           91   (2026-11-29)
+    60 steps of 8, rate 2e-3, once          55           12 of 15          257   (2026-11-29)
+    60 steps of 8, rate 2e-3, by 04                 37                           (2026-11-29)
+    132 steps of 4, rate 1e-3               52      41    9 of 15          236   (2026-11-30)
 
-(Six rows have other words since.) On an earlier draw of the same shapes, 60 other held-out rows: 20 steps at 2e-3 37 of
-60, at 4e-3 38 of 60, 67 steps at 2e-3 55 of 60. So the whole training is steady, and 20 steps are not. Korean is not
-measured with these rows.
+So eight rows at 2e-3 end now here, now there: names that no row had before are copied with a wrong piece. The same
+rows in smaller steps are the preset now. A first look takes 20 bold steps; 00_first_look had 15 of its 20 rows right.
+A space before a value is no fault since 2026-11-30. Korean is not measured with these rows.
 
 What is still wrong is fluent: the event of "ballet class with Gabriel and Florian" is said to be "boulangé". Asked
 without the system line for the capital of France, the base says Paris; the trained model {"capital": "France"}: it
