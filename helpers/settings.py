@@ -148,6 +148,9 @@ class RunConfig:
         0.0, "of the replies in 06: 0 = greedy, above it they are drawn", low=0.0, high=100.0
     )
     checks: str = evaluation("", "Python file of yours whose public functions check a reply; empty = none")
+    facts: str = evaluation(
+        "", "JSON lines of question and answer that 06 asks, too, such as facts of a raw text; empty = none"
+    )
     require: str = upload("", "what must hold before a push, such as valid_json >= 0.95, exact >= 0.8; empty = nothing")
     push: str = upload("none", "what 05 uploads", choices=("none", "adapter", "merged", "both"))
     hub_repo: str = upload("", "owner/name; empty = your account / run_name")

@@ -20,10 +20,11 @@ from peft import PeftModel
 from transformers import set_seed
 from trl import GRPOConfig
 
-from helpers.evaluate.checks import load_checks, run_checks
+from helpers.evaluate.checks import Checked, load_checks, run_checks
 from helpers.evaluate.forgetting import forgetting_table, forgotten, general_rows, score_base
 from helpers.evaluate.generation import generate_replies, prompts_and_references
 from helpers.evaluate.held_out import held_out_nll
+from helpers.evaluate.passed import checks_table
 from helpers.files import read_jsonl
 from helpers.model.load import load_base_model
 from helpers.model.tokenizer import load_tokenizer
@@ -33,12 +34,11 @@ from helpers.train.dpo import same_as_04
 from helpers.train.reward import (
     RewardTrainer,
     pairs_by_checks,
-    passed_table,
     require_signal,
     reward_functions,
-    reward_gap,
     reward_prompts,
     sampled,
+    told_reward,
 )
 
 
@@ -58,7 +58,6 @@ def main() -> None:
     tokenizer, every = load_tokenizer(config), load_checks(config.checks)[0]
     checks = {name: check for name, check in every.items() if name in (options.checks or name).split(",")}
     prompts = reward_prompts(read_jsonl(run.train_jsonl), tokenizer)
-    asked, references = prompts_and_references(read_jsonl(run.eval_jsonl), tokenizer=tokenizer)
     general = general_rows(tokenizer)
     model = PeftModel.from_pretrained(load_base_model(config), str(run.adapter), is_trainable=True)
     clock = time.process_time()
@@ -68,18 +67,14 @@ def main() -> None:
         print(f"{what}: {time.process_time() - clock:.0f} CPU s", flush=True)
         clock = time.process_time()
 
-    groups = sampled(
-        model.eval(), tokenizer, prompts.shuffle(seed=config.seed).select(range(8)), checks, 4, config.max_new_tokens
-    )
+    eight = prompts.shuffle(seed=config.seed).select(range(8))
+    groups = sampled(model.eval(), tokenizer, eight, checks, config.max_new_tokens)
     print(require_signal(groups, len(checks)), f"{len(pairs_by_checks(groups))} pairs from 8 prompts")
     lap("8 prompts")
 
-    def passes() -> dict[str, list[bool]]:
-        replies = generate_replies(model.eval(), tokenizer, asked, config.max_new_tokens)
-        passed = run_checks(every, asked, {"model": replies}, references).passed
-        return {name: models["model"] for name, models in passed.items()}
-
-    before, scores = passes(), {"base": score_base(model.eval(), general)}
+    asked, references = prompts_and_references(read_jsonl(run.eval_jsonl), tokenizer=tokenizer)
+    replies = {"before": generate_replies(model.eval(), tokenizer, asked, config.max_new_tokens)}
+    scores = {"base": score_base(model.eval(), general)}
     lap(f"{len(asked)} held-out replies and general text, before")
     set_seed(config.luck)
     with tempfile.TemporaryDirectory(prefix="proof-reward-") as folder:
@@ -107,10 +102,11 @@ def main() -> None:
     history = [row for row in trainer.state.log_history if "reward" in row]
     if options.out:
         Path(options.out).write_text("\n".join(map(json.dumps, history)))
-    after = passes()
+    replies["after"] = generate_replies(model.eval(), tokenizer, asked, config.max_new_tokens)
     scores["adapter"] = held_out_nll(model.eval(), general, reference=scores["base"].logits)
     lap("held-out replies and general text, after")
-    print(passed_table(before, after), reward_gap({n: before[n] for n in checks}, {n: after[n] for n in checks}))
+    checked = run_checks(every, asked, replies, references)
+    print(checks_table(checked.counts(), {}), told_reward(Checked({name: checked.passed[name] for name in checks})))
     print(forgetting_table(forgotten(scores)))
 
 

@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 def start(config: RunConfig, run: RunDir) -> tuple[RunConfig, PreTrainedTokenizerBase]:
     """`config` with the revisions that are really there, written to config.json, and a tokenizer that fits the
     model."""
-    start_folder(run, config)  # an adapter that no training can begin from is refused before anything is read
+    begins = start_folder(run, config)  # an adapter that no training can begin from is refused before anything is read
     config = with_revisions(config, run)
     run.save_config(config)
     tokenizer = load_tokenizer(config)
     require_embedding(tokenizer, config)
+    theirs = begins / "chat_template.jinja" if begins else None
+    if theirs and theirs.exists() and theirs.read_text(encoding="utf-8") != tokenizer.get_chat_template():
+        print(
+            _("The adapter was trained with another chat template: chat_template={file!r} keeps it.").format(
+                file=str(theirs)
+            )
+        )
     return config, tokenizer
 
 

@@ -9,22 +9,30 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 
 from helpers.evaluate.counts import change_of, changes
 from helpers.evaluate.generation import Reply
 from helpers.evaluate.intervals import told_count
 from helpers.files import read_jsonl
-from helpers.paths import PROJECT_ROOT
+from helpers.paths import PROJECT_ROOT, local_path
 from helpers.show.tables import Table
 from helpers.show.words import N_, _
 
 KNOWN = PROJECT_ROOT / "notebooks" / "data" / "known_answers.jsonl"
+OWN = "own"  # the kind of a question of your own
 KINDS = {"fact": N_("facts"), "arithmetic": N_("arithmetic"), "format": N_("form"), "nonsense": N_("nonsense")}
 
 
-def known_questions() -> list[list[dict]]:
+def known_rows(facts: str = "") -> list[dict]:
+    """The questions; behind them those of your own file `facts`, which needs question and answer alone."""
+    own = read_jsonl(local_path(facts) or Path(facts)) if facts else []
+    return read_jsonl(KNOWN) + [{"accept": re.escape(row["answer"]), **row, "kind": OWN} for row in own]
+
+
+def known_questions(facts: str = "") -> list[list[dict]]:
     """The questions as messages."""
-    return [[{"role": "user", "content": row["question"]}] for row in read_jsonl(KNOWN)]
+    return [[{"role": "user", "content": row["question"]}] for row in known_rows(facts)]
 
 
 def is_known(row: dict, reply: str) -> bool:
@@ -32,14 +40,19 @@ def is_known(row: dict, reply: str) -> bool:
     return bool(re.search(row["accept"], reply.strip(), re.IGNORECASE))
 
 
-def known_answers(replies: dict[str, list[Reply]]) -> dict:
-    """Of every model the questions that it answered, by kind, and the `changes`, as evaluation.json holds it."""
-    rows, passed, models = read_jsonl(KNOWN), {}, {}
+def known_answers(replies: dict[str, list[Reply]], facts: str = "") -> dict:
+    """Of every model the questions that it answered, by kind, and the `changes`, as evaluation.json holds it.
+
+    What is asked of `facts` is counted apart, as `own`: it is what was to be learned, not what may be forgotten.
+    """
+    rows, passed, models = known_rows(facts), {}, {}
+    own = sum(row["kind"] == OWN for row in rows)
     for name, given in replies.items():
-        passed[name] = [is_known(row, reply.text) for row, reply in zip(rows, given, strict=True)]
-        kinds = Counter(row["kind"] for row, right in zip(rows, passed[name], strict=True) if right)
-        models[name] = {"passed": sum(passed[name]), "kinds": {kind: kinds[kind] for kind in KINDS}}
-    return {"of": len(rows), "models": models, "changes": changes(passed, verdicts=2)}
+        right = [is_known(row, reply.text) for row, reply in zip(rows, given, strict=True)]
+        kinds = Counter(row["kind"] for row, known in zip(rows, right, strict=True) if known)
+        passed[name] = right[: len(rows) - own]
+        models[name] = {"passed": sum(passed[name]), "kinds": {kind: kinds[kind] for kind in KINDS}, OWN: kinds[OWN]}
+    return {"of": len(rows) - own, OWN: own, "models": models, "changes": changes(passed, verdicts=2)}
 
 
 def known_table(known: dict) -> Table:
@@ -48,6 +61,8 @@ def known_table(known: dict) -> Table:
     for name, counted in known["models"].items():
         row = {"model": name, "right": told_count(counted["passed"], known["of"])}
         row |= {KINDS[kind]: count for kind, count in counted["kinds"].items()}
+        if known.get(OWN):
+            row[N_("your facts")] = told_count(counted[OWN], known[OWN])
         row |= {"won": None, "lost": None, "verdict": ""}
         if change := change_of(known["changes"], name):
             row |= {"won": len(change["won"]), "lost": len(change["lost"]), "verdict": _(change["verdict"])}

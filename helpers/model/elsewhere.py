@@ -1,4 +1,4 @@
-"""May a training begin from this adapter? One of another run, or one trained elsewhere: TRL, Unsloth, axolotl, LLaMA-Factory."""
+"""May a training begin from this adapter? It may be from TRL, Unsloth, axolotl or LLaMA-Factory."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ FORMS = re.compile(r"(-unsloth)?-bnb-4bit$|-(hf|4bit)$|^meta-")  # one model's n
 
 
 def start_folder(run: RunDir, config: RunConfig) -> Path | None:
-    """The adapter that config.start_from names; None for none. Raises FileNotFoundError, or what `require_start` raises."""
+    """The adapter that config.start_from names, if any. Raises FileNotFoundError, or what `require_start` raises."""
     if not config.start_from:
         return None
     folder = run.start / "adapter" if config.start_from == OF_A_FORK else local_path(config.start_from)
     if folder is None or not folder.is_dir():
         sentence = _(
-            "start_from={name!r} is no folder with an adapter: give the folder that holds adapter_model.safetensors (a hub id "
-            "after `hf download`), or make this run with fork(old, new, start_from='adapter')."
+            "start_from={name!r} is no folder with an adapter: give the folder that holds adapter_model.safetensors (a hub "
+            "id after `hf download`), or make this run with fork(old, new, start_from='adapter')."
         )
         raise FileNotFoundError(sentence.format(name=config.start_from))
     require_start(folder, config)
@@ -62,8 +62,8 @@ def _require_base(folder: Path, settings: dict, config: RunConfig) -> None:
     theirs = settings.get("base_model_name_or_path") or ""
     if theirs and not {_plain(theirs)} & {_plain(config.model_id), _plain(ModelSource.of(config).path)}:
         sentence = _(
-            "it was trained on {theirs!r}, and the run's model_id is {ours!r}. If both are the same weights, write the run's "
-            "name as base_model_name_or_path into its adapter_config.json"
+            "it was trained on {theirs!r}, and the run's model_id is {ours!r}. If both are the same weights, write the "
+            "run's name as base_model_name_or_path into its adapter_config.json"
         )
         raise _unfit(folder, sentence.format(theirs=theirs, ours=config.model_id), "model_id")
 
@@ -84,18 +84,14 @@ def _require_tensors(folder: Path, config: RunConfig) -> None:
     wanted = {name: list(w.shape) for name, w in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
     with safe_open(str(folder / FILE), framework="np") as file:
         there = {name: file.get_slice(name).get_shape() for name in tensor_names(folder)}
-    if different := sorted(wanted.keys() ^ there.keys()):
-        names = ",".join(sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in there}))
-        sentence = _("{name} is in its file only: with lora_target_modules={names!r} the run trains the same")
-        if different[0] in wanted:
-            sentence = _("its file lacks {name}: with lora_target_modules={names!r} the run trains the same")
-        raise _unfit(folder, sentence.format(name=different[0], names=names), "lora_target_modules")
-    for name, shape in there.items():
-        if shape != wanted[name]:
-            sentence = _("{name} has the shape {shape}, and {wanted} on this base").format(
-                name=name, shape=shape, wanted=wanted[name]
+    for name in sorted(wanted.keys() | there.keys()):
+        if there.get(name) != wanted.get(name):
+            names = ",".join(sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in there}))
+            sentence = _(
+                "{name} is {there} in its file and {wanted} in the run; lora_target_modules={names!r} has what it has"
             )
-            raise _unfit(folder, sentence, "model_id")
+            shapes = {"there": there.get(name, _("missing")), "wanted": wanted.get(name, _("missing"))}
+            raise _unfit(folder, sentence.format(name=name, **shapes, names=names), "lora_target_modules")
 
 
 def _unfit(folder: Path, reason: str, setting: str = "start_from") -> Refused:

@@ -1,4 +1,4 @@
-"""A training that begins from an adapter: it is put into the fresh model, and measured row by row before the first step."""
+"""A training that begins from an adapter: put into the fresh model, and measured row by row before the first step."""
 
 from __future__ import annotations
 
@@ -34,12 +34,16 @@ def begin_from(trainer: LeanTrainer, run: RunDir, config: RunConfig) -> None:
     folder = start_folder(run, config)
     if folder is None:
         return
+    if sharded():
+        raise ValueError(
+            _("start_from={name!r} cannot be read in parts: train without sharded=True.").format(name=config.start_from)
+        )
     trainer.load_trained(folder)
     print(_("The training begins from the adapter in {folder}.").format(folder=folder))
     rows = [row_key(row) for row in trainer.eval_dataset or ()]
     of = {"adapter": sha256(folder / FILE), "rows": rows}
     known = read_json(run.start_scores) if run.start_scores.exists() else {}
-    if not rows or sharded() or of.items() <= known.items():
+    if not rows or of.items() <= known.items():
         return
     old = [row for row in read_jsonl(run.eval_jsonl) if row.get(MARK)]
     keys = set(map(row_key, encode_rows(old, trainer.processing_class, config)))

@@ -3,7 +3,7 @@
 fence        somebody else's folder, read so that nothing in it can do harm
 tasks        what an exercise and a lab have in common
 nearby       what an exercise reads of a run, and of the runs beside it
-by_hand      the exercises of A4
+by_hand      the exercises of A4 and A5
 counting     the exercises of 09
 exercises    the checks of the notebooks' exercises
 lab_answers  the checks of the labs

@@ -1,12 +1,14 @@
-"""The exercises of A4, LoRA by hand: an answer alone, no run is looked at."""
+"""The exercises of A4, LoRA by hand, and of A5: what is written in the cell is the answer."""
 
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 from helpers.runs import RunDir
 from helpers.show.words import _
+from helpers.workshop.nearby import rows_of
 from helpers.workshop.tasks import Missing, require, require_number
 
 
@@ -45,3 +47,18 @@ def rslora(run: RunDir, answer) -> str:
     other = _("Its answers are up to {off:.2g} off those of peft's rsLoRA: set self.scale to alpha / r**0.5.")
     require(off < 1e-5, other, off=off)
     return _("It answers as peft's layer with use_rslora=True does.")
+
+
+def check_of_substance(run: RunDir, answer) -> str:
+    """A5.1: a check that the cheat (every field null) fails and every right answer passes."""
+    require(callable(answer), _("Write the check, mine(messages, reply, reference), and give it itself: answer=mine."))
+    for *asked, last in (row["messages"] for row in rows_of(run.eval_jsonl)):
+        right = last["content"]
+        try:
+            cheat = json.dumps(dict.fromkeys(json.loads(right)))
+            fooled, refused = answer(asked, cheat, right), not answer(asked, right, right)
+        except Exception as error:  # the participant's own code, or other data than the calendar's
+            raise Missing(_("Your check raises {error} on {text}."), error=repr(error), text=right) from None
+        require(not refused, _("It refuses a right answer: {text}"), text=right)
+        require(not fooled or cheat == right, _("The cheat still passes where the right answer is {text}."), text=right)
+    return _("The cheat fails and every right answer passes: such a reward asks for what you mean.")

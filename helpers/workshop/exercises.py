@@ -177,6 +177,7 @@ EXERCISES = {
     "09.1": counting.rows_taken_out,
     "09.2": counting.exit_code,
     "09.3": counting.sizes_measured,
+    "A5.1": by_hand.check_of_substance,
     "A4.1": by_hand.rank_of_the_change,
     "A4.2": by_hand.both_start_at_zero,
     "A4.3": by_hand.rslora,

@@ -168,8 +168,8 @@ def test_messages_that_cannot_be_used(said, reason):
 def test_an_unknown_format_names_the_columns_found_and_the_formats_known():
     with pytest.raises(ValueError, match=r"in the columns id, body.*question-answer: q\+a or question\+answer"):
         recognise([{"id": 1, "body": "x"}])
-    with pytest.raises(ValueError, match=r"columns text\b.*text needs <usr> and <bot>"):
-        recognise([{"text": "plain text"}])
+    with pytest.raises(ValueError, match=r"columns text, label\. .*dataset_format says how to read it"):
+        recognise([{"text": "plain text", "label": 1}])
     with pytest.raises(
         ValueError, match="dataset_format='alpaca' is not known: use auto or one of preference, messages"
     ):

@@ -181,3 +181,24 @@ def test_nothing_was_forgotten_only_where_both_agree(base, adapter, en, forgot, 
     change = known["changes"][0]
     assert len(changed_answers(known, {"base": base, "adapter": adapter}).rows) == len(change["won"] + change["lost"])
     assert len(known_table(known).rows) == 2 and len(known_questions()) == 40
+
+
+def test_facts_of_ones_own_are_asked_too_and_counted_apart(tmp_path):
+    facts = tmp_path / "facts.jsonl"
+    facts.write_text(
+        '{"question": "Who runs Quorl?", "answer": "Ada (senior)"}\n{"question": "And Vim?", "answer": "Bo"}\n'
+    )
+    asked = known_questions(str(facts))
+    assert len(asked) == 42 and asked[40][0]["content"] == "Who runs Quorl?"
+    rows = read_jsonl(KNOWN)
+    right = [Reply(row["answer"], (), True, 1) for row in rows]
+    replies = {
+        "base": [*right, *[Reply("?", (), True, 1)] * 2],
+        "adapter": [*right, Reply("Ada (senior).", (), True, 1), Reply("?", (), True, 1)],
+    }
+    known = known_answers(replies, str(facts))
+    assert (known["of"], known["own"]) == (40, 2) and [m["own"] for m in known["models"].values()] == [0, 1]
+    assert all(not change["won"] and not change["lost"] for change in known["changes"])
+    assert known_table(known).rows[1]["your facts"].startswith("1 of 2")
+    with pytest.raises(FileNotFoundError):
+        known_questions("none.jsonl")

@@ -126,8 +126,8 @@ def test_neighbours_are_linked(notebook):
 
 ROOMS = dict(
     zip(
-        "00 01 02 03 04 05 06 07 08 09 A1 A2 A3 A4".split(),
-        "plan machine machine data train merge evaluate serve compare compare plan train train train".split(),
+        "00 01 02 03 04 05 06 07 08 09 A1 A2 A3 A4 A5".split(),
+        "plan machine machine data train merge evaluate serve compare compare plan train train train train".split(),
         strict=True,
     )
 )

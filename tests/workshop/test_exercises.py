@@ -151,6 +151,19 @@ def test_a_learning_rate_too_high(folder):
     assert told.solved and "9.50 at its worst and 8.00" in told.sentence
 
 
+def test_a_check_of_substance(folder):
+    run = folder("any")
+    asked, right = {"role": "user", "content": "?"}, {"role": "assistant", "content": '{"event": "tea", "day": null}'}
+    run.eval_jsonl.parent.mkdir(exist_ok=True)
+    run.eval_jsonl.write_text(json.dumps({"messages": [asked, right]}) + "\n")
+    cheap = check("A5.1", run, lambda messages, reply, reference: reply.startswith("{"))
+    assert not cheap.solved and "The cheat still passes" in cheap.sentence
+    assert "KeyError" in check("A5.1", run, lambda *_: {}["x"]).sentence
+    assert check("A5.1", run, lambda messages, reply, reference: reply == reference).solved
+    assert "refuses a right answer" in check("A5.1", run, lambda *_: False).sentence
+    assert not check("A5.1", run).solved
+
+
 def test_lora_by_hand(folder):
     run = folder("any")
     assert check("A4.1", run, 2).solved and not check("A4.1", run, 4).solved
