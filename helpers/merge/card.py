@@ -25,7 +25,8 @@ RESULTS_FILE, TASK = f"{RESULTS}held-out.yaml", "held_out_nll"
 def write_card(run: RunDir, config: RunConfig, push: Push, refused: list[str] | None = None):
     """Write README.md and the hub's results file into the folder of `push`, all in English; give the `ModelCard`.
 
-    The adapter's own config gets the base's public name too. `refused`: what hub_force overrode; the card begins with it."""
+    The adapter's own config gets the base's public name too. `refused`: what hub_force overrode; the card begins with
+    it."""
     report = MergeReport.read(run.merge_report) if run.merge_report.exists() else None
     base, data = public_name(config.model_id), public_name(config.dataset_id)
     if push.what == "adapter":
@@ -98,7 +99,8 @@ def _write_results(push: Push, config: RunConfig, report: MergeReport | None) ->
         value=round(row["nll"], 4),
         dataset_revision=config.dataset_revision or None,
         date=report.created or None,
-        notes=f"NLL in nats per answer token, lower is better; 95 % interval {interval}; on {counts['rows']} conversations "
+        notes=f"NLL in nats per answer token, lower is better; 95 % interval {interval}; "
+        f"on {counts['rows']} conversations "
         f"({counts['tokens']} answer tokens) that this run held out of the {config.dataset_split} split. No benchmark.",
     )
     written = yaml.safe_dump(eval_result_entries_to_yaml([entry]), allow_unicode=True, sort_keys=False)
@@ -127,7 +129,8 @@ def _made(run: RunDir, config: RunConfig) -> str:
         "base model": f"{public_name(config.model_id)}{packaged} ({config.model_revision or unknown})",
         "data": f"{public_name(config.dataset_id)} {config.dataset_split} ({config.dataset_revision or unknown})",
         "4-bit base": packed if config.load_in_4bit else "no",
-        "LoRA": f"r {config.lora_r}, alpha {config.lora_alpha}, dropout {config.lora_dropout}, {config.lora_target_modules}",
+        "LoRA": f"r {config.lora_r}, alpha {config.lora_alpha}, dropout {config.lora_dropout}, "
+        f"{config.lora_target_modules}",
         "learning rate": f"{config.learning_rate:g}, {config.lr_scheduler_type}, {config.optim}",
         "batch": f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps}",
         "longest conversation": f"{config.max_length} tokens",
@@ -149,7 +152,8 @@ def _made(run: RunDir, config: RunConfig) -> str:
 
 
 def _spent(run: RunDir, price: float) -> dict[str, str]:
-    """Steps, hardware, time and cost of the training, from the last row of metrics.jsonl that has them (`train.metrics`)."""
+    """Steps, hardware, time and cost of the training, from the last row of metrics.jsonl that has them
+    (`train.metrics`)."""
     rows = read_jsonl(run.metrics) if run.metrics.exists() else []
     end = next((row for row in reversed(rows) if "device" in row), {})
     unknown, seconds = "not recorded", end.get("elapsed_s")

@@ -38,14 +38,16 @@ def measured(report: MergeReport | None) -> str:
         rows.append(cells)
     counts, versions = report.counts, " ".join(f"{name} {version}" for name, version in report.versions.items())
     return (
-        f"{table(rows)}\n\nOn {counts['rows']} held-out conversations, {counts['tokens']} answer tokens; seed {report.seed}; "
+        f"{table(rows)}\n\nOn {counts['rows']} held-out conversations, {counts['tokens']} answer tokens; seed "
+        f"{report.seed}; "
         f"{escape(versions)}.\n\nMerge: {escape(report.chosen)}. "
         f"The merge report is {report.verdict}: {escape(report.verdict_reason)}"
     )
 
 
 def checked(run: RunDir) -> str:
-    """The run's checks by model, with intervals, and those of the served files; "" where none was counted of this merge."""
+    """The run's checks by model, with intervals, and those of the served files; "" where none was counted of this
+    merge."""
     served, parts = Served.read(run), []
     counts = Evaluation.read(run) if run.evaluation.exists() else None
     if counts and counts.checks and counts.is_of_this_merge(run):
@@ -54,7 +56,8 @@ def checked(run: RunDir) -> str:
         parts.append("In other programs (llama.cpp), on the same questions:\n\n" + _counts(served.checks()))
     if not parts:
         return ""
-    told = "Held-out replies that pass, with the 95 % interval of their share; `baseline` answers by rules, without a model."
+    told = "Held-out replies that pass, with the 95 % interval of their share; "
+    told += "`baseline` answers by rules, without a model."
     return "\n\n".join([told, *parts])
 
 

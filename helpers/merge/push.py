@@ -1,4 +1,5 @@
-"""Push adapter or merged model to the Hugging Face Hub, and read back what arrived. Every refusal comes before the upload."""
+"""Push adapter or merged model to the Hugging Face Hub, and read back what arrived. Every refusal comes before the
+upload."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ def plan_push(run: RunDir, config: RunConfig) -> list[Push]:
     """What config.push asks for; [] for "none".
 
     Raises RuntimeError for a token that will not do and no network, ValueError for a folder that is not complete, or
-    refused (`refusals`, by merge report or config.require) without config.hub_force, FileExistsError for a name that is taken."""
+    refused (`refusals`, by merge report or config.require) without config.hub_force, FileExistsError for a name that is
+    taken."""
     if config.push == "none":
         return []
     hub_status(config)  # raises for no token, a refused or read-only one, no network
@@ -58,7 +60,8 @@ def _require_fit(run: RunDir, config: RunConfig, pushes: list[Push]) -> None:
 
 
 def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
-    """Create the repository, put the folder there in one commit, give its id. After a broken connection it tries again."""
+    """Create the repository, put the folder there in one commit, give its id. After a broken connection it tries
+    again."""
     for attempt in range(1, attempts + 1):
         try:
             return _commit(push, config)
@@ -73,7 +76,8 @@ def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
 
 
 def _commit(push: Push, config: RunConfig) -> str:
-    """One attempt; files that arrived in an earlier one are not sent twice. What goes and what stays (`left_over`) is named.
+    """One attempt; files that arrived in an earlier one are not sent twice. What goes and what stays (`left_over`) is
+    named.
 
     (`upload_folder` with hf_xet makes several commits of a large folder.)"""
     api, files = HfApi(), files_to_push(push.folder)
@@ -127,7 +131,8 @@ def hub_errors(push: Push):
 
 
 def _refuse_taken_name(push: Push, config: RunConfig) -> None:
-    """Raises FileExistsError when the repository holds something else than an earlier push of this run, or is public."""
+    """Raises FileExistsError when the repository holds something else than an earlier push of this run, or is
+    public."""
     api = HfApi()
     with hub_errors(push):
         if not api.repo_exists(push.repo):
@@ -140,7 +145,8 @@ def _refuse_taken_name(push: Push, config: RunConfig) -> None:
         raise FileExistsError(sentence.format(repo=push.repo))
     if config.hub_private and not there.private:
         sentence = _(
-            "{repo} exists and is public: set QLORA_HUB_PRIVATE=false if all may see it, or QLORA_HUB_REPO to another name."
+            "{repo} exists and is public: set QLORA_HUB_PRIVATE=false if all may see it, or QLORA_HUB_REPO to another "
+            "name."
         )
         raise FileExistsError(sentence.format(repo=push.repo))
 

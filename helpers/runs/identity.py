@@ -1,4 +1,5 @@
-"""What a run was made with does not change under it: a training with other settings, data or base is another run, a fork."""
+"""What a run was made with does not change under it: a training with other settings, data or base is another run, a
+fork."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from helpers.files import read_json, write_json
 from helpers.show.words import _
 
 
-
 def unknown_owner() -> dict:
     """A live process of which nothing else is known."""
     return {"pid": None, "host": _("a machine that left no note"), "task": _("another task"), "since": None}

@@ -55,7 +55,8 @@ class Measured:
 
 
 def rows_in_time(file: Path, rows: Dataset, seconds: float = SECONDS) -> Dataset:
-    """The leading `rows` (encoded, in key order) that llama.cpp reads in `seconds`, by the time of the first; TEXTS at least."""
+    """The leading `rows` (encoded, in key order) that llama.cpp reads in `seconds`, by the time of the first; TEXTS at
+    least."""
     lengths, used, read = [len(ids) for ids in rows["input_ids"]], 0.0, 0
     with LlamaCpp(file, max(lengths)) as model:
         for row, length in zip(rows, lengths, strict=True):
@@ -147,7 +148,8 @@ def first_choices(merged: Measured, f16: Measured) -> str:
         )
     else:
         why = _(
-            "At {count} of the others the merged model's choice was no near tie (more than {tie} nats): rounding does not "
+            "At {count} of the others the merged model's choice was no near tie (more than {tie} nats): rounding does "
+            "not "
             "explain that. Look at NLL, and serve the merged folder with vLLM where it is worse."
         )
     return f"{told} {why.format(count=tokens - same - f16.near, tie=TIE)}"
