@@ -79,10 +79,9 @@ def rows_by_loss(run: RunDir, config: RunConfig) -> list[RowLoss]:
         early, limit = _measured(checkpoint, config, train, held_out)
     found = []
     for (row, part), first, last in zip(kept, early, late, strict=True):
-        place, context = first.place, tokenizer.decode(part["input_ids"][: first.place])
-        token, instead = tokenizer.decode([part["input_ids"][place]]), tokenizer.decode([first.instead])
-        before = context[-NEAR:].replace("\n", "↵")
-        found.append(RowLoss(row, first, last, before, token, instead, first.mean > limit))
+        ids = part["input_ids"][: first.place], [first.token], [first.instead]
+        before, token, instead = (str(tokenizer.decode(some)).replace("\n", "↵") for some in ids)
+        found.append(RowLoss(row, first, last, before[-NEAR:], token, instead, first.mean > limit))
     return sorted(found, key=lambda row: -row.early.mean)
 
 

@@ -36,7 +36,8 @@ def without(old: str, rows: list[dict], name: str = "", **changes) -> RunDir:
 
 def gained(old: str, new: str) -> str:
     """Whether `new` is better than `old` on the rows that both held out, in a sentence."""
-    gap = paired(*(read_run(RunDir(runs_root() / name)) for name in (old, new)))
+    before, after = (read_run(RunDir(runs_root() / name)) for name in (old, new))
+    gap = paired(before, after)
     if "refused" in gap:
         return f"{new}: {gap['refused']}"
     sentence = _("{new} against {old}: {difference:+.3f} nats ({interval}): {verdict}.")

@@ -157,8 +157,9 @@ def main() -> int:
     parser.add_argument("--require")
     parser.add_argument("--against", metavar="RUN")
     chosen = parser.parse_args()
-    run, other = (RunDir(runs_root() / name) if name else None for name in (chosen.run, chosen.against))
-    for one in filter(None, (run, other)):
+    run = RunDir(runs_root() / chosen.run)
+    other = RunDir(runs_root() / chosen.against) if chosen.against else None
+    for one in (run, other or run):
         if not one.config_json.exists():
             parser.error(_("There is no run {run} in {folder}.").format(run=one.path.name, folder=runs_root()))
     try:

@@ -30,8 +30,8 @@ def difference(ones: list[dict], twos: list[dict], seeds: list[list[float]], fac
     """
     first = ones[0]
     both = [row for row in first if all(row in run and run[row][1] == first[row][1] for run in (*ones, *twos))]
-    sides = ([statistics.fmean(run[row][0] for run in side) for row in both] for side in (ones, twos))
-    gap = {**paired_difference(*sides, [first[row][1] for row in both], facts), "seeds": max(map(len, seeds))}
+    one, two = ([statistics.fmean(run[row][0] for run in side) for row in both] for side in (ones, twos))
+    gap = {**paired_difference(one, two, [first[row][1] for row in both], facts), "seeds": max(map(len, seeds))}
     freedom = sum(len(group) - 1 for group in seeds)
     if not freedom or gap["low"] is None:
         return gap
