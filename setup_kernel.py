@@ -33,10 +33,11 @@ def kind(first, end):
     spec = importlib.util.find_spec("torch")
     text = Path(spec.origin).with_name("version.py").read_text() if spec and spec.origin else ""
     found = re.search(r"^__version__\b.*=\s*['\"](\d+)\.(\d+)([^'\"]*)", text, re.M)
-    taken = not found or version(first) <= (int(found[1]), int(found[2])) < version(end)
     if not re.search(r"^cuda\b.*=\s*['\"]", text, re.M):
         return "plain"
-    return "cuda" if taken else f"old:{found[1]}.{found[2]}{found[3]}"
+    if not found or version(first) <= (int(found[1]), int(found[2])) < version(end):
+        return "cuda"
+    return f"old:{found[1]}.{found[2]}{found[3]}"
 
 
 def version(text):

@@ -43,7 +43,7 @@ def question_answer(values: list, row: dict, form, repairs: list[Repair]) -> lis
     questions, answers = (side if isinstance(side, list) else [side] for side in (question, answer))
     if len(questions) != len(answers) or not questions:
         raise Unusable(Reason.COUNTS, questions=len(questions), answers=len(answers))
-    return [turn for pair in zip(questions, answers, strict=True) for turn in _pair(*pair, form, repairs)]
+    return [turn for q, a in zip(questions, answers, strict=True) for turn in _pair(q, a, form, repairs)]
 
 
 def preference(values: list, row: dict, form, repairs: list[Repair]) -> list[dict]:
@@ -111,7 +111,7 @@ def _earlier(history: tuple, form, repairs: list[Repair]) -> list[dict]:
         pair = isinstance(entry, (list, tuple))
         if pair and len(entry) != 2:
             raise Unusable(Reason.HISTORY_NO_PAIRS)
-        turns += _pair(*entry, form, repairs) if pair else [entry]
+        turns += _pair(entry[0], entry[1], form, repairs) if pair else [entry]
     if all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns):
         return turns
     try:

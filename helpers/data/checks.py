@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from helpers.data.labels import CONTEXT
 from helpers.data.limits import Check
@@ -44,13 +44,14 @@ class Special(NamedTuple):
         special = {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
         texts = {*special.values(), *tokenizer.all_special_tokens} - {"<think>", "</think>"}
         texts = {text for text in texts if not text.isalnum()}  # a plain word is no control token inside a text
-        unknown = tokenizer.unk_token_id
-        if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        bos: Any = tokenizer.bos_token_id
+        unknown: Any = tokenizer.unk_token_id
+        if unknown in (bos, tokenizer.eos_token_id):
             unknown = None  # it has another use
         control = re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))))
-        begins = render(tokenizer, [{"role": "user", "content": "?"}]).startswith(tokenizer.bos_token or "\0")
+        begins = render(tokenizer, [{"role": "user", "content": "?"}]).startswith(str(tokenizer.bos_token or "\0"))
         stops = frozenset(stop_ids(tokenizer))
-        return cls(stops.union(special), stops, tokenizer.bos_token_id, begins, unknown, control)
+        return cls(stops.union(special), stops, bos, begins, unknown, control)
 
 
 @dataclass
@@ -138,7 +139,7 @@ def end_is_missing(row: Row) -> bool:
     ends, stops = row.special.ends, row.special.stops
     if not row.config.answer_only_loss:
         return sum(token in ends for run in row.runs for token in run) < len(row.answers)
-    last = [next((i for i in reversed(run) if row.tokenizer.decode([i]).strip()), None) for run in row.runs]
+    last = [next((i for i in reversed(run) if str(row.tokenizer.decode([i])).strip()), None) for run in row.runs]
     last_is_learned = bool(row.answers) and row.answers[-1] is row.messages[-1]
     return any(token not in ends for token in last) or (last_is_learned and last[-1] not in stops)
 

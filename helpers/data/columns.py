@@ -120,7 +120,8 @@ def beside(row: dict, columns: tuple[str, ...], form, repairs: list[Repair]) -> 
         raise Unusable(Reason.HISTORY_NO_LIST)
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         raise Unusable(Reason.TOOLS)
-    return Beside(*map("\n\n".join, texts.values()), tuple(history), tools)
+    system, context, thought = map("\n\n".join, texts.values())
+    return Beside(system, context, thought, tuple(history), tools)
 
 
 def _read_as(column: object, form) -> Means | None:

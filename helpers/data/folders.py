@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from helpers.data.encodings import Notes
 from helpers.data.parts import described, fits, nfc, part_of, part_word, wanted_parts
@@ -151,9 +152,10 @@ def _saved_to_disk(folder: Path, part: str, notes: Notes) -> Iterator[dict]:
     if (folder / "dataset_dict.json").exists():
         parts = read_json(folder / "dataset_dict.json")["splits"]
         wanted = wanted_parts(set(parts), part, folder.name)
-        chosen = next(name for name in parts if name in wanted)
+        chosen = next(str(name) for name in parts if name in wanted)
         others = [name for name in parts if name != chosen]
         _note_left(_("another part than {part!r}").format(part=part), others, notes)
         folder = folder / chosen
-    for batch in load_from_disk(str(folder)).iter(1000):
+    rows: Any = load_from_disk(str(folder))
+    for batch in rows.iter(1000):
         yield from (TableRow(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))

@@ -168,7 +168,7 @@ def fields_read(form: Format, columns: Counter, turns: Counter) -> list[dict]:
     parts = {**dict.fromkeys(form.columns[:-1], QUESTION), form.columns[-1]: ANSWER}
     if len(form.columns) == 1:
         parts = {form.columns[0]: THE_TEXT if form.name == "text" else THE_CONVERSATION}
-    if form.name == "preference":
+    elif form.name == "preference":
         parts |= {form.columns[-2]: ANSWER, form.columns[-1]: WORSE}
     parts |= dict.fromkeys(form.misnamed, Means.CONTEXT if form.joins else NOT_READ)
     of_turns = dict.fromkeys(TURN_FIELDS, THE_TURN)

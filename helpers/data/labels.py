@@ -32,7 +32,7 @@ def encode(
     found = _encode_batch(tokenizer, [row], answer_only, learn_thinking)[0]
     if found is None:
         _text_and_spans(tokenizer, row, answer_only, learn_thinking)  # raises, and says why
-    return {name: values[:max_length] for name, values in found.items()}
+    return {name: values[:max_length] for name, values in (found or {}).items()}
 
 
 def encode_rows(rows: list[dict], tokenizer, config: RunConfig):
@@ -131,11 +131,11 @@ def _encode_batch(tokenizer, rows: list[dict], answer_only: bool, learn_thinking
         return [None] * len(found)
     # the template has written BOS already: the tokenizer must not add another
     tokens = tokenizer([text for text, _spans in known], add_special_tokens=False, return_offsets_mapping=True)
-    rows = iter(
+    done = iter(
         {"input_ids": ids, "labels": _labels(ids, offsets, spans)}
         for ids, offsets, (_text, spans) in zip(tokens.input_ids, tokens.offset_mapping, known, strict=True)
     )
-    return [next(rows) if item else None for item in found]
+    return [next(done) if item else None for item in found]
 
 
 def _text_and_spans(tokenizer, row: dict, answer_only: bool, learn_thinking: str) -> tuple[str, list[tuple[int, int]]]:

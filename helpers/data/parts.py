@@ -68,11 +68,13 @@ def wanted_parts(parts: set[str | None], split: str, folder: str) -> set[str | N
     if split in parts:
         return {split}
     kind = part_word(split)
-    alike = {part for part in parts if part and kind and part_word(part) == kind}
+    alike = [part for part in parts if part and kind and part_word(part) == kind]
     if len(alike) > 1 and not all(part in PART_OF for part in alike):
         sentence = _("{folder} has several parts that dataset_split={split!r} may mean: set it to {parts}.")
         raise ValueError(sentence.format(folder=folder, split=split, parts=_(" or ").join(sorted(alike))))
-    found = alike or ({None} & parts if kind == "train" else set())
+    found: set[str | None] = {*alike}
+    if not found and kind == "train":
+        found = {part for part in parts if part is None}
     if not found:
         sentence = _("{folder} has no part {split!r}: set dataset_split to {parts}.")
         known = sorted({part or "train" for part in parts})

@@ -11,6 +11,7 @@ import random
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from helpers.settings import RunConfig
 from helpers.show.words import _
@@ -32,7 +33,12 @@ def rehearsal_config(config: RunConfig, wanted: int, train: Path, learned: Path 
     `learned`: the rows that the adapter was trained on from which this training begins. The project's own are those in
     the language of `train`, the training part.
     """
-    plain = {"dataset_config": "", "dataset_split": "train", "dataset_revision": "", "dataset_format": "auto"}
+    plain: dict[str, Any] = {
+        "dataset_config": "",
+        "dataset_split": "train",
+        "dataset_revision": "",
+        "dataset_format": "auto",
+    }
     plain["max_rows"] = 4 * wanted  # some are dropped
     with train.open(encoding="utf-8") as file:
         own = KOREAN if re.search("[가-힣]", file.read(LOOKED_AT)) else OWN

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from helpers.data.encodings import BROKEN, Encoding, Notes, encoding_of
 from helpers.data.reasons import Reason, UnreadRow
@@ -20,7 +20,7 @@ class Lines:
     """The lines of one file as fields, and what is noted about them at the end."""
 
     path: Path
-    reader: object  # of the csv module
+    reader: Any  # of the csv module
     delimiter: str
     encoding: Encoding
     rows: int = 0

@@ -110,7 +110,7 @@ def split_pairs(pairs: Dataset, share: float, seed: int) -> dict[str, Dataset]:
     alike = list(places.values())
     drawn = Dataset.from_dict({"number": range(len(alike))}).train_test_split(test_size=share, seed=seed)
     sides = {name: [place for number in drawn[name]["number"] for place in alike[number]] for name in drawn}
-    return {name: pairs.select(chosen) for name, chosen in sides.items()}
+    return {str(name): pairs.select(chosen) for name, chosen in sides.items()}
 
 
 def _bits(text: str, key: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 from helpers.data.reasons import Repair
 
@@ -40,14 +40,15 @@ def as_number(value: Any) -> float | None:
         return None
 
 
-def is_turns(value: object) -> bool:
+def is_turns(value: object) -> TypeGuard[list[dict]]:
     """True for a list of objects that say who speaks, and what."""
     return isinstance(value, list) and bool(value) and all(map(is_turn, value))
 
 
-def is_turn(value: object) -> bool:
-    speaks = isinstance(value, dict) and ("role" in value or "from" in value)
-    return speaks and not value.keys().isdisjoint(("content", "value", "tool_calls", "function_call"))
+def is_turn(value: object) -> TypeGuard[dict]:
+    if not isinstance(value, dict) or not ("role" in value or "from" in value):
+        return False
+    return not value.keys().isdisjoint(("content", "value", "tool_calls", "function_call"))
 
 
 def in_words(value: Any, repairs: list[Repair], tabular: bool = False) -> Any:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.data.checks import ROW_CHECKS, Row, Special, is_comparable
 from helpers.data.copies import overlap
@@ -39,7 +39,7 @@ MOST_LEARNED = 0.98  # of the tokens learned: with more, the questions are learn
 
 def inspect(
     train: list[dict], held_out: list[dict], tokenizer: PreTrainedTokenizerBase, config: RunConfig
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Verdicts and numbers on the rows of train.jsonl and eval.jsonl, for data_report.json.
 
     "verdicts": check, ok, verdict, measured, limit, fix. "numbers": name -> number. "lengths": tokens per training "
@@ -68,7 +68,7 @@ def row_lengths(row: dict, length: int, config: RunConfig) -> list[int]:
 
 def judge(
     rows: list[dict], encoded_rows: Iterable[dict | None], tokenizer: PreTrainedTokenizerBase, config: RunConfig
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Every check on single rows, from conversations and their encoding in full length (None: not to be encoded)."""
     special, collate = Special.of(tokenizer), collator(tokenizer)
     failed, lengths, used, learned = Counter(), [], Counter(), 0
@@ -180,7 +180,7 @@ def positions(config: RunConfig) -> int | None:
     return longest_text(shapes(config))
 
 
-def verdicts_of(report: dict, labels: dict) -> list[dict]:
+def verdicts_of(report: Mapping[str, Any], labels: dict) -> list[dict]:
     """All verdicts of 03: on the rows as they were read (`prepare`), and on the labels (`inspect`)."""
     early = [report[name] for name in ("lost", "marks", "left") if name in report]
     return [*early, *labels["verdicts"]]

@@ -76,7 +76,7 @@ def look_at(encoded: list[dict], tokenizer, thoughts: list[set[int]] | None = No
     batch = collator(tokenizer)(encoded)
     tensors = (batch["input_ids"], batch["labels"], batch["attention_mask"])
     rows = zip(*tensors, thoughts or [set()] * len(encoded), strict=True)
-    return XRay([_pieces(*(tensor.tolist() for tensor in row), tokenizer, thinks) for *row, thinks in rows])
+    return XRay([_pieces(i.tolist(), labels.tolist(), m.tolist(), tokenizer, thinks) for i, labels, m, thinks in rows])
 
 
 def cut_into(text: str, tokenizer) -> list[str]:

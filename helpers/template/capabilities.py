@@ -66,7 +66,7 @@ def write(
 ) -> str:
     """What the template writes, nothing changed before."""
     how = {"tools": list(tools or ()) or None, "add_generation_prompt": asking, "chat_template": template}
-    return tokenizer.apply_chat_template(messages, tokenize=False, **how)
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, **how))
 
 
 def normalise(tokenizer: PreTrainedTokenizerBase, messages: list[dict], template: str | None = None) -> list[dict]:

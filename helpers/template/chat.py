@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.template.asking import end_of_turn
 from helpers.template.capabilities import CALLING_ANSWER, THINKING_ANSWER, capabilities, fold, normalise, write
@@ -89,7 +89,9 @@ def stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
         *within, end = _control_tokens(tokenizer, answer)
         ends |= {end} - {""}
         inside |= set(within) - ends
-    return sorted({tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, ends - inside)})
+    eos: Any = tokenizer.eos_token_id
+    found: Any = tokenizer.convert_tokens_to_ids(sorted(ends - inside))
+    return sorted({eos, *found})
 
 
 def _control_tokens(tokenizer: PreTrainedTokenizerBase, answer: dict) -> list[str]:

@@ -14,7 +14,7 @@ import functools
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.show.words import _
 from helpers.template.asking import Changed, Span, by_asking, end_of_turn, not_found
@@ -98,7 +98,8 @@ def _twins() -> dict[str, str]:
     """The templates that TRL has a marked twin of -> the twin. (Its function for this imports torch and the
     Trainer.)"""
     twins = {}
-    for path in Path(find_spec("trl").origin).with_name("chat_templates").glob("*.jinja"):
+    spec = find_spec("trl")
+    for path in Path((spec and spec.origin) or "").with_name("chat_templates").glob("*.jinja"):
         twin = path.with_name(f"{path.stem}_training.jinja")
         if twin.is_file():
             twins[path.read_text(encoding="utf-8")] = twin.read_text(encoding="utf-8")
@@ -117,7 +118,8 @@ def by_marks(
 
     ready = normalise(tokenizer, messages, template)
     how = {"chat_template": template, "return_assistant_tokens_mask": True, **tokenizer.special_tokens_map}
-    (text,), (marked,) = render_jinja_template([ready], list(tools) or None, **how)
+    rendered: Any = render_jinja_template([ready], list(tools) or None, **how)
+    (text,), (marked,) = rendered
     answers = [turn for turn, message in enumerate(ready) if message["role"] == "assistant"]
     if len(marked) != len(answers):
         return text, None
