@@ -3,6 +3,9 @@
 Each sweep tries four settings (learning rate, rank) drawn at random, on the tiny model with random rows of the
 calendar data. All four are trained to the end, so the truth is known; `survivors` then judges after a quarter and
 after a half, as a sweep does. The winner must end within 0.02 nats of the best of all four.
+
+2026-11-30, 2-core AMD EPYC with AVX512-BF16, beside much other work, the first 2 sweeps of 20: the winner lay 0.100 and
+0.000 nats above the best, 8 of 16 quarters were saved in each. That 18 of 20 come within 0.02 is not shown.
 """
 
 from __future__ import annotations
