@@ -2,22 +2,24 @@
 
     python -m proofs.proof_merge_aware [--data ChatbotData.csv] [--rows 32] [setting=value ...]
 
-Measured 2026-11-30, SmolLM2-135M, one thread of a 2-core AMD EPYC with AVX512-BF16 that did much other work, 60 steps x 8 rows,
-rate 2e-3, 32 held-out rows. The parts were run one by one, the same steps in scripts of their own; the weights of the merges were
-set in memory. Nats per answer token, and the share of the gain (base - adapter) that is kept:
+Measured 2026-11-30, SmolLM2-135M, one thread of a 2-core AMD EPYC with AVX512-BF16 that did much other work, 60 steps
+x 8 rows, rate 2e-3, 32 held-out rows. The parts were run one by one, the same steps in scripts of their own; the
+weights of the merges were set in memory. Nats per answer token, and the share of the gain (base - adapter) that is
+kept:
 
                                                     demo               ChatbotData (1,200 rows of at most 64 tokens)
     base in 4 bits, adapter                     1.076, 0.037           2.680, 1.636
     W on its levels + change, rounded again     0.583    47.5 %        2.447    22.3 %    merge_and_unload in 4 bits
     16bit-base, read in 4 bits                  0.038    99.9 %        1.721    91.8 %
     W off its levels + change, rounded again    0.047    99.0 %        1.726    91.3 %    no training; edge of 0.02
-    rounded with error compensation (GPTQ)      0.044    99.3 %        not measured       no training; 128 rows, 75 CPU s
+    rounded with error compensation (GPTQ)      0.044    99.3 %        not measured       no training; 75 CPU s
     trained from step 30 on, W on its levels    0.090    94.9 %        not measured       its adapter alone: 4.25 nats
 
-So most of the loss is not one of 4 bits: a weight that lies on a level falls back to it. Of the change 2 % arrive in a layer of the
-demo from its level, and 100 % from its 16-bit weight. Training: 192 CPU s plain, 119 on ChatbotData; 30 of 60 steps with W on its
-levels and a quantiser by table 118 CPU s instead of 96. bitsandbytes' own quantiser takes 29 ns a weight here, `off_levels` 12: by
-that an aware step takes 4.4 CPU s more, and the whole training 1.4 times as long with the last 18 of 60 steps aware.
+So most of the loss is not one of 4 bits: a weight that lies on a level falls back to it. Of the change 2 % arrive in
+a layer of the demo from its level, and 100 % from its 16-bit weight. Training: 192 CPU s plain, 119 on ChatbotData;
+30 of 60 steps with W on its levels and a quantiser by table 118 CPU s instead of 96. bitsandbytes' own quantiser
+takes 29 ns a weight here, `off_levels` 12: by that an aware step takes 4.4 CPU s more, and the whole training 1.4
+times as long with the last 18 of 60 steps aware.
 """
 
 import argparse
