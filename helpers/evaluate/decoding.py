@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from helpers.model.generation import OF_THE_MODEL
 from helpers.model.source import longest_text
 from helpers.show.words import _
 from helpers.template.chat import stop_ids
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-OF_THE_MODEL = ("suppress_tokens", "bad_words_ids")  # what it can never say belongs to it; 05 writes both into merged/
 
 
 class PromptTooLong(ValueError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.files import read_json
-from helpers.model.adapter import MATRICES, MERGED_FIELDS, other_fields, tensor_names
+from helpers.model.adapter import MATRICES, MERGED_FIELDS, other_fields, tensor_shapes
 from helpers.model.weights import WeightFiles
 from helpers.show.words import _
 
@@ -40,7 +40,7 @@ class AdapterDelta:
         from peft import PeftConfig
 
         self.config: Any = PeftConfig.from_pretrained(str(folder))
-        names = tensor_names(folder)
+        names = tensor_shapes(folder)
         self.weights = WeightFiles(dict.fromkeys(names, folder / "adapter_model.safetensors"))
         self.pairs: dict[str, LoraPair] = {}
         self.replaced: dict[str, str] = {}
@@ -61,11 +61,6 @@ class AdapterDelta:
         scale = alpha / math.sqrt(rank) if self.config.use_rslora else alpha / rank
         other = name.replace("lora_A", "lora_B").replace("embedding_A", "embedding_B")
         return LoraPair(name, other, scale, embedding=kind == "embedding_A")
-
-    def shape(self, pair: LoraPair) -> tuple[int, ...]:
-        """Of the weight that a pair changes."""
-        (_rank, *inner), outer = self.weights.shape(pair.a), self.weights.shape(pair.b)[0]
-        return (*inner, outer) if pair.embedding else (outer, *inner)
 
     def apply(self, key: str, weight: torch.Tensor) -> torch.Tensor:
         """Weight `key` of the base (any dtype) with the adapter in it; `weight` itself if untouched.

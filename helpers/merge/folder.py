@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from helpers.files import free_bytes, give_usual_modes, read_json, replace_folder, write_json
+from helpers.model.generation import OF_THE_MODEL
 from helpers.model.quantise import off_levels_of, rounded, through_4bit
 from helpers.model.source import ModelSource
 from helpers.model.tokenizer import load_tokenizer
@@ -74,8 +75,6 @@ def keep_merge(run: RunDir, method: str) -> None:
 BESIDE_WEIGHTS = (
     "*.model *.tiktoken tekken.json vocab.json vocab.txt merges.txt added_tokens.json *processor*.json".split()
 )
-# What of a base's generation settings belongs to the model: tokens that it must never write. The rest is a way to ask.
-OF_THE_MODEL = ("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "sequence_bias")
 
 
 def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path, own_code: bool = False) -> None:

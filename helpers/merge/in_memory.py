@@ -19,6 +19,7 @@ from helpers.merge.folder import (
 from helpers.merge.skeleton import Skeleton, read_skeleton
 from helpers.model.device import weight_dtype
 from helpers.model.load import load_base_model
+from helpers.model.lora import load_adapter
 from helpers.settings import RunConfig
 from helpers.show.words import _
 
@@ -34,14 +35,14 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
     """As `shards.merge_shards`, by `merge_and_unload` on a 16-bit model, which stays in the machine's own memory.
 
     Raises ValueError for an adapter that peft cannot merge, prompt tuning say, or a weight that is not finite."""
-    from peft import PeftModel
     from transformers import GenerationConfig
 
     model, skeleton = load_base_model(config, four_bit=False, device="cpu"), read_skeleton(config)
     before, after = roundings(config, method)
     if before:
         _write_out(model, skeleton, before)
-    model = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu").eval()
+    model.merge_aware = False  # the plain sum is wanted
+    model = load_adapter(model, adapter, device="cpu")
     part, size = out.parent / f".{out.name}.part", sum(weight.nbytes for weight in model.parameters())
     check_disk(part, size)
     unmerged, merged = _logits(model), _unloaded(model)

@@ -25,7 +25,7 @@ from helpers.merge.folder import (
 )
 from helpers.merge.in_memory import merge_in_memory
 from helpers.merge.skeleton import Skeleton, empty_model, read_skeleton
-from helpers.model.adapter import check_names
+from helpers.model.adapter import check_fit
 from helpers.model.lora import check_adapter
 from helpers.model.source import folder_digest
 from helpers.model.weights import WeightFiles
@@ -49,14 +49,13 @@ def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Pa
         sentence = _("method={method} needs a 4-bit base: this run has load_in_4bit=False, use 16bit-base.")
         raise ValueError(sentence.format(method=repr(method)))
     check_adapter(adapter)
-    check_names(empty_model(config), adapter)
+    check_fit(empty_model(config), adapter)
     skeleton = read_skeleton(config)
     if reason := not_understood(adapter) or skeleton.not_understood():
         sentence = _("peft merges this adapter itself, with the whole model in memory, because {reason}.")
         print(sentence.format(reason=reason))
         return merge_in_memory(config, adapter, out, method)
     delta = AdapterDelta(adapter)
-    skeleton.check_shapes(delta)
     sources = skeleton.sources(delta)
     part = out.parent / f".{out.name}.part"
     _start_or_resume(part, config, adapter, method, skeleton)
@@ -97,7 +96,7 @@ def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, rounding
                     merged = after(merged)
                 tensors[key] = merged.to("cpu", skeleton.dtype).contiguous()
                 if not tensors[key].isfinite().all():
-                    raise not_finite(key, _culprit(key, weight, delta))
+                    raise not_finite(key, _culprit(key, base.read(sources[key]), delta))
                 bar.update()
             save_file(tensors, part / f"{file_name}.part", metadata={"format": "pt"})
             os.replace(part / f"{file_name}.part", part / file_name)
@@ -110,7 +109,7 @@ def _culprit(key: str, weight: torch.Tensor, delta: AdapterDelta) -> str:
     """Whose fault a merged weight is that is not finite, with the way out."""
     if not weight.isfinite().all():
         return _("the base model's own file holds such a number, download it again or use another base")
-    if not delta.apply(key, weight.float().zero_()).isfinite().all():
+    if not delta.apply(key, weight.float() * 0).isfinite().all():
         return _("the adapter holds such a number, train again with a lower learning_rate")
     return _("the sum does not fit into the 16-bit format, set compute_dtype to bfloat16")
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from helpers.model.device import weight_dtype
 from helpers.model.meta import untied
 from helpers.model.quantise import quantization_config, refuse_quantised
-from helpers.model.refusal import Reason, Refused
 from helpers.model.source import ModelSource
 from helpers.model.weights import WeightFiles, weight_files
 from helpers.settings import RunConfig
@@ -45,21 +44,6 @@ class Skeleton:
             if name not in self.files:
                 return _("the model's weight {name} has another name in its file").format(name=name)
         return ""
-
-    def check_shapes(self, delta: AdapterDelta) -> None:
-        """Raises Refused when the adapter has a whole weight, or a LoRA pair, of another shape than the base's."""
-        base = WeightFiles(self.files)
-        shapes = {key: delta.weights.shape(name) for key, name in delta.replaced.items()}
-        shapes |= {f"{module}.weight": delta.shape(pair) for module, pair in delta.pairs.items()}
-        for key, theirs in shapes.items():
-            source = self.tied.get(key, key)
-            ours = base.shape(source) if source in self.files else None
-            if theirs != ours:
-                sentence = _(
-                    "The adapter's {weight} has shape {theirs}, the base model's {ours}: is it the right base? (One whose "
-                    "embeddings were made longer is saved first, with them, and is then the base.)"
-                )
-                raise Refused(Reason.ADAPTER, sentence.format(weight=key, theirs=theirs, ours=ours), "")
 
     def sources(self, delta: AdapterDelta) -> dict[str, str]:
         """Name in the merged model -> name in the base. A tied pair is written once, unless the adapter changes one of them."""

@@ -20,5 +20,6 @@ requantised   a layer that computes with its merge in 4 bits
 lora          the adapter: its config, its parameters, loaded back
 elsewhere     an adapter of another run or another program, to begin from
 weights       the weight files, one weight at a time
+generation    what a base asks of every reply
 possible      settings that cannot work on this model, tried without its weights
 """

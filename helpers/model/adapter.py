@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helpers.files import read_json
+from helpers.model.meta import one_line
 from helpers.model.refusal import Reason, Refused
 from helpers.settings import RunConfig
 from helpers.show.words import _
@@ -43,55 +45,73 @@ def other_fields(settings: dict, known: set[str]) -> list[str]:
     return [f"{name}={value!r}" for name, value in others.items() if value or plain.get(name)]
 
 
-def tensor_names(adapter: Path) -> list[str]:
-    """The tensors in the adapter's file. Raises Refused for one that was cut short."""
+def tensor_shapes(adapter: Path) -> dict[str, tuple[int, ...]]:
+    """The tensors in the adapter's file by name. Raises Refused for a file that cannot be read, or was cut short."""
     from safetensors import SafetensorError, safe_open
 
     file = adapter / "adapter_model.safetensors"
     try:
         with safe_open(str(file), framework="np") as tensors:
-            return list(tensors.keys())
-    except SafetensorError as error:
+            return {name: tuple(tensors.get_slice(name).get_shape()) for name in list(tensors.keys())}
+    except (SafetensorError, OSError) as error:
         sentence = _("{file} cannot be read ({reason}): copy it again, or train again.")
         raise Refused(Reason.ADAPTER, sentence.format(file=file, reason=error), "") from None
 
 
-def check_names(skeleton: PreTrainedModel, adapter: Path) -> None:
-    """Raises Refused unless the adapter's file has just the tensors that peft puts on this base: peft only warns.
+def check_fit(skeleton: PreTrainedModel, adapter: Path) -> None:
+    """Raises Refused unless the adapter's file has the tensors that peft puts on this base, and no other: peft only warns.
 
     `skeleton`: the base without weights (torch's device meta); it gets the adapter's modules.
     """
     from peft import PeftConfig, PeftModel
 
-    config = PeftConfig.from_pretrained(str(adapter))
-    if config.is_prompt_learning:
-        return
-    config.inference_mode = True
-    if getattr(config, "init_lora_weights", True) not in (True, False):
-        config.init_lora_weights = True  # others begin with the base's own numbers
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+    try:
+        config = PeftConfig.from_pretrained(str(adapter))
+        if config.is_prompt_learning:
+            return
+        config.inference_mode = True
+        if getattr(config, "init_lora_weights", True) not in (True, False):
+            config.init_lora_weights = True  # others begin with the base's own numbers
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             model = PeftModel(skeleton, config, autocast_adapter_dtype=False, low_cpu_mem_usage=True)
-        except ValueError as error:  # none of its modules is there
-            raise misfit(str(error)) from None
-    require_names(model, adapter)
+    except Exception as error:  # its settings are no settings, or none of its modules is there
+        raise misfit(one_line(error)) from None
+    require_fit(model, adapter)
 
 
-def require_names(model: PeftModel, adapter: Path) -> None:
-    """Raises Refused unless the adapter's file has the tensors that peft would write for `model`, and no other."""
+def require_fit(model: PeftModel, adapter: Path) -> None:
+    """Raises Refused unless the adapter's file has the tensors that peft would write for `model`, as large, and no other."""
     from peft import get_peft_model_state_dict
 
-    names = set(tensor_names(adapter))
+    shapes, config = tensor_shapes(adapter), model.peft_config["default"]
     try:
-        expected = get_peft_model_state_dict(model, save_embedding_layers=False).keys()
-    except (KeyError, ValueError) as error:
-        raise misfit(str(error)) from None
-    if missing := sorted(expected - names):
+        trained_on = Path(str(config.base_model_name_or_path)) / "config.json"
+        kind = read_json(trained_on).get("model_type") if trained_on.exists() else None
+        state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    except (KeyError, ValueError, OSError) as error:
+        raise misfit(one_line(error)) from None
+    if kind and kind != model.config.model_type:
+        raise misfit(_("it was trained on {folder}, a {kind}").format(folder=trained_on.parent, kind=kind))
+    places = state | {name: weight for name, weight in model.state_dict().items() if name in _embeddings(model)}
+    if missing := sorted(state.keys() - shapes.keys()):
         raise misfit(_("{name} is not in its file").format(name=missing[0]))
-    # peft may save embeddings that the adapter reads as they were
-    if others := sorted(names - expected - model.state_dict().keys()):
+    if others := sorted(shapes.keys() - places.keys()):
         raise misfit(_("{name} has no place in it").format(name=others[0]))
+    for name, shape in shapes.items():
+        if shape != tuple(places[name].shape):
+            sentence = _(
+                "its {name} has shape {theirs}, the base model's {ours} (one whose embeddings were made longer is saved "
+                "first, with them, and is then the base)"
+            )
+            raise misfit(sentence.format(name=name, theirs=shape, ours=tuple(places[name].shape)))
+
+
+def _embeddings(model: PeftModel) -> set[str]:
+    """The names of weights that peft may save as well, and that the adapter reads as they were."""
+    both = [model.get_input_embeddings(), model.get_output_embeddings()]
+    paths = [path for path, module in model.named_modules() if any(module is one for one in both)]
+    return {f"{path}{end}" for path in paths for end in (".weight", ".base_layer.weight")}
 
 
 def misfit(reason: str) -> Refused:

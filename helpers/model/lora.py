@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.model.adapter import misfit, require_names, tensor_names
+from helpers.model.adapter import misfit, require_fit, tensor_shapes
 from helpers.model.meta import one_line
 from helpers.model.refusal import Reason, Refused
 from helpers.settings import RunConfig
@@ -77,7 +77,7 @@ def load_adapter(
         model = PeftModel.from_pretrained(base_model, str(folder), is_trainable=trainable, torch_device=device)
     except Exception as error:  # sizes that differ, or indices that the file does not have
         raise misfit(one_line(error)) from None
-    require_names(model, folder)
+    require_fit(model, folder)
     if getattr(base_model, "merge_aware", False):
         requantise(model)
     return model.train() if trainable else model.eval()
@@ -94,7 +94,7 @@ def check_adapter(folder: Path, trained: dict[str, torch.Tensor] | None = None) 
         if other:
             sentence = _("{folder} has {other} and no {file}: only safetensors are read, for others can run code.")
         raise FileNotFoundError(sentence.format(file=FILE, folder=folder, other=other[0].name if other else ""))
-    count = len(tensor_names(folder))
+    count = len(tensor_shapes(folder))
     if count == 0:
         sentence = _(
             "{file} holds 0 tensors: it was saved after merge_and_unload. Train again, and save before merging."

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from helpers.model.device import attention
+from helpers.model.generation import require_usable
 from helpers.model.lora import lora_config
 from helpers.model.meta import on_meta, one_line, unanswerable, unreachable
 from helpers.model.quantise import refuse_quantised
@@ -24,13 +25,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 MOST_ROWS = 4096  # packed rows may go one at a time: so many steps of gradient accumulation are allowed
-# Settings in generation_config.json with which `generate` needs more than prompts, or answers with more than one reply
-IMPOSSIBLE = (
-    "stop_strings return_dict_in_generate output_scores output_logits output_attentions output_hidden_states "
-    "constraints force_words_ids penalty_alpha dola_layers custom_generate assistant_confidence_threshold"
-).split()
 NAN = re.compile(r'[\[ "]NaN[",\]}]')
-ONLY_ONE = ("num_return_sequences", "num_beam_groups")
 
 
 def require_possible(config: RunConfig) -> None:
@@ -39,7 +34,7 @@ def require_possible(config: RunConfig) -> None:
     _scheduler(config)
     _optimizer(config)
     shapes = _shapes(config)
-    _generation(config)
+    require_usable(config)
     _tokens(config, shapes.get_text_config().vocab_size)
     _branches(config, _without_weights(config, shapes))
 
@@ -118,28 +113,6 @@ def _shapes(config: RunConfig) -> PretrainedConfig:
 def _no_model(config: RunConfig, error: Exception) -> Refused:
     sentence = _("model_id={name!r} cannot be loaded: {reason}")
     return Refused(Reason.CONFIG, sentence.format(name=config.model_id, reason=one_line(error)))
-
-
-def _generation(config: RunConfig) -> None:
-    """What the base's generation_config.json asks of every reply."""
-    from transformers import GenerationConfig
-
-    source = ModelSource.of(config)
-    try:
-        settings = GenerationConfig.from_pretrained(source.path, revision=source.revision).to_dict()
-        wrong = [name for name in IMPOSSIBLE if settings.get(name)]
-        wrong += [name for name in ONLY_ONE if (settings.get(name) or 1) > 1]
-        reason = ", ".join(f"{name}={settings[name]!r}" for name in wrong)
-    except OSError:  # it has none
-        reason = ""
-    except Exception as error:
-        reason = one_line(error)
-    if reason:
-        sentence = _(
-            "The generation_config.json of {name} asks for what 04 to 07 cannot do: {reason}. Take it out of that file "
-            "(for a model on the hub: in a copy of its folder, which model_id then names)."
-        )
-        raise Refused(Reason.GENERATION, sentence.format(name=config.model_id, reason=reason))
 
 
 def _tokens(config: RunConfig, rows: int) -> None:

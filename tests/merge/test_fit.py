@@ -8,10 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from helpers.evaluate.generation import generate_replies
 from helpers.merge.push import check_repo_name
 from helpers.merge.shards import merge_shards
 from helpers.model.adapter import Untrained, refuse_untrained
+from helpers.model.generation import OF_THE_MODEL
+from helpers.model.load import load_base_model
+from helpers.model.lora import load_adapter
 from helpers.model.refusal import Reason, Refused
+from helpers.model.tokenizer import load_tokenizer
+from helpers.template.chat import prompt_ids
 from tests.merge.test_shards import SIZES, logits, make_adapter, settings
 
 
@@ -64,6 +70,7 @@ MISFITS = {
     "DoRA, magnitudes lost": ({"use_dora": True}, lost("magnitude")),
     "a saved module lost": ({"modules_to_save": ["norm"]}, lost("model.norm")),
     "single tokens renamed": ({"trainable_token_indices": [5, 6]}, renamed("trainable_tokens", "tokens")),
+    "a module of another model": ({}, renamed("q_proj", "qkv_proj")),
 }
 
 
@@ -80,13 +87,85 @@ def test_an_adapter_whose_names_are_not_pefts_is_refused(base, tmp_path, kind):
     assert not (tmp_path / "merged").exists()
 
 
-def test_an_adapter_of_a_base_of_another_size_is_refused(base, tmp_path):
+NORM = "base_model.model.model.norm.weight"
+SHAPES = {
+    "a wider base": lambda name, t: t.repeat(1, 2) if "lora_A" in name else t,
+    "transposed": lambda name, t: t.T.contiguous(),
+    "one module of another rank": lambda name, t: t[:2] if "1.mlp.up_proj.lora_A" in name else t,
+    "a number": lambda name, t: t.flatten()[0] if "0.mlp.up_proj.lora_B" in name else t,
+    "nothing": lambda name, t: t[:0] if "lora_A" in name else t[:, :0],
+    "a weight of the base too": lambda name, t: t,
+}
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_an_adapter_whose_tensors_are_not_those_of_this_base_is_refused(base, tmp_path, kind):
+    """Both ways refuse it: the one that answers, and the one that merges."""
     config = settings(base(tmp_path / "base"))
     make_adapter(config, tmp_path / "adapter")
     file = tmp_path / "adapter" / "adapter_model.safetensors"
-    wider = {name: t.repeat(1, 2) if "lora_A" in name else t for name, t in load_file(file).items()}
-    save_file(wider, file, metadata={"format": "pt"})
-    with pytest.raises(Refused, match="is it the right base"):
+    changed = {name: SHAPES[kind](name, t) for name, t in load_file(file).items()}
+    changed |= {NORM: torch.ones(64)} if "too" in kind else {}
+    save_file(changed, file, metadata={"format": "pt"})
+    with pytest.raises(Refused, match="does not fit this base"):
+        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+    with pytest.raises(Refused, match="does not fit this base"):
+        load_adapter(load_base_model(config, four_bit=False), tmp_path / "adapter")
+
+
+SAYS = [
+    {"r": 8},
+    {"rank_pattern": {"q_proj": 2}},
+    {"lora_alpha": "6"},
+    {"r": None},
+    {"alpha_pattern": ["q_proj"]},
+    {"peft_type": "lora"},
+    {"target_modules": "("},
+    {"bias": "some"},
+    {"trainable_token_indices": [10**6]},
+]
+
+
+@pytest.mark.parametrize("changes", SAYS, ids=str)
+def test_an_adapter_config_that_says_something_else_than_its_file_is_refused(base, tmp_path, changes):
+    config = settings(base(tmp_path / "base"))
+    make_adapter(config, tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(Refused, match="does not fit this base"):
+        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+
+
+def test_an_adapter_of_another_architecture_with_equal_shapes_is_refused(base, tmp_path):
+    config = settings(base(tmp_path / "base"))
+    make_adapter(settings(base(tmp_path / "other", model_type="mistral")), tmp_path / "adapter")
+    with pytest.raises(Refused, match="was trained on .*other, a mistral"):
+        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+
+
+def test_a_token_that_the_base_does_not_have_is_refused(base, tmp_path):
+    config = settings(base(tmp_path / "base"))
+    make_adapter(config, tmp_path / "adapter", trainable_token_indices=[5, 6])
+    file = tmp_path / "adapter" / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"trainable_token_indices": [5, 10**6]}))
+    with pytest.raises(Refused, match="does not fit this base"):
+        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+
+
+@pytest.mark.parametrize("guilty", ["adapter", "base"])
+def test_a_number_that_is_not_finite_is_laid_at_the_right_door(base, tmp_path, guilty):
+    config = settings(base(tmp_path / "base"), compute_dtype="float32")
+    make_adapter(config, tmp_path / "adapter")
+    file, name = (
+        tmp_path / "adapter" / "adapter_model.safetensors",
+        "base_model.model.model.layers.0.mlp.up_proj.lora_B",
+    )
+    if guilty == "base":
+        file, name = tmp_path / "base" / "model.safetensors", "model.layers.0.mlp.up_proj"
+    tensors = load_file(file)
+    tensors[f"{name}.weight"][0, 0] = float("nan")
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match={"adapter": "the adapter holds", "base": "base model's own file"}[guilty]):
         merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
 
 
@@ -132,12 +211,35 @@ WAYS = [{"target_modules": ["q_proj"]}, {"target_modules": ["q_proj"], "use_dora
 @pytest.mark.parametrize("lora", WAYS, ids=["by weight", "in memory"])
 def test_what_belongs_to_the_model_is_carried_and_the_way_to_ask_is_not(base, tmp_path, lora):
     of_the_model = {"suppress_tokens": [7, 8], "begin_suppress_tokens": [9], "bad_words_ids": [[5, 6]]}
+    of_the_model["sequence_bias"] = [[[5], -1.0]]
     ways = {"min_new_tokens": 20, "no_repeat_ngram_size": 3, "temperature": 0.7, "stop_strings": ["요"]}
     config = settings(base(tmp_path / "base", "generation_config.json", **of_the_model, **ways))
     make_adapter(config, tmp_path / "adapter", **lora)
     merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
     kept = json.loads((tmp_path / "merged" / "generation_config.json").read_text())
+    assert set(of_the_model) == set(OF_THE_MODEL)
     assert kept.items() >= of_the_model.items() and not kept.keys() & ways.keys() and kept["eos_token_id"]
+
+
+ASKED = [
+    {"begin_suppress_tokens": list(range(200, 1500))},
+    {"sequence_bias": [[[300], -50.0], [[400], 50.0]]},
+    {"forced_eos_token_id": 2, "renormalize_logits": True},
+]
+
+
+@pytest.mark.parametrize("of_the_base", ASKED, ids=str)
+def test_anybody_who_loads_the_folder_hears_what_was_measured(base, tmp_path, of_the_base):
+    config = settings(base(tmp_path / "base", "generation_config.json", **of_the_base), compute_dtype="float32")
+    live, prompt = make_adapter(config, tmp_path / "adapter"), [{"role": "user", "content": "얼음은 왜 물에 떠요?"}]
+    merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+    tokenizer = load_tokenizer(config, source=str(tmp_path / "adapter"))
+    (measured,) = generate_replies(live, tokenizer, [prompt], 8)
+    merged = load_base_model(config, four_bit=False, source=str(tmp_path / "merged"))
+    ids = torch.tensor([prompt_ids(tokenizer, prompt)])
+    reply = merged.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False)
+    stops = merged.generation_config.eos_token_id
+    assert [token for token in reply[0, ids.shape[1] :].tolist() if token not in stops] == list(measured.token_ids)
 
 
 ROPES = {
@@ -154,8 +256,6 @@ ROPES = {
 @pytest.mark.parametrize("kind", ROPES)
 @pytest.mark.parametrize("lora", WAYS, ids=["by weight", "in memory"])
 def test_older_programs_find_the_rotary_positions_by_their_old_names(base, tmp_path, kind, lora):
-    from helpers.model.load import load_base_model
-
     config = settings(base(tmp_path / "base", gone=["rope_parameters"], **ROPES[kind]), compute_dtype="float32")
     live = make_adapter(config, tmp_path / "adapter", **lora)
     merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")

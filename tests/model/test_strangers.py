@@ -113,6 +113,9 @@ GENERATION = [
     {"num_return_sequences": 2, "num_beams": 2},
     {"penalty_alpha": 0.6, "top_k": 4},
     {"dola_layers": "high"},
+    {"suppress_tokens": ["5"]},
+    {"bad_words_ids": [5]},
+    {"sequence_bias": [[[5], "x"]]},
 ]
 
 
