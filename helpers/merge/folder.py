@@ -94,7 +94,7 @@ def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path, own_c
     kept = {name: settings[name] for name in OF_THE_MODEL if settings.get(name)}
     ids = {"bos_token_id": tokenizer.bos_token_id, "pad_token_id": tokenizer.pad_token_id}
     GenerationConfig(**ids, eos_token_id=stop_ids(tokenizer), **kept).save_pretrained(part)
-    _write_old_names(part / "config.json")
+    write_old_names(part / "config.json")
     if not own_code:
         without_code(part)
     (part / "fingerprint.json").unlink(missing_ok=True)
@@ -102,20 +102,34 @@ def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path, own_c
     replace_folder(part, out)
 
 
-def _write_old_names(file: Path) -> None:
+def write_old_names(file: Path) -> None:
     """Add the names by which transformers 4 reads config.json: without them it takes rope_theta 10000 and no scaling."""
     settings = read_json(file)
     for part in filter(None, (settings, settings.get("text_config"))):
         if "dtype" in part:
             part["torch_dtype"] = part["dtype"]
         rope = part.get("rope_parameters") or {}
-        whole = dict(rope.get("full_attention", rope))
-        if "rope_theta" in whole:
-            part["rope_theta"] = whole.pop("rope_theta")
-            part["rope_scaling"] = whole if whole.get("rope_type", "default") != "default" else None
-        if local := rope.get("sliding_attention"):  # Gemma 3
-            part["rope_local_base_freq"] = local["rope_theta"]
+        part |= _old_rope(str(part.get("model_type")), dict(rope.get("full_attention", rope)))
+        if local := rope.get("sliding_attention"):  # Gemma 3, ModernBERT's decoder
+            part["rope_local_base_freq"] = part["local_rope_theta"] = local["rope_theta"]
+            part["global_rope_theta"] = part["rope_theta"]
     write_json(file, settings)
+
+
+def _old_rope(kind: str, rope: dict) -> dict:
+    """One of `rope_parameters` in the words of transformers 4."""
+    if "rope_theta" not in rope:
+        return {}
+    old = {"rope_theta": rope.pop("rope_theta")}
+    if (share := rope.pop("partial_rotary_factor", None)) is not None:
+        old["partial_rotary_factor"] = share
+    if kind.startswith("gpt_neox"):
+        old |= {"rotary_emb_base": old["rope_theta"], "rotary_pct": share}
+    if kind.startswith("phi3") and "long_factor" in rope:  # whose scaling has three words and no more
+        old["original_max_position_embeddings"] = rope["original_max_position_embeddings"]
+        rope = {"type": rope["rope_type"]} | {name: rope[name] for name in ("short_factor", "long_factor")}
+    plain = rope.keys() <= {"rope_type", "type"} and rope.get("rope_type", "default") == "default"
+    return {**old, "rope_scaling": None if plain else rope}
 
 
 def merging_device() -> str:

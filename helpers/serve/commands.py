@@ -54,10 +54,11 @@ def _adapter_words(adapter: Path, name: str) -> list[str]:
     if fields := other_fields(settings, PLAIN_FIELDS):
         sentence = _("vLLM does not serve this adapter as it was trained ({fields}): serve the merged model.")
         raise ValueError(sentence.format(fields=", ".join(fields)))
-    rooms = [size for size in VLLM_RANKS if size >= settings["r"]]
+    rank = settings.get("r")
+    rooms = [size for size in VLLM_RANKS if type(rank) is int and size >= rank > 0]
     if not rooms:
-        sentence = _("lora_r={rank} is more than vLLM serves (at most {most}): serve the merged model.")
-        raise ValueError(sentence.format(rank=settings["r"], most=VLLM_RANKS[-1]))
+        sentence = _("lora_r={rank!r} is no rank that vLLM serves (1 to {most}): serve the merged model.")
+        raise ValueError(sentence.format(rank=rank, most=VLLM_RANKS[-1]))
     words = ["--enable-lora", "--max-lora-rank", str(rooms[0]), "--lora-modules", f"{name or adapter.name}={adapter}"]
     template, tokenizer = adapter / "chat_template.jinja", adapter / "tokenizer_config.json"
     if template.exists():

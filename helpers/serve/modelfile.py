@@ -128,7 +128,8 @@ def ollama_modelfile(tokenizer: PreTrainedTokenizerBase, weights: str, max_new_t
 
 def tools_note(rows: list[dict]) -> str:
     """What to know before a model that was trained on `rows` goes to Ollama: "" where they hold no tools."""
-    if not any(row.get("tools") for row in rows):
+    called = any(turn.get("tool_calls") or turn["role"] == "tool" for row in rows for turn in row["messages"])
+    if not called and not any(row.get("tools") for row in rows):
         return ""
     return _(
         "These rows call tools, and this Modelfile has no place for them: Ollama writes a tool's description in "

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from helpers.evaluate.generation import generate_replies
+from helpers.merge.folder import write_old_names
 from helpers.merge.push import check_repo_name
 from helpers.merge.shards import merge_shards
 from helpers.model.adapter import Untrained, refuse_untrained
@@ -264,6 +265,38 @@ def test_older_programs_find_the_rotary_positions_by_their_old_names(base, tmp_p
     assert (written["rope_scaling"] or {}).items() >= (ROPES[kind]["rope_scaling"] or {}).items()
     merged = load_base_model(config, four_bit=False, source=str(tmp_path / "merged"))
     assert (logits(merged) - logits(live)).abs().max() < 1e-3 * logits(live).std()
+
+
+LONG = {"type": "longrope", "short_factor": [1.0] * 8, "long_factor": [2.0] * 8}
+OLD_NAMES = {
+    "phi": {"rope_theta": 5e4, "partial_rotary_factor": 0.25},
+    "gpt_neox": {"rotary_pct": 0.5, "rotary_emb_base": 5e4},
+    "phi3": {"rope_scaling": LONG, "original_max_position_embeddings": 64, "pad_token_id": 0},
+    "gemma3_text": {
+        "rope_theta": 1e6,
+        "rope_local_base_freq": 5e3,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+    },
+    "modernbert-decoder": {"global_rope_theta": 5e4, "local_rope_theta": 5e3},
+    "qwen2_vl": {"text_config": {**SIZES, "rope_scaling": {"rope_type": "default", "mrope_section": [2, 3, 3]}}},
+}
+
+
+@pytest.mark.parametrize("kind", OLD_NAMES)
+def test_both_releases_read_the_same_rotary_positions(tmp_path, kind):
+    from transformers import AutoConfig
+
+    file, old = tmp_path / "config.json", OLD_NAMES[kind]
+    file.write_text(json.dumps({"model_type": kind, **({} if "text_config" in old else SIZES), **old}))
+    ours = AutoConfig.from_pretrained(tmp_path)
+    ours.save_pretrained(tmp_path)
+    write_old_names(file)
+    written = json.loads(file.read_text())
+    text, wanted = written.get("text_config", written), old.get("text_config", old)
+    for name, value in wanted.items():
+        assert text[name].items() >= value.items() if isinstance(value, dict) else text[name] == value, name
+    theirs = AutoConfig.from_pretrained(tmp_path).get_text_config().rope_parameters
+    assert theirs == ours.get_text_config().rope_parameters
 
 
 @pytest.mark.parametrize("lora", WAYS, ids=["by weight", "in memory"])

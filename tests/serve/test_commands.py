@@ -20,9 +20,10 @@ def test_the_next_rank_that_vllm_takes(adapter, rank, size):
     assert f"--max-lora-rank {size} " in vllm_command("owner/base", 4096, adapter(r=rank))
 
 
-def test_a_rank_above_all_is_refused(adapter):
-    with pytest.raises(ValueError, match="513"):
-        vllm_command("owner/base", 4096, adapter(r=513))
+@pytest.mark.parametrize("rank", [513, 0, -8, "8", None, 8.5])
+def test_a_rank_that_vllm_does_not_serve_is_refused(adapter, rank):
+    with pytest.raises(ValueError, match=f"lora_r={rank!r}"):
+        vllm_command("owner/base", 4096, adapter(r=rank))
 
 
 @pytest.mark.parametrize(

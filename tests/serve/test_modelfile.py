@@ -113,6 +113,9 @@ def test_thinking_is_named_where_the_template_forgets_it(tokenizer):
 def test_rows_with_tools_get_a_sentence_and_others_none():
     assert tools_note([{"messages": TALK}]) == tools_note([{"messages": TALK, "tools": []}]) == ""
     assert "llama-server" in tools_note([{"messages": TALK}, {"messages": TALK, "tools": [{"type": "function"}]}])
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+    for turn in (call, {"role": "tool", "content": "5"}):  # rows whose descriptions of the tools were left out
+        assert "llama-server" in tools_note([{"messages": [*TALK, turn]}])
 
 
 @pytest.mark.parametrize("stop", ['"end"', "a\nb"])
