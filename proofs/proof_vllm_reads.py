@@ -10,13 +10,13 @@
 28 adapted modules is peft's.
 """
 
-import json
 import shlex
 import sys
 import time
 
 from transformers import AutoConfig
 
+from helpers.files import read_json
 from helpers.merge.delta import AdapterDelta
 from helpers.paths import runs_root
 from helpers.runs import RunDir
@@ -31,10 +31,13 @@ def main(place: str, name: str) -> None:
 
     run = RunDir(runs_root() / name)
     theirs, ours = get_config(str(run.merged), trust_remote_code=False), AutoConfig.from_pretrained(run.merged)
-    print("config.json read alike:", theirs.to_dict() == ours.to_dict(), "rope", theirs.get_text_config().rope_parameters)
+    print(
+        "config.json read alike:", theirs.to_dict() == ours.to_dict(), "rope", theirs.get_text_config().rope_parameters
+    )
     print("architecture known:", [kind in _TEXT_GENERATION_MODELS for kind in theirs.architectures])
     kept = try_get_generation_config(str(run.merged), trust_remote_code=False)
-    print("stops:", kept.eos_token_id, "as written:", json.loads((run.merged / "generation_config.json").read_text())["eos_token_id"])
+    written = read_json(run.merged / "generation_config.json")
+    print("stops:", kept.eos_token_id, "as written:", written["eos_token_id"])
     helper, delta = PEFTHelper.from_local_dir(str(run.adapter), 4096), AdapterDelta(run.adapter)
     scales = {name: helper.get_rank_and_scaling(name) for name in delta.pairs}
     same = [scales[name][1] == pair.scale for name, pair in delta.pairs.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.merge.folder import (
     check_disk,
@@ -72,7 +72,7 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
     return out
 
 
-def _write_out(model: PreTrainedModel, skeleton: Skeleton, rounding: Callable) -> None:
+def _write_out(model: Any, skeleton: Skeleton, rounding: Callable) -> None:
     """The weights that 4-bit loading quantises become, in place, what `rounding` makes of them."""
     for name in skeleton.quantised:
         layer = model.get_submodule(name)
@@ -82,7 +82,7 @@ def _write_out(model: PreTrainedModel, skeleton: Skeleton, rounding: Callable) -
         layer.weight.data = rows.T.contiguous() if turned else rows
 
 
-def _unloaded(model: PeftModel) -> PreTrainedModel:
+def _unloaded(model: Any) -> Any:
     """`model` with its adapter in its weights, by peft; ValueError where that cannot be."""
     if not hasattr(model.base_model, "merge_and_unload"):
         sentence = _("An adapter of kind {kind} has no merged form: push the adapter instead.")
@@ -95,7 +95,7 @@ def _unloaded(model: PeftModel) -> PreTrainedModel:
         raise ValueError(sentence.format(reason=error)) from None
 
 
-def _logits(model: PreTrainedModel) -> torch.Tensor:
+def _logits(model: Any) -> torch.Tensor:
     """(tokens, vocabulary) in float32, for a text of the first 64 tokens of the vocabulary."""
     import torch
 
@@ -116,7 +116,7 @@ def _give_each_its_own(model: PeftModel) -> None:
             seen.add(id(weight))
 
 
-def _tie_again(merged: PreTrainedModel) -> None:
+def _tie_again(merged: Any) -> None:
     """Input and output embeddings that the adapter left equal are one again; else config says that they are two."""
     import torch
 

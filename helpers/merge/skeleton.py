@@ -80,8 +80,8 @@ def empty_model(config: RunConfig) -> PreTrainedModel:
 
 def read_skeleton(config: RunConfig) -> Skeleton:
     """The skeleton of the run's base model; no weight is loaded (under a second)."""
-    from bitsandbytes.nn import Linear4bit
-    from transformers.quantizers import AutoHfQuantizer
+    from bitsandbytes.nn.modules import Linear4bit
+    from transformers.quantizers.auto import AutoHfQuantizer
 
     model, place = empty_model(config), ModelSource.of(config)
     settings, own_code = copy.deepcopy(model.config), type(model).__module__.startswith("transformers_modules")
@@ -91,9 +91,9 @@ def read_skeleton(config: RunConfig) -> Skeleton:
     tied = {output: source} if settings.get_text_config().tie_word_embeddings and output and source else {}
     names = [name for name in model.state_dict() if name not in tied]
     quantised = frozenset()
-    if config.load_in_4bit:
+    if packed := quantization_config(config):
         # the same steps as from_pretrained(quantization_config=...), on the skeleton
-        quantizer = AutoHfQuantizer.from_config(quantization_config(config), pre_quantized=False)
+        quantizer = AutoHfQuantizer.from_config(packed, pre_quantized=False)
         with untied(model):
             quantizer.preprocess_model(model=model, device_map={"": "cpu"})
         quantised = frozenset(name for name, module in model.named_modules() if isinstance(module, Linear4bit))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.files import read_json
 from helpers.model.meta import one_line
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # The fields of adapter_config.json whose meaning is plain LoRA. Any other one that is not at its default (DoRA, bias in
 # LoRA layers, PiSSA, whatever comes next) is left to peft, and refused by programs that know less.
-PLAIN_FIELDS = set(
+PLAIN_FIELDS: set[str] = set(
     "task_type peft_type auto_mapping peft_version base_model_name_or_path revision inference_mode r target_modules "
     "exclude_modules lora_alpha lora_dropout use_rslora layers_to_transform layers_pattern runtime_config".split()
 )
@@ -66,7 +66,7 @@ def check_fit(skeleton: PreTrainedModel, adapter: Path) -> None:
     from peft import PeftConfig, PeftModel
 
     try:
-        config = PeftConfig.from_pretrained(str(adapter))
+        config: Any = PeftConfig.from_pretrained(str(adapter))
         if config.is_prompt_learning:
             return
         config.inference_mode = True

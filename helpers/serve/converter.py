@@ -21,7 +21,7 @@ def splits_as_gpt2(folder: Path) -> bool:
 
 
 def know_gpt2() -> None:
-    from conversion.base import TextModel
+    from conversion.base import TextModel  # pyright: ignore[reportMissingImports]
 
     recognise = TextModel.get_vocab_base_pre
 

@@ -150,7 +150,7 @@ def beside(file: Path):
 
 def _sentencepiece_file(merged: Path, base: str, revision: str) -> Path | None:
     """tokenizer.model of `merged`, else of `base`; None where neither has one."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     if (merged / "tokenizer.model").exists():
         return merged / "tokenizer.model"

@@ -173,7 +173,7 @@ def _library() -> tuple[Any, Any, list[str], Any]:
     @ffi.callback("void(enum ggml_log_level, const char *, void *)")
     def listen(level, text, _data):
         if level == ERROR:
-            errors.append(ffi.string(text).decode(errors="replace").strip())
+            errors.append(bytes(ffi.string(text)).decode(errors="replace").strip())
 
     return ffi, llama, errors, listen  # the library holds no reference of its own
 

@@ -59,8 +59,8 @@ def rows_in_time(file: Path, rows: Dataset, seconds: float = SECONDS) -> Dataset
     least."""
     lengths, used, read = [len(ids) for ids in rows["input_ids"]], 0.0, 0
     with LlamaCpp(file, max(lengths)) as model:
-        for row, length in zip(rows, lengths, strict=True):
-            start = time.perf_counter()
+        for i, length in enumerate(lengths):
+            row, start = rows[i], time.perf_counter()
             model.logits(list(row["input_ids"]), _answer_places(row))
             used, read = used + time.perf_counter() - start, read + length
             if used > seconds / 15:

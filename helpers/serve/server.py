@@ -6,7 +6,7 @@ import contextlib
 import json
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.serve.llama_cpp import LlamaCpp, packages_of_serve
 from helpers.template.capabilities import fold
@@ -26,15 +26,16 @@ def llama_server(file: Path, tokens: int, lora: Path | None = None) -> Iterator[
     with packages_of_serve():
         import xllamacpp
 
-    settings = xllamacpp.CommonParams()
+    library: Any = xllamacpp
+    settings = library.CommonParams()
     settings.model.path, settings.n_ctx, settings.warmup, settings.n_gpu_layers = str(file), tokens, False, 0
     settings.n_parallel, settings.cpuparams.n_threads = 1, torch.get_num_threads()
     settings.verbosity = -1
     if lora:
-        adapter = xllamacpp.CommonAdapterLoraInfo()
+        adapter = library.CommonAdapterLoraInfo()
         adapter.path, adapter.scale = str(lora), 1.0
         settings.lora_adapters = [adapter]
-    server = xllamacpp.Server(settings)
+    server = library.Server(settings)
     try:
         yield server.listening_address
     finally:
