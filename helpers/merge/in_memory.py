@@ -26,7 +26,6 @@ from helpers.show.words import _
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
-    from transformers import PreTrainedModel
 
 MOVED = 0.2  # of the logits' spread: rounding to 16 bits moves them by some hundredths, a wrong merge by whole spreads
 

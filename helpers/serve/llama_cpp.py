@@ -173,7 +173,8 @@ def _library() -> tuple[Any, Any, list[str], Any]:
     @ffi.callback("void(enum ggml_log_level, const char *, void *)")
     def listen(level, text, _data):
         if level == ERROR:
-            errors.append(bytes(ffi.string(text)).decode(errors="replace").strip())
+            said: Any = ffi.string(text)
+            errors.append(said.decode(errors="replace").strip())
 
     return ffi, llama, errors, listen  # the library holds no reference of its own
 
