@@ -59,7 +59,7 @@ def tensor_shapes(adapter: Path) -> dict[str, tuple[int, ...]]:
 
 
 def check_fit(skeleton: PreTrainedModel, adapter: Path) -> None:
-    """Raises Refused unless the adapter's file has the tensors that peft puts on this base, and no other: peft only warns.
+    """Raises Refused unless the adapter's file has just the tensors that peft puts on this base: peft only warns.
 
     `skeleton`: the base without weights (torch's device meta); it gets the adapter's modules.
     """
@@ -81,7 +81,7 @@ def check_fit(skeleton: PreTrainedModel, adapter: Path) -> None:
 
 
 def require_fit(model: PeftModel, adapter: Path) -> None:
-    """Raises Refused unless the adapter's file has the tensors that peft would write for `model`, as large, and no other."""
+    """Raises Refused unless the adapter's file has just the tensors that peft would write for `model`, as large."""
     from peft import get_peft_model_state_dict
 
     shapes, config = tensor_shapes(adapter), model.peft_config["default"]
@@ -101,8 +101,8 @@ def require_fit(model: PeftModel, adapter: Path) -> None:
     for name, shape in shapes.items():
         if shape != tuple(places[name].shape):
             sentence = _(
-                "its {name} has shape {theirs}, the base model's {ours} (one whose embeddings were made longer is saved "
-                "first, with them, and is then the base)"
+                "its {name} has shape {theirs}, the base model's {ours} (one whose embeddings were made longer is "
+                "saved first, with them, and is then the base)"
             )
             raise misfit(sentence.format(name=name, theirs=shape, ours=tuple(places[name].shape)))
 

@@ -12,8 +12,8 @@ from helpers.show.words import _
 
 # Settings with which `generate` needs more than prompts, or answers with more than one reply
 IMPOSSIBLE = (
-    "stop_strings return_dict_in_generate output_scores output_logits output_attentions output_hidden_states constraints "
-    "force_words_ids penalty_alpha dola_layers custom_generate assistant_confidence_threshold"
+    "stop_strings return_dict_in_generate output_scores output_logits output_attentions output_hidden_states "
+    "constraints force_words_ids penalty_alpha dola_layers custom_generate assistant_confidence_threshold"
 ).split()
 # What a model may never say belongs to it: every reply keeps to it, and 05 writes it into merged/. The rest of a base's
 # settings is a way to ask.
@@ -38,8 +38,8 @@ def require_usable(config: RunConfig) -> None:
         reason = one_line(error)
     if reason:
         sentence = _(
-            "The generation_config.json of {name} asks for what 04 to 07 cannot do: {reason}. Take it out of that file (for a "
-            "model on the hub: in a copy of its folder, which model_id then names)."
+            "The generation_config.json of {name} asks for what 04 to 07 cannot do: {reason}. Take it out of that file "
+            "(for a model on the hub: in a copy of its folder, which model_id then names)."
         )
         raise Refused(Reason.GENERATION, sentence.format(name=config.model_id, reason=reason))
 
