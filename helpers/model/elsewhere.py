@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.files import read_json
-from helpers.model.adapter import PLAIN_FIELDS, other_fields, tensor_names
+from helpers.model.adapter import PLAIN_FIELDS, other_fields, tensor_shapes
 from helpers.model.lora import FILE, check_adapter, lora_config
 from helpers.model.meta import on_meta
 from helpers.model.refusal import Reason, Refused
@@ -83,7 +83,7 @@ def _require_tensors(folder: Path, config: RunConfig) -> None:
     model = get_peft_model(base, lora_config(config), low_cpu_mem_usage=True)
     wanted = {name: list(w.shape) for name, w in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
     with safe_open(str(folder / FILE), framework="np") as file:
-        there = {name: file.get_slice(name).get_shape() for name in tensor_names(folder)}
+        there = {name: file.get_slice(name).get_shape() for name in tensor_shapes(folder)}
     for name in sorted(wanted.keys() | there.keys()):
         if there.get(name) != wanted.get(name):
             names = ",".join(sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in there}))
