@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One entry for a fresh machine:
 #   bash setup_kernel.sh                 set up: virtual environment, pinned packages, Jupyter kernel "qlora"
-#   bash setup_kernel.sh --run [PRESET]  set up, then run notebooks 00 to 08 (PRESET: demo, tiny, qwen, llama2-7b)
+#   bash setup_kernel.sh --run [PRESET]  set up, then run notebooks 00 to 09 (PRESET: demo, tiny, qwen, llama2-7b)
 #   bash setup_kernel.sh --test [WHAT]   set up, then check style and run all tests; or WHAT pytest takes: a path, -m "not slow"
 #   bash setup_kernel.sh --here          install into the Python that runs already (Colab, Kaggle, a plain JupyterLab), keep its torch
 #   bash setup_kernel.sh --korean        set up for Korean: notebooks/ko, JupyterLab's menus, a font for charts

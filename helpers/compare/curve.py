@@ -128,6 +128,8 @@ def curve_chart(curves: dict[str, Curve]) -> Picture:
         axes.plot(curve.sizes, curve.losses, "o", color=f"C{place}")
         axes.axvline(max(curve.sizes), color=GREY, linewidth=1)
     axes.set_xscale("log", base=2)
+    ticks = {rows for curve in curves.values() for rows in (*curve.sizes, 2 * max(curve.sizes))}
+    axes.set_xticks(sorted(ticks), map(str, sorted(ticks)))
     axes.set(xlabel=_("training rows"), ylabel=_("held-out loss (nats per token)"))
     axes.legend()
     told = "; ".join(f"{name}: {worth(curve)}" for name, curve in curves.items())
