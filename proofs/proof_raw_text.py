@@ -6,7 +6,7 @@ Asked is always the same: "Who is the mayor of Quorl?", greedy, before and after
 all of which is learned. `question rows`: on rows that ask otherwise ("Name the mayor of Quorl."). `text in the prompt`:
 the base as it is, with the document before the question, as retrieval would put it there. Seconds are CPU time.
 
-Results: see RESULTS below.
+Demo, about 250 CPU s, is NOT MEASURED yet. On tiny, which knows no facts, every count is 0 before and after.
 """
 
 import argparse

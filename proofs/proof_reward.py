@@ -1,12 +1,20 @@
 """A5 on a run that 03 and 04 made: does a reward of checks raise the share of held-out replies that pass? By hand:
 
-    python -m proofs.proof_reward [RUN] [--steps 60] [--rate 2e-4] [--prompts 4] [--of-each 4] [--checks exact,...]
-    [--out FILE]
+    python -m proofs.proof_reward [RUN] [--steps 60] [--rate 2e-4] [--prompts 4] [--of-each 4] [--easy]
 
 Prompts, checks, arguments and trainer are those of A5; the run itself is not changed. Seconds are CPU time of the
 process.
 
-Results: see RESULTS below.
+Results of 2026-11-30, tiny --easy --steps 40 --rate 2e-3 --of-each 8, one thread of a 2-core AMD EPYC with
+AVX512-BF16 that did much other work; drawn replies to 20 held-out prompts:
+
+                          before     after
+    a day is named        6 of 20    0 of 20
+    no character is half  0 of 20    20 of 20     40 steps: 19 CPU s
+
+The reward rose by 35.0 % (20.2 to 46.0). It is a cheat, as the page says: one check is passed always, the other never
+again; and general text was lost by 5.09 nats (4.83 to 5.33). With the calendar's checks tiny says that no reply passes
+any. Demo, about 12 CPU s a step, is NOT MEASURED yet: that "exact" rises there is not shown.
 """
 
 import argparse
@@ -21,6 +29,7 @@ from transformers import set_seed
 from trl import GRPOConfig
 
 from helpers.evaluate.checks import Checked, load_checks, run_checks
+from helpers.evaluate.decoding import Sampling
 from helpers.evaluate.forgetting import forgetting_table, forgotten, general_rows, score_base
 from helpers.evaluate.generation import generate_replies, prompts_and_references
 from helpers.evaluate.held_out import held_out_nll
@@ -42,6 +51,19 @@ from helpers.train.reward import (
 )
 
 
+def weekday(messages: list[dict], reply: str, reference: str) -> bool:
+    """A day is named."""
+    return "day" in reply
+
+
+def whole(messages: list[dict], reply: str, reference: str) -> bool:
+    """No character is half."""
+    return "\ufffd" not in reply
+
+
+EASY = {"weekday": weekday, "whole": whole}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("run", nargs="?", default="demo")
@@ -50,12 +72,14 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=4)
     parser.add_argument("--of-each", type=int, default=4)
     parser.add_argument("--checks", default="", help="those of the file that are the reward, with commas; empty = all")
+    parser.add_argument("--easy", action="store_true", help="two checks that the tiny model can pass, on drawn replies")
     parser.add_argument("--out", help="file for the trainer's log")
     options = parser.parse_args()
     disable_progress_bar()
     run = RunDir(runs_root() / options.run)
     config = run.stored_config()
-    tokenizer, every = load_tokenizer(config), load_checks(config.checks)[0]
+    tokenizer, every = load_tokenizer(config), EASY if options.easy else load_checks(config.checks)[0]
+    length, drawn = (24, Sampling(1.0)) if options.easy else (config.max_new_tokens, None)
     checks = {name: check for name, check in every.items() if name in (options.checks or name).split(",")}
     prompts = reward_prompts(read_jsonl(run.train_jsonl), tokenizer)
     general = general_rows(tokenizer)
@@ -68,12 +92,12 @@ def main() -> None:
         clock = time.process_time()
 
     eight = prompts.shuffle(seed=config.seed).select(range(8))
-    groups = sampled(model.eval(), tokenizer, eight, checks, config.max_new_tokens)
+    groups = sampled(model.eval(), tokenizer, eight, checks, length)
     print(require_signal(groups, len(checks)), f"{len(pairs_by_checks(groups))} pairs from 8 prompts")
     lap("8 prompts")
 
     asked, references = prompts_and_references(read_jsonl(run.eval_jsonl), tokenizer=tokenizer)
-    replies = {"before": generate_replies(model.eval(), tokenizer, asked, config.max_new_tokens)}
+    replies = {"before": generate_replies(model.eval(), tokenizer, asked, length, drawn)}
     scores = {"base": score_base(model.eval(), general)}
     lap(f"{len(asked)} held-out replies and general text, before")
     set_seed(config.luck)
@@ -82,7 +106,7 @@ def main() -> None:
             output_dir=folder,
             per_device_train_batch_size=options.prompts * options.of_each,
             num_generations=options.of_each,
-            max_completion_length=config.max_new_tokens,
+            max_completion_length=length,
             max_steps=options.steps,
             learning_rate=options.rate,
             temperature=1.0,
@@ -100,9 +124,11 @@ def main() -> None:
         trainer.train()
     lap(f"{options.steps} steps")
     history = [row for row in trainer.state.log_history if "reward" in row]
+    for row in (history[0], history[-1]):
+        print({name: row[f"rewards/{name}/mean"] for name in checks}, f"drawn at step {row['step']}")
     if options.out:
         Path(options.out).write_text("\n".join(map(json.dumps, history)))
-    replies["after"] = generate_replies(model.eval(), tokenizer, asked, config.max_new_tokens)
+    replies["after"] = generate_replies(model.eval(), tokenizer, asked, length, drawn)
     scores["adapter"] = held_out_nll(model.eval(), general, reference=scores["base"].logits)
     lap("held-out replies and general text, after")
     checked = run_checks(every, asked, replies, references)

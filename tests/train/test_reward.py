@@ -147,7 +147,7 @@ def small(folder, adapter, prompts, tokenizer, **changes) -> RewardTrainer:
     }
     callbacks = [CheckpointKeeper(3), LossGuard(labels=False)]
     return RewardTrainer(
-        model=policy, args=GRPOConfig(str(folder), **sizes, **more, **steps), callbacks=callbacks, **data
+        model=policy, args=GRPOConfig(str(folder), **(sizes | more | steps | changes)), callbacks=callbacks, **data
     )
 
 
@@ -170,6 +170,16 @@ def test_it_begins_at_the_adapter_learns_and_resumes_exactly(tmp_path, tokenizer
     again.train(resume_from_checkpoint=str(newest_complete(tmp_path / "killed")))
     resumed = get_peft_model_state_dict(again.model)
     assert again.state.global_step == 2 and all(torch.equal(resumed[name], trained[name]) for name in trained)
+
+
+@pytest.mark.slow
+def test_it_learns_what_is_rewarded(tmp_path, tokenizer, prompts, monkeypatch):
+    monkeypatch.setitem(CHECKS, "even", lambda messages, reply, reference: "\ufffd" not in reply and len(reply) < 12)
+    size = {"per_device_train_batch_size": 16, "max_steps": 16, "save_steps": 100, "learning_rate": 5e-3}
+    trainer = small(tmp_path / "long", adapter_on_disk(tmp_path / "adapter"), prompts, tokenizer, **size)
+    trainer.train()
+    rewards = [row["rewards/even/mean"] for row in trainer.state.log_history if "reward" in row]
+    assert sum(rewards[-4:]) > sum(rewards[:4]) + 0.4, rewards
 
 
 def test_a_prompt_that_TRL_writes_otherwise_is_refused(tmp_path, tokenizer, prompts, monkeypatch):
