@@ -132,7 +132,7 @@ class RunConfig:
         "best", "checkpoint that is used: lowest held-out loss, or last", choices=("best", "last"), ruler=True
     )
     merge_aware: bool = training(False, "train the merge in 4 bits, for programs that read the merged model in 4 bits")
-    merge_aware_from: float = training(0.8, "share of the steps before merge_aware begins", low=0.0, high=0.99)
+    merge_aware_from: float = training(0.85, "share of the steps before merge_aware begins", low=0.0, high=0.99)
     patience: int = training(
         0, "training ends after so many without a new lowest; 0 = never", "evaluations", 0, MANY, ruler=True
     )

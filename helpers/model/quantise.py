@@ -83,8 +83,8 @@ def off_levels(packed: torch.Tensor, state) -> torch.Tensor:
     """The weight of 4 bits, each number moved off its level to a fixed place between the middles beside it; float32.
 
     Rounded again, it is the same weight. But a change that is added first arrives on average: the larger it is, the
-    more numbers cross a middle, where from their levels none would. (Dither: Roberts, 1962.) The places are multiples
-    of the golden ratio, spread evenly over any stretch of a row. The largest number of a block stays, and so the scale.
+    more numbers cross a middle, where from their levels none would. (Dither: Roberts, 1962.) The places are the
+    same on every device. The largest number of a block stays, and so the scale.
     """
     import torch
     from bitsandbytes.functional import dequantize_blockwise
@@ -96,11 +96,14 @@ def off_levels(packed: torch.Tensor, state) -> torch.Tensor:
     low, high = (torch.where(state.code.abs() == 1, state.code, edge) for edge in (low, high))
     codes = torch.stack([packed.view(torch.uint8) >> 4, packed.view(torch.uint8) & 15], -1).flatten()
     codes = codes[: state.shape.numel()].int()
-    golden = torch.arange(len(codes), device=codes.device).mul_(2654435769).remainder_(2**32).float().div_(2**32)
+    place = torch.arange(len(codes), device=codes.device)
+    for _round in range(2):  # scattered: places that repeat from row to row would move all outputs the same way
+        place = (place ^ (place >> 16)).mul_(0x45D9F3B).bitwise_and_(2**32 - 1)
+    scattered = (place ^ (place >> 16)).float().div_(2**32)
     table = torch.stack([low + EDGE * (high - low), (1 - 2 * EDGE) * (high - low)], 1)
     start, width = torch.nn.functional.embedding(codes, table).unbind(1)
     scale = dequantize_blockwise(state.absmax, state.state2) + state.offset if state.nested else state.absmax
-    whole = golden.mul_(width).add_(start).mul_(scale.repeat_interleave(state.blocksize)[: len(codes)])
+    whole = scattered.mul_(width).add_(start).mul_(scale.repeat_interleave(state.blocksize)[: len(codes)])
     return whole.view(state.shape)
 
 
