@@ -21,9 +21,10 @@ a layer of the demo from its level, and 100 % from its 16-bit weight. Training: 
 takes 29 ns a weight here, `off_levels` 21: by that an aware step takes 5.3 CPU s more, and the whole training of the
 demo 1.4 times as long with merge_aware_from=0.85.
 
-merge_aware as it is has not been measured on a whole training. Its first form had places by the golden ratio, which
-are alike from row to row: 10 of 60 steps on ChatbotData (59 CPU s) gave 1.890, 75.6 %, less than no training. The
-error of such a merge is twice as large in its largest singular value as with scattered places (0.86 and 0.42).
+merge_aware as it is, the last 10 of 60 steps of the demo: 0.043, 99.4 % of the gain, 75 CPU s for them instead of 32,
+so 1.2 times the whole; its adapter alone 0.037. On ChatbotData only its first form is measured, with places by the
+golden ratio, which are alike from row to row: 1.890, 75.6 %, less than without training. The error of such a merge is
+twice as large in its largest singular value as with scattered places (0.86 and 0.42).
 """
 
 import argparse
