@@ -74,7 +74,7 @@ def joined_units(unit_of: array, answers: array, rows: array) -> array:
         if one != other:
             parent[max(one, other)] = min(one, other)
     joined = array("Q", map(top, unit_of))
-    return joined if max(Counter(joined).values()) * 2 <= len(joined) else unit_of
+    return joined if max(Counter(joined).values(), default=0) * 2 <= len(joined) else unit_of
 
 
 def held_out_units(keys: array, unit_of: array, wanted: int) -> set[int]:

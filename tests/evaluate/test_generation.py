@@ -53,11 +53,7 @@ OWN = {
     "repeats": {"repetition_penalty": 9.0, "no_repeat_ngram_size": 2, "encoder_repetition_penalty": 3.0},
     "length": {"min_new_tokens": 14, "exponential_decay_length_penalty": (2, 3.0), "max_time": 1e-6},
     "search": {"num_beams": 3, "penalty_alpha": 0.6, "guidance_scale": 3.0},
-    "words": {
-        "begin_suppress_tokens": list(range(200, 1900)),
-        "sequence_bias": [[[300], 50.0]],
-        "stop_strings": ["요"],
-    },
+    "words": {"stop_strings": ["요"], "forced_bos_token_id": 300, "max_time": 0.001, "prefix_allowed_tokens_fn": None},
     "output": {"return_dict_in_generate": True, "output_scores": True, "num_return_sequences": 2},
 }
 
@@ -87,9 +83,12 @@ def test_what_the_model_can_never_say_belongs_to_it(tiny):
 
     model, tokenizer = copy.deepcopy(tiny[0]), tiny[1]
     said = generate_replies(model, tokenizer, PROMPTS[:1], 8)[0].token_ids
-    for own in ({"suppress_tokens": [said[0]]}, {"bad_words_ids": [[said[0]]]}):
+    bias = {"sequence_bias": [[[said[0]], -100.0]]}
+    for own in ({"suppress_tokens": [said[0]]}, {"bad_words_ids": [[said[0]]]}, bias):
         model.generation_config = GenerationConfig(**own)
         assert said[0] not in generate_replies(model, tokenizer, PROMPTS[:1], 8)[0].token_ids
+    model.generation_config = GenerationConfig(begin_suppress_tokens=[said[0]])
+    assert generate_replies(model, tokenizer, PROMPTS[:1], 8)[0].token_ids[0] != said[0]
 
 
 def test_sampling_shares_its_seed_and_leaves_the_random_state_alone(tiny):
