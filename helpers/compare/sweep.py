@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from helpers.compare.choices import make_fork, planned
 from helpers.compare.runs import Trial, read_run, read_runs
@@ -96,7 +97,7 @@ def survivors(trials: list[Trial], share: float) -> list[str] | None:
     """
     groups = []
     for group in same_but_for_luck(trials):
-        losses = [loss_at(trial, share) for trial in group]
+        losses: list[Any] = [loss_at(trial, share) for trial in group]
         if None in losses:
             return None
         groups.append((sum(losses) / len(losses), group))
@@ -116,9 +117,9 @@ def _proven_worse(last: tuple, other: tuple, share: float, tests: int) -> bool:
     both = [row for row in rows[0][0] if all(row in of for group in rows for of in group)]
     if len(both) < FEWEST:
         return other[0] > last[0] + CLOSE
-    nats = [[sum(of[row][0] for of in group) / len(group) for row in both] for group in rows]
+    of_last, of_other = ([sum(of[row][0] for of in group) / len(group) for row in both] for group in rows)
     tokens = [rows[0][0][row][1] for row in both]
-    return judged_difference(*nats, tokens, tests)["verdict"] == WORSE
+    return judged_difference(of_last, of_other, tokens, tests)["verdict"] == WORSE
 
 
 def _rows_at(trial: Trial, share: float) -> dict[str, list]:

@@ -15,6 +15,8 @@ from helpers.template.spans import answer_spans
 from helpers.template.thoughts import parse_reply
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # of a batch at most: a GPU is short of memory, a CPU reads the weights once per token and batch
@@ -56,7 +58,7 @@ def shown(text: str, stopped: bool, in_thought: bool = False) -> str:
 def generate_replies(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: list[list[dict]],
+    prompts: Sequence[list[dict]],
     max_new_tokens: int,
     sampling: Sampling | None = None,
     progress: str = "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from helpers.merge.folder import (
     check_disk,
@@ -36,7 +36,7 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
     Raises ValueError for an adapter that peft cannot merge, prompt tuning say, or a weight that is not finite."""
     from transformers import GenerationConfig
 
-    model, skeleton = load_base_model(config, four_bit=False, device="cpu"), read_skeleton(config)
+    model, skeleton = cast(Any, load_base_model(config, four_bit=False, device="cpu")), read_skeleton(config)
     before, after = roundings(config, method)
     if before:
         _write_out(model, skeleton, before)

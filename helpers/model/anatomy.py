@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from helpers.model import lora
 from helpers.model.meta import layer_kinds, not_packed, on_meta, one_line, unanswerable
@@ -112,7 +112,7 @@ def _shorten(model: PreTrainedModel) -> Callable[[str], str]:
     prefix, kinds = layer_kinds(model)
     if not kinds:  # no single list of layers: all stay
         return str
-    order, layers = list(dict.fromkeys(kinds)), model.get_submodule(prefix)
+    order, layers = list(dict.fromkeys(kinds)), cast(Any, model.get_submodule(prefix))
     places = [order.index(kind) for kind in kinds]
     model.set_submodule(prefix, torch.nn.ModuleList(layers[kinds.index(kind)] for kind in order))
 

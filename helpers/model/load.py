@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from helpers.model.device import attention, compute_dtype, device_map
 from helpers.model.memory import file_bytes, placement
@@ -43,7 +43,7 @@ def load_base_model(
         place = placement(file_bytes(source), torch.cuda.mem_get_info()[0])
     # `quantization_config=None` is not the same as none: it would erase the model's own
     packed = {"quantization_config": quantization_config(config)} if four_bit else {}
-    model, info = AutoModelForCausalLM.from_pretrained(
+    model, info = cast(Any, AutoModelForCausalLM).from_pretrained(
         **files.keywords,
         **packed,
         dtype=compute_dtype(config),

@@ -6,6 +6,8 @@ Q, the rounding, has no slope: the gradients pass straight through it (Bengio an
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 from bitsandbytes.nn import Params4bit
@@ -24,7 +26,7 @@ def requantise(model: torch.nn.Module, on: bool = True) -> None:
 
     Raises ValueError where this is not possible: under FSDP, or with an adapter that is not plain LoRA.
     """
-    layers = [layer for layer in model.modules() if isinstance(layer, Linear4bit)]
+    layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, Linear4bit)]
     if sharded() or any(layer.lora_variant or any(layer.lora_bias.values()) for layer in layers):
         raise ValueError(_("merge_aware trains plain LoRA, on whole layers: use DDP instead of FSDP, and no DoRA."))
     for layer in layers:
@@ -55,6 +57,7 @@ class Requantised(Linear4bit):
     """peft's 4-bit layer, merged before every product. Dropout is a part of the branch alone, and has no place here."""
 
     made_from = None
+    get_base_layer: Any  # of which peft says no more than that it is a module
 
     def forward(self, x, *args, **kwargs):
         """(..., in) -> (..., out); without its adapter, or with several, as peft's layer."""
@@ -85,5 +88,5 @@ class Requantised(Linear4bit):
         (name,), base = adapter_names or self.active_adapters, self.get_base_layer()
         weight, packed = self.merged_weight(self.lora_A[name].weight, self.lora_B[name].weight), base.weight
         kind = {name: getattr(packed, name) for name in KIND}
-        base.weight = Params4bit(weight.cpu(), requires_grad=False, **kind).to(packed.device)
+        base.weight = cast(Any, Params4bit(weight.cpu(), requires_grad=False, **kind)).to(packed.device)
         self.merged_adapters.append(name)

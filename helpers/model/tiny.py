@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 from pathlib import Path
+from typing import Any, cast
 
 from helpers.paths import PROJECT_ROOT
 
@@ -50,7 +51,7 @@ def build_tiny_model(folder: Path) -> None:
     )
     with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
         torch.manual_seed(0)
-        model = LlamaForCausalLM(config)
+        model = cast(Any, LlamaForCausalLM(config))
         _pretrain(model, tokenizer, sentences)
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -66,7 +67,7 @@ def _sentences(count: int) -> list[str]:
     return sentences
 
 
-def _train_tokenizer(sentences: list[str]):
+def _train_tokenizer(sentences: list[str]) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
@@ -26,13 +28,14 @@ def unpack_once(model):
 
 def unpacked_bytes(layer: Linear4bit) -> int:
     """Bytes of the unpacked weight of one 4-bit layer."""
-    state = layer.weight.quant_state
+    state = cast(Any, layer.weight).quant_state
     return state.shape.numel() * state.dtype.itemsize
 
 
 class Unpacked4bit(Linear4bit):
     """A `Linear4bit` that remembers its unpacked weight, as long as its 4 bits do not change."""
 
+    weight: Any
     made_from = (None, None, 0, 0)  # the packed weight, its constants, where its data lies, how often it was written to
 
     def dense(self, x) -> torch.Tensor | None:

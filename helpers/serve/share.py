@@ -23,7 +23,7 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from helpers.evaluate.comparison import conversation
 from helpers.evaluate.generation import prompts_and_references
@@ -131,7 +131,7 @@ def fetch_wllama(folder: Path) -> None:
         draft.mkdir()
         with tarfile.open(packed) as archive:
             for part, name in PARTS.items():
-                (draft / name).write_bytes(archive.extractfile(f"package/{part}").read())
+                (draft / name).write_bytes(cast(IO[bytes], archive.extractfile(f"package/{part}")).read())
         replace_folder(draft, folder)
 
 

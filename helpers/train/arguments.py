@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.model.device import number_formats
 from helpers.settings import PAD_TO, RunConfig
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from trl import SFTConfig
 
 RENAMED = {"r": "lora_r", "target_modules": "lora_target_modules"}
-QUIET = {"eval_strategy": "no", "save_strategy": "no", "report_to": "none"}  # over them: a training that leaves nothing
+# over them: a training that leaves nothing
+QUIET: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "report_to": "none"}
 SETTINGS = (
     "num_train_epochs max_steps max_length packing eval_steps learning_rate lr_scheduler_type warmup_steps "
     "weight_decay max_grad_norm optim save_steps logging_steps activation_checkpointing report_to run_name"
@@ -30,7 +31,7 @@ class NotAsWritten(ValueError):
         self.names = names
 
 
-def sft_arguments(config: RunConfig) -> dict:
+def sft_arguments(config: RunConfig) -> dict[str, Any]:
     """The keywords of the run's `SFTConfig`, all but `output_dir`; 04 shows each with its reason."""
     passes = one_row_a_pass(config)
     by_length = config.sort_by_length and not config.packing

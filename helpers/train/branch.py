@@ -5,7 +5,7 @@ peft computes W x and s B A x, and adds them; here the branch is added where the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from peft.tuners.lora import Linear
@@ -16,12 +16,14 @@ from helpers.model.device import sharded
 from helpers.model.unpacking import Unpacked4bit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from transformers import PreTrainedModel
 
 
 def one_function_a_branch(model: PreTrainedModel) -> None:
     """Let each LoRA layer of `model` that lies on a CPU compute product and branch in one function."""
-    for layer in model.modules():
+    for layer in cast("Iterable[Any]", model.modules()):
         if type(layer) in ONE and layer.get_base_layer().weight.device.type == "cpu" and not sharded():
             layer.__class__ = ONE[type(layer)]
 
@@ -58,10 +60,22 @@ class Branch(torch.autograd.Function):
 class _OneFunction:
     """Of a peft layer: `Branch` where it is a plain one that is trained alone; else what peft does."""
 
+    active_adapters: Any
+    get_base_layer: Any
+    lora_A: Any
+    lora_B: Any
+    lora_dropout: Any
+    lora_variant: Any
+    lora_bias: Any
+    scaling: Any
+    training: bool
+    disable_adapters: Any
+    merged: Any
+
     def forward(self, x, *args, **kwargs):
         weight = None if args or kwargs or not torch.is_grad_enabled() else self._dense(x)
         if weight is None:  # without gradients too: a score is then the one of 05 and 06
-            return super().forward(x, *args, **kwargs)
+            return cast(Any, super()).forward(x, *args, **kwargs)
         name, base = self.active_adapters[0], self.get_base_layer()
         flat, drop = x.reshape(-1, x.shape[-1]), self.lora_dropout[name]
         part = drop(flat) if self.training and not isinstance(drop, torch.nn.Identity) else flat

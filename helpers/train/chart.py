@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from transformers import TrainerCallback
 
@@ -58,7 +59,7 @@ class LiveChart(TrainerCallback):
         self.display = None
         self.first_step, self.start = state.global_step, time.perf_counter()
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
+    def on_log(self, args, state, control, logs: Any = None, **kwargs):
         from IPython import get_ipython
         from IPython.display import display
 
@@ -82,7 +83,7 @@ class SampleReplies(TrainerCallback):
     def __init__(self, run: RunDir, config: RunConfig):
         self.run, self.config = run, config
 
-    def on_step_end(self, args, state, control, model=None, processing_class=None, **kwargs):
+    def on_step_end(self, args, state, control, model: Any = None, processing_class: Any = None, **kwargs):
         every = self.config.sample_steps
         if not every or state.global_step % every or not state.is_world_process_zero or sharded():
             return

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import cast
 
 from helpers.files import read_json, sha256, write_json
 from helpers.model.ranks import first_decides
@@ -90,7 +91,7 @@ def rows_file(folder: Path, step: int) -> Path:
 
 def step_of(checkpoint: Path) -> int:
     """The optimizer step in a checkpoint's name."""
-    return int(NAME.fullmatch(checkpoint.name)[1])
+    return int(cast(re.Match, NAME.fullmatch(checkpoint.name))[1])
 
 
 def is_last(checkpoint: Path) -> bool:

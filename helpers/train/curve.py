@@ -25,7 +25,7 @@ def held_out_losses(history: list[dict]) -> dict[int, float]:
 def best_step(history: list[dict]) -> int | None:
     """The trained step with the lowest held-out loss, the earliest of equals; None before the first evaluation."""
     losses = {step: loss for step, loss in held_out_losses(history).items() if step and math.isfinite(loss)}
-    return min(losses, key=losses.get, default=None)
+    return min(losses, key=losses.__getitem__, default=None)
 
 
 def training_loss(history: list[dict], step: int) -> float | None:

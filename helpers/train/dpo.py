@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 from trl import DPOTrainer
@@ -19,7 +19,6 @@ from helpers.train.preferences import token_ids
 from helpers.train.trainer import float32_adapter
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 NEAR = 1e-4  # nats: the first loss is so near to ln 2, or the reference is another model
@@ -38,6 +37,10 @@ def same_as_04(config: RunConfig) -> dict:
 
 class ExactDPO(DPOTrainer):
     """`DPOTrainer` on `model`, a PeftModel with one trained adapter, which is its own reference to the last bit."""
+
+    model: Any
+    train_dataset: Any
+    eval_dataset: Any
 
     def __init__(self, *args, **kwargs):
         """Raises NotTheReference when something is trained that has no partner in the reference."""
@@ -89,7 +92,7 @@ def partners(model: PreTrainedModel) -> dict[str, str]:
 
 
 def require_same_text(
-    trainer: DPOTrainer, parts: DatasetDict, tokenizer: PreTrainedTokenizerBase, config: RunConfig
+    trainer: ExactDPO, parts: dict[str, Any], tokenizer: PreTrainedTokenizerBase, config: RunConfig
 ) -> None:
     """Raises ValueError unless TRL tokenised every pair (train and test) as 04 and 06 do, end of the turn included."""
     stops = set(stop_ids(tokenizer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from transformers import TrainerCallback
 
@@ -87,7 +87,7 @@ class DiskGuard(TrainerCallback):
     def __init__(self, folder: Path, keep: int):
         self.folder, self.keep = folder, keep
 
-    def on_train_begin(self, args, state, control, model=None, **kwargs):
+    def on_train_begin(self, args, state, control, model: Any = None, **kwargs):
         self.needed = checkpoint_bytes(model)
         # one more than is kept: the new one is written before the oldest is deleted
         self.check((self.keep + 1) * self.needed - folder_bytes(self.folder), _("training"))
@@ -132,7 +132,7 @@ class SameRows(TrainerCallback):
     def __init__(self, folder: Path):
         self.file = folder / "rows.sha256"
 
-    def on_train_begin(self, args, state, control, train_dataloader=None, **kwargs):
+    def on_train_begin(self, args, state, control, train_dataloader: Any = None, **kwargs):
         digest = rows_digest(train_dataloader.dataset)
         if not state.global_step and state.is_world_process_zero:
             write_atomic(self.file, digest)
@@ -150,7 +150,7 @@ def rows_digest(rows: Dataset) -> str:
     names = sorted(name for name in rows.column_names if name.endswith(("ids", "labels")))
     if not names:  # prompts, whose answers the training writes itself
         return hashlib.sha256(repr(rows.to_list()).encode()).hexdigest()
-    for batch in rows.select_columns(names).with_format("numpy").iter(1000):
+    for batch in cast(Any, rows.select_columns(names).with_format("numpy").iter(1000)):
         for name in names:
             for ids in batch[name]:
                 digest.update(f"{name} {len(ids)} ".encode() + ids.astype("int64").tobytes())

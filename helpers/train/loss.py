@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -12,7 +12,6 @@ from helpers.show.words import _
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from trl import SFTTrainer
 
 TOLERANCE = 0.05  # nats per token: logits rounded to 16 bits stay below, a forgotten soft cap or scale far above
 TOKENS = 256  # of one row: the model's own loss keeps all logits in float32
@@ -71,7 +70,7 @@ def by_row(inputs: dict, losses: torch.Tensor, labelled: torch.Tensor) -> dict[s
     return rows
 
 
-def require_same_loss(trainer: SFTTrainer, rows: Dataset) -> float:
+def require_same_loss(trainer: Any, rows: Dataset) -> float:
     """Compare the trainer's plain loss on the beginning of one row with the model's own; their difference.
 
     In nats per labelled token. `rows`: encoded (input_ids, labels). Raises OtherLoss when it is above `TOLERANCE`.
@@ -102,7 +101,7 @@ def require_same_loss(trainer: SFTTrainer, rows: Dataset) -> float:
 def _with_labels(rows: Dataset) -> dict:
     """The part of at most `TOKENS` tokens, of one of the first rows, with the most labels."""
     parts = []
-    for row in rows.select(range(min(len(rows), 16))):
+    for row in cast(Any, rows.select(range(min(len(rows), 16)))):
         for start in range(0, len(row["input_ids"]), TOKENS):
             parts.append({name: row[name][start : start + TOKENS] for name in ("input_ids", "labels")})
     return max(parts, key=lambda part: sum(label != -100 for label in part["labels"][1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from transformers import TrainerCallback
 
@@ -25,7 +26,7 @@ class MergeAware(TrainerCallback):
     def __init__(self, config: RunConfig):
         self.config = config
 
-    def on_step_begin(self, args, state, control, model=None, **kwargs):
+    def on_step_begin(self, args, state, control, model: Any = None, **kwargs):
         first = aware_from(self.config, state.max_steps)
         requantise(model, state.global_step >= first)  # after an interruption it may go on from an earlier step
         if state.global_step < first:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trl import GRPOTrainer
 
@@ -75,7 +75,7 @@ def passed_by(checks: dict[str, Check], asked: list, replies: list[Reply], refer
 
 def sampled(model: PreTrainedModel, tokenizer, prompts: Dataset, checks: dict[str, Check], length: int) -> list[Group]:
     """Four drawn replies of at most `length` tokens to each of `prompts`; says it when a check failed itself."""
-    every = [row for row in prompts for _again in range(OF_EACH)]
+    every: list[Any] = [row for row in prompts for _again in range(OF_EACH)]
     asked, references = ([row[name] for row in every] for name in ("asked", "reference"))
     replies = generate_replies(model, tokenizer, asked, length, Sampling(1.0), progress=_("replies"))
     checked = passed_by(checks, asked, replies, references)
@@ -131,6 +131,8 @@ def pairs_by_checks(groups: list[Group]) -> list[dict]:
 class RewardTrainer(GRPOTrainer):
     """`GRPOTrainer` on a trained adapter (PeftModel), which stays in float32; a reply ends where it does in 06."""
 
+    model: Any
+
     def __init__(self, *args, **kwargs):
         """Raises ValueError where TRL would ask with other tokens than 04 trained."""
         model, tokenizer, rows = (kwargs[name] for name in ("model", "processing_class", "train_dataset"))
@@ -170,8 +172,8 @@ def reward_chart(history: list[dict], checks: list[str]) -> Picture:
 def told_reward(checked: Checked, before: str = "before", after: str = "after") -> str:
     """How the reward, the share of checks that a reply passes, changed on the same prompts, with its interval."""
     sides = [zip(*(found[model] for found in checked.passed.values()), strict=True) for model in (before, after)]
-    worth = [[sum(row) / len(row) for row in side] for side in sides]
-    gap = paired_difference(*worth, [1] * len(worth[0]))
+    first, then = ([sum(row) / len(row) for row in side] for side in sides)
+    gap = paired_difference(first, then, [1] * len(first))
     verdict = BETTER if gap["low"] > 0 else WORSE if gap["high"] < 0 else UNCLEAR
     values = {"change": f"{gap['difference']:+.1%}", "interval": told_interval(gap["low"], gap["high"], "+.1%")}
     sentence = _("The reward changed by {change} ({interval}, {rows} held-out prompts): {verdict}.")

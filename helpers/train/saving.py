@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from accelerate import PartialState
 from transformers import TrainerCallback
@@ -25,7 +26,7 @@ class CheckpointKeeper(TrainerCallback):
     def __init__(self, keep: int, best: bool = False):
         self.keep, self.best = keep, best
 
-    def on_save(self, args, state, control, **kwargs):
+    def on_save(self, args: Any, state, control, **kwargs):
         processes = PartialState()
         processes.wait_for_everyone()  # every process has written its own random state
         if not state.is_world_process_zero:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import gather_object
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 class LeanTrainer(SFTTrainer):
     """The same losses and gradients as `SFTTrainer`, with less work on a CPU; it resumes exactly."""
+
+    model: Any  # these are typed more widely than what 04 gives
+    args: Any
+    train_dataset: Any
+    eval_dataset: Any
 
     def __init__(self, *args, **kwargs):
         """As `SFTTrainer`, on one card where nobody asked for more, and with a float32 adapter."""
@@ -142,7 +147,7 @@ class LeanTrainer(SFTTrainer):
             )
             print(sentence.format(**names, now=passes, before=before))
 
-    def _get_train_sampler(self, train_dataset=None):
+    def _get_train_sampler(self, train_dataset: Any = None):
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
         rows = train_dataset if train_dataset is not None else self.train_dataset
