@@ -1,0 +1,58 @@
+"""The model in a page, on a real run: how large, how soon, and does the browser write what llama.cpp writes here?
+
+    python -m proofs.proof_share demo
+
+Chromium without a GPU, one thread: a plain server of static files.
+RESULT
+"""
+
+import functools
+import http.server
+import json
+import sys
+import threading
+
+from playwright.sync_api import sync_playwright
+from transformers import AutoTokenizer
+
+from helpers.paths import runs_root
+from helpers.runs import RunDir
+from helpers.serve.llama_cpp import LlamaCpp
+from helpers.serve.share import share
+from helpers.show.units import human_bytes
+from helpers.template.chat import prompt_ids, stop_ids
+from tests.browser.lab import BROWSER
+
+
+def main(name: str) -> None:
+    run = RunDir(runs_root() / name)
+    config = run.stored_config()
+    page = share(run, config, examples=True)
+    settings = json.loads(page.read_text().split("const settings = ", 1)[1].split(";\n", 1)[0])
+    files = [*page.parent.glob("*.gguf"), *(page.parent / "wllama").iterdir()]
+    print({file.name: human_bytes(file.stat().st_size) for file in files})
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=page.parent)
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, sync_playwright() as playwright:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tab = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"]).new_page()
+        tab.set_default_timeout(0)
+        tab.goto(f"http://127.0.0.1:{server.server_port}")
+        there = []
+        for question in settings["examples"]:
+            there.append(tab.evaluate("question => window.askBoth(question)", question))
+            print({who: tab.inner_text(f"#{who}-time") for who in ("base", "tuned")}, flush=True)
+        tab.screenshot(path=str(page.parent / "page.png"), full_page=True)
+    tokenizer = AutoTokenizer.from_pretrained(run.merged)
+    for who in ("base", "tuned"):
+        same = 0
+        with LlamaCpp(page.parent / f"{who}.gguf", 1024) as model:
+            for question, replies in zip(settings["examples"], there, strict=True):
+                asked = [*settings["before"], {"role": "user", "content": settings["prefix"] + question}]
+                ids = model.replies([prompt_ids(tokenizer, asked)], config.max_new_tokens, stop_ids(tokenizer))[0]
+                same += replies[who] == tokenizer.decode(ids, skip_special_tokens=True)
+        print(f"{who}: the same reply for {same} of {len(there)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
