@@ -52,7 +52,7 @@ GUESSES = {
         (N_("as before"), N_("a little worse"), N_("much worse")),
     ),
     "07": Guess(
-        N_("The smallest file has a third of the bytes. How often does it choose the same next token?"),
+        N_("The smallest file has less than half of the bytes. How often does it choose the same next token?"),
         (N_("at 99 of 100 tokens or more"), N_("at 90 to 99"), N_("at fewer than 90")),
     ),
 }
