@@ -69,7 +69,9 @@ def test_pictures_have_words(open_page, name):
 
 def test_every_column_of_the_report_is_explained(open_page):
     tab = open_page("report")
-    heads = set(tab.locator("th").all_inner_texts())
+    heads = {
+        head for head in tab.locator("th").all_inner_texts() if not head.endswith(".gguf")
+    }  # a file is its own name
     told = tab.locator("dl.columns dt").all_inner_texts()
     assert heads - set(told) == set() and len(told) == len(set(told)) and set(told) <= set(COLUMNS)
 

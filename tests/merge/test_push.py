@@ -52,6 +52,8 @@ def run(tmp_path):
     from safetensors.torch import save_file
 
     folder = tmp_path / "runs" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(RunConfig.load("tiny").to_json())
     for name, file in (("adapter", "adapter_model.safetensors"), ("merged", "model.safetensors")):
         (folder / name).mkdir(parents=True)
         save_file({"weight": torch.full((64, 64), float(len(name)))}, folder / name / file)

@@ -13,6 +13,7 @@ from helpers.data.labels import encode
 from helpers.model.tokenizer import load_tokenizer
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
+from helpers.show.tables import Answer
 from helpers.train.checkpoints import checkpoints
 from helpers.workshop import labs
 from tests.conftest import ROOT
@@ -48,7 +49,8 @@ class Page:
 
     def answer(self, source: str):
         self.run(source)
-        return [self.run(cell.source) for cell in self.code[self.place + 1 :]][-1]
+        shown = [self.run(cell.source) for cell in self.code[self.place + 1 :]]
+        return [value for value in shown if isinstance(value, Answer)][-1]
 
 
 RUNS = ("good", "weak", "one checkpoint")
