@@ -22,11 +22,11 @@ takes 29 ns a weight here, `off_levels` 21: by that an aware step takes 5.3 CPU 
 demo 1.4 times as long with merge_aware_from=0.85.
 
 merge_aware as it is, the last 10 of 60 steps of the demo: 0.043, 99.4 % of the gain, 75 CPU s for them instead of 32,
-so 1.2 times the whole; its adapter alone 0.037. On ChatbotData (this command with
-max_steps=60 per_device_train_batch_size=8 learning_rate=2e-3, one thread beside the tests): base 2.680, adapter 1.599;
-merge_and_unload in 4 bits 2.519, 14.8 %; 16bit-base, read in 4 bits 1.643, 95.9 %; merge_aware 1.655, 94.8 %, its folder
-read in 4 bits 1.659, 94.4 %, its adapter alone 1.597; 117 CPU s, and 56 for the last steps instead of about 20. So
-there the plain 16bit-base is not worse than training for 4 bits.
+so 1.2 times the whole; its adapter alone 0.037. On ChatbotData (this command
+with max_steps=60 per_device_train_batch_size=8 learning_rate=2e-3, one thread beside the tests): base 2.680, adapter
+1.599; merge_and_unload in 4 bits 2.519, 14.8 %; 16bit-base, read in 4 bits 1.643, 95.9 %; merge_aware 1.655, 94.8 %,
+its folder read in 4 bits 1.659, 94.4 %, its adapter alone 1.597; 117 CPU s, and 56 for the last steps instead of
+about 20. So there the plain 16bit-base is not worse than training for 4 bits.
 """
 
 import argparse

@@ -309,6 +309,10 @@ def test_a_run_says_how_far_it_is_and_what_it_is_a_fork_of(trained_run, monkeypa
         step = read_json(trained_run.trained)["step"]
         assert "labels green" in told and f"trained to step {step}" in told
         assert told.endswith(f"choose({trained_run.path.name!r}) leads back.")
+        write_json(
+            child.data_report, {"verdicts": [{"check": "c", "ok": True}, {"check": "d", "ok": False}]}
+        )  # an old one
+        assert "labels red" in child.state()
         child.trained.write_text("{")  # cut off: the page that needs it says so
         assert "trained" not in child.state() and RunDir(child.path / "new").state() == ""
     finally:

@@ -162,7 +162,8 @@ class RunDir:
     def state(self) -> str:
         """How far the run is, and the way back from a fork, in a line; "" before 03."""
         steps, verdicts = [], self._read(self.data_report).get("verdicts") or []
-        judged = {row["verdict"] for row in verdicts}
+        # a report of an older version has `ok` alone
+        judged = {row.get("verdict") or (Verdict.GREEN if row.get("ok") else Verdict.RED) for row in verdicts}
         steps += [_("labels {verdict}").format(verdict=_(v)) for v in reversed(Verdict) if v in judged][:1]
         if step := self._read(self.trained).get("step"):
             steps.append(_("trained to step {step}").format(step=step))
