@@ -10,6 +10,7 @@ from proofs import gpu_proof
 
 
 @pytest.mark.parametrize("part", ["memory", "speed", "fp16", "merge", "answers"])
+@pytest.mark.slow
 def test_each_part_runs_in_small(part, tmp_path):
     rows = getattr(gpu_proof, part)(True, str(tmp_path))
     json.dumps(rows)

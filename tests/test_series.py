@@ -54,6 +54,7 @@ def test_a_long_temporary_folder_does_not_reach_the_sockets(tmp_path, monkeypatc
     run_notebooks([notebook(tmp_path / "09_fine.ipynb", "x = 1")], "tiny")
 
 
+@pytest.mark.slow
 def test_every_notebook_runs_in_order(whole_run):
     """The plain pass, on a fresh run directory. In test_cells each notebook is opened alone, every cell twice."""
     for path in series():

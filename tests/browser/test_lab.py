@@ -79,6 +79,7 @@ def test_every_notebook_asks_for_the_kernel_qlora(path):
     }
 
 
+@pytest.mark.slow
 def test_a_token_tells_its_id_and_label_and_all_can_be_read(lab):
     page = lab("03_data_preview.ipynb", "nb03-01", "nb03-03", "nb03-25", "nb03-23")
     token = page.cell("nb03-25").locator("span[title$='· learned']").first
@@ -93,6 +94,7 @@ def test_a_token_tells_its_id_and_label_and_all_can_be_read(lab):
     is_clean(page)
 
 
+@pytest.mark.slow
 def test_a_slider_changes_the_picture_and_its_words(lab):
     page = lab("A1_memory.ipynb", "nb00-01", "a1-03", "a1-17")
     shown = page.cell("a1-17").locator(".widget-html img")
@@ -115,6 +117,7 @@ def test_a_slider_changes_the_picture_and_its_words(lab):
     is_clean(page)
 
 
+@pytest.mark.slow
 def test_a_click_is_a_vote(lab, runs):
     page = lab("06_evaluation.ipynb", "nb06-01", "nb06-03", "nb06-27")
     votes = runs / "tiny/votes.jsonl"
@@ -149,6 +152,7 @@ def at_step(page: Page, least: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_training_is_seen_stopped_and_resumed(lab, runs):
     cells = [
         cell["id"]

@@ -47,6 +47,7 @@ def settings_of(run: RunDir) -> dict:
     return json.loads(page.split("const settings = ", 1)[1].split(";\n", 1)[0])
 
 
+@pytest.mark.slow
 def test_the_browser_writes_what_llama_cpp_writes_here(browser, shared, address):
     tokenizer, settings = AutoTokenizer.from_pretrained(shared.merged), settings_of(shared)
     tab = browser.new_page(viewport={"width": 390, "height": 900})

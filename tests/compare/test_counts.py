@@ -57,6 +57,7 @@ def test_too_few_held_out_rows_mark_nothing():
     assert refused.value.rows == 18 and "19 are needed" in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_row_that_was_taken_out_is_counted_and_stays_out_of_every_fork(run):
     rows, held = read_jsonl(run.train_jsonl), run.eval_jsonl.read_text()
     fewer = without("old", rows[:3])

@@ -83,6 +83,7 @@ def steps(name: str) -> list[int]:
     return [row["step"] for row in read_jsonl(path)] if path.exists() else []
 
 
+@pytest.mark.slow
 def test_the_better_half_goes_on_and_a_failure_stops_nobody(run, stand_in, capsys):
     names = queued(1, 2, 4, 13, 16)
     work("tiny")

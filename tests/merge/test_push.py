@@ -177,6 +177,7 @@ def test_a_name_that_is_taken(hub, run):
         assert list(hub.repos["alice/tiny"].files) == ["README.md"]
 
 
+@pytest.mark.slow
 def test_a_public_repository_gets_nothing_that_should_be_private(hub, run):
     assert python(PUSH, hub, "write", run, push="merged", hub_private=False).returncode == 0
     before = dict(hub.repos["alice/tiny"].files)
@@ -186,6 +187,7 @@ def test_a_public_repository_gets_nothing_that_should_be_private(hub, run):
         assert hub.repos["alice/tiny"].files == before
 
 
+@pytest.mark.slow
 def test_an_earlier_push_leaves_nothing_behind(hub, run):
     """One file, then shards: the old file is what transformers would load. Hidden files and GGUF stay here."""
     merged = run / "merged"
@@ -227,6 +229,7 @@ def test_an_earlier_push_leaves_nothing_behind(hub, run):
 
 
 @pytest.mark.parametrize("manifest", [True, False], ids=["with its list", "of an older version, without a list"])
+@pytest.mark.slow
 def test_what_goes_is_told(hub, run, manifest):
     assert python(PUSH, hub, "write", run, push="merged").returncode == 0
     repo = hub.repos["alice/tiny"]
@@ -310,6 +313,7 @@ def other_weights(run):
         (lambda run: (run / "merge_report.json").unlink(), "The merge has no report", True),
     ],
 )
+@pytest.mark.slow
 def test_what_is_refused_and_what_force_says(hub, run, spoil, sentence, can_be_forced):
     spoil(run)
     told = last_line(python(PUSH, hub, "write", run, push="merged"))
@@ -322,6 +326,7 @@ def test_what_is_refused_and_what_force_says(hub, run, spoil, sentence, can_be_f
         assert hub.repos == {}
 
 
+@pytest.mark.slow
 def test_the_gate_is_asked_before_a_push(hub, run):
     def push(require, **settings):
         return python(PUSH, hub, "write", run, push="merged", require=require, **settings)

@@ -34,6 +34,7 @@ def on_disk(folder) -> dict:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_opened_alone_every_cell_twice(path, request, tmp_path, monkeypatch, kernel):
     run = request.getfixturevalue("merged_run" if path.stem >= "06" else "trained_run")
     shutil.copytree(run.path, tmp_path / run.path.name)

@@ -36,6 +36,7 @@ def write_gpt2(folder):
     save_file(bare, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+@pytest.mark.slow
 def test_the_series_on_gpt2(tmp_path, monkeypatch, kernel):
     write_gpt2(tmp_path / "gpt2")
     settings = {"model_id": tmp_path / "gpt2", "runs_dir": tmp_path, "max_steps": 4, "eval_steps": 4}

@@ -51,6 +51,7 @@ def promised(book) -> list[str]:
 @pytest.mark.parametrize(
     "number", sorted(n for n, path in NOTEBOOKS.items() if "After the next cell alone" in path.read_text())
 )
+@pytest.mark.slow
 def test_every_section_that_the_page_promises_runs_alone(number, whole_run, tmp_path, monkeypatch, kernel):
     shutil.copytree(whole_run.path, tmp_path / whole_run.path.name)
     monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))

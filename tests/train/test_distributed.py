@@ -116,6 +116,7 @@ def launch(run, folder, processes: int, sharded: bool = False) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(trained_run, alone, tmp_path):
     one, two = alone[1], train(trained_run, tmp_path, 2)
     losses = [[row["loss"] for row in rows if "loss" in row] for rows in (one, two)]
@@ -137,6 +138,7 @@ def test_two_processes_train_as_one(trained_run, alone, tmp_path):
     assert resumed[-1]["tokens"] == two[-1]["tokens"]
 
 
+@pytest.mark.slow
 def test_two_processes_that_share_every_layer_train_as_one(trained_run, alone, tmp_path):
     # real 4-bit layers; by hand on 2026-11-25 losses differed by 1e-7 of themselves, the adapters by 3e-6 (2-core AMD EPYC)
     one, two = alone[1], train(trained_run, tmp_path, 2, sharded=True)

@@ -39,6 +39,7 @@ def wait_until(condition, seconds=240):
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_the_life_of_a_detached_training(prepared):
     run, config = prepared
     pid = launch.start(run, config)

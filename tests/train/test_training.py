@@ -88,6 +88,7 @@ def test_the_uninterrupted_run(whole):
     assert not whole.lock_file.exists()
 
 
+@pytest.mark.slow
 def test_killed_inside_a_save_it_resumes_exactly(whole, tmp_path, capsys):
     """The resume in this process; proofs/kill_training.py does it in a process of its own, twenty times."""
     run = new_run(tmp_path / "killed")
@@ -170,6 +171,7 @@ def test_every_file_of_a_checkpoint_is_guarded(whole):
     assert needed <= marked.keys() and fault(checkpoints(whole.trainer)[0]) is None
 
 
+@pytest.mark.slow
 def test_a_second_start_is_refused_and_a_dead_lock_is_not(tmp_path):
     run = new_run(tmp_path / "twice")
     first = start(run)
@@ -207,6 +209,7 @@ cp -r {folder}/run {out}
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_inside_a_save_stops_cleanly_and_resumes_exactly(whole, tmp_path, capsys):
     """On a real small file system: another program takes the last byte while checkpoint 9 is being written."""
     (tmp_path / "disk").mkdir()
@@ -442,6 +445,7 @@ def test_sample_replies_change_nothing_in_the_training(whole, tmp_path, capsys):
     assert_same_training(run, whole)
 
 
+@pytest.mark.slow
 def test_wandb_offline_file_holds_the_curve_and_no_token(tmp_path, monkeypatch):
     planted = "hf_" + "plantedPLANTEDplantedPLANTED1234"
     run = new_run(tmp_path / "tracked")
