@@ -5,6 +5,7 @@ import functools
 import http.server
 import json
 import shutil
+import subprocess
 import threading
 
 import pytest
@@ -19,11 +20,17 @@ from tests.browser.look import too_wide
 
 TOKENS = 12
 
-pytestmark = pytest.mark.skipif(not shutil.which("npm"), reason="npm fetches the package of llama.cpp in WebAssembly")
+
+@pytest.fixture(scope="module")
+def npm():
+    """npm, where it reaches its packages: it fetches llama.cpp in WebAssembly."""
+    found = shutil.which("npm")
+    if not found or subprocess.run([found, "view", sharing.WLLAMA, "version"], capture_output=True).returncode:
+        pytest.skip("no npm here, or none that reaches its packages")
 
 
 @pytest.fixture(scope="module")
-def shared(whole_run, tmp_path_factory):
+def shared(npm, whole_run, tmp_path_factory):
     """A copy of the finished run with its page in RUN/share."""
     run = RunDir(tmp_path_factory.mktemp("shared") / whole_run.path.name)
     shutil.copytree(whole_run.path, run.path, ignore=shutil.ignore_patterns("trainer", "notebooks"))
@@ -87,7 +94,7 @@ def test_votes_come_back_as_a_file_that_is_only_data(browser, shared, address, t
     assert "models" not in pairs[0]  # which reply is whose stays in the run
 
 
-def test_other_bytes_than_the_known_ones_are_not_kept(tmp_path, monkeypatch):
+def test_other_bytes_than_the_known_ones_are_not_kept(npm, tmp_path, monkeypatch):
     monkeypatch.setattr(sharing, "INTEGRITY", "other")
     with pytest.raises(sharing.CannotShare):
         sharing.fetch_wllama(tmp_path / "wllama")
