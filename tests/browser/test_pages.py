@@ -11,6 +11,7 @@ from tests.browser.look import faint_words, nameless_pictures, too_wide
 from tests.workshop.test_class import participant
 
 PAGES = ("report", "board")
+pytestmark = pytest.mark.slow  # the report is one of the whole series
 
 
 @pytest.fixture(scope="module")
