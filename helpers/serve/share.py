@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
-import os
 import shlex
 import shutil
 import subprocess
@@ -32,6 +31,7 @@ from helpers.files import read_jsonl, replace_folder, write_atomic
 from helpers.model.source import ModelSource
 from helpers.paths import runs_root
 from helpers.runs import RunDir
+from helpers.runs.forks import share as link_or_copy
 from helpers.serve.commands import served_context
 from helpers.serve.gguf import FILE_TYPES, convert, quantise
 from helpers.show.pages import render_page
@@ -60,16 +60,18 @@ def share(run: RunDir, config: RunConfig, examples: bool = False) -> Path:
     with `examples` do rows of the data leave this machine: held-out questions, and the replies of 06 for a vote."""
     run.require(run.merged / "config.json", produced_by="05_merge_and_push.ipynb")
     tuned = _smallest(run)
-    folder = run.path / "share"
-    fetch_wllama(folder / "wllama")
-    _link(tuned, folder / "tuned.gguf")
-    _base_file(run, config, tuned.stem.removeprefix("model-"), folder / "base.gguf")
-    sizes = [(folder / name).stat().st_size for name in ("base.gguf", "tuned.gguf")]
-    if max(sizes) > LARGEST:
+    size = tuned.stat().st_size  # the base's file has the same kind and shapes
+    if size > LARGEST:
         sentence = _(
             "{size} is more than a browser can keep in one file ({most}): name a smaller kind in gguf_formats."
         )
-        raise CannotShare(sentence.format(size=human_bytes(max(sizes)), most=human_bytes(LARGEST)))
+        raise CannotShare(sentence.format(size=human_bytes(size), most=human_bytes(LARGEST)))
+    folder = run.path / "share"
+    fetch_wllama(folder / "wllama")
+    (folder / "tuned.gguf").unlink(missing_ok=True)
+    link_or_copy(tuned, folder / "tuned.gguf")
+    _base_file(run, config, tuned.stem.removeprefix("model-"), folder / "base.gguf")
+    sizes = [(folder / name).stat().st_size for name in ("base.gguf", "tuned.gguf")]
     write_atomic(folder / "index.html", _page(run, config, human_bytes(sum(sizes)), examples))
     return folder / "index.html"
 
@@ -79,14 +81,6 @@ def _smallest(run: RunDir) -> Path:
     if not files:
         raise CannotShare(_("{folder} has no GGUF file: run 07_serve.ipynb first.").format(folder=run.gguf))
     return files[0]
-
-
-def _link(file: Path, name: Path) -> None:
-    name.unlink(missing_ok=True)
-    try:
-        os.link(file, name)
-    except OSError:  # another disk, or one without links
-        shutil.copyfile(file, name)
 
 
 def _base_file(run: RunDir, config: RunConfig, kind: str, file: Path) -> None:
