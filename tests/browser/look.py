@@ -4,6 +4,7 @@ words."""
 from __future__ import annotations
 
 import re
+import time
 from html.parser import HTMLParser
 
 # Relative luminance and contrast as WCAG 2.2 defines them; backgrounds and opacity are laid over each other as a
@@ -50,9 +51,13 @@ def faint_words(tab, root: str = "body") -> list[str]:
     return tab.evaluate(FAINT, root)
 
 
-def too_wide(tab, root: str = "html") -> list[str]:
-    """What leaves the elements `root`, or the window, to the right, and lies in no box of theirs that scrolls."""
-    return tab.evaluate(WIDE, root)
+def too_wide(tab, root: str = "html", seconds: float = 10) -> list[str]:
+    """What leaves the elements `root`, or the window, to the right, and lies in no box of theirs that scrolls. A page
+    that was resized is laid out a while later: asked again for `seconds`, until nothing is too wide."""
+    end = time.monotonic() + seconds
+    while (found := tab.evaluate(WIDE, root)) and time.monotonic() < end:
+        tab.wait_for_timeout(250)
+    return found
 
 
 class _Pictures(HTMLParser):

@@ -47,27 +47,34 @@ def __init__(self, *args, fsdp_plugin=None, **kwargs):
 
 AcceleratorState.__init__ = __init__
 """
-# what each process holds of the base: packed numbers, and how many of its 4-bit layers are whole
+# what each process holds of the base: packed numbers, and how many of its 4-bit layers are whole; in a file of its own,
+# since two processes that print at once cut each other's lines
 HELD = """
+import json
+from pathlib import Path
+
 from bitsandbytes.nn import Linear4bit
 from torch.distributed.tensor import DTensor
 
 layers = [module for module in trainer.model.modules() if isinstance(module, Linear4bit)]
 held = sum(layer.weight.to_local().numel() for layer in layers if isinstance(layer.weight, DTensor))
 whole = sum(not isinstance(layer.weight, DTensor) for layer in layers)
-print(f"process {os.environ['RANK']} holds {held} of {sum(layer.weight.numel() for layer in layers)}, {whole} whole layers")
+counts = {"held": held, "of": sum(layer.weight.numel() for layer in layers), "whole": whole}
+Path(f"held-{os.environ['RANK']}.json").write_text(json.dumps(counts))
 """
 
 # what a page that is left open still holds at its end, and how DDP was wrapped
 LEFT = """
 import gc
+import json
+from pathlib import Path
 
 from transformers import PreTrainedModel
 
-print("looks for unused weights:", looks_for_unused)
 gc.collect()
 models = [one for one in gc.get_objects() if issubclass(type(one), PreTrainedModel)]
-print("models left:", sum(one.device.type != "meta" for one in models))  # one on meta, to count a cache with, holds no numbers
+left = sum(one.device.type != "meta" for one in models)  # one on meta, to count a cache with, holds no numbers
+Path(f"left-{os.environ.get('RANK', 0)}.json").write_text(json.dumps({"models": left, "looks": looks_for_unused}))
 """
 WRAPPED = 'looks_for_unused = getattr(trainer.model_wrapped, "find_unused_parameters", None)\n'
 TRAINED = "kept = use_kept("  # the line of 04 behind which the model is still wrapped
@@ -108,7 +115,6 @@ def launch(run, folder, processes: int, sharded: bool = False) -> str:
     environment |= {"QLORA_RUNS_DIR": str(folder), "QLORA_RUN_NAME": run.path.name}
     done = subprocess.run(command, cwd=run.path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    (run.path / "said.txt").write_text(done.stdout)
     assert (run.adapter / "adapter_model.safetensors").exists() and not run.lock_file.exists()
     if processes > 1:
         names = {path.name for path in (run.trainer / "checkpoint-6").iterdir()}
@@ -123,10 +129,8 @@ def test_two_processes_train_as_one(trained_run, alone, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=5e-4) and len(losses[0]) == 6
     assert losses[0][-1] < losses[0][0]
     assert one[-1]["tokens"] == two[-1]["tokens"]
-    said = (tmp_path / "on-2" / "said.txt").read_text()
-    assert (
-        said.count("looks for unused weights: False") == said.count("models left: 0") == 2
-    )  # 05 may need all of the card
+    left = [json.loads((tmp_path / f"on-2/left-{rank}.json").read_text()) for rank in range(2)]
+    assert left == [{"models": 0, "looks": False}] * 2  # 05 may need all of the card
 
     # half of the run on two, the other half on one: no row is left out, no row comes twice
     run = RunDir(tmp_path / "on-2")
@@ -161,8 +165,8 @@ def test_two_processes_that_share_every_layer_train_as_one(trained_run, alone, t
     resumed = read_jsonl(run.metrics)
     assert [row["loss"] for row in resumed if "loss" in row] == pytest.approx([r["loss"] for r in two if "loss" in r])
     assert same(trained, adapter(run))
-    held = [line.split() for line in told.splitlines() if " holds " in line]
-    assert len(held) == 2 and all(int(words[3]) * 2 == int(words[5].strip(",")) and words[6] == "0" for words in held)
+    held = [json.loads((run.path / f"held-{rank}.json").read_text()) for rank in range(2)]
+    assert all(one["held"] * 2 == one["of"] and one["whole"] == 0 for one in held)
 
 
 def adapter(run) -> dict:
