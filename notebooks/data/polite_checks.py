@@ -6,9 +6,13 @@ import re
 POLITE_ORDER = "해요체로 바꿔 주세요"  # in the prompts of polite_ko.jsonl
 KEPT = 0.5  # similarity (difflib, 0 to 1) of a casual sentence and its polite form: all pairs of the file are above it
 NOUNS_IN_YO = ("중요", "필요", "주요", "수요", "강요", "동요", "민요", "담요")
-CASUAL_WORDS = re.compile(
-    r"(?<!\w)(나|난|나는|나도|나를|나만|나랑|나한테|내|내가|너|넌|널|너는|너도|너를|너랑|너한테|네가|니가|응|야)(?!\w)"
+CASUAL_WORDS = re.compile(  # not 나 씨, 한 시간 내
+    r"(?<!\w)(나(?!\s씨)|난|나는|나도|나를|나만|나랑|나한테|나에게|나의|(?<!간\s)(?<!년\s)(?<!일\s)(?<!달\s)(?<!주\s)내|내가|내게"
+    r"|너|넌|널|너는|너도|너를|너만|너랑|너한테|너에게|너의|네가|니가|응|야)(?!\w)"
 )
+# what a casual sentence ends in, behind which no 요 belongs: 간다, 시야, 가자 (but 푹 자요), 가라 (but 몰라요), 가니, 가냐, 가는구나, 예쁘
+CASUAL_END = re.compile(r"(다|야|냐|니|시|구나|[크쓰쁘프트르]|[가-힣]자|[가거너니다더려봐아어여오와워이줘져해마]라)$")
+UNDER_YO = (0, 4, 8, 16, 21)  # nothing, ㄴ ㄹ ㅁ ㅇ (군요, 걸요, 그럼요); any other is a bare stem: 먹요
 
 
 def polite_form(messages: list[dict], reply: str, reference: str) -> bool:
@@ -64,13 +68,7 @@ def _haeyo(sentence: str) -> bool:
     end = re.search(r"([가-힣])([요죠])$", sentence)
     if not end or sentence.endswith(NOUNS_IN_YO):
         return False
-    return end[2] == "죠" or _under(end[1]) not in (
-        6,
-        15,
-        18,
-        20,
-        27,
-    )  # not a bare stem: 있요, 없요, 좋요 (ㄶ ㅀ ㅄ ㅆ ㅎ)
+    return end[2] == "죠" or (_under(end[1]) in UNDER_YO and not CASUAL_END.search(sentence[:-1]))
 
 
 def _gyeoksik(sentence: str) -> bool:

@@ -15,7 +15,8 @@ polite_checks, POLITE = all_of("polite_checks"), module("polite_checks")
 
 @pytest.mark.parametrize(
     "text",
-    "돼요 좋아요 그렇죠 해요? 갈게요! 책이에요~ 제_거예요 합니다 갑니까? 오십시오 먹었는데요… 네,_그래요 서울요 늦었죠 가겠죠?".split(),
+    "돼요 좋아요 그렇죠 해요? 갈게요! 책이에요~ 제_거예요 합니다 갑니까? 오십시오 먹었는데요… 네,_그래요 서울요 늦었죠 가겠죠?"
+    " 푹_자요 몰라요 자라요 바라요 가나요 할걸요 그럼요 크네요 하거든요 여기요".split(),
 )
 def test_polite(text):
     assert POLITE._polite(text.replace("_", " "))
@@ -23,7 +24,8 @@ def test_polite(text):
 
 @pytest.mark.parametrize(
     "text",
-    "돼 좋아 아니다 다니다 필요 매우_중요 담요 갔요 없요 좋요 요 네 네. 죠 가세요_응 가요._싫어. ... 먹어_요".split(),
+    "돼 좋아 아니다 다니다 필요 매우_중요 담요 갔요 없요 좋요 요 네 네. 죠 가세요_응 가요._싫어. ... 먹어_요"
+    " 시야요 예쁘다요! 가자요 가라요 마라요 가니요 하냐요 가는구나요 먹요 잡요 예쁘요 보시요".split(),
 )
 def test_not_polite(text):
     assert not POLITE._polite(text.replace("_", " "))
@@ -58,6 +60,16 @@ def test_casual_to_polite(reply, passed):
 
 def test_a_bare_yo_is_the_baseline():
     assert POLITE.baseline(asked_politely("나 오늘 좀 늦어.")) == "나 오늘 좀 늦어요."
+
+
+@pytest.mark.parametrize("text", "나에게_말해요 내게_줘요 나의_것이에요 너의_것이에요 내_책이에요".split())
+def test_a_word_of_casual_speech(text):
+    assert not POLITE.no_casual_word([], text.replace("_", " "), "")
+
+
+@pytest.mark.parametrize("text", ["한 시간 내에 와요.", "1년 내 끝나요.", "나 씨가 왔어요.", "집 안내 데스크예요."])
+def test_no_word_of_casual_speech(text):
+    assert POLITE.no_casual_word([], text, "")
 
 
 def conversations(path):

@@ -42,6 +42,15 @@ def test_every_pair_shows_the_skill_and_no_source_does(pairs):
     assert not any(row["polite_form"] or row["as_reference"] for row in copied)  # copying is no solution
 
 
+def test_a_bare_yo_passes_where_it_is_right_only(pairs):
+    replies = [(asked, POLITE.baseline(asked), said) for asked, said in pairs]
+    polite = sum(POLITE.polite_form(*row) for row in replies)
+    right = sum(POLITE.as_reference(*row) for row in replies)
+    sentence = f"{polite} of {len(pairs)} are 해요체 so, and {right} are the reference"
+    assert sentence in (DATA / "README.md").read_text(encoding="utf-8")
+    assert right <= polite < 0.8 * len(pairs)
+
+
 def test_all_different_and_asked_alike(pairs):
     asked = [messages[-1]["content"] for messages, _ in pairs]
     assert len(set(asked)) == len({said for _, said in pairs}) == len(pairs)
