@@ -76,30 +76,39 @@ def pip():
     return "\n".join(lines)
 
 
-def threads(root="/sys/fs/cgroup"):
+def threads(root="/sys/fs/cgroup", groups="/proc/self/cgroup"):
     """OpenMP's variables, which it reads once, before torch is imported: threads that wait give their core away, and in
     a container with a quota there are no more of them than it has cores. Eight passes of 30 layers on two busy cores
     (AMD EPYC, 2026-11-29): 35.9 s as it comes, 27.1 with 100,000 spins, 6.0 with 10,000, 1.9 with 1,000, 1.0 passive;
     alone, passive costs 20 % (proofs/bench_threads.py)."""
-    quota = _quota(Path(root))
+    quota = _quota(Path(root), Path(groups).read_text()) if Path(groups).exists() else None
     env = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
     if quota is not None and quota < len(os.sched_getaffinity(0)):
         env |= {"OMP_NUM_THREADS": str(max(1, int(quota))), "OMP_WAIT_POLICY": "PASSIVE"}
     return env
 
 
-def _quota(root):
-    """Cores that the container may use, from cgroup 2 or 1; None without a limit."""
-    try:
-        limit, period = (root / "cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        limit, period = (int((root / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
-        return limit / period if limit > 0 else None
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
+def _quota(root, groups):
+    """The fewest cores that a control group around this process (version 2 or 1) leaves it; None without a limit."""
+    limits = []
+    for line in groups.splitlines():
+        _number, controllers, path = line.split(":", 2)
+        if not controllers or "cpu" in controllers.split(","):
+            top = root / controllers  # "" in version 2
+            below = top / path.lstrip("/")  # a path of the host where the container sees its own group as the top
+            limits += [_limit(group) for group in (below, *below.parents) if group.is_relative_to(top)]
+    return min((limit for limit in limits if limit), default=None)
+
+
+def _limit(group):
+    """Cores of one control group; 0 without a limit."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            limit, period = " ".join((group / name).read_text() for name in names).split()
+            return max(0, int(limit) / int(period)) if limit != "max" else 0
+        except (OSError, ValueError, ZeroDivisionError):
+            continue
+    return 0
 
 
 def managed():

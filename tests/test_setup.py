@@ -414,26 +414,37 @@ def test_unknown_option(tmp_path):
     )
 
 
-LIMITS = {  # files of a control group -> how many threads; None: as many as torch takes
-    "none": ({"cpu.max": "max 100000"}, None),
-    "half a core": ({"cpu.max": "50000 100000"}, "1"),
-    "one core": ({"cpu.max": "100000 100000"}, "1"),
-    "more than there are": ({"cpu.max": "6400000 100000"}, None),
-    "old: half of a core": ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, "1"),
-    "old: none": ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
-    "no control group": ({}, None),
-    "not to be read": ({"cpu.max": "?"}, None),
+LIMITS = {  # files of a control group, this process's groups -> how many threads; None: as many as torch takes
+    "none": ({"cpu.max": "max 100000"}, "0::/", None),
+    "half a core": ({"cpu.max": "50000 100000"}, "0::/", "1"),
+    "one core": ({"cpu.max": "100000 100000"}, "0::/", "1"),
+    "more than there are": ({"cpu.max": "6400000 100000"}, "0::/", None),
+    "in a group of its own": ({"a/b/cpu.max": "100000 100000", "cpu.max": "max 100000"}, "0::/a/b", "1"),
+    "in a group around it": ({"a/b/cpu.max": "max 100000", "a/cpu.max": "100000 100000"}, "0::/a/b", "1"),
+    "the path is the host's": ({"cpu.max": "100000 100000"}, "0::/docker/1f2e", "1"),
+    "of another group": ({"c/cpu.max": "100000 100000", "a/cpu.max": "max 100000"}, "0::/a", None),
+    "old: half of a core": ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, "4:cpu:/", "1"),
+    "old: two in one": (
+        {"cpu,cpuacct/a/cpu.cfs_quota_us": "100000", "cpu,cpuacct/a/cpu.cfs_period_us": "100000"},
+        "5:memory:/a\n4:cpu,cpuacct:/a",
+        "1",
+    ),
+    "old: none": ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "4:cpu:/", None),
+    "old: another controller": ({"cpuset/cpu.cfs_quota_us": "1", "cpuset/cpu.cfs_period_us": "2"}, "4:cpuset:/", None),
+    "no control group": ({}, "", None),
+    "not to be read": ({"cpu.max": "?"}, "0::/", None),
 }
 
 
-@pytest.mark.parametrize(("files", "count"), LIMITS.values(), ids=LIMITS)
-def test_threads_are_those_that_the_container_may_use(tmp_path, monkeypatch, files, count):
+@pytest.mark.parametrize(("files", "groups", "count"), LIMITS.values(), ids=LIMITS)
+def test_threads_are_those_that_the_container_may_use(tmp_path, monkeypatch, files, groups, count):
     import setup_kernel
 
     monkeypatch.setattr(setup_kernel.os, "sched_getaffinity", lambda pid: {0, 1})
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text + "\n")
-    env = setup_kernel.threads(tmp_path)
+    (tmp_path / "groups").write_text(groups)
+    env = setup_kernel.threads(tmp_path, tmp_path / "groups")
     assert env.get("OMP_NUM_THREADS") == count and ("OMP_WAIT_POLICY" in env) is (count is not None)
     assert env["GOMP_SPINCOUNT"] == "1000"
