@@ -7,6 +7,14 @@ nf4            16 levels on the bell curve
 checkpointing  what is kept, what is computed again
 merges         what three merges do to one weight
 series_map     which notebook writes and reads which file
+here           where a page stands in the series, one for each page
+paired         two models on the same rows
+interval       one share, more and more rows
+blind_vote     who wrote which reply is opened after the click
+file_size      the demo's files, size against loss
+forks          what a change leaves valid
+influence      where one row pulls
+reward         four replies and what each is worth
 result         what a run changed, from its evaluation.json; made with the gallery
 """
 
@@ -14,13 +22,18 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from docs.drawings import here
 from docs.drawings.paper import Drawing
 from helpers.paths import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "notebooks" / "drawings"
-NAMES = ("token_shift", "lora", "nf4", "checkpointing", "merges", "series_map")
+SHEETS = (
+    *("token_shift", "lora", "nf4", "checkpointing", "merges", "series_map"),
+    *("paired", "interval", "blind_vote", "file_size", "forks", "influence", "reward"),
+)
+NAMES = (*SHEETS, *(f"here_{page}" for page in here.PAGES))
 
 
 def drawings() -> list[Drawing]:
     """Every drawing, made now."""
-    return [import_module(f"docs.drawings.{name}").draw() for name in NAMES]
+    return [import_module(f"docs.drawings.{name}").draw() for name in SHEETS] + [here.draw(page) for page in here.PAGES]

@@ -1,0 +1,102 @@
+"""Numbers of the executed demo that the pages quote: `15<!--first.right-->` in a text cell is the demo's own 15.
+
+python -m docs.figures    writes the numbers of docs/gallery into the pages, English and Korean
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import re
+from pathlib import Path
+
+from helpers.files import write_atomic
+from helpers.paths import PROJECT_ROOT
+from helpers.translate import english, fingerprint
+
+GALLERY, NOTEBOOKS = PROJECT_ROOT / "docs" / "gallery", PROJECT_ROOT / "notebooks"
+QUOTED = re.compile(r"(\d[\d,]*(?:\.\d+)?)<!--([a-z0-9_.]+)-->")
+NUMBER = r"([\d,]+(?:\.\d+)?)"
+# name: the page of the gallery, and where the number stands in what is printed there; " | " ends the cell of a table
+FIGURES = {
+    "first.before": ("00_first_look", rf"{NUMBER} of 20 before ->"),
+    "first.right": ("00_first_look", rf"-> {NUMBER} of 20 after"),
+    "plan.need": ("00_plan", rf"The plan counts {NUMBER} GB"),
+    "plan.parameters": ("00_plan", rf"vocabulary \| \n{NUMBER} \|"),
+    "plan.trained": ("00_plan", rf"vocabulary \| \n[\d,]+ \| [\d,]+ \| {NUMBER} \|"),
+    "data.tokens_en": ("03_data_preview", rf"lovely today\. \| {NUMBER} \|"),
+    "data.tokens_ko": ("03_data_preview", rf"참 좋네요\. \| {NUMBER} \|"),
+    "data.learned": ("03_data_preview", rf"share of tokens learned \| ok \| {NUMBER}%"),
+    "data.longest": ("03_data_preview", rf"\(now\) \|(?: [^|]+\|)*? {NUMBER} \| \n"),
+    "train.rows": ("04_qlora_training", rf"{NUMBER} rows to train on"),
+    "train.held_out": ("04_qlora_training", rf"rows to train on, {NUMBER} held out"),
+    "train.start": ("04_qlora_training", rf"held-out loss, first and last \| {NUMBER} ->"),
+    "train.end": ("04_qlora_training", rf"held-out loss, first and last \| [\d.]+ -> {NUMBER} \|"),
+    "train.last": ("04_qlora_training", rf"\nsteps \| {NUMBER} \|"),
+    "merge.base": ("05_merge_and_push", rf"NLL: base {NUMBER}, adapter"),
+    "merge.adapter": ("05_merge_and_push", rf"NLL: base [\d.]+, adapter {NUMBER}\n"),
+    "merge.rounded": ("05_merge_and_push", rf"merged in 4 bits {NUMBER}\n"),
+    "merge.times": ("05_merge_and_push", rf"rounding error of 4 bits is [\d.]+: {NUMBER} times"),
+    "merge.gain": ("05_merge_and_push", rf"requantised merge: [\d.]+ of the {NUMBER} nats"),
+    "merge.kept_rounded": ("05_merge_and_push", rf"requantised merge: {NUMBER} of the"),
+    "merge.kept_16bit": ("05_merge_and_push", rf"16bit-base, read in 4 bits: {NUMBER} of the"),
+    "compare.better": ("06_evaluation", rf"adapter against base \| NLL per token \| -{NUMBER} \|"),
+    "compare.english": ("06_evaluation", rf"adapter against base \| English \| \+{NUMBER} \|"),
+    "compare.knew": ("06_evaluation", rf"the base answers {NUMBER}, this model"),
+    "compare.knows": ("06_evaluation", rf"the base answers \d+, this model {NUMBER}:"),
+    "compare.exact": ("06_evaluation", rf"\nexact \| [^|]+\| {NUMBER}% of"),
+    "compare.rules": ("06_evaluation", rf"\nexact \| [^|]+\|[^|]+\|[^|]+\| {NUMBER}% of"),
+    "compare.new": ("06_evaluation", rf"calendar-once \| [^|]+\| {NUMBER} of 12"),
+    "serve.f16": ("07_serve", rf"model-f16\.gguf \| {NUMBER} MB"),
+    "serve.q8": ("07_serve", rf"model-q8_0\.gguf \| {NUMBER} MB"),
+    "serve.q4": ("07_serve", rf"model-q4_k_m\.gguf \| {NUMBER} MB"),
+    "serve.f16_more": ("07_serve", rf"model-f16\.gguf \| [^|]+\| [^|]+\| [+-]{NUMBER} \|"),
+    "serve.q8_more": ("07_serve", rf"model-q8_0\.gguf \| [^|]+\| [^|]+\| [+-]{NUMBER} \|"),
+    "serve.q4_more": ("07_serve", rf"model-q4_k_m\.gguf \| [^|]+\| [^|]+\| [+-]{NUMBER} \|"),
+    "serve.q4_same": ("07_serve", rf"model-q4_k_m\.gguf \| [^|]+\| [^|]+\| [^|]+\| {NUMBER} of"),
+    "serve.tokens": ("07_serve", rf"model-q4_k_m\.gguf \| [^|]+\| [^|]+\| [^|]+\| \d+ of {NUMBER} \|"),
+    "serve.adapter": ("07_serve", rf"adapter-f16\.gguf {NUMBER} MB"),
+    "rows.marked": ("09_data_that_counts", rf"{NUMBER} of \d+ rows are marked"),
+    "rows.all": ("09_data_that_counts", rf"\d+ of {NUMBER} rows are marked"),
+}
+
+
+@functools.cache
+def printed(page: str) -> str:
+    """What a page of the gallery shows, as plain text."""
+    text = re.sub(r"(?s)<style.*?</style>|<img[^>]*>", "", (GALLERY / f"{page}.html").read_text(encoding="utf-8"))
+    text = re.sub(r"</tr>|</p>|<br>|</div>|</pre>|</li>", "\n", re.sub(r"</t[dh]>", " | ", text))
+    return re.sub(r"\n\s*\n+", "\n", html.unescape(re.sub(r"<[^>]+>", "", text)))
+
+
+def figure(name: str) -> str:
+    """The number `name` as the demo printed it. Raises KeyError for another name, ValueError where it is not there."""
+    page, pattern = FIGURES[name]
+    if not (found := re.search(pattern, printed(page))):
+        raise ValueError(f"docs/gallery/{page}.html has no {name} ({pattern}): mend FIGURES, or make the gallery anew.")
+    return found[1]
+
+
+def with_figures(text: str) -> str:
+    """`text` with the demo's numbers of today."""
+    return QUOTED.sub(lambda quoted: f"{figure(quoted[2])}<!--{quoted[2]}-->", text)
+
+
+def fill() -> list[Path]:
+    """Write today's numbers into all pages; those that changed. A translation that was up to date stays so."""
+    changed = []
+    for page in sorted(NOTEBOOKS.glob("*.ipynb")):
+        twin = NOTEBOOKS / "ko" / f"{page.stem}.md"
+        old, korean = page.read_text(encoding="utf-8"), twin.read_text(encoding="utf-8")
+        new, told = with_figures(old), with_figures(korean)
+        for name, text in english(page, old).items():
+            told = told.replace(f"{name} en:{fingerprint(text)} ", f"{name} en:{fingerprint(with_figures(text))} ")
+        for file, before, after in ((page, old, new), (twin, korean, told)):
+            if before != after:
+                write_atomic(file, after)
+                changed.append(file)
+    return changed
+
+
+if __name__ == "__main__":
+    print(*[path.relative_to(PROJECT_ROOT) for path in fill()] or ["Every number is that of the gallery."], sep="\n")

@@ -1,0 +1,50 @@
+"""What the pages quote of the demo is what the demo printed, in both languages, and every number is quoted."""
+
+import json
+import re
+
+import pytest
+
+from docs import figures
+from docs.figures import FIGURES, NOTEBOOKS, QUOTED, figure, fill, with_figures
+from helpers.translate import english, pairs, translated
+from tests.conftest import ROOT
+
+PAGES = sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_quotes_what_the_demo_printed(page):
+    for file in (page, NOTEBOOKS / "ko" / f"{page.stem}.md"):
+        text = file.read_text(encoding="utf-8")
+        wrong = [found[0] for found in QUOTED.finditer(text) if figure(found[2]) != found[1]]
+        assert not wrong, f"{file.name}: {wrong}: python -m docs.figures"
+        assert len(re.findall(r"<!--[a-z]", text)) == len(QUOTED.findall(text)), "a name stands behind no number"
+
+
+def test_both_languages_quote_the_same_numbers():
+    for source, target in pairs("ko", ROOT):
+        ours = translated(target)
+        for name, text in english(source, source.read_text(encoding="utf-8")).items():
+            names = [sorted(found[2] for found in QUOTED.finditer(block)) for block in (text, ours[name][1])]
+            assert names[0] == names[1], f"{target.name} {name}"
+
+
+def test_another_demo_changes_the_pages_and_keeps_the_translation_up_to_date(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "NOTEBOOKS", tmp_path)
+    (tmp_path / "ko").mkdir()
+    cell = {"id": "a", "cell_type": "markdown", "source": ["It is 7<!--first.right--> of 20."]}
+    source, target = tmp_path / "p.ipynb", tmp_path / "ko/p.md"
+    source.write_text(json.dumps({"cells": [cell]}))
+    old = english(source, source.read_text())["a"]
+    target.write_text(f"<!-- a en:{figures.fingerprint(old)} -->\n20개 중 7<!--first.right-->개.\n")
+    assert fill() == [source, target]
+    new, told = english(source, source.read_text())["a"], translated(target)["a"]
+    assert new == with_figures(old) and figure("first.right") in new and f"{figure('first.right')}<" in told[1]
+    assert told[0] == figures.fingerprint(new) and fill() == []
+
+
+def test_a_number_that_the_gallery_lost_is_named(monkeypatch):
+    monkeypatch.setitem(FIGURES, "first.right", ("00_first_look", "no such (line)"))
+    with pytest.raises(ValueError, match=r"00_first_look.html has no first.right"):
+        figure("first.right")
