@@ -3,9 +3,11 @@
 build   notebooks/ko/*.ipynb from notebooks/*.ipynb and notebooks/ko/*.md
 check   what is missing, older than its English, or says something else; exit code 1 when there is any
 todo    the same, with the change of the English
+sign    write the hash of each block that was read against its English and has no other fault
 
-A page of text (README.md) is translated beside itself (README.ko.md), a block per heading. A block is headed by
-`<!-- ID en:HASH -->`: the cell's id, or the number of the heading, and a hash of the English that it translates.
+A page of text (README.md) is translated beside itself (README.ko.md), a block per heading; a row of the glossary in its
+own cell. A block is headed by `<!-- ID en:HASH ko:HASH -->`: the cell's id, or the number of the heading, a hash of the
+English that it translates, and one of both together: a block that changed is to be read again.
 """
 
 from __future__ import annotations
@@ -18,16 +20,27 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from helpers.drift import LINK, differences
 from helpers.files import write_atomic
+from helpers.languages import Language, read_language
 from helpers.paths import PROJECT_ROOT
 
 NOTE = {"ko": "_이 노트북은 `{}`에서 자동으로 만들어집니다. 고칠 때는 그 파일을 고쳐 주세요._"}
-CODE = re.compile(r"```.*?```|`[^`\n]+`|\$\$.+?\$\$|\$[^$\n]+\$", re.S)
-LINK = re.compile(r"(\]\(|src=\")([^)\"\s]+)")
+HEAD = r"<!-- (\S[^>\n]*?) en:(\w+)(?: [a-z]{2}:(\w+))? -->"
+GLOSSARY = "glossary.md"  # all languages in one
+NO_TABLES = Language()
+UNREAD = "the text has changed: read it beside the English, then `sign`"
+
+
+class Block(NamedTuple):
+    """A translated block: the hash of its English, its text, and the hash of both (empty: not signed yet)."""
+
+    english: str
+    text: str
+    both: str
 
 
 def fingerprint(text: str) -> str:
@@ -37,6 +50,8 @@ def fingerprint(text: str) -> str:
 
 def english(source: Path, content: str) -> dict[str, str]:
     """The blocks to translate in a file's content, by id: text cells of a notebook, sections of a page of text."""
+    if source.name == GLOSSARY:
+        return dict(re.findall(r"^\| \*\*(.+?)\*\* \|.*?\| ([^|]*?)<br>", content, flags=re.M))
     if source.suffix == ".ipynb":
         cells = json.loads(content)["cells"]
         return {cell["id"]: "".join(cell["source"]).strip() for cell in cells if cell["cell_type"] == "markdown"}
@@ -49,43 +64,29 @@ def english(source: Path, content: str) -> dict[str, str]:
     return {str(number): "\n".join(lines).strip() for number, lines in enumerate(sections)}
 
 
-def translated(target: Path) -> dict[str, tuple[str, str]]:
-    """Hash and text of every block of a translation, by id; empty where the file is not there."""
+def translated(target: Path) -> dict[str, Block]:
+    """Every block of a translation, by id; empty where the file is not there."""
     content = target.read_text(encoding="utf-8") if target.exists() else ""
-    parts = re.split(r"^<!-- (\S+) en:(\w+) -->\n", content, flags=re.M)[1:]
-    return {name: (hashed, text.strip()) for name, hashed, text in zip(*[iter(parts)] * 3, strict=True)}
+    parts = re.split(HEAD, content)[1:]
+    texts = [text.partition(" |")[0] if target.name == GLOSSARY else text.strip() for text in parts[3::4]]
+    heads = zip(parts[::4], parts[1::4], parts[2::4], texts, strict=True)
+    return {name: Block(hashed, text, both or "") for name, hashed, both, text in heads}
 
 
 def pairs(language: str, root: Path = PROJECT_ROOT) -> list[tuple[Path, Path]]:
     """Every English file with the file of its translation: notebooks, labs, and the pages of text."""
     folder = root / "notebooks"
     notebooks = [*sorted(folder.glob("*.ipynb")), *sorted(folder.glob("labs/*.ipynb"))]
-    pages = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
-    pages = [
-        page for page in pages if page.name not in ("glossary.md", "settings.md")
-    ]  # all languages in one; made from the code
+    pages = [root / "README.md", folder / "data" / "README.md", *sorted((root / "docs").rglob("*.md"))]
+    pages = [page for page in pages if page.exists() and page.name != "settings.md"]  # made from the code
     return [(path, (folder / language / path.relative_to(folder)).with_suffix(".md")) for path in notebooks] + [
-        (page, page.with_suffix(f".{language}.md")) for page in pages if not re.search(r"\.[a-z]{2}$", page.stem)
+        (page, page if page.name == GLOSSARY else page.with_suffix(f".{language}.md"))
+        for page in pages
+        if "." not in page.stem
     ]
 
 
-def _facts(text: str) -> Counter:
-    """What must be the same in every language: code, formulas, links, numbers, and the shape of tables."""
-    plain = CODE.sub("", text)
-    links = [re.sub(r"\.[a-z]{2}\.md$", ".md", found[1]) for found in LINK.findall(plain)]
-    prose = re.sub(r"\]\([^)]+\)|<[^>]+>", "", plain)
-    rows = [f"|×{line.count('|')}" for line in prose.splitlines() if line.lstrip().startswith("|")]
-    return Counter(CODE.findall(text) + links + re.findall(r"\d+(?:[.,]\d+)*", prose) + rows)
-
-
-def terms(language: str, root: Path = PROJECT_ROOT) -> list[tuple[str, str]]:
-    """(what a term is not called, what it is called), from the table of notebooks/LANGUAGE/terms.md."""
-    lines = (root / "notebooks" / language / "terms.md").read_text(encoding="utf-8").splitlines()
-    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in lines if line.startswith("|")][2:]
-    return [(other.strip(), ours) for _, ours, others in rows for other in others.split(",") if other.strip()]
-
-
-def faults(source: Path, target: Path, words: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+def faults(source: Path, target: Path, words: Language = NO_TABLES) -> list[tuple[str, str]]:
     """(block, what is wrong with it) for a translation; nothing when it says what the English says."""
     wanted, given = english(source, source.read_text(encoding="utf-8")), translated(target)
     found = [(name, "there is no such block in the English") for name in given if name not in wanted]
@@ -93,22 +94,41 @@ def faults(source: Path, target: Path, words: Sequence[tuple[str, str]] = ()) ->
         found.append(("", "the blocks stand in another order than in the English"))
     for name, text in wanted.items():
         if name in given:
-            found += [(name, fault) for fault in _faults_of_block(text, *given[name], words)]
+            block = given[name]
+            found += [(name, fault) for fault in differences(text, block.text, words, short=source.name == GLOSSARY)]
+            if block.english != fingerprint(text):
+                found.append((name, f"the English has changed, it is en:{fingerprint(text)} now"))
+            elif block.both and block.both != fingerprint(block.english + block.text):
+                found.append((name, UNREAD))
         else:
             found.append((name, f"not translated: <!-- {name} en:{fingerprint(text)} -->"))
     return found
 
 
-def _faults_of_block(text: str, hashed: str, ours: str, words: Sequence[tuple[str, str]]) -> list[str]:
-    """What is wrong with `ours`, the translation of `text` that had the fingerprint `hashed`."""
-    there, here, prose = _facts(text), _facts(ours), CODE.sub("", ours)
-    found = [] if hashed == fingerprint(text) else [f"the English has changed, it is en:{fingerprint(text)} now"]
-    if ours == text and len(re.findall(r"\b[a-z]{3,}\b", prose)) > 3:
-        found.append("still in English")
-    found += [f"{fact!r} of the English is missing" for fact in there - here]
-    # a number more is no fault: where English says "a minute", Korean writes 1분
-    found += [f"{fact!r} is not in the English" for fact in here - there if not fact[0].isdigit()]
-    return found + [f"{word!r} is called {usual!r} elsewhere" for word, usual in words if word in prose]
+def sign(source: Path, target: Path, words: Language, language: str) -> None:
+    """Write the hashes of the blocks that say what the English says; a block with a fault keeps those that it has."""
+    wrong = [name for name, fault in faults(source, target, words) if fault != UNREAD]
+    blocks = translated(target)
+
+    def signed(head: re.Match) -> str:
+        if (name := head[1]) in wrong:
+            return head[0]
+        return f"<!-- {name} en:{head[2]} {language}:{fingerprint(head[2] + blocks[name].text)} -->"
+
+    write_atomic(target, re.sub(HEAD, signed, target.read_text(encoding="utf-8")))
+
+
+def catalogue_faults(language: str, words: Language, root: Path = PROJECT_ROOT) -> list[tuple[str, str, str]]:
+    """(file, sentence, what its translation says otherwise) of the lines that the code prints."""
+    from babel.messages.pofile import read_po
+
+    return [
+        (f"helpers/locale/{language}/{file.name}", message.id[:60], fault)
+        for file in sorted((root / "helpers" / "locale" / language).glob("*.po"))
+        for message in read_po(file.read_bytes().splitlines())
+        if message.id
+        for fault in differences(message.id, message.string, words, short=True)
+    ]
 
 
 def build(language: str, root: Path = PROJECT_ROOT) -> list[Path]:
@@ -129,7 +149,7 @@ def build(language: str, root: Path = PROJECT_ROOT) -> list[Path]:
 
             for cell in notebook.cells:
                 if cell.cell_type == "markdown":
-                    cell.source = LINK.sub(moved, blocks.get(cell.id, ("", cell.source))[1])
+                    cell.source = LINK.sub(moved, blocks[cell.id].text if cell.id in blocks else cell.source)
             notebook.cells[0].source += "\n\n" + NOTE.get(language, "_Built from `{}`._").format(text.relative_to(root))
             setting = f'import os\n\nos.environ["QLORA_LANG"] = "{language}"'
             notebook.cells.insert(1, nbformat.v4.new_code_cell(setting, id="language"))
@@ -155,21 +175,24 @@ def change(source: Path, name: str, hashed: str) -> str:
 def main() -> int:
     """The command line; 0 when there is nothing to mend."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("build", "check", "todo"))
+    parser.add_argument("command", choices=("build", "check", "todo", "sign"))
     parser.add_argument("language", nargs="?", default="ko")
     asked = parser.parse_args()
     command, language = asked.command, asked.language
     if command == "build":
         print(f"{len(build(language))} notebooks written to notebooks/{language}")
         return 0
-    words, wrong = terms(language), 0
+    words = read_language(PROJECT_ROOT / "notebooks" / language / "terms.md")
+    wrong = [f"{file}: {sentence!r}: {fault}" for file, sentence, fault in catalogue_faults(language, words)]
     for source, target in pairs(language):
+        if command == "sign" and target.exists():
+            sign(source, target, words, language)
         for name, fault in faults(source, target, words):
-            wrong += 1
-            print(f"{target.relative_to(PROJECT_ROOT)} {name}: {fault}")
-            if command == "todo" and "has changed" in fault:
-                print(change(source, name, translated(target)[name][0]))
-    print(f"{wrong} to mend" if wrong else f"Every block says in {language!r} what the English says.")
+            wrong.append(f"{target.relative_to(PROJECT_ROOT)} {name}: {fault}")
+            if command == "todo" and "English has changed" in fault:
+                wrong.append(change(source, name, translated(target)[name].english))
+    summary = f"{len(wrong)} to mend" if wrong else f"Every block says in {language!r} what the English says."
+    print("\n".join([*wrong, summary]))
     return 1 if wrong else 0
 
 
