@@ -12,7 +12,7 @@ from pathlib import Path
 
 from helpers.files import write_atomic
 from helpers.paths import PROJECT_ROOT
-from helpers.translate import english, fingerprint
+from helpers.translate import english, fingerprint, translated
 
 GALLERY, NOTEBOOKS = PROJECT_ROOT / "docs" / "gallery", PROJECT_ROOT / "notebooks"
 QUOTED = re.compile(r"(\d[\d,]*(?:\.\d+)?)<!--([a-z0-9_.]+)-->")
@@ -89,8 +89,14 @@ def fill() -> list[Path]:
         twin = NOTEBOOKS / "ko" / f"{page.stem}.md"
         old, korean = page.read_text(encoding="utf-8"), twin.read_text(encoding="utf-8")
         new, told = with_figures(old), with_figures(korean)
+        now, blocks = english(page, new), translated(twin)
         for name, text in english(page, old).items():
-            told = told.replace(f"{name} en:{fingerprint(text)} ", f"{name} en:{fingerprint(with_figures(text))} ")
+            was, block = fingerprint(text), blocks[name]
+            if now[name] != text and block.english == was:
+                signed = fingerprint(fingerprint(now[name]) + with_figures(block.text))
+                both = f"{fingerprint(now[name])} ko:{signed}" if block.both == fingerprint(was + block.text) else ""
+                head = f"{name} en:{was} ko:{block.both}" if block.both else f"{name} en:{was}"
+                told = told.replace(head, f"{name} en:{both or fingerprint(now[name])}")
         for file, before, after in ((page, old, new), (twin, korean, told)):
             if before != after:
                 write_atomic(file, after)

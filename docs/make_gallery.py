@@ -2,9 +2,9 @@
 
 python -m helpers.series demo && python -m docs.make_gallery demo
 
-Code and outputs are those of the run, texts those of the repository. Paths of the machine are shortened, a page that
-still holds one, or a token, is refused. `tests/docs/test_gallery.py` compares the code cells with those of the
-notebooks.
+Code and outputs are those of the run, texts those of the repository, with the run's numbers (docs/figures.py). Paths of
+the machine are shortened, a page that still holds one, or a token, is refused. `tests/docs/test_gallery.py` compares
+the code cells with those of the notebooks.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from pathlib import Path
 
 import nbformat
 
-from docs.drawings import series_map
+from docs.drawings import file_size, series_map
 from docs.drawings.paper import Drawing
 from docs.drawings.result import draw as draw_result
+from docs.figures import fill
 from helpers.files import write_atomic, write_json
 from helpers.model.source import cache_root
 from helpers.paths import PROJECT_ROOT, runs_root
@@ -212,6 +213,9 @@ def make(notebooks: Path, folder: Path, run: str) -> dict[Path, int]:
 def main() -> int:
     run = sys.argv[1] if len(sys.argv) > 1 else "demo"
     try:
+        make(runs_root() / run / "notebooks", FOLDER, run)
+        fill()  # the pages and one drawing quote what was just printed
+        (NOTEBOOKS / "drawings" / "file_size.svg").write_text(file_size.draw().svg(), encoding="utf-8")
         written = make(runs_root() / run / "notebooks", FOLDER, run)
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)

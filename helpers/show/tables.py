@@ -95,13 +95,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the check of an exercise or a lab says: a sentence, green when solved, orange while something is missing."""
+    """What the check of an exercise or a lab says: a sentence, green when solved, grey while something is missing."""
 
     solved: bool
     sentence: str
 
     def _repr_html_(self) -> str:
-        colour, word = (GREEN, _("Solved.")) if self.solved else (ORANGE, _("Not yet."))
+        colour, word = (GREEN, _("Solved.")) if self.solved else (GREY, _("Not yet."))
         style = f"border-left:4px solid {colour};padding:4px 12px;margin:4px 0"
         return as_written(f'<div style="{style}"><b>{html.escape(word)}</b> {html.escape(self.sentence)}</div>')
 

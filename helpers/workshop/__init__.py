@@ -5,6 +5,7 @@ tasks        what an exercise and a lab have in common
 nearby       what an exercise reads of a run, and of the runs beside it
 by_hand      the exercises of A4 and A5
 counting     the exercises of 09
+looked       those whose answer is read off the page
 exercises    the checks of the notebooks' exercises
 lab_answers  the checks of the labs
 labs         a lab's check, and a run to work on

@@ -7,19 +7,26 @@ read is none.
 from __future__ import annotations
 
 from helpers.runs import RunDir
-from helpers.settings import PRESETS, RunConfig
 from helpers.show.tables import Answer
 from helpers.show.words import _
-from helpers.workshop import by_hand, counting
-from helpers.workshop.nearby import held_out, held_out_loss, record, report, rows_of, run_with, runs_beside
+from helpers.workshop import by_hand, counting, looked
+from helpers.workshop.nearby import (
+    held_out,
+    held_out_loss,
+    larger_rank,
+    rates_beside,
+    record,
+    report,
+    rows_of,
+    run_with,
+    runs_beside,
+)
 from helpers.workshop.tasks import Missing, answered, require, require_number
 
-# The same for two ranks that are compared
-SAME = ("model_id", "dataset_id", "seed", "num_train_epochs", "max_steps", "learning_rate")
 
-
-def check(exercise: str, run: RunDir, answer=None) -> Answer:
+def check(exercise: str, run: RunDir | None = None, answer=None) -> Answer:
     """Is the exercise solved? `exercise` is notebook and number, such as "03.1"; `answer` what its question asks for.
+    A page that has no run gives none.
 
     Raises ValueError for an exercise that does not exist; an unsolved one is an `Answer` that says what is missing.
     """
@@ -78,11 +85,7 @@ def resumed(run: RunDir, answer) -> str:
 def smaller_rank(run: RunDir, answer) -> str:
     """04.2: a finished run of rank 2 beside one of a larger rank; the answer: how their held-out losses differ."""
     small = run_with(run, "trained.json", "04", lora_r=2)
-    settings, name = record(small.config_json), small.path.name
-    alike = [(other, s) for other, s in runs_beside(run) if all(s[key] == settings[key] for key in SAME)]
-    larger = [(other, s["lora_r"]) for other, s in alike if s["lora_r"] > 2 and other.trained.exists()]
-    require(larger, _("{run} is trained. Set up a run with a larger rank and otherwise the same settings."), run=name)
-    other, rank = min(larger, key=lambda pair: (pair[0].path != run.path, pair[0].path.name))  # the page's own first
+    name, (other, rank) = small.path.name, larger_rank(run, small)
     losses = held_out_loss(small), held_out_loss(other)
     asked = _("the held-out loss of {run} less that of {other}").format(run=name, other=other.path.name)
     hint = _("See the last held-out losses of the two runs under 'training facts'.")
@@ -93,10 +96,9 @@ def smaller_rank(run: RunDir, answer) -> str:
 
 def too_hot(run: RunDir, answer) -> str:
     """04.3: a run with ten times the learning rate of its preset or more; what its held-out loss did is told."""
-    for other, settings in reversed(runs_beside(run)):
-        usual = PRESETS.get(settings["preset"], {}).get("learning_rate", RunConfig.learning_rate)
-        rate, losses = settings["learning_rate"], held_out(rows_of(other.metrics))
-        if losses and rate >= 10 * usual:
+    for other, rate, usual in reversed(rates_beside(run)):
+        losses = held_out(rows_of(other.metrics))
+        if losses and rate >= 9.9 * usual:
             sentence = _(
                 "{run}, learning rate {rate:g}: held-out loss {first:.2f} at first, {worst:.2f} at its worst and "
                 "{last:.2f} in the end."
@@ -163,6 +165,7 @@ def too_few(run: RunDir, answer) -> str:
 
 
 EXERCISES = {
+    **looked.EXERCISES,
     "03.1": questions_learned_too,
     "03.2": rows_cut,
     "03.3": own_rows,

@@ -6,12 +6,15 @@ from pathlib import Path
 
 from helpers.files import read_json, read_jsonl
 from helpers.runs import RunDir
+from helpers.settings import PRESETS, RunConfig
 from helpers.show.words import _
 from helpers.workshop.fence import Fence
 from helpers.workshop.tasks import require
 
 # Of a config.json; one that lacks any of them is not ours
 NEEDED = set("run_name preset learning_rate lora_r model_id dataset_id seed num_train_epochs max_steps".split())
+# The same for two ranks that are compared
+SAME = ("model_id", "dataset_id", "seed", "num_train_epochs", "max_steps", "learning_rate")
 
 
 def held_out(rows: list[dict]) -> list[float]:
@@ -63,3 +66,19 @@ def run_with(run: RunDir, file: str, notebook: str, **settings) -> RunDir:
     missing = _("{run} has {settings}, but no {file} yet: run {notebook} from the top.")
     require(ready, missing, run=found[-1].path.name, file=file, **seen)
     return ready[-1]
+
+
+def larger_rank(run: RunDir, small: RunDir) -> tuple[RunDir, int]:
+    """A trained run with the settings of `small` but for a larger rank, and that rank; the page's own comes first."""
+    settings = record(small.config_json)
+    alike = [(other, s) for other, s in runs_beside(run) if all(s[key] == settings[key] for key in SAME)]
+    larger = [(other, s["lora_r"]) for other, s in alike if s["lora_r"] > 2 and other.trained.exists()]
+    missing = _("{run} is trained. Set up a run with a larger rank and otherwise the same settings.")
+    require(larger, missing, run=small.path.name)
+    return min(larger, key=lambda pair: (pair[0].path != run.path, pair[0].path.name))
+
+
+def rates_beside(run: RunDir) -> list[tuple[RunDir, float, float]]:
+    """All runs in the folder of `run`, oldest first, each with its learning rate and that of its preset."""
+    usual = {name: preset.get("learning_rate", RunConfig.learning_rate) for name, preset in PRESETS.items()}
+    return [(o, s["learning_rate"], usual.get(s["preset"], RunConfig.learning_rate)) for o, s in runs_beside(run)]

@@ -37,10 +37,10 @@ def require_number(answer, right: float, asked: str, hint: str, off: float = 0) 
     require(abs(number - right) <= off, other, answer=answer, hint=hint)
 
 
-def answered(tasks: dict[str, Callable], name: str, run: RunDir, answer, **seen) -> Answer:
+def answered(tasks: dict[str, Callable], name: str, run: RunDir | None, answer, **seen) -> Answer:
     """What the task `name` says to `answer`. Raises ValueError that lists the known ones for another name."""
     if name not in tasks:
-        raise ValueError(_("There is no task {name!r}: use {known}.").format(name=name, known=", ".join(tasks)))
+        raise ValueError(_("There is no task {name!r}: use {known}.").format(name=name, known=", ".join(sorted(tasks))))
     try:
         return Answer(True, tasks[name](run, answer, **seen))
     except Missing as still:

@@ -26,7 +26,7 @@ def test_both_languages_quote_the_same_numbers():
     for source, target in pairs("ko", ROOT):
         ours = translated(target)
         for name, text in english(source, source.read_text(encoding="utf-8")).items():
-            names = [sorted(found[2] for found in QUOTED.finditer(block)) for block in (text, ours[name][1])]
+            names = [sorted(found[2] for found in QUOTED.finditer(block)) for block in (text, ours[name].text)]
             assert names[0] == names[1], f"{target.name} {name}"
 
 
@@ -37,11 +37,13 @@ def test_another_demo_changes_the_pages_and_keeps_the_translation_up_to_date(tmp
     source, target = tmp_path / "p.ipynb", tmp_path / "ko/p.md"
     source.write_text(json.dumps({"cells": [cell]}))
     old = english(source, source.read_text())["a"]
-    target.write_text(f"<!-- a en:{figures.fingerprint(old)} -->\n20개 중 7<!--first.right-->개.\n")
+    words, was = "20개 중 7<!--first.right-->개.", figures.fingerprint(old)
+    target.write_text(f"<!-- a en:{was} ko:{figures.fingerprint(was + words)} -->\n{words}\n")
     assert fill() == [source, target]
     new, told = english(source, source.read_text())["a"], translated(target)["a"]
-    assert new == with_figures(old) and figure("first.right") in new and f"{figure('first.right')}<" in told[1]
-    assert told[0] == figures.fingerprint(new) and fill() == []
+    assert new == with_figures(old) and figure("first.right") in new and f"{figure('first.right')}<" in told.text
+    now = figures.fingerprint(new)
+    assert (told.english, told.both) == (now, figures.fingerprint(now + told.text)) and fill() == []
 
 
 def test_a_number_that_the_gallery_lost_is_named(monkeypatch):

@@ -60,7 +60,7 @@ def test_one_parameters_cell(notebook):
 
 
 def test_size(notebook):
-    fewest, most = (6, 12) if notebook.path.stem == FIRST_LOOK else (12, 36)
+    fewest, most = (6, 18) if notebook.path.stem == FIRST_LOOK else (12, 36)
     assert fewest <= len(notebook.cells) <= most
     for i, cell in code(notebook):
         lines = [line for line in cell.source.splitlines() if line.strip()]
@@ -69,17 +69,38 @@ def test_size(notebook):
     assert texts >= 0.7 * len(code(notebook)), "too little text for so much code"
 
 
-SHORT = {"03": 60, "04": 60, "09": 60, "A3": 65, "A4": 65}  # words per text cell on average, at most
+def words(text: str) -> int:
+    """Words of a text cell: without pictures, targets of links, names of figures and the lines of a table."""
+    plain = re.sub(r"!\[.*?\]\(.*?\)|<!--.*?-->|<[^>]+>", "", text)
+    return len(re.findall(r"\S*\w\S*", re.sub(r"\]\([^)]+\)|\|", " ", plain)))
+
+
+SHORTENED = ("00", "01", "02")  # the others have up to 65 still
 
 
 def test_text_cells_are_short(notebook):
-    if (most := SHORT.get(notebook.path.stem[:2])) is None:
-        pytest.skip("its text is not shortened yet")
-    texts = [
-        re.sub(r"!\[.*?\]\(.*?\)", "", cell.source) for cell in notebook.cells if cell.cell_type == "markdown"
-    ]  # less pictures
-    counts = [len(source.split()) for source in texts]
-    assert sum(counts) / len(counts) <= most, f"{sum(counts) / len(counts):.0f} words per text cell"
+    """35 to 45 words each on average, so that the eye goes back to the output."""
+    counts = [words(cell.source) for cell in notebook.cells if cell.cell_type == "markdown"]
+    mean, most = sum(counts) / len(counts), 45 if notebook.path.stem[:2] in SHORTENED else 90
+    assert mean <= most, f"{mean:.0f} words per text cell"
+
+
+EXERCISE = re.compile(r"(\d)\. (🐢|🐕|🦁) \*[^*]*\b(?:minutes?|hours?)\b[^*]*\.\* \S")
+
+
+def test_exercises_have_one_form(notebook):
+    """🐢🐕🦁, minutes, the task; a cell that checks each; the answers, folded; then the way on."""
+    if notebook.path.stem[:2] not in SHORTENED:
+        pytest.skip("its exercises have the old form")
+    tasks, checks, answers = notebook.cells[-3:]
+    numbers = [found[1] for found in EXERCISE.finditer(tasks.source)]
+    assert tasks.source.startswith("## Try it") and numbers == re.findall(r"^(\d)\.", tasks.source, re.M) != []
+    assert re.findall(r'check\("\w+\.(\d)"', checks.source) == numbers, "a check for each"
+    folded, _, after = answers.source.partition("</details>")
+    assert (
+        folded.startswith("<details><summary>Answers</summary>\n\n") and re.findall(r"^(\d)\.", folded, re.M) == numbers
+    )
+    assert re.match(r"\s*\*\*(Next|Back):\*\* \[", after)
 
 
 def test_starts_and_ends_as_a_lesson(notebook):
@@ -89,7 +110,7 @@ def test_starts_and_ends_as_a_lesson(notebook):
     for row in ("Time", "Memory", "Reads", "Writes"):
         assert f"| {row} |" in first, f"the first table lacks {row}"
     body = text(notebook)
-    for heading in ("Start here after a restart", "What was written", "Summary", "**Try it**"):
+    for heading in ("Start here after a restart", "What was written", "Summary", "Try it"):
         assert heading in body, f"{heading!r} is missing"
 
 

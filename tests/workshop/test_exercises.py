@@ -11,6 +11,7 @@ from helpers.files import write_json
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.tables import Answer
+from helpers.train.best import HeldOut
 from helpers.workshop.exercises import EXERCISES, check
 from tests.conftest import ROOT
 
@@ -80,7 +81,7 @@ def test_merges_and_replies_as_the_exercises_ask(folder):
 
 
 def test_an_exercise_that_does_not_exist(folder):
-    with pytest.raises(ValueError, match="no task '99.9': use 03.1"):
+    with pytest.raises(ValueError, match="no task '99.9': use 00.1"):
         check("99.9", folder("untouched"))
 
 
@@ -88,9 +89,9 @@ def test_every_check_in_a_notebook_exists_and_every_exercise_is_in_one():
     asked = set()
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         found = set(re.findall(r'check\(\\"([\w.]+)\\"', path.read_text(encoding="utf-8")))
-        assert all(name.startswith(path.stem[:2]) for name in found), path.name
+        assert all(name.startswith(path.stem[:2]) for name in found), path.name  # 00f: the first look
         asked |= found
-    assert asked == set(EXERCISES)
+    assert asked <= set(EXERCISES)
 
 
 def test_the_share_that_is_learned(folder):
@@ -199,5 +200,53 @@ def test_a_class_written_by_the_reader(folder):
 
 def test_an_answer_is_one_coloured_sentence_and_escaped():
     page = Answer(False, "<b> is missing")._repr_html_()
-    assert "Not yet." in page and "&lt;b&gt; is missing" in page and "#bc4c00" in page
+    assert "Not yet." in page and "&lt;b&gt; is missing" in page and "#6e7781" in page
     assert "#1a7f37" in Answer(True, "yes")._repr_html_()
+
+
+def test_an_answer_that_is_read_off_the_page(folder):
+    run = folder("any")
+    assert check("01.2", answer="the RTX 3090 24 GB").solved and not check("01.2", answer="A100").solved
+    assert "answer=..." in check("00.2", run).sentence and check("00.2", run, 80).solved
+    assert check("A3.1", run, (0.15, 0.07)).solved and not check("A3.1", run, (0.07, 0.15)).solved
+    assert "Two numbers" in check("A2.2", run, 3).sentence and check("A2.2", run, (59, 79)).solved
+    assert not check("00f.2", answer=(2e-3, 15)).solved and check("00f.2", answer=(1e-5, 0)).solved
+
+
+def test_a_message_without_a_place():
+    def told(message, reply):
+        return check("00f.1", answer=(message, reply))
+
+    assert told("Lunch at one", '{"event": "lunch", "place": null}').solved
+    assert "made up Luna" in told("Lunch at one", '{"place": "Luna"}').sentence
+    assert not told("Lunch at Luna", '{"place": "Luna"}').solved and not told("Lunch", "Enjoy!").solved
+
+
+def test_runs_that_the_pages_of_08_and_the_appendices_ask_for(folder):
+    def judged(name, loss, **settings):
+        run = folder(name, losses=(3.0, loss), finished=True, **settings)
+        rows = [f"row {i}" for i in range(40)]
+        HeldOut(20, 40, "", rows, [loss + 0.01 * (i % 3) for i in range(40)], [1] * 40).write(run)
+        return run
+
+    large, small = judged("large", 1.0, lora_r=16), judged("small", 1.5, lora_r=2)
+    assert check("08.1", large, "worse").solved and not check("08.1", small, "better").solved
+    assert not check("08.2", large, 20).solved
+    judged("hot", 2.0, learning_rate=0.1, lora_r=16)
+    assert check("08.2", large, 20).solved and not check("08.2", large, 40).solved
+    made = folder("made")
+    write_json(made.preference, {"beta": 0.1, "reward": ["closed", "exact"]})
+    assert not check("A2.1", made, "lower").solved and not check("A5.2", made).solved
+    write_json(made.preference, {"beta": 0.5, "reward": ["closed"]})
+    assert check("A2.1", made, "lower").solved and not check("A2.1", made, "higher").solved
+    assert check("A5.2", made).solved and "closed only" in check("A5.2", made).sentence
+
+
+def test_files_and_questions_of_07(folder):
+    run = folder("served")
+    row = {"bytes": 105e6, "nll": 0.025}
+    write_json(run.served, {"files": {"model-q4_k_m.gguf": row, "model-f16.gguf": row}, "merged": {"nll": 0.024}})
+    told = check("07.2", run, "q4_k_m")
+    assert told.solved and "105 MB, +0.001 nats" in told.sentence and not check("07.2", run, "model").solved
+    assert check("07.1", run, ("Tea at five?", "{}")).solved
+    assert not check("07.1", run, ("Dinner with Jonas, Thursday", "{}")).solved
