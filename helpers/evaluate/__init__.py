@@ -7,6 +7,7 @@ replies      numbers about replies
 held_out     NLL, KL and agreement on held-out conversations
 surprise     the loss of every row, token by token
 intervals    how much a number would move with other conversations
+signs        few rows, counted one by one
 counts       rows won and lost, model against model
 quantisers   which 4 bits? the base rounded in each way
 measured     one measured model in a line; what 05 measured is kept for 06

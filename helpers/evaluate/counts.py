@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from helpers.evaluate.intervals import ALPHA, BETTER, FEW, FEWEST, SAME, TOO_FEW, UNCLEAR, WORSE, sign_test
+from helpers.evaluate.intervals import ALPHA, BETTER, FEW, FEWEST, SAME, TOO_FEW, UNCLEAR, WORSE
+from helpers.evaluate.signs import sign_test
 from helpers.show.words import _
 
 PAIRS = (("base", "adapter"), ("adapter", "merged"))

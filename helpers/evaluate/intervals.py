@@ -4,9 +4,9 @@ Means per token are ratios of two sums over rows (nats, tokens); interval: the t
 (Cochran, Sampling Techniques, 1977, 6.4), each residual divided by the others' share of the tokens (Efron & Tibshirani,
 1993, chapter 11). Rows are the sample, never tokens; long ones count as fewer: (sum)^2 / sum of squares (Kish, 1965).
 Where rows lean to one side, each end is the farther one of it and of Hall's (J. R. Stat. Soc. B 54, 1992, 221-228);
-small samples show too little skewness: times 1 + 8.5 / rows (Hazen, 1930). Verdicts share the 5 % of a page
-(Bonferroni). Under FEW rows "better" needs the sign test, too (Conover, Practical Nonparametric Statistics, 1999, 3.4),
-so a smaller correction does, 1 + 4 / rows. `proofs/proof_statistics.py` measures false alarms and coverage.
+small samples show too little skewness: times 1 + 8.5 / rows (Hazen, 1930), or 1 + 4 / rows under FEW, where verdicts
+need the tests of signs.py, too. Verdicts share the 5 % of a page (Bonferroni). `proofs/proof_statistics.py` measures
+false alarms and coverage.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from helpers.evaluate.signs import sign_test, signed_rank_test
 from helpers.show.words import N_, _
 
 ALPHA = 0.05  # of a page: how often at most one of its verdicts may be a false alarm
-FEWEST = 12  # rows; fewer hide how far their kind leans to one side, so no verdict is given
-FEW = 20  # rows; fewer are counted one by one
+FEWEST = 12  # rows; fewer hide how far they lean to one side, so no verdict is given
+FEW = 20  # rows; fewer are counted, too
 NLL, CHRF = N_("NLL per token"), N_("chrF per reply")
 MARGINS = {NLL: 0.02, CHRF: 1.0}  # nats (about 2 % in perplexity); points of 100
 BETTER, WORSE, UNCLEAR, TOO_FEW = N_("better"), N_("worse"), N_("unclear"), N_("too few rows")
@@ -90,19 +91,24 @@ def judge(gap: dict, number: str = NLL, margin: float | None = None) -> str:
         return TOO_FEW
     margin = MARGINS[number] if margin is None else margin
     low, high = (-gap["high"], -gap["low"]) if number == CHRF else (gap["low"], gap["high"])  # of chrF more is better
-    better, worse = rows_beyond(gap, number, margin)
     if not math.isfinite(low + high):
         return UNCLEAR
-    if high < -margin and _nearly_all(better, gap):
+    up = -1 if number == CHRF else 1
+    if high < -margin and _nearly_all(-up, margin, gap):
         return BETTER
-    if low > margin and _nearly_all(worse, gap):
+    if low > margin and _nearly_all(up, margin, gap):
         return WORSE
     return SAME if -margin <= low and high <= margin else UNCLEAR
 
 
-def _nearly_all(count: int, gap: dict) -> bool:
-    """Of few rows the sign test has to agree."""
-    return "by_row" not in gap or sign_test(count, gap["rows"] - count) <= 1 - gap["level"]
+def _nearly_all(side: int, margin: float, gap: dict) -> bool:
+    """Of few rows the signs have to agree that they lie beyond the margin on that side, by count and by rank.
+
+    By rank at a quarter of the share: few rows of a kind that leans to one side hide its long tail.
+    """
+    beyond = [side * row - margin for row in gap.get("by_row", ())]
+    count, share = sum(row > 0 for row in beyond), 1 - gap.get("level", 0)
+    return not beyond or sign_test(count, len(beyond) - count) <= share and signed_rank_test(beyond) <= share / 4
 
 
 def judged_difference(a: Sequence, b: Sequence, counts: Sequence, verdicts: int = 1, number: str = NLL) -> dict:
@@ -117,13 +123,6 @@ def rows_beyond(gap: dict, number: str = NLL, margin: float | None = None) -> tu
     below = sum(value < -margin for value in gap.get("by_row", ()))
     above = sum(value > margin for value in gap.get("by_row", ()))
     return (above, below) if number == CHRF else (below, above)
-
-
-def sign_test(won: int, lost: int) -> float:
-    """Two-sided chance of so uneven a split, or one more uneven; of pairs it is McNemar's exact test (1947)."""
-    total = won + lost
-    tail = sum(math.comb(total, k) for k in range(min(won, lost) + 1)) / 2**total
-    return min(1.0, 2 * tail)
 
 
 def wilson_interval(wins: float, total: int, verdicts: int = 1) -> tuple[float, float]:

@@ -23,10 +23,10 @@ from helpers.evaluate.intervals import (
     ratio_interval,
     rows_beyond,
     share,
-    sign_test,
     t_quantile,
 )
 from helpers.evaluate.measured import VERDICTS
+from helpers.evaluate.signs import sign_test, signed_rank_test
 from helpers.merge.report import verdict
 from proofs.proof_statistics import made, simulate
 
@@ -157,6 +157,20 @@ def test_the_sign_test_counts_both_sides(won, lost, chance):
     assert sign_test(won, lost) == pytest.approx(chance)
 
 
+def test_ranks_are_counted_exactly():
+    """Against every way to put the signs; with no tie, and with two."""
+    for sizes in ([1, 2, 3, 4, 5, 6, 7], [1, 2, 2, 4]):
+        ranks = range(1, len(sizes) + 1)
+        sums = [sum(itertools.compress(ranks, signs)) for signs in itertools.product((0, 1), repeat=len(sizes))]
+        for below in range(3):
+            values = [-size if place == below else size for place, size in enumerate(sizes)]
+            rank = below + 1 if len(set(sizes)) == len(sizes) or below != 1 else 3  # of two equal ones the higher
+            chance = 2 * sum(total <= rank for total in sums) / len(sums)
+            assert signed_rank_test(values) == pytest.approx(min(1, chance)), (sizes, below)
+    assert signed_rank_test([0.0, 5.0, 6.0]) == signed_rank_test([5.0, 6.0])
+    assert signed_rank_test([-1.0, -2.0]) == 1
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_gets_no_verdict(bad):
     with pytest.raises(NothingMeasured):
@@ -166,11 +180,14 @@ def test_what_is_not_finite_gets_no_verdict(bad):
 
 @pytest.mark.parametrize(
     ("shape", "rows"),
-    [*itertools.product(["bell-shaped", "skewed"], [4, 8, 12, 19, 48]), ("one-sided", 19), ("one-sided", 48)],
+    [
+        *itertools.product(["bell-shaped", "skewed"], [4, 8, 12, 19, 48]),
+        *itertools.product(["one-sided"], [12, 15, 19, 48]),
+    ],
 )
 def test_false_alarms_and_coverage(rows, shape):
     found = simulate(made(shape), rows, 2000)
-    assert found["page"] <= 0.07 and found["coverage"] >= 0.93, found  # the targets, and what 2,000 pages may be off
+    assert found["page"] <= 0.065 and found["coverage"] >= 0.93, found  # the targets, and what 2,000 pages may be off
     assert found["worse"] <= 0.01 and found["same"] <= 0.02, found
     assert rows >= FEWEST or found["worse"] == found["same"] == 0
 
