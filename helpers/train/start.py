@@ -15,6 +15,7 @@ from helpers.files import read_json, read_jsonl, sha256, write_json
 from helpers.model.device import sharded
 from helpers.model.elsewhere import start_folder
 from helpers.model.lora import FILE
+from helpers.model.requantised import requantise
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import N_, _
@@ -41,13 +42,17 @@ def begin_from(trainer: LeanTrainer, run: RunDir, config: RunConfig) -> None:
     trainer.load_trained(folder)
     print(_("The training begins from the adapter in {folder}.").format(folder=folder))
     rows = [row_key(row) for row in trainer.eval_dataset or ()]
-    of = {"adapter": sha256(folder / FILE), "rows": rows}
+    of = {"adapter": sha256(folder / FILE), "rows": rows, "merge_aware": config.merge_aware}
     known = read_json(run.start_scores) if run.start_scores.exists() else {}
     if not rows or of.items() <= known.items():
         return
     old = [row for row in read_jsonl(run.eval_jsonl) if row.get(MARK)]
     keys = set(map(row_key, encode_rows(old, trainer.processing_class, config)))
+    if config.merge_aware:  # measured as the merge in 4 bits, which it is to become again
+        requantise(trainer.model)
     found = score(trainer, folder)
+    if config.merge_aware:
+        requantise(trainer.model, on=False)
     scores = {"nll": found.nll, "tokens": found.tokens, MARK: [key in keys for key in rows]}
     if trainer.is_world_process_zero():
         run.start.mkdir(exist_ok=True)

@@ -22,6 +22,7 @@ from helpers.train.arguments import QUIET
 from helpers.train.best import HeldOut, KeepBest
 from helpers.train.callbacks import callbacks
 from helpers.train.merge_aware import aware_from
+from helpers.train.start import begin_from
 from tests.small_training import CONFIG, build, train
 from tests.train.test_training import assert_same_training, new_run
 
@@ -143,6 +144,16 @@ def test_only_the_losses_of_the_merge_choose_the_checkpoint(aware):
     assert HeldOut.read(run).step > 7
     layers = [layer for layer in trainer.model.modules() if isinstance(layer, Linear4bit)]
     assert layers and all(isinstance(layer, Requantised) for layer in layers)
+
+
+def test_what_goes_on_from_it_begins_as_the_model_that_was_trained(aware, tmp_path):
+    run, later, config = aware[0], new_run(tmp_path / "later"), replace(AWARE, start_from=str(aware[0].adapter))
+    later.eval_jsonl.parent.mkdir()
+    later.eval_jsonl.touch()
+    trainer = build(later, config, bf16=False, **QUIET)
+    begin_from(trainer, later, config)
+    assert read_json(later.start_scores)["nll"] == pytest.approx(HeldOut.read(run).nll, rel=1e-4)
+    assert not any(isinstance(layer, Requantised) for layer in trainer.model.modules())  # until its phase begins
 
 
 class StopAt(TrainerCallback):
