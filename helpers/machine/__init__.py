@@ -2,5 +2,5 @@
 
 places    a row of the table; disk, memory, and what outlives a pod's stop
 checks    packages, GPU, kernel: green or a sentence
-accounts  the hub and W&B
+accounts  what may be downloaded, and where curves go
 """

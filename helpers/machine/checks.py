@@ -10,6 +10,8 @@ import subprocess
 import sys
 from dataclasses import asdict
 
+import torch
+
 from helpers.machine.places import Check, check_disk, check_ram, check_volume
 from helpers.paths import PROJECT_ROOT
 from helpers.settings import RunConfig
@@ -44,8 +46,6 @@ def check_python() -> Check:
 
 def check_torch() -> Check:
     """The range of requirements.txt, which a pod's own build may be in."""
-    import torch
-
     ((first, end),) = re.findall(r"^torch>=([\d.]+),<([\d.]+)", _requirements(), re.M)
     ok = _version(first) <= _version(torch.__version__) < _version(end)
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else _("CPU build")
@@ -59,8 +59,6 @@ def _version(text: str) -> tuple[int, ...]:
 
 def check_gpu(config: RunConfig) -> Check:
     """A GPU is needed only where the preset names one; a GPU that torch cannot use is always a fault."""
-    import torch
-
     if torch.cuda.is_available():
         cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         names = ", ".join(f"{card.name} {human_bytes(card.total_memory)}" for card in cards)
@@ -88,18 +86,15 @@ def _nvidia_driver() -> str:
 
 def check_bfloat16() -> Check:
     """bfloat16 has the range of float32 in half the bytes; without it we compute in float16."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return Check("bfloat16", True, _("computed on the CPU"))
-    if torch.cuda.get_device_capability()[0] >= 8:
-        return Check("bfloat16", True, _("in hardware"))
-    return Check("bfloat16", True, _("not in hardware: float16 is used instead"))
+    detail = _("computed on the CPU")
+    if torch.cuda.is_available():
+        ampere = torch.cuda.get_device_capability()[0] >= 8
+        detail = _("in hardware") if ampere else _("not in hardware: float16 is used instead")
+    return Check("bfloat16", True, detail)
 
 
 def check_bitsandbytes() -> Check:
     """Really quantise a tensor to NF4 and back; the error of 4 bits on normal weights is about 0.07 per unit of std."""
-    import torch
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

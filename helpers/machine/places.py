@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.files import folder_bytes, free_bytes
+from helpers.model.hub import needs_hub
+from helpers.model.memory import free_ram
+from helpers.model.shapes import model_config
+from helpers.model.source import cache_root
 from helpers.paths import WORKSPACE, runs_of_other_pods, runs_root
+from helpers.plan.need import device
+from helpers.plan.parts import total
+from helpers.plan.phases import disk_parts, phases
+from helpers.plan.shape import Shape
 from helpers.settings import RunConfig
 from helpers.show.tables import Table
 from helpers.show.units import human_bytes
@@ -37,8 +45,6 @@ def hub_cache() -> Path:
 
 def places() -> Table:
     """Where runs, downloads and built models are kept, how much is free there, and whether a pod's stop deletes it."""
-    from helpers.model.source import cache_root
-
     rows = []
     for what, variable, folder in (
         (_("runs"), "QLORA_RUNS_DIR", runs_root()),
@@ -58,8 +64,6 @@ def _outlives(folder: Path) -> bool:
 
 def check_volume(config: RunConfig | None = None) -> Check:
     """On a pod, runs and caches belong on the volume; anywhere, what is downloaded needs a place."""
-    from helpers.model.hub import needs_hub
-
     runs, cache = runs_root(), hub_cache()
     if not cache.is_absolute() and config and needs_hub(config):
         detail = _("this account has no home folder, so that downloads have no place")
@@ -76,11 +80,6 @@ def check_volume(config: RunConfig | None = None) -> Check:
 
 def check_disk(config: RunConfig) -> Check:
     """Free space at the runs directory, against the base model's download, the merged copy and the checkpoints."""
-    from helpers.model.shapes import model_config
-    from helpers.plan.parts import total
-    from helpers.plan.phases import disk_parts
-    from helpers.plan.shape import Shape
-
     free, known = _free(config)
     try:
         need = total(disk_parts(config, Shape.of(model_config(config))))
@@ -109,12 +108,6 @@ def _free(config: RunConfig) -> tuple[float | None, str]:
 
 def check_ram(config: RunConfig) -> Check:
     """Free memory of the machine against the fullest phase of the plan there, merge and merged model included."""
-    from helpers.model.memory import free_ram
-    from helpers.model.shapes import model_config
-    from helpers.plan.need import device
-    from helpers.plan.phases import phases
-    from helpers.plan.shape import Shape
-
     free = free_ram()
     available = _("{free} available").format(free=human_bytes(free))
     try:

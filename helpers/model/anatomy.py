@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from helpers.model import lora
-from helpers.model.meta import layer_kinds, not_packed, on_meta, one_line, unanswerable
+from helpers.model.meta import keep_layers, layer_kinds, not_packed, on_meta, one_line, unanswerable
 from helpers.show.words import _
 
 if TYPE_CHECKING:
@@ -96,9 +97,7 @@ def _linear(model: PreTrainedModel) -> dict[str, Map]:
     for path, module in model.named_modules():
         if not isinstance(module, (torch.nn.Linear, Conv1D)):
             continue
-        outputs, inputs = module.weight.shape
-        if isinstance(module, Conv1D):
-            outputs, inputs = inputs, outputs
+        outputs, inputs = module.weight.shape[::-1] if isinstance(module, Conv1D) else module.weight.shape
         # as transformers does: a class derived from Linear (Falcon's) stays in 16 bits
         packed = type(module) in (torch.nn.Linear, Conv1D) and should_convert_module(path, kept)
         found[path] = Map(path.rpartition(".")[2], inputs, outputs, packed)
@@ -107,23 +106,13 @@ def _linear(model: PreTrainedModel) -> dict[str, Map]:
 
 def _shorten(model: PreTrainedModel) -> Callable[[str], str]:
     """Leave one layer of each kind in `model`, which is changed; gives a path's name in the short one."""
-    import torch
-
     prefix, kinds = layer_kinds(model)
     if not kinds:  # no single list of layers: all stay
         return str
-    order, layers = list(dict.fromkeys(kinds)), cast(Any, model.get_submodule(prefix))
-    places = [order.index(kind) for kind in kinds]
-    model.set_submodule(prefix, torch.nn.ModuleList(layers[kinds.index(kind)] for kind in order))
-
-    def short(path: str) -> str:
-        start, inside, rest = path.partition(f"{prefix}.")
-        if start or not inside:
-            return path
-        number, dot, rest = rest.partition(".")
-        return f"{prefix}.{places[int(number)]}{dot}{rest}"
-
-    return short
+    order = list(dict.fromkeys(kinds))
+    keep_layers(model, prefix, map(kinds.index, order))
+    layer = re.compile(rf"^{re.escape(prefix)}\.(\d+)")
+    return lambda path: layer.sub(lambda number: f"{prefix}.{order.index(kinds[int(number[1])])}", path)
 
 
 def _branches(model: PreTrainedModel, targets: str) -> tuple[Counter[str], str]:

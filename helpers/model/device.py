@@ -29,9 +29,8 @@ def use_cards(config: RunConfig) -> str:
         return _("all {count} GPUs, each with a part of the layers (split_model)").format(count=count)
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     os.environ["CUDA_VISIBLE_DEVICES"] = first
-    return _("GPU {first}, the first of {count}; `start(run, config, processes={count})` in 04 trains on all").format(
-        first=first, count=count
-    )
+    sentence = _("GPU {first}, the first of {count}; `start(run, config, processes={count})` in 04 trains on all")
+    return sentence.format(first=first, count=count)
 
 
 def sharded() -> bool:
@@ -108,9 +107,7 @@ def attention(config: RunConfig) -> str | None:
         return "eager"
     if config.attn_implementation != "auto":
         return config.attn_implementation
-    if not gpu:
-        return None
-    if not is_flash_attn_2_available() or torch.cuda.get_device_capability()[0] < 8:
+    if not gpu or not is_flash_attn_2_available() or torch.cuda.get_device_capability()[0] < 8:
         return None
     kind = AutoModelForCausalLM._model_mapping.get(type(ModelSource.of(config).settings()), None)
     return "flash_attention_2" if getattr(kind, "_supports_flash_attn", False) else None  # BLOOM's code cannot call it

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from helpers.files import read_json
 from helpers.model.adapter import PLAIN_FIELDS, other_fields, tensor_shapes
-from helpers.model.lora import FILE, check_adapter, lora_config
+from helpers.model.lora import check_adapter, lora_config
 from helpers.model.meta import on_meta
 from helpers.model.refusal import Reason, Refused
 from helpers.model.source import ModelSource
@@ -77,13 +77,11 @@ def _plain(name: str) -> str:
 def _require_tensors(folder: Path, config: RunConfig) -> None:
     """Name by name and shape by shape what peft would train here, against the file."""
     from peft import get_peft_model, get_peft_model_state_dict
-    from safetensors import safe_open
 
     base = on_meta(ModelSource.of(config).settings(), trust_remote_code=config.trust_remote_code)
     model = get_peft_model(base, lora_config(config), low_cpu_mem_usage=True)
-    wanted = {name: list(w.shape) for name, w in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
-    with safe_open(str(folder / FILE), framework="np") as file:
-        there = {name: file.get_slice(name).get_shape() for name in tensor_shapes(folder)}
+    state, there = get_peft_model_state_dict(model, save_embedding_layers=False), tensor_shapes(folder)
+    wanted = {name: tuple(weight.shape) for name, weight in state.items()}
     for name in sorted(wanted.keys() | there.keys()):
         if there.get(name) != wanted.get(name):
             names = ",".join(sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in there}))

@@ -28,10 +28,8 @@ def require_usable(config: RunConfig) -> None:
     source = ModelSource.of(config)
     try:
         settings = GenerationConfig.from_pretrained(source.path, revision=source.revision).to_dict()
-        wrong = [name for name in IMPOSSIBLE if settings.get(name)]
-        wrong += [name for name in ONLY_ONE if (settings.get(name) or 1) > 1]
-        wrong += [name for name in OF_THE_MODEL if settings.get(name) and not _usable(name, settings[name])]
-        reason = ", ".join(f"{name}={settings[name]!r}" for name in wrong)
+        wrong = [f"{name}={value!r}" for name, value in settings.items() if value and not _usable(name, value)]
+        reason = ", ".join(wrong)
     except OSError:  # it has none
         reason = ""
     except Exception as error:
@@ -45,16 +43,14 @@ def require_usable(config: RunConfig) -> None:
 
 
 def _usable(name: str, value: Any) -> bool:
-    """Whether `generate` can keep to one of OF_THE_MODEL: it is asked."""
+    """Whether a reply can keep to a setting; of what a model may never say, `generate` is asked."""
     from transformers.generation import logits_process as library
 
+    if name not in OF_THE_MODEL:
+        return value <= 1 if name in ONLY_ONE else name not in IMPOSSIBLE
+    kinds = {"bad_words_ids": library.NoBadWordsLogitsProcessor, "sequence_bias": library.SequenceBiasLogitsProcessor}
     try:
-        if name == "bad_words_ids":
-            library.NoBadWordsLogitsProcessor(value)
-        elif name == "sequence_bias":
-            library.SequenceBiasLogitsProcessor(value)
-        else:
-            library.SuppressTokensLogitsProcessor(value)
+        kinds.get(name, library.SuppressTokensLogitsProcessor)(value)
     except (ValueError, TypeError):
         return False
     return True

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+
 from helpers.model.source import ModelSource
 from helpers.paths import local_path
 from helpers.settings import RunConfig
@@ -23,7 +27,7 @@ def hub_status(config: RunConfig) -> str:
 
     Raises RuntimeError where the run needs the hub and cannot have it, or pushes without a token that may write.
     """
-    from huggingface_hub import get_token
+    from huggingface_hub import get_token, whoami
 
     needs = needs_hub(config)
     if not get_token():
@@ -33,7 +37,8 @@ def hub_status(config: RunConfig) -> str:
         needed = ", ".join(map(_, needs)) or _("nothing, go on")
         return _("No Hugging Face token here. Needed from the hub: {needed}.").format(needed=needed)
     try:
-        me = _whoami()
+        with hub_errors():
+            me = whoami()
     except RuntimeError as problem:
         if needs:
             raise
@@ -47,23 +52,41 @@ def hub_status(config: RunConfig) -> str:
     return _("Logged in on the hub as {name}.").format(name=me["name"])
 
 
-def _whoami() -> dict:
-    """What the hub says of the token. Raises RuntimeError with the reason where it cannot be asked."""
+@contextlib.contextmanager
+def hub_errors():
+    """Makes one sentence (RuntimeError) of what the hub's client raises; that a repository is not there passes."""
     import httpx2
-    from huggingface_hub import whoami
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import DeviceCodeError, HfHubHTTPError, RepositoryNotFoundError
 
     try:
-        return whoami()
+        yield
+    except RepositoryNotFoundError:
+        raise
+    except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, ValueError, ImportError) as error:
+        raise RuntimeError(_refused_setting(error)) from None
     except HfHubHTTPError as error:
-        sentence = _("The hub refused the token (status {status}: wrong or expired): make a new one, and set HF_TOKEN.")
-        sentence = sentence.format(status=error.response.status_code)
-    except UnicodeEncodeError:
-        sentence = _("HF_TOKEN holds letters that no token has: is it a placeholder still? Set it, or unset it.")
-    except (httpx2.HTTPError, OfflineModeIsEnabled, OSError) as error:
-        sentence = _("The hub cannot be reached ({kind}): check the network, and that HF_HUB_OFFLINE is not set.")
-        sentence = sentence.format(kind=type(error).__name__)
-    except (ValueError, ImportError) as error:
-        sentence = _("The hub cannot be asked: {reason}. Check ALL_PROXY, HTTPS_PROXY (http://...) and HF_ENDPOINT.")
-        sentence = sentence.format(reason=str(error).splitlines()[0].rstrip("."))
-    raise RuntimeError(sentence)
+        sentence = _(
+            "The hub refused (status {status}; 401: a wrong or expired token): make a new one, and set HF_TOKEN."
+        )
+        raise RuntimeError(sentence.format(status=error.response.status_code)) from None
+    except (httpx2.HTTPError, DeviceCodeError, OSError) as error:
+        sentence = _(
+            "The hub cannot be reached ({error}): check the network, and that HF_HUB_OFFLINE is not set; without the "
+            "hub, HF_TOKEN is your login, and model_id and dataset_id take local paths."
+        )
+        raise RuntimeError(sentence.format(error=type(error).__name__)) from None
+
+
+def _refused_setting(error: Exception) -> str:
+    """Which setting here the hub's client does not take; of a proxy, whose address may hold a password, the name."""
+    from huggingface_hub import constants
+
+    if isinstance(error, UnicodeEncodeError):
+        return _("HF_TOKEN holds letters that no token has: is it a placeholder that was left in? Set it, or unset it.")
+    if not constants.ENDPOINT.startswith(("http://", "https://")):
+        return _("HF_ENDPOINT={address!r} is no address: it begins with https://.").format(address=constants.ENDPOINT)
+    proxies = [name for name in os.environ if os.environ[name] and re.fullmatch(r"(?!no_).*_proxy", name, re.I)]
+    if proxies:
+        sentence = _("The hub cannot be asked through the proxy ({variables}): its address must begin with http://.")
+        return sentence.format(variables=", ".join(sorted(proxies)))
+    return _("The hub cannot be asked ({error}): {text}.").format(error=type(error).__name__, text=error)

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from helpers.model.device import attention, compute_dtype, device_map
-from helpers.model.memory import file_bytes, placement
+from helpers.model.memory import file_bytes
 from helpers.model.quantise import keep_gradients, quantization_config, refuse_quantised
 from helpers.model.refusal import Reason, Refused
 from helpers.model.source import ModelSource, adapter_inside
@@ -40,7 +40,8 @@ def load_base_model(
     refuse_quantised(files.settings().to_dict(), source or config.model_id)
     place = {"": device} if device else device_map(config)
     if source and not four_bit and torch.cuda.is_available():  # a merged model may be larger than the card
-        place = placement(file_bytes(source), torch.cuda.mem_get_info()[0])
+        fits = file_bytes(source) <= 0.8 * torch.cuda.mem_get_info()[0]  # a fifth stays free for the rows
+        place = {"": 0} if fits else "auto"
     # `quantization_config=None` is not the same as none: it would erase the model's own
     packed = {"quantization_config": quantization_config(config)} if four_bit else {}
     model, info = cast(Any, AutoModelForCausalLM).from_pretrained(
@@ -57,8 +58,7 @@ def load_base_model(
 
 
 def check_loaded(model: PreTrainedModel, info: dict) -> PreTrainedModel:
-    """`model` as a training or a reply may use it, after `from_pretrained(..., output_loading_info=True)` gave (model,
-    info).
+    """`model` as a training or a reply may use it; both are of `from_pretrained(..., output_loading_info=True)`.
 
     Every load ends here, that on the page of 04 too. 4-bit layers keep their layout and, on a CPU, what they unpacked.
     Raises `Refused`: MISSING_WEIGHTS (the library fills them with random numbers), SCALES (packed weights of which

@@ -64,7 +64,6 @@ def load_adapter(
     """`base_model` with the trained adapter of `folder` in float32, ready to answer (eval mode) or to be `trainable`.
 
     After a training with merge_aware its layers compute with the merge in 4 bits: that is the model that was trained.
-
     `with model.disable_adapter():` gives the base model's own answers back. `device` None: peft's choice.
     Raises what `check_adapter` raises, and `Refused` (ADAPTER) where its names or shapes are not this base's.
     """

@@ -44,8 +44,7 @@ def free_ram() -> float:
 
 
 def stays_unpacked(size: float) -> bool:
-    """Whether a CPU keeps `size` bytes of unpacked 4-bit weights: up to half of what is free
-    (`unpacking.unpack_once`)."""
+    """Whether a CPU keeps `size` bytes of unpacked 4-bit weights (`unpacking`): up to half of what is free."""
     return size <= SHARE * free_ram()
 
 
@@ -128,12 +127,6 @@ def holders(device: str = "/dev/nvidia") -> list[str]:
             what = _("the kernel of {notebook}").format(notebook=Path(notebook).name) if notebook else process.name()
             names.append(_("{what} (process {number})").format(what=what, number=process.pid))
     return names
-
-
-def placement(weights: float, free: float) -> dict | str:
-    """The `device_map` for `weights` bytes on a GPU with `free`: all on it if a fifth stays free for the rows, else
-    "auto"."""
-    return {"": 0} if weights <= 0.8 * free else "auto"
 
 
 def file_bytes(folder: Path | str) -> int:

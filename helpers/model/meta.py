@@ -7,9 +7,9 @@ import functools
 import itertools
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from helpers.files import write_json
 from helpers.show.words import _
@@ -56,29 +56,29 @@ def on_meta(settings: dict | PretrainedConfig, **keywords) -> PreTrainedModel:
     return model
 
 
-def layer_list(model: PreTrainedModel) -> torch.nn.ModuleList | None:
-    """The `ModuleList` of the language model's layers; None where there is not exactly one candidate."""
+def layer_kinds(model: PreTrainedModel) -> tuple[str, list[tuple]]:
+    """The path of the language model's list of layers, and of each its class, kind of attention and shapes: layers that
+    agree in all three are alike. "" and none where there is not exactly one candidate."""
     import torch
 
-    count = getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", None) or 0
-    lists = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count and count > 1]
-    return lists[0] if len(lists) == 1 else None
-
-
-def kind_of(layer: torch.nn.Module, place: int, text_config: PretrainedConfig) -> tuple:
-    """What makes two layers the same: modules, shapes, and the kind of attention that the config gives them."""
-    kinds = getattr(text_config, "layer_types", None) or getattr(text_config, "layers_block_type", None)
-    shapes = tuple((name, tuple(p.shape)) for name, p in layer.named_parameters())
-    return type(layer).__name__, kinds[place] if kinds and place < len(kinds) else "", shapes
-
-
-def layer_kinds(model: PreTrainedModel) -> tuple[str, list[tuple]]:
-    """The path of the list of layers of `model`, and the kind of each; "" and none where there is no single list."""
-    layers, settings = layer_list(model), model.config.get_text_config(decoder=True)
-    if layers is None:
+    settings = model.config.get_text_config(decoder=True)
+    count = getattr(settings, "num_hidden_layers", None) or 0
+    lists = [(path, m) for path, m in model.named_modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count]
+    if len(lists) != 1 or count < 2:
         return "", []
-    path = next(name for name, module in model.named_modules() if module is layers)
-    return path, [kind_of(layer, place, settings) for place, layer in enumerate(layers)]
+    path, layers = lists[0]
+    kinds = getattr(settings, "layer_types", None) or getattr(settings, "layers_block_type", None) or []
+    shapes = [tuple((name, tuple(p.shape)) for name, p in layer.named_parameters()) for layer in layers]
+    names = [type(layer).__name__ for layer in layers]
+    return path, list(itertools.zip_longest(names, kinds[:count], shapes, fillvalue=""))
+
+
+def keep_layers(model: PreTrainedModel, path: str, places: Iterable[int]) -> None:
+    """Leave only the layers at `places` of the list at `path`."""
+    import torch
+
+    layers = cast(Any, model.get_submodule(path))
+    model.set_submodule(path, torch.nn.ModuleList(layers[place] for place in places))
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import re
 import tempfile
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from helpers.model.device import attention
@@ -31,68 +30,58 @@ NAN = re.compile(r'[\[ "]NaN[",\]}]')
 def require_possible(config: RunConfig) -> None:
     """Raises `Refused`, in one sentence that names the setting with which 04 to 06 could not end."""
     _settings(config)
-    _scheduler(config)
-    _optimizer(config)
+    _names(config)
     shapes = _shapes(config)
     require_usable(config)
     _tokens(config, shapes.get_text_config().vocab_size)
     _branches(config, _without_weights(config, shapes))
 
 
-def _refusal(setting: str, sentence: str, /, **values: object) -> Refused:
-    return Refused(Reason.SETTING, sentence.format(**values), setting)
-
-
 def _settings(config: RunConfig) -> None:
-    if config.eval_fraction == 0:
-        sentence = _("eval_fraction=0 holds nothing out, so nothing tells learning from memorising: use 0.01 or more.")
-        raise _refusal("eval_fraction", sentence)
-    if config.report_to != "none" and importlib.util.find_spec(config.report_to) is None:
-        sentence = _("report_to={name!r}: this package is not installed here: pip install it, or use none.")
-        raise _refusal("report_to", sentence, name=config.report_to)
     rows = config.per_device_train_batch_size * config.gradient_accumulation_steps
-    if config.packing and rows > MOST_ROWS:
-        sentence = _(
-            "per_device_train_batch_size times gradient_accumulation_steps is {rows:,}: packed rows may go one at a "
-            "time, so use at most {most:,} of them in a step, or packing=False."
-        )
-        raise _refusal("gradient_accumulation_steps", sentence, rows=rows, most=MOST_ROWS)
+    nothing = _("eval_fraction=0 holds nothing out, so nothing tells learning from memorising: use 0.01 or more.")
+    absent = _("report_to={name!r}: this package is not installed here: pip install it, or use none.")
+    many = _(
+        "per_device_train_batch_size times gradient_accumulation_steps is {rows:,}: packed rows may go one at a "
+        "time, so use at most {most:,} of them in a step, or packing=False."
+    )
+    tracked = config.report_to == "none" or importlib.util.find_spec(config.report_to)
+    for setting, works, sentence in (
+        ("eval_fraction", config.eval_fraction, nothing),
+        ("report_to", tracked, absent),
+        ("gradient_accumulation_steps", not config.packing or rows <= MOST_ROWS, many),
+    ):
+        if not works:
+            raise Refused(Reason.SETTING, sentence.format(name=config.report_to, rows=rows, most=MOST_ROWS), setting)
 
 
-def _require_known(name: str, value: str, known: type[Enum]) -> None:
-    names = [kind.value for kind in known]
-    if value not in names:
-        sentence = _("{name}={value!r} is not known to transformers: use one of {names}.")
-        raise _refusal(name, sentence, name=name, value=value, names=", ".join(names))
+def _unusable(config: RunConfig, setting: str, reason: str, fix: str) -> Refused:
+    sentence = _("{setting}={value!r} cannot be used on {model}: {reason}. {fix}")
+    values = {"setting": setting, "value": getattr(config, setting), "model": config.model_id, "fix": fix}
+    return Refused(Reason.SETTING, sentence.format(**values, reason=reason.rstrip(".")), setting)
 
 
-def _scheduler(config: RunConfig) -> None:
-    """A name that transformers knows, and that needs nothing else."""
+def _names(config: RunConfig) -> None:
+    """Scheduler and optimizer: transformers knows them, they need no more than a name, and their package is here."""
     import torch
-    from transformers import SchedulerType, get_scheduler
-
-    name = config.lr_scheduler_type
-    _require_known("lr_scheduler_type", name, SchedulerType)
-    some = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
-    try:
-        get_scheduler(name, some, num_warmup_steps=1, num_training_steps=10)
-    except (ValueError, TypeError) as error:
-        sentence = _("lr_scheduler_type={name!r} needs more than a name: {reason} Use cosine, linear or constant.")
-        raise _refusal("lr_scheduler_type", sentence, name=name, reason=one_line(error)) from None
-
-
-def _optimizer(config: RunConfig) -> None:
-    """A name that transformers knows, and whose package is here."""
-    from transformers import Trainer, TrainingArguments
+    from transformers import SchedulerType, Trainer, TrainingArguments, get_scheduler
     from transformers.training_args import OptimizerNames
 
-    _require_known("optim", config.optim, OptimizerNames)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
+    for setting, known in (("lr_scheduler_type", SchedulerType), ("optim", OptimizerNames)):
+        names, value = [kind.value for kind in known], getattr(config, setting)
+        if value not in names:
+            sentence = _("{name}={value!r} is not known to transformers: use one of {names}.")
+            sentence = sentence.format(name=setting, value=value, names=", ".join(names))
+            raise Refused(Reason.SETTING, sentence, setting)
+    setting, fix = "lr_scheduler_type", _("Use cosine, linear or constant.")
+    some = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    try:
+        get_scheduler(config.lr_scheduler_type, some, num_warmup_steps=1, num_training_steps=10)
+        setting, fix = "optim", _("Use adamw_torch.")
+        with tempfile.TemporaryDirectory() as folder:
             Trainer.get_optimizer_cls_and_kwargs(TrainingArguments(folder, report_to="none", optim=config.optim))
-        except (ValueError, ImportError, RuntimeError) as error:
-            sentence = _("optim={name!r} cannot be used here: {reason}")
-            raise _refusal("optim", sentence, name=config.optim, reason=one_line(error)) from None
+    except (ValueError, TypeError, ImportError, RuntimeError) as error:
+        raise _unusable(config, setting, one_line(error), fix) from None
 
 
 def _shapes(config: RunConfig) -> PretrainedConfig:
@@ -128,21 +117,17 @@ def _tokens(config: RunConfig, rows: int) -> None:
 
 def _without_weights(config: RunConfig, shapes: PretrainedConfig) -> PreTrainedModel:
     """The base on "meta", if it can be trained as the settings say."""
-    name, kernel = config.model_id, attention(config)
+    kernel = attention(config)
     try:
         model = on_meta(shapes, attn_implementation=kernel, trust_remote_code=config.trust_remote_code)
     except Exception as error:
         if config.attn_implementation == "auto":
             raise _no_model(config, error) from None
-        sentence = _("attn_implementation={name!r} cannot be used here: {reason}")
-        reason = one_line(error)
-        raise _refusal("attn_implementation", sentence, name=config.attn_implementation, reason=reason) from None
+        raise _unusable(config, "attn_implementation", one_line(error), _("Use auto.")) from None
     if reason := unreachable(model):
-        sentence = _("model_id={name!r} cannot be trained here: {reason}. Choose another base model.")
-        raise _refusal("model_id", sentence, name=name, reason=reason)
+        raise _unusable(config, "model_id", reason, _("Choose another base model."))
     if config.activation_checkpointing and not model.supports_gradient_checkpointing:
-        sentence = _("activation_checkpointing=True cannot be used on {name}: its architecture has none. Use False.")
-        raise _refusal("activation_checkpointing", sentence, name=name)
+        raise _unusable(config, "activation_checkpointing", _("its architecture has none"), _("Use False."))
     return model
 
 
@@ -151,23 +136,18 @@ def _branches(config: RunConfig, model: PreTrainedModel) -> None:
     import torch
     from peft import get_peft_model
 
+    setting, fix = "lora_target_modules", _("Use all-linear, or names of linear layers.")
     try:
         with torch.device("meta"):
             adapted = get_peft_model(model, lora_config(config))
+        reason = unanswerable(adapted)
     except (ValueError, NotImplementedError, RuntimeError) as error:
-        reason, name, way_out = one_line(error), "lora_target_modules", _("Use all-linear, or names of linear layers.")
+        reason = one_line(error)
         if "dropout" in str(error).lower():
-            name, way_out = "lora_dropout", _("Use lora_dropout=0.")
-        sentence = _("{setting}={value!r} cannot be used on {name}: {reason} {way_out}")
-        values = {"setting": name, "value": getattr(config, name), "reason": reason, "way_out": way_out}
-        raise _refusal(name, sentence, name=config.model_id, **values) from None
-    value = config.lora_target_modules
-    if reason := unanswerable(adapted):
-        sentence = _("lora_target_modules={value!r} cannot be used on {name}: {reason}.")
-        raise _refusal("lora_target_modules", sentence, value=value, name=config.model_id, reason=reason)
-    if hasattr(adapted.get_output_embeddings(), "lora_A"):
-        sentence = _(
-            "lora_target_modules={value!r} adapts the output layer, which the trainer's loss reads without its "
-            "adapter, so that it would learn nothing: leave lm_head out, or use all-linear."
-        )
-        raise _refusal("lora_target_modules", sentence, value=value)
+            setting, fix = "lora_dropout", _("Use lora_dropout=0.")
+        raise _unusable(config, setting, reason, fix) from None
+    if not reason and hasattr(adapted.get_output_embeddings(), "lora_A"):
+        reason = _("it adapts the output layer, which the trainer's loss reads without its adapter: it would not learn")
+        fix = _("Leave lm_head out, or use all-linear.")
+    if reason:
+        raise _unusable(config, setting, reason, fix)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from helpers.model.device import sharded
 from helpers.model.memory import free_memory
-from helpers.model.meta import layer_kinds, on_meta
+from helpers.model.meta import keep_layers, layer_kinds, on_meta
 from helpers.model.ranks import lowest
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _model(text: str) -> tuple[PreTrainedModel, int]:
     path, kinds = layer_kinds(model)
     if len(set(kinds)) != 1:
         return model, 1
-    model.set_submodule(path, torch.nn.ModuleList([cast(Any, model.get_submodule(path))[0]]))
+    keep_layers(model, path, [0])
     return model, len(kinds)
 
 

@@ -1,4 +1,4 @@
-"""A model's config.json without its weights: from a folder, from the hub, or from the bundled list of common shapes.
+"""A model's config.json without its weights: from a folder, from the hub, or from the bundled list (shapes.json).
 
 This module imports in milliseconds.
 """
@@ -10,37 +10,12 @@ from pathlib import Path
 from helpers.files import read_json
 from helpers.model.quantise import refuse_quantised
 from helpers.model.refusal import Reason, Refused
-from helpers.model.source import DEMO_MODEL, ModelSource
+from helpers.model.source import ModelSource
 from helpers.settings import RunConfig
 from helpers.show.words import _
 
-
-def _llama(hidden, intermediate, layers, heads, kv_heads, vocabulary, **more) -> dict:
-    names = "hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads vocab_size".split()
-    values = (hidden, intermediate, layers, heads, kv_heads, vocabulary)
-    return {"model_type": "llama", **dict(zip(names, values, strict=True)), "tie_word_embeddings": False, **more}
-
-
-# From the config.json files on the hub; only what the planner needs.
-SHAPES = {
-    "meta-llama/Llama-2-7b-hf": _llama(4096, 11008, 32, 32, 32, 32000),
-    "meta-llama/Llama-2-13b-hf": _llama(5120, 13824, 40, 40, 40, 32000),
-    "meta-llama/Llama-2-70b-hf": _llama(8192, 28672, 80, 64, 8, 32000),
-    "huggyllama/llama-30b": _llama(6656, 17920, 60, 52, 52, 32000),
-    "huggyllama/llama-65b": _llama(8192, 22016, 80, 64, 64, 32000),
-    "meta-llama/Llama-3.1-8B": _llama(4096, 14336, 32, 32, 8, 128256),
-    "meta-llama/Llama-3.2-1B": _llama(2048, 8192, 16, 32, 8, 128256, head_dim=64, tie_word_embeddings=True),
-    "meta-llama/Llama-3.2-3B": _llama(3072, 8192, 28, 24, 8, 128256, head_dim=128, tie_word_embeddings=True),
-    "mistralai/Mistral-7B-v0.1": _llama(4096, 14336, 32, 32, 8, 32000, model_type="mistral", sliding_window=4096),
-    "Qwen/Qwen2.5-0.5B": _llama(896, 4864, 24, 14, 2, 151936, model_type="qwen2", tie_word_embeddings=True),
-    "Qwen/Qwen2.5-1.5B": _llama(1536, 8960, 28, 12, 2, 151936, model_type="qwen2", tie_word_embeddings=True),
-    "Qwen/Qwen2.5-7B": _llama(3584, 18944, 28, 28, 4, 152064, model_type="qwen2"),
-    "Qwen/Qwen3-0.6B": _llama(
-        1024, 3072, 28, 16, 8, 151936, model_type="qwen3", head_dim=128, tie_word_embeddings=True
-    ),
-    # the demo model, so that planning does not wait for its conversion
-    DEMO_MODEL: _llama(576, 1536, 30, 9, 3, 49152, tie_word_embeddings=True),
-}
+# From config.json files on the hub, only what the planner needs; the demo model's too: its conversion takes a while
+SHAPES: dict[str, dict] = read_json(Path(__file__).with_suffix(".json"))
 
 
 def model_config(config: RunConfig) -> dict:

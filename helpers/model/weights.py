@@ -65,11 +65,8 @@ def forget_code(thing: Loaded, trust: bool) -> Loaded:
     """A config, model or tokenizer whose `save_pretrained` names no stranger's code; as it was with `trust`."""
     if not trust:
         vars(thing).pop("auto_map", None)
-        for settings in (
-            thing,
-            *(getattr(thing, name, None) for name in ("config", "generation_config", "init_kwargs")),
-        ):
-            drop_code(settings)
+        parts = (getattr(thing, name, None) for name in ("config", "generation_config", "init_kwargs"))
+        drop_code([thing, *parts])
     return thing
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from helpers.plan.obstacles import settings_that_work
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig
 from helpers.show.words import _
+from helpers.train.packing import one_row_a_pass
 
 NEAR = 1.2  # of the room: a change that the sum leaves farther from fitting is not simulated
 
@@ -52,53 +53,42 @@ def changes(config: RunConfig, shape: Shape, room: float, need: Callable, cards:
         if alone.fits:
             return [alone]
     steps, current = [], config
-    while candidate := next(candidates(current, checkpoints), None):
-        steps.append(attempt(current, *candidate))
+    while possible := candidates(current, checkpoints):
+        steps.append(attempt(current, *possible[0]))
         if steps[-1].fits:
             return steps
         current = replace(current, **steps[-1].overrides)
     if cards == 1 or config.split_model:
         return steps
-    return split(config, shape, room, need, cards)
-
-
-def split(config: RunConfig, shape: Shape, room: float, need: Callable, cards: int) -> list[Change]:
-    """The layers go over `cards`, and what that needs is changed further if it must."""
-    config = replace(config, split_model=True)
-    cost = _(
-        "nothing: no change makes it fit one card, so each of the {cards} takes a part of the layers; one works at a "
-        "time"
-    )
-    size = need(config, shape)
+    split = replace(config, split_model=True)
+    cost = _("nothing: no change makes it fit one card, so each of the {cards} takes some layers; one works at a time")
+    size = need(split, shape)
     first = Change({"split_model": True}, cost.format(cards=cards), size, size <= room)
-    return [first, *changes(config, shape, room, need, cards)]
+    return [first, *changes(split, shape, room, need, cards)]
 
 
-def candidates(config: RunConfig, checkpoints: bool = True) -> Iterator[tuple[dict, str]]:
+def candidates(config: RunConfig, checkpoints: bool = True) -> list[tuple[dict, str]]:
     """Changes that save memory, from the one that costs least; each can come again until it has nothing left to give.
 
     `checkpoints`: whether the model's code can compute activations again.
     """
     batch, steps = config.per_device_train_batch_size, config.gradient_accumulation_steps
-    if batch > 1:
-        half = {"per_device_train_batch_size": batch // 2, "gradient_accumulation_steps": steps * 2}
-        yield half, _("nothing but a little time: the step still learns from as many rows")
-    if checkpoints and not config.activation_checkpointing:
-        yield {"activation_checkpointing": True}, _("about half more time")
-    if "8bit" not in config.optim:
-        yield {"optim": "paged_adamw_8bit"}, _("a slightly rougher optimizer")
-    if not config.load_in_4bit:
-        yield {"load_in_4bit": True}, _("a base model that is slightly rougher")
-    if config.max_length > 128:
-        yield {"max_length": config.max_length // 2}, _("longer conversations are cut: 03 counts how many")
-    if config.lora_r > 4:
-        yield {"lora_r": config.lora_r // 2}, _("fewer numbers to learn with")
+    half = {"per_device_train_batch_size": batch // 2, "gradient_accumulation_steps": steps * 2}
+    shorter, smaller = {"max_length": config.max_length // 2}, {"lora_r": config.lora_r // 2}
+    computed_again = checkpoints and not config.activation_checkpointing
+    every = [
+        (batch > 1, half, _("nothing but a little time: the step still learns from as many rows")),
+        (computed_again, {"activation_checkpointing": True}, _("about half more time")),
+        ("8bit" not in config.optim, {"optim": "paged_adamw_8bit"}, _("a slightly rougher optimizer")),
+        (not config.load_in_4bit, {"load_in_4bit": True}, _("a base model that is slightly rougher")),
+        (config.max_length > 128, shorter, _("longer conversations are cut: 03 counts how many")),
+        (config.lora_r > 4, smaller, _("fewer numbers to learn with")),
+    ]
+    return [(overrides, cost) for saves, overrides, cost in every if saves]
 
 
 def fitted(config: RunConfig, shape: Shape, device: Device) -> RunConfig:
     """`config` with the changes that make it fit `device`; as it is where it fits already, or where no change helps."""
-    from helpers.train.packing import one_row_a_pass
-
     if not shape.doubt:  # it asks the library about the model
         config = one_row_a_pass(config)
     config = replace(config, **settings_that_work(config, shape))
@@ -124,10 +114,6 @@ def fewer_evaluated(config: RunConfig, shape: Shape, device: Device) -> dict:
         return device.forward_need(evaluation(fewer, shape, device)) <= device.room
 
     rows = config.per_device_eval_batch_size
-    if fits(rows):
-        return {}
-    while rows > 1:
+    while rows and not fits(rows):
         rows //= 2
-        if fits(rows):
-            return {"per_device_eval_batch_size": rows}
-    return {}
+    return {} if rows in (0, config.per_device_eval_batch_size) else {"per_device_eval_batch_size": rows}

@@ -7,20 +7,23 @@ import logging
 import tempfile
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
+import trl.trainer.utils as trl
+from peft import PeftModel
 from torch._subclasses.fake_tensor import unset_fake_temporarily
+from transformers import Trainer, TrainingArguments
+from transformers.models.mixtral import modeling_mixtral as mixtral
 
-from helpers.model.meta import layer_list
+from helpers.model.device import compute_dtype
+from helpers.model.meta import layer_kinds
 from helpers.plan.memory import TILE_TOKENS, TILE_WORDS, mask_parts, row_length
 from helpers.plan.tracker import StorageTracker
 from helpers.settings import RunConfig
 from helpers.show.words import N_
-
-if TYPE_CHECKING:
-    from peft import PeftModel
+from helpers.train.loss import SumOfLosses
 
 FORWARD, LAST, REST = N_("forward pass"), N_("backward pass of the last layer"), N_("backward pass of the other layers")
 
@@ -53,7 +56,7 @@ def take_step(model: PeftModel, config: RunConfig, batch: Batch, tracker: Storag
         optimizer.zero_grad()
     for parameter in trained:
         parameter.register_post_accumulate_grad_hook(lambda p: tracker.track(p.grad, "gradients"))
-    tracker.reset_peaks()
+    tracker.highest, tracker.peaks = {}, {}  # what lives now lives on
     forward_backward(model, config, batch, tracker)
     tracker.phase = "optimizer step"
     torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
@@ -63,8 +66,6 @@ def take_step(model: PeftModel, config: RunConfig, batch: Batch, tracker: Storag
 
 def forward_backward(model: PeftModel, config: RunConfig, batch: Batch, tracker: StorageTracker) -> None:
     """Forward and backward on one batch; padded unless it is a single row, packed when the config packs."""
-    from helpers.model.device import compute_dtype
-
     tracker.phase = FORWARD
     dtype = compute_dtype(config)
     # `LeanTrainer` leaves the loss to TRL on a GPU, and where the use of the experts is a part of it
@@ -86,14 +87,13 @@ def last_layer_marked(model: PeftModel, tracker: StorageTracker) -> contextlib.A
             hidden.register_hook(lambda gradient: setattr(tracker, "phase", REST))
 
     base: Any = model.get_base_model()
-    layers = layer_list(base)
-    return layers[-1].register_forward_pre_hook(hook, with_kwargs=True) if layers else contextlib.nullcontext()
+    path, _kinds = layer_kinds(base)
+    last = base.get_submodule(path)[-1] if path else None
+    return last.register_forward_pre_hook(hook, with_kwargs=True) if last else contextlib.nullcontext()
 
 
 def make_inputs(model: PeftModel, config: RunConfig, batch: Batch) -> dict[str, torch.Tensor]:
     """Token ids, and the mask of `memory.mask_parts`: of rows x length x length where the model attends."""
-    from helpers.model.device import compute_dtype
-
     inputs = {"input_ids": torch.ones(batch.rows, batch.length, dtype=torch.long)}
     if mask_parts(config, config.per_device_train_batch_size, batch.gpu):
         attends = any("attn" in name or "attention" in name for name, _ in model.named_modules())
@@ -105,8 +105,6 @@ def make_inputs(model: PeftModel, config: RunConfig, batch: Batch) -> dict[str, 
 
 def tiled_loss(model: PeftModel, inputs: dict) -> torch.Tensor:
     """The loss of `SFTTrainer`: TRL's head in tiles, here on every position; with experts, how evenly they are used."""
-    from transformers.models.mixtral import modeling_mixtral as mixtral
-
     balance, padding = mixtral.load_balancing_loss_func, torch.ones_like(inputs["input_ids"])
 
     def balanced(logits, experts, used, mask=None):  # the mask of the rows, not attention's
@@ -118,8 +116,6 @@ def tiled_loss(model: PeftModel, inputs: dict) -> torch.Tensor:
 
 def lean_loss(model: PeftModel, inputs: dict) -> torch.Tensor:
     """The loss of `LeanTrainer` on a CPU: the logits of all labelled positions at once, here of every position."""
-    from helpers.train.loss import SumOfLosses
-
     count, head = inputs["input_ids"].numel(), model.get_output_embeddings()
     with head.register_forward_pre_hook(lambda module, args: (args[0].flatten(0, 1).clone(),)):
         logits = model(**inputs, use_cache=False).logits
@@ -149,7 +145,6 @@ class LossOfTritonKernels(torch.autograd.Function):
 def kernels(gpu: bool):
     """Let peft see that autocast is on: it asks for CUDA's, and else copies inputs to float32, which `train.branch`
     spares a CPU. On a GPU, dropout is fused and TRL's loss runs in Triton."""
-    import trl.trainer.utils as trl
 
     def dropout(input, p=0.5, training=True, inplace=False):
         return torch.native_dropout(input, p, training)[0] if training and p else input
@@ -166,8 +161,6 @@ def kernels(gpu: bool):
 
 def make_optimizer(config: RunConfig, parameters: list, gpu: bool) -> torch.optim.Optimizer:
     """The optimizer that `Trainer` would make for config.optim; paged ones unpaged, since their size is the same."""
-    from transformers import Trainer, TrainingArguments
-
     with tempfile.TemporaryDirectory() as folder:
         args = TrainingArguments(output_dir=folder, optim=config.optim, use_cpu=True)
         kind, keywords = Trainer.get_optimizer_cls_and_kwargs(args)

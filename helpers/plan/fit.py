@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from typing import NamedTuple
 
+from helpers.model.shapes import model_config
 from helpers.plan.cards import Gpu
 from helpers.plan.changes import all_overrides, changes, fewer_evaluated
 from helpers.plan.need import Device, device, needed
@@ -43,8 +44,7 @@ def advice(config: RunConfig, shape: Shape, device: Device, held: float = 0.0, a
         line = _("- {settings}: {cost}; then {need}")
         lines.append(line.format(settings=named(step.overrides), cost=step.cost, need=human_bytes(step.needed)))
     overrides = all_overrides(steps)
-    fewer = fewer_evaluated(replace(config, **overrides), shape, device)
-    if fewer:
+    if fewer := fewer_evaluated(replace(config, **overrides), shape, device):
         line = _("- {settings}: nothing: the same held-out rows are measured, fewer at once")
         lines.append(line.format(settings=named(fewer)))
     overrides |= fewer
@@ -61,8 +61,7 @@ def failure(held: float, asked: float, factor: float, device: Device) -> list[st
     if held + asked < FILLED * device.room:
         others = _(
             "The rest is used by something else, or kept from this process: look at nvidia-smi or free, end what is "
-            "not "
-            "needed, and restart the kernel."
+            "not needed, and restart the kernel."
         )
         lines.append(others)
     return lines
@@ -83,8 +82,6 @@ def out_of_memory_advice(config: RunConfig):
     except RuntimeError as error:
         if not OUT_OF_MEMORY.search(str(error)):
             raise
-        from helpers.model.shapes import model_config
-
         here = device(replace(config, gpu=""))  # not the card that was planned for
         held = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _resident()
         size = REFUSED.search(str(error))

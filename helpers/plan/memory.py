@@ -6,17 +6,7 @@
 from __future__ import annotations
 
 from helpers.model.device import is_eager
-from helpers.plan.parts import (
-    QUANT_BLOCK,
-    Part,
-    adapter_parameters,
-    adapter_parts,
-    number_bytes,
-    stays_unpacked,
-    targeted,
-    total,
-    weight_parts,
-)
+from helpers.plan.parts import Part, adapter_parts, number_bytes, targeted, total, unpacked_at_work, weight_parts
 from helpers.plan.shape import Shape
 from helpers.settings import LOSS_ROWS, RunConfig
 from helpers.show.words import N_, _
@@ -24,13 +14,6 @@ from helpers.show.words import N_, _
 TILE_TOKENS, TILE_WORDS = 4096, 32768  # TRL 1.16 computes its loss in tiles of at most this size
 SHARED = ("k_proj", "v_proj", "gate_proj")  # they read what another map has kept already
 SCORES = 8  # bytes for each pair of tokens and head while plain attention's scores go backward: two in float32
-__all__ = [
-    "adapter_parameters",
-    "adapter_parts",
-    "step_parts",
-    "total",
-    "weight_parts",
-]  # what the pages take from here
 
 
 def adapted_maps(config: RunConfig, shape: Shape) -> list[tuple[str, int, float]]:
@@ -138,15 +121,6 @@ def layer_parts(config: RunConfig, shape: Shape, tokens: int, gpu: bool) -> list
 def widest(config: RunConfig, shape: Shape, gpu: bool) -> int:
     """Bytes per token in the widest part of a layer: feed-forward, or the scores of plain attention."""
     return max(3 * number_bytes(config, gpu) * shape.intermediate, SCORES * pairs_of_token(config, shape, gpu))
-
-
-def unpacked_at_work(config: RunConfig, shape: Shape, gpu: bool) -> float:
-    """Bytes of the weights that are unpacked for one product; of experts with an adapter, a copy of all of a layer."""
-    wide, counted = number_bytes(config, gpu), shape.counted(config.lora_target_modules)
-    if counted and counted.adapts_experts and shape.stacked:
-        return 2 * wide * shape.stacked
-    packed = config.load_in_4bit and not stays_unpacked(config, shape, gpu)
-    return (wide + 4 / QUANT_BLOCK) * shape.largest_map if packed else 0
 
 
 def mask_parts(config: RunConfig, rows: int, gpu: bool = True) -> list[Part]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from helpers.model.memory import memory_of_this_machine
 from helpers.plan import memory, parts
 from helpers.plan.cards import gpu
 from helpers.plan.obstacles import settings_that_work
@@ -50,8 +51,7 @@ class Step:
             return _("Sum and simulation differ by {off}; the simulation is used.").format(off=f"{off:+.1%}")
         far = _(
             "The sum is {off} off: not every layer is plain attention and feed-forward. The simulation is used, which "
-            "runs "
-            "the model's own code."
+            "runs the model's own code."
         )
         return far.format(off=f"{off:+.0%}")
 
@@ -95,8 +95,7 @@ def needed_by_sum(config: RunConfig, shape: Shape) -> float:
 
 
 def bytes_of_each(config: RunConfig, shape: Shape, cards: int) -> float:
-    """Bytes of a step on the fullest of `cards` GPUs that have the layers among them (`split_model`), without
-    allowances.
+    """Bytes of a step, no allowances, on the fullest of `cards` GPUs that have the layers among them (`split_model`).
 
     What belongs to a layer is divided; the layer at work, the loss and the mask are whole on the card where they are,
     and a card may have one layer more than its share, or the embeddings.
@@ -137,28 +136,20 @@ class Device(NamedTuple):
 def evaluation(config: RunConfig, shape: Shape, device: Device) -> float:
     """Bytes of an evaluation while the training waits, without allowances: weights, adapter, optimizer, and one batch.
 
-    Nothing is kept for a backward pass. Of several cards (`split_model`) the fullest has the batch's loss and mask
-    whole.
+    Nothing is kept for a backward pass. Of several cards (`split_model`) one has the batch's loss and mask whole.
     """
     trained, _gradients, state = parts.adapter_parts(config, shape)
-    rows = config.per_device_eval_batch_size
+    rows, gpu = config.per_device_eval_batch_size, device.gpu
     tokens = rows * config.max_length
-    wide = number_bytes(config, device.gpu)
-    batch = tokens * (memory.widest(config, shape, device.gpu) + 4 * wide * shape.hidden)
+    batch = tokens * (memory.widest(config, shape, gpu) + 4 * number_bytes(config, gpu) * shape.hidden)
     # with packing, TRL's collator lays the rows of an evaluation batch end to end as well
-    batch += memory.loss_part(config, shape, tokens, device.gpu).bytes + total(
-        memory.mask_parts(config, rows, device.gpu)
-    )
-    return (total(parts.weight_parts(config, shape, device.gpu)) + trained.bytes + state.bytes) / device.sharing(
-        config
-    ) + batch
+    batch += total([memory.loss_part(config, shape, tokens, gpu), *memory.mask_parts(config, rows, gpu)])
+    return total([*parts.weight_parts(config, shape, gpu), trained, state]) / device.sharing(config) + batch
 
 
 def device(config: RunConfig) -> Device:
     """The card that config.gpu names, else the GPU that is here, else this machine's memory; config.gpus of them."""
     import torch
-
-    from helpers.model.memory import memory_of_this_machine
 
     if config.gpu:
         return Device(config.gpu, gpu(config.gpu).gigabytes * 1e9, cards=config.gpus or 1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from helpers.model import memory
+from helpers.model.device import compute_dtype
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig
 from helpers.show.words import N_, _
@@ -29,8 +31,6 @@ def total(parts: Iterable[Part]) -> float:
 def number_bytes(config: RunConfig, gpu: bool = True) -> int:
     """Bytes of a number in a product: 2, or 4 in float32, which "auto" means on a CPU without bfloat16 instructions."""
     if config.compute_dtype == "auto" and not gpu:
-        from helpers.model.device import compute_dtype
-
         return compute_dtype(config).itemsize
     return 4 if config.compute_dtype == "float32" else 2
 
@@ -51,10 +51,17 @@ def targeted(config: RunConfig, shape: Shape) -> dict[str, tuple[int, int]]:
 
 def stays_unpacked(config: RunConfig, shape: Shape, gpu: bool = True) -> bool:
     """Whether the 4-bit weights are unpacked once and kept so: on a CPU with room for them (`model.unpacking`)."""
-    from helpers.model import memory
-
     unpacked = number_bytes(config, gpu) * shape.quantised_parameters
     return config.load_in_4bit and not gpu and memory.stays_unpacked(unpacked)
+
+
+def unpacked_at_work(config: RunConfig, shape: Shape, gpu: bool) -> float:
+    """Bytes of the weights that are unpacked for one product; of experts with an adapter, a copy of all of a layer."""
+    wide, counted = number_bytes(config, gpu), shape.counted(config.lora_target_modules)
+    if counted and counted.adapts_experts and shape.stacked:
+        return 2 * wide * shape.stacked
+    packed = config.load_in_4bit and not stays_unpacked(config, shape, gpu)
+    return (wide + 4 / QUANT_BLOCK) * shape.largest_map if packed else 0
 
 
 def weight_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part]:

@@ -66,9 +66,7 @@ def evaluated(config: RunConfig) -> str:
     """What an evaluation in training works on."""
     sentence = _("{rows} rows of at most {length} tokens; the optimizer stays")
     if config.packing and memory.mask_parts(config, 2):
-        sentence = _(
-            "{rows} rows of at most {length} tokens, end to end, kept apart by a dense mask; the optimizer stays"
-        )
+        sentence = _("{rows} rows of at most {length} tokens, end to end and under a dense mask; the optimizer stays")
     return sentence.format(rows=config.per_device_eval_batch_size, length=f"{config.max_length:,}")
 
 
@@ -76,10 +74,7 @@ def replies(config: RunConfig, shape: Shape, count: int) -> str:
     """What is kept while replies are made."""
     tokens = config.max_length + config.max_new_tokens
     size = human_bytes(cache_bytes(text_settings(shape), tokens))
-    sentence = _(
-        "the model as it was trained, and keys and values of {count} replies of {tokens} tokens ({size} each in 16 "
-        "bits)"
-    )
+    sentence = _("the trained model; keys and values of {count} replies of {tokens} tokens ({size} each in 16 bits)")
     return sentence.format(count=count, tokens=f"{tokens:,}", size=size)
 
 
@@ -94,9 +89,7 @@ def measuring_merged(config: RunConfig, shape: Shape, device: Device) -> Phase:
     rows, rest = rows_that_fit(device, held, per_row), max(merged - share * held, 0.0)
     why = _("the whole model in {bits} bits, {rows} rows at once")
     if rest > 1:
-        why = _(
-            "the whole model in {bits} bits, {rows} rows at once, {gigabytes} GB of it in the machine's memory: slow"
-        )
+        why = _("the whole model in {bits} bits, {rows} rows at once, {gigabytes} GB of it outside the card: slow")
     why = why.format(bits=8 * wide, rows=rows, gigabytes=f"{rest / 1e9:.1f}")
     return Phase(N_("measuring the merged model"), "05, 06", device.forward_need(held + rows * per_row), rest, why)
 
@@ -109,9 +102,8 @@ def merge(config: RunConfig, shape: Shape, gpu: bool = True) -> Phase:
     if counted and not counted.merges_by_weight:
         wide = parts.number_bytes(config, gpu)
         size = wide * shape.parameters + max(largest, 2 * 4 * shape.stacked)
-        why = _("peft merges this architecture with the whole {bits}-bit model in the machine's memory").format(
-            bits=8 * wide
-        )
+        why = _("peft merges this architecture with the whole {bits}-bit model in the machine's memory")
+        why = why.format(bits=8 * wide)
     return Phase(N_("merge"), "05", 0, LIBRARIES + size, why)
 
 

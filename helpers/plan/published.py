@@ -88,8 +88,7 @@ def summary() -> str:
     least, most, middle = (f"{error:+.0%}" for error in (min(errors), max(errors), statistics.median(errors)))
     sentence = _(
         "{rows} rows. The sum alone is off by {plain} in the median; with the allowances the plan is between {least} "
-        "(too "
-        "little) and {most} (too much), {middle} in the median."
+        "(too little) and {most} (too much), {middle} in the median."
     )
     return sentence.format(rows=len(errors), plain=f"{plain:.0%}", least=least, most=most, middle=middle)
 

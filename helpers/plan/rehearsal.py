@@ -12,21 +12,29 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback, set_seed
+from trl.trainer.sft_config import SFTConfig
+
+from helpers.data.labels import encode_rows
+from helpers.data.prepare import prepare
+from helpers.evaluate.generation import generate_replies
 from helpers.files import folder_bytes, read_jsonl
+from helpers.merge.shards import merge_shards
+from helpers.model.load import load_base_model
+from helpers.model.lora import load_adapter, lora_config
+from helpers.model.tokenizer import load_tokenizer
 from helpers.paths import runs_root
 from helpers.plan.time import training_tokens
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.units import human_bytes
 from helpers.show.words import N_, _
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
-
-    from helpers.train.trainer import LeanTrainer
+from helpers.train.arguments import QUIET, sft_arguments
+from helpers.train.metrics import peak_memory_bytes
+from helpers.train.trainer import LeanTrainer
 
 STEPS = 3  # the first one warms up and is not measured
 EVALUATED = 2  # batches
@@ -101,10 +109,6 @@ def _step(done: list[dict], name: str) -> Iterator[dict]:
 
 
 def _data(config: RunConfig, run: RunDir) -> tuple[PreTrainedTokenizerBase, Dataset, Dataset]:
-    from helpers.data.labels import encode_rows
-    from helpers.data.prepare import prepare
-    from helpers.model.tokenizer import load_tokenizer
-
     prepare(config, run)
     tokenizer = load_tokenizer(config)
     train, held_out = (encode_rows(read_jsonl(path), tokenizer, config) for path in (run.train_jsonl, run.eval_jsonl))
@@ -115,10 +119,6 @@ def _train(
     config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase, rows: Dataset, held_out: Dataset
 ) -> tuple[LeanTrainer, float, int]:
     """The trainer after `STEPS` steps, tokens per second without the first, and the peak of memory in bytes."""
-    from transformers import TrainerCallback
-
-    from helpers.train.metrics import peak_memory_bytes
-
     ends = []  # seconds and tokens so far, padding and all, at the end of each step
 
     class Watch(TrainerCallback):
@@ -137,20 +137,7 @@ def _train(
 
 def _trainer(config: RunConfig, run: RunDir, tokenizer, rows: Dataset, held_out: Dataset | None) -> LeanTrainer:
     """04's trainer, for `STEPS` steps that leave nothing behind."""
-    from transformers import PrinterCallback, set_seed
-    from trl.trainer.sft_config import SFTConfig
-
-    from helpers.model.load import load_base_model
-    from helpers.model.lora import lora_config
-    from helpers.train.arguments import QUIET, sft_arguments
-    from helpers.train.trainer import LeanTrainer
-
-    short = {
-        "max_steps": STEPS,
-        "logging_strategy": "no",
-        "disable_tqdm": True,
-        "include_num_input_tokens_seen": "all",
-    }
+    short = {"max_steps": STEPS, "logging_strategy": "no", "disable_tqdm": True, "include_num_input_tokens_seen": "all"}
     keywords: dict[str, Any] = sft_arguments(config) | QUIET | short
     set_seed(config.luck)
     trainer = LeanTrainer(
@@ -183,11 +170,6 @@ def _evaluate(trainer: LeanTrainer) -> float:
 
 def _use(config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase, done: list[dict]) -> None:
     """What comes after the training: the adapter is loaded again, answers the first question, and is merged."""
-    from helpers.evaluate.generation import generate_replies
-    from helpers.merge.shards import merge_shards
-    from helpers.model.load import load_base_model
-    from helpers.model.lora import load_adapter
-
     with _step(done, N_("reload")) as row:
         model: Any = load_adapter(load_base_model(config), run.adapter)
         row["result"] = type(model).__name__

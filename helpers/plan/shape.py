@@ -134,7 +134,8 @@ class Sizes:
             value = self.text.get(name)
             if value is None or value == 0:
                 continue
-            size = _largest(value)
+            sizes = isinstance(value, (list, tuple)) and set(map(type, value)) == {int}
+            size = max(value) if sizes else value
             if type(size) is int and 0 < size < LARGEST:
                 return size
             doubt = _("config.json says {name}={value}, which is no size of a model: {default} is assumed.")
@@ -153,10 +154,3 @@ class Sizes:
         each = self.get(("moe_intermediate_size",), width)
         shared = self.get(("shared_expert_intermediate_size",), each * self.get(SHARED, 0))
         return self.get(USED, 2) * each + shared
-
-
-def _largest(value: object) -> object:
-    """The largest number of a list of whole numbers; anything else as it is."""
-    if isinstance(value, (list, tuple)) and value and all(type(size) is int for size in value):
-        return max(value)
-    return value

@@ -14,10 +14,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import torch
+from bitsandbytes.functional import quantize_4bit
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from helpers.model.device import is_eager
-from helpers.model.meta import kind_of, layer_list, on_meta, one_line
+from helpers.model.meta import layer_kinds, on_meta, one_line
 from helpers.plan.fake_step import Batch, kernels, quiet, take_step
 from helpers.plan.parts import stays_unpacked
 from helpers.plan.shape import Shape
@@ -72,10 +73,8 @@ def simulate(config: RunConfig, model_config: dict, gpu: bool = True, whole: boo
     reason = _("The architecture {kind} cannot be simulated ({reason}).")
     reason = reason.format(kind=repr(model_config.get("model_type", "?")), reason=result.refused)
     # where the model's own code reads a weight that bitsandbytes has packed (Mamba), no training would run either
-    if (
-        config.load_in_4bit
-        and not _simulated(replace(config, load_in_4bit=False), text, Batch(1, 8, gpu), False).refused
-    ):
+    plain = replace(config, load_in_4bit=False)
+    if config.load_in_4bit and not _simulated(plain, text, Batch(1, 8, gpu), False).refused:
         reason += " " + _("A training would fail as well: set load_in_4bit = False.")
     raise NotImplementedError(reason)
 
@@ -98,17 +97,14 @@ def _simulated(config: RunConfig, text: str, batch: Batch, whole: bool) -> Simul
 def a_few_of_each(model_config: dict) -> tuple[tuple[int, ...], dict] | None:
     """The places of the layers to run, and for each kind of layer one more place and how many of it are left out; None
     where that would save nothing."""
-    model = on_meta(model_config, dtype=torch.bfloat16)
-    layers, settings = layer_list(model), model.config.get_text_config(decoder=True)
-    if layers is None:
-        return None
+    _path, kinds = layer_kinds(on_meta(model_config, dtype=torch.bfloat16))
     groups: dict[tuple, list[int]] = {}
-    for place, layer in enumerate(layers):
-        groups.setdefault(kind_of(layer, place, settings), []).append(place)
+    for place, kind in enumerate(kinds):
+        groups.setdefault(kind, []).append(place)
     kept = sorted({place for group in groups.values() for place in (group[0], group[-1])})
     more = {group[1]: len(group) - 2 for group in groups.values() if len(group) > 2}
     run = len(kept) + len(more) * (len(kept) + 1)
-    return (tuple(kept), more) if run < len(layers) else None
+    return (tuple(kept), more) if run < len(kinds) else None
 
 
 def _extrapolated(run, kept: tuple[int, ...], more: dict[int, int]) -> tuple[dict[str, Counter], int]:
@@ -120,9 +116,7 @@ def _extrapolated(run, kept: tuple[int, ...], more: dict[int, int]) -> tuple[dic
             for phase, parts in run(tuple(sorted((*kept, place)))).items():
                 for name in {*parts, *base.get(phase, {})}:
                     total[phase][name] += missing * (parts[name] - base[phase][name])
-    except (
-        Exception
-    ):  # layers that look at each other (shared keys and values); where all of them fail too, it is raised
+    except Exception:  # layers that look at each other (shared keys and values); where all fail too, it is raised
         return run(), 0
     return total, len(kept)
 
@@ -140,6 +134,4 @@ def _peaks(config: RunConfig, model_config: dict, batch: Batch, places: tuple[in
 
 def prime_caches() -> None:
     """bitsandbytes keeps its code tables for ever: make them of real numbers before any fake tensor is about."""
-    from bitsandbytes.functional import quantize_4bit
-
     quantize_4bit(torch.zeros(64, 64), compress_statistics=True, quant_type="nf4")

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from bitsandbytes.functional import quantize_4bit
+from bitsandbytes.nn.modules import Linear4bit
+from peft import PeftModel, get_peft_model
+from transformers import PreTrainedModel
+from transformers.integrations.bitsandbytes import replace_with_bnb_linear
+from trl.trainer.utils import add_fused_lm_head
 
-from helpers.model.meta import layer_list, name_experts, not_packed, on_meta, unreachable
+from helpers.model.device import compute_dtype
+from helpers.model.lora import lora_config
+from helpers.model.meta import keep_layers, layer_kinds, name_experts, not_packed, on_meta, unreachable
+from helpers.model.quantise import keep_gradients, quantization_config
+from helpers.model.unpacking import Unpacked4bit
 from helpers.plan.tracker import StorageTracker
 from helpers.settings import RunConfig
-
-if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import PreTrainedModel
+from helpers.train.branch import one_function_a_branch
 
 
 def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()) -> PeftModel:
-    """The model of a config.json on "meta". `places`: the layers that are left, by their place in the whole model; () =
-    all.
+    """The model of a config.json on "meta". `places`: the layers that are left, by their place in it; () = all.
 
     Raises NotImplementedError for a model that TRL's loss cannot train.
     """
-    from peft import get_peft_model
-    from transformers.integrations.bitsandbytes import replace_with_bnb_linear
-    from trl.trainer.utils import add_fused_lm_head
-
-    from helpers.model.device import compute_dtype
-    from helpers.model.lora import lora_config
-    from helpers.model.quantise import keep_gradients, quantization_config
-
     # None: sdpa, or eager for a model without it; FlashAttention needs as much as sdpa
     attention = "eager" if config.attn_implementation == "eager" else None
     model: Any = on_meta(model_config, dtype=compute_dtype(config), attn_implementation=attention)
@@ -36,7 +34,7 @@ def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()
         raise NotImplementedError(reason)
     name_experts(model)
     if places:
-        keep_layers(model, places)
+        keep_only(model, places)
     if config.load_in_4bit:
         replace_with_bnb_linear(model, not_packed(model), quantization_config(config))
         model.is_loaded_in_4bit = True
@@ -55,14 +53,12 @@ def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()
     return model.train()
 
 
-def keep_layers(model: PreTrainedModel, places: tuple[int, ...]) -> None:
+def keep_only(model: PreTrainedModel, places: tuple[int, ...]) -> None:
     """Leave only the layers at `places` in `model`, and what its config says about each of them."""
-    layers, settings = layer_list(model), model.config.get_text_config(decoder=True)
-    assert layers is not None  # `simulation.a_few_of_each` has seen them
-    path = next(name for name, module in model.named_modules() if module is layers)
-    model.set_submodule(path, torch.nn.ModuleList(layers[place] for place in places))
+    (path, kinds), settings = layer_kinds(model), model.config.get_text_config(decoder=True)
+    keep_layers(model, path, places)
     for name, value in vars(settings).items():
-        if isinstance(value, (list, tuple)) and len(value) == len(layers):
+        if isinstance(value, (list, tuple)) and len(value) == len(kinds):
             setattr(settings, name, [value[place] for place in places])
     settings.num_hidden_layers = len(places)
 
@@ -80,11 +76,6 @@ def fill(model: PeftModel, config: RunConfig, tracker: StorageTracker) -> None:
 
 
 def _filled(module, name: str, old: torch.Tensor, config: RunConfig, tracker: StorageTracker) -> torch.Tensor:
-    from bitsandbytes.functional import quantize_4bit
-    from bitsandbytes.nn.modules import Linear4bit
-
-    from helpers.model.device import compute_dtype
-
     if isinstance(module, Linear4bit) and name.endswith("weight"):
         tracker.phase = "4-bit weights"
         full = torch.empty(module.out_features, module.in_features, dtype=module.compute_dtype)
@@ -104,10 +95,6 @@ def _filled(module, name: str, old: torch.Tensor, config: RunConfig, tracker: St
 
 def work_as_on_a_cpu(model: PeftModel, unpacked: bool, tracker: StorageTracker) -> None:
     """What a training does there: a layer and its branch are one function, 4 bits are `unpacked` once."""
-    from bitsandbytes.nn.modules import Linear4bit
-
-    from helpers.model.unpacking import Unpacked4bit
-    from helpers.train.branch import one_function_a_branch
 
     class Unpacked(Unpacked4bit):
         def dense(self, x):

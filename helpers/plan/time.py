@@ -9,8 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from helpers.data.labels import encode_rows
+from helpers.data.prepare import prepare
 from helpers.files import read_json, read_jsonl
 from helpers.model.shapes import SHAPES
+from helpers.model.tokenizer import load_tokenizer
 from helpers.paths import local_path
 from helpers.plan.cards import Gpu, gpu
 from helpers.plan.parts import adapter_parameters
@@ -118,16 +121,17 @@ def measured(run: RunDir) -> Speed | None:
 def conversation_lengths(config: RunConfig, run: RunDir, rows: int, tokens_per_row: int) -> tuple[list[int], str]:
     """Tokens of each training conversation, and where they are from.
 
-    Counted where 03 has run, and for local data at once, as 03 would prepare them; else `rows` of `tokens_per_row`, a
-    guess.
+    Counted where 03 has run, and for local data at once; else a guess: `rows` of `tokens_per_row`.
     """
     lengths, length = None, min(tokens_per_row, config.max_length)
     basis = _("a guess: {rows} conversations of {length} tokens").format(rows=f"{rows:,}", length=f"{length:,}")
     if run.train_jsonl.exists():
         lengths = _counted(config, run)
     elif local_path(config.dataset_id) is not None:
-        try:
-            lengths = _prepared(config)
+        try:  # as 03 would prepare them, in a folder that is thrown away
+            with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+                prepare(config, RunDir(Path(folder)))
+                lengths = _counted(config, RunDir(Path(folder)))
         except (ValueError, OSError) as reason:  # 03 says it again, where it can be mended
             basis = _("{guess}, since they cannot be counted yet: {reason}").format(guess=basis, reason=reason)
     if lengths is None:
@@ -136,19 +140,7 @@ def conversation_lengths(config: RunConfig, run: RunDir, rows: int, tokens_per_r
     return lengths, basis.format(rows=f"{len(lengths):,}", mean=f"{sum(lengths) / len(lengths):,.0f}")
 
 
-def _prepared(config: RunConfig) -> list[int]:
-    """As 03 would prepare local data, in a folder that is thrown away."""
-    from helpers.data.prepare import prepare
-
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        prepare(config, RunDir(Path(folder)))
-        return _counted(config, RunDir(Path(folder)))
-
-
 def _counted(config: RunConfig, run: RunDir) -> list[int]:
-    from helpers.data.labels import encode_rows
-    from helpers.model.tokenizer import load_tokenizer
-
     rows = encode_rows(read_jsonl(run.train_jsonl), load_tokenizer(config), config)
     return [len(ids) for ids in rows["input_ids"]]
 

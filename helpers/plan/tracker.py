@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import weakref
 
-import bitsandbytes  # noqa: F401  registers its operations
 import torch
+from bitsandbytes.backends.default.ops import _gemm_4bit_default_impl
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -13,8 +13,7 @@ from helpers.plan.memory import TILE_WORDS
 
 
 class StorageTracker(TorchDispatchMode):
-    """Counts the bytes of every storage from its first use to its death, by component, and keeps the peak of each
-    phase.
+    """Counts the bytes of every storage from its first use to its death, by component, and the peak of each phase.
 
     torch's own MemTracker gives the same totals, but one peak for all phases, and slowly: proofs/bench_mem_tracker.py.
     """
@@ -34,10 +33,7 @@ class StorageTracker(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is torch.ops.bitsandbytes.gemm_4bit.default:
-            # its parts one by one, or the dequantised weight inside would stay unseen
-            from bitsandbytes.backends.default.ops import _gemm_4bit_default_impl
-
-            with self:
+            with self:  # its parts one by one, or the dequantised weight inside would stay unseen
                 return _gemm_4bit_default_impl(*args, **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
@@ -60,10 +56,6 @@ class StorageTracker(TorchDispatchMode):
         self.total += storage.nbytes()
         if self.total > self.highest.get(self.phase, 0):
             self.highest[self.phase], self.peaks[self.phase] = self.total, dict(self.now)
-
-    def reset_peaks(self) -> None:
-        """Forget the peaks so far; what lives now lives on."""
-        self.highest, self.peaks = {}, {}
 
     def _forget(self, key: int) -> None:
         size, component = self.living.pop(key, (0, "activations"))

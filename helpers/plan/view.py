@@ -32,17 +32,10 @@ def in_the_way(config: RunConfig, shape: Shape) -> str:
 def parts_table(parts: list[Part], caption: str = "") -> Table:
     """Components with their bytes, their share and what is counted."""
     whole = total(parts)
-    rows = [
-        {
-            "component": _(p.name),
-            "size": human_bytes(p.bytes),
-            "share": f"{p.bytes / whole:.0%}",
-            "what is counted": p.why,
-        }
-        for p in parts
-    ]
-    rows.append({"component": _("together"), "size": human_bytes(whole), "share": "", "what is counted": ""})
-    return Table(rows, caption)
+    cells = [(_(p.name), human_bytes(p.bytes), f"{p.bytes / whole:.0%}", p.why) for p in parts]
+    cells.append((_("together"), human_bytes(whole), "", ""))
+    names = ("component", "size", "share", "what is counted")
+    return Table([dict(zip(names, row, strict=True)) for row in cells], caption)
 
 
 def fit_table(fits: list[Fit], caption: str = "") -> Table:

@@ -16,13 +16,8 @@ from helpers.model.source import ModelSource
 from helpers.settings import RunConfig
 
 CONFIG = RunConfig.load("tiny", load_in_4bit=False)
-SIZES = {
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "vocab_size": 128,
-}
+SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
+SIZES |= {"vocab_size": 128}
 
 
 def save_adapter(folder, **lora):
@@ -113,11 +108,8 @@ def test_a_source_is_resolved_once(tiny_model, tmp_path):
     assert source == ModelSource(tiny_model, "main", False) and ModelSource.of(CONFIG).path is source.path
     assert source.is_folder and source.folder(["*.json"]).samefile(tiny_model)
     hub = RunConfig.load("tiny", model_id="owner/name", model_revision="a" * 40, trust_remote_code=True)
-    assert ModelSource.of(hub).keywords == {
-        "pretrained_model_name_or_path": "owner/name",
-        "revision": "a" * 40,
-        "trust_remote_code": True,
-    }
+    where = {"pretrained_model_name_or_path": "owner/name", "revision": "a" * 40}
+    assert ModelSource.of(hub).keywords == {**where, "trust_remote_code": True}
     assert ModelSource.of(hub, folder=tmp_path) == ModelSource(str(tmp_path), "main", True)
 
 

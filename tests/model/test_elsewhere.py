@@ -42,11 +42,7 @@ def changed(good, tmp_path):
     "settings",
     [
         {},
-        {
-            "base_model_name_or_path": None,
-            "lora_dropout": 0.3,
-            "inference_mode": False,
-        },  # TRL, from a model without a name
+        {"base_model_name_or_path": None, "lora_dropout": 0.3, "inference_mode": False},  # TRL, a model without a name
         {"base_model_name_or_path": "unsloth/tiny-llama-unsloth-bnb-4bit", "target_modules": r".*\.(q|k|v|o)_proj"},
         {"base_model_name_or_path": "/root/.cache/hub/models--org--tiny-llama/snapshots/0a1b", "lora_alpha": 16.0},
         {"init_lora_weights": "gaussian", "peft_version": "0.9.0"},  # LLaMA-Factory
@@ -75,8 +71,8 @@ def half(tensors):
         ({}, None, {"lora_target_modules": "q_proj,v_proj"}, "and missing in the run; lora_target_modules='down_proj,gate_proj"),
         ({}, lambda all: {n: w for n, w in all.items() if "layers.1." not in n}, {}, "layers.1.* is missing in its file and"),
         ({}, lambda all: {n.replace("model.model.", "model.module."): w for n, w in all.items()}, {}, "is missing in its file and"),
-        ({}, lambda all: {**all, "base_model.model.lm_head.weight": torch.ones(2, 2)}, {}, r"lm_head.weight is \[2, 2\] in its file and missing"),
-        ({}, half, {}, r"is \[\d+, 8\] in its file and \[\d+, 8\] in the run"),
+        ({}, lambda all: {**all, "base_model.model.lm_head.weight": torch.ones(2, 2)}, {}, r"lm_head.weight is \(2, 2\) in its file and missing"),
+        ({}, half, {}, r"is \(\d+, 8\) in its file and \(\d+, 8\) in the run"),
         ({}, lambda all: {}, {}, "0 tensors"),
     ],
 )  # fmt: skip

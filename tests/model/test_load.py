@@ -1,3 +1,4 @@
+import copy
 import json
 import re
 import shutil
@@ -40,37 +41,28 @@ def test_layers_are_really_4_bit(tiny_model):
     assert not any(isinstance(module, Linear4bit) for module in plain.modules())
 
 
-def gradient_below(layer) -> torch.Tensor:
-    """What comes back to a layer's input when the sum of its outputs is the loss."""
+def gradient_below(layer, evaluated: bool = True) -> torch.Tensor:
+    """What comes back to a layer's input when the sum of its outputs is the loss, after an evaluation."""
     inputs = torch.linspace(-1, 1, 128, dtype=torch.bfloat16).repeat(4, 1).requires_grad_()
+    if evaluated:
+        with torch.no_grad():
+            layer.eval()(inputs.detach())
     layer.train()(inputs).sum().backward()
     return inputs.grad
 
 
 def test_gradients_still_flow_after_an_evaluation():
-    from bitsandbytes.nn import Linear4bit
-
-    layer = keep_gradients(Linear4bit(128, 256, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4")).to("cpu")
-    before = gradient_below(layer)
-    with torch.no_grad():
-        layer.eval()(torch.ones(4, 128, dtype=torch.bfloat16))
-    after = gradient_below(layer)
-    assert before.abs().sum() > 0 and torch.equal(before, after)
-
-
-def test_the_trap_is_real():
-    """The same without keep_gradients; when this fails, bitsandbytes has mended it and keep_gradients can go."""
+    """And not without `keep_gradients`; when that fails, bitsandbytes has mended it and keep_gradients can go."""
     from bitsandbytes.functional import has_avx512bf16
     from bitsandbytes.nn import Linear4bit
 
+    plain = Linear4bit(128, 256, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4")
+    layer = keep_gradients(copy.deepcopy(plain)).to("cpu")
+    before = gradient_below(layer, evaluated=False)
+    assert before.abs().sum() > 0 and torch.equal(before, gradient_below(layer))
     if not has_avx512bf16():
         pytest.skip("bitsandbytes repacks only on a CPU with AVX512-BF16")
-    layer = Linear4bit(128, 256, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4").to("cpu")
-    with torch.no_grad():
-        layer.eval()(torch.ones(4, 128, dtype=torch.bfloat16))
-    inputs = torch.ones(4, 128, dtype=torch.bfloat16, requires_grad=True)
-    layer.train()(inputs).sum().backward()
-    assert inputs.grad is None
+    assert gradient_below(plain.to("cpu")) is None
 
 
 @pytest.mark.parametrize(
@@ -119,49 +111,48 @@ def test_a_base_without_quantisation_passes(tiny_model):
     assert load_base_model(config, four_bit=False).dtype is torch.bfloat16
 
 
+@pytest.fixture
+def load_with(tiny_model, tmp_path):
+    """A function that loads a copy of the tiny model after `change` was done to the weights of its file."""
+    from safetensors.torch import load_file, save_file
+
+    def load(change, four_bit=False):
+        shutil.copytree(tiny_model, tmp_path / "base", dirs_exist_ok=True)
+        weights = load_file(tmp_path / "base" / "model.safetensors")
+        change(weights)
+        save_file(weights, tmp_path / "base" / "model.safetensors", metadata={"format": "pt"})
+        load_base_model(RunConfig.load("tiny", model_id=str(tmp_path / "base")), four_bit)
+
+    return load
+
+
 @pytest.mark.parametrize(
     "beside",
     ["weight_scale", "weight_scale_inv", "weight_scale_2", "input_scale", "scales", "weight.absmax", "weight.SCB"],
 )
-def test_packed_weights_without_their_config_are_refused(tiny_model, tmp_path, beside):
+def test_packed_weights_without_their_config_are_refused(load_with, beside):
     """FP8 numbers load as they are, hundreds of times too large, and transformers only warns of the scales."""
-    from safetensors.torch import load_file, save_file
+    name = "model.layers.0.mlp.up_proj"
 
-    shutil.copytree(tiny_model, tmp_path / "base")
-    file = tmp_path / "base" / "model.safetensors"
-    weights, name = load_file(file), "model.layers.0.mlp.up_proj"
-    scale = weights[f"{name}.weight"].abs().max().float() / 448
-    weights[f"{name}.weight"] = (weights[f"{name}.weight"].float() / scale).to(torch.float8_e4m3fn)
-    save_file({**weights, f"{name}.{beside}": scale}, file, metadata={"format": "pt"})
+    def pack(weights):
+        weights[f"{name}.{beside}"] = scale = weights[f"{name}.weight"].abs().max().float() / 448
+        weights[f"{name}.weight"] = (weights[f"{name}.weight"].float() / scale).to(torch.float8_e4m3fn)
+
     with pytest.raises(ValueError, match=rf"hold {name}.{beside} \(1 such numbers\).* Use the 16-bit original"):
-        load_base_model(RunConfig.load("tiny", model_id=str(tmp_path / "base")), four_bit=False)
+        load_with(pack)
 
 
-def test_other_numbers_that_no_module_reads_are_no_reason(tiny_model, tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    shutil.copytree(tiny_model, tmp_path / "base")
-    file = tmp_path / "base" / "model.safetensors"
-    rest = dict.fromkeys(
-        ("logit_scale", "model.layers.0.self_attn.k_scale", "vision.blocks.0.norm.weight"), torch.ones(1)
-    )
-    save_file({**load_file(file), **{name: one.clone() for name, one in rest.items()}}, file, metadata={"format": "pt"})
-    load_base_model(RunConfig.load("tiny", model_id=str(tmp_path / "base")), four_bit=False)
+def test_other_numbers_that_no_module_reads_are_no_reason(load_with):
+    names = ("logit_scale", "model.layers.0.self_attn.k_scale", "vision.blocks.0.norm.weight")
+    load_with(lambda weights: weights.update({name: torch.ones(1) for name in names}))
 
 
-def test_a_weight_that_no_file_holds_is_refused(tiny_model, tmp_path):
+@pytest.mark.parametrize("four_bit", [True, False])
+def test_a_weight_that_no_file_holds_is_refused(load_with, four_bit):
     """transformers fills it with random numbers and only warns, as for files of packed weights without their config."""
-    from safetensors.torch import load_file, save_file
-
-    shutil.copytree(tiny_model, tmp_path / "base")
-    weights = load_file(tmp_path / "base" / "model.safetensors")
-    weights["model.layers.2.mlp.up_proj.qweight"] = weights.pop("model.layers.2.mlp.up_proj.weight")
-    save_file(weights, tmp_path / "base" / "model.safetensors", metadata={"format": "pt"})
-    for four_bit in (True, False):
-        with pytest.raises(
-            ValueError, match=r"lack model.layers.2.mlp.up_proj.weight .1 weights in all.*random numbers"
-        ):
-            load_base_model(RunConfig.load("tiny", model_id=str(tmp_path / "base")), four_bit)
+    name = "model.layers.2.mlp.up_proj"
+    with pytest.raises(ValueError, match=rf"lack {name}.weight .1 weights in all.*random numbers"):
+        load_with(lambda weights: weights.update({f"{name}.qweight": weights.pop(f"{name}.weight")}), four_bit)
 
 
 @pytest.mark.parametrize(("free", "place"), [(10**9, {"": 0}), (10**6, "auto")])

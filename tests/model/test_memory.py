@@ -54,10 +54,8 @@ def test_who_holds_a_card_is_named_by_its_notebook(tmp_path, monkeypatch):
     code = f"import time; file = open({str(device)!r}); print('open', flush=True); time.sleep(600)"
     named = {**os.environ, "JPY_SESSION_NAME": "notebooks/04_qlora_training.ipynb"}
     plain = {name: value for name, value in os.environ.items() if name != "JPY_SESSION_NAME"}
-    both = [
-        subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True)
-        for env in (named, plain)
-    ]
+    start = {"stdout": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen([sys.executable, "-c", code], env=env, **start) for env in (named, plain)]
     with open(device):  # this process has it open too, and is not named
         assert [process.stdout.readline() for process in both] == ["open\n"] * 2
         told = memory.holders(str(tmp_path / "nvidia"))

@@ -35,12 +35,9 @@ def run_of(folder, **settings):
 
 @pytest.mark.parametrize("trust", [False, True])
 def test_what_is_saved_names_no_code_of_a_stranger(base, tmp_path, trust):
-    mine = {"AutoTokenizer": [None, "somebody--tok.Evil"]}
-    change(base / "tokenizer_config.json", auto_map=mine)
-    change(base / "config.json", auto_map={"AutoModelForCausalLM": "evil.Model"})
-    if trust:  # who trusts it keeps it
-        change(base / "config.json", auto_map={})
-        change(base / "tokenizer_config.json", auto_map={})
+    if not trust:  # who trusts it keeps it
+        change(base / "tokenizer_config.json", auto_map={"AutoTokenizer": [None, "somebody--tok.Evil"]})
+        change(base / "config.json", auto_map={"AutoModelForCausalLM": "evil.Model"})
     load_tokenizer(run_of(base, trust_remote_code=trust)).save_pretrained(tmp_path / "out")
     load_base_model(run_of(base, trust_remote_code=trust)).save_pretrained(tmp_path / "out")
     texts = [file.read_text(encoding="utf-8") for file in (tmp_path / "out").glob("*.json")]
