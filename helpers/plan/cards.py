@@ -38,8 +38,7 @@ def gpu(name: str) -> Gpu:
 
 
 def prices(config: RunConfig) -> dict[str, float]:
-    """Card -> price per hour, from config.prices ("RTX 4090 24 GB: 0.34, A100 80 GB: 1.19") and price_per_hour for
-    config.gpu.
+    """Card -> price per hour: config.prices ("RTX 4090 24 GB: 0.34, A100 80 GB: 1.19"), and that of config.gpu.
 
     Raises UnknownCard for a card that is not known or a price that is no number from 0 to 1,000,000.
     """

@@ -29,9 +29,8 @@ def changes(config: RunConfig, shape: Shape, room: float, need: Callable, cards:
     """Changes that make the training fit `room` bytes, cheapest first; empty when it fits as it is.
 
     A single change that is enough comes alone; else they add up, and the last one fits unless nothing helps. On a pod
-    of several `cards` a model that is too large for one is split among them (`split_model`), and changed further if it
-    must. `need(config, shape)` gives bytes: as `Device.need` plans them, or scaled to what the last attempt really
-    took.
+    of several `cards` a model too large for one is split among them (`split_model`), and changed further if it must.
+    `need(config, shape)` gives bytes: as `Device.need` plans them, or scaled to what the last attempt really took.
     """
     before = need(config, shape)
     if before <= room:

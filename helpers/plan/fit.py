@@ -71,9 +71,8 @@ def failure(held: float, asked: float, factor: float, device: Device) -> list[st
 def out_of_memory_advice(config: RunConfig):
     """Put it round a training: an out-of-memory error becomes a MemoryError that says what to change, with the numbers.
 
-    The numbers are those of the failure: on a GPU the most that torch had allocated, on a CPU what this process held,
-    and what was refused. (A CPU seldom gives an error at all: Linux ends a process that takes too much, and the kernel
-    dies.)
+    They are those of the failure: on a GPU the most that torch had allocated, on a CPU what this process held, and what
+    was refused. (A CPU seldom gives an error at all: Linux ends a process that takes too much.)
     """
     import torch
 

@@ -2,8 +2,7 @@
 
 Under torch's FakeTensorMode every tensor has a shape and a dtype but no numbers. `StorageTracker` follows the life of
 every storage, so the peak is counted, not guessed. Layers of one kind need the same: a few of each are run, and the
-step with one more tells what each of the others adds. `whole` runs all of them; proofs/proof_planner.py holds the two
-together.
+step with one more tells what each of the others adds. `whole` runs all (proofs/proof_planner.py holds both together).
 """
 
 from __future__ import annotations
@@ -52,8 +51,7 @@ def simulate(config: RunConfig, model_config: dict, gpu: bool = True, whole: boo
     """The peak of one optimizer step with these settings. The result is kept: the same question costs nothing.
 
     `gpu` True follows what a GPU runs (fused dropout, TRL's Triton loss), False what a CPU runs (`LeanTrainer`'s loss).
-    Raises NotImplementedError, with the reason, for an architecture that cannot be run this way, or absurdly many
-    tokens.
+    Raises NotImplementedError with the reason: an architecture that cannot be run so, or absurdly many tokens.
     """
     if gpu and config.compute_dtype == "auto":  # what a GPU computes in, whatever this machine does
         config = replace(config, compute_dtype="bfloat16")
@@ -95,8 +93,7 @@ def _simulated(config: RunConfig, text: str, batch: Batch, whole: bool) -> Simul
 
 
 def a_few_of_each(model_config: dict) -> tuple[tuple[int, ...], dict] | None:
-    """The places of the layers to run, and for each kind of layer one more place and how many of it are left out; None
-    where that would save nothing."""
+    """The places of the layers to run, and of each kind one more place -> how many are left out; or None."""
     _path, kinds = layer_kinds(on_meta(model_config, dtype=torch.bfloat16))
     groups: dict[tuple, list[int]] = {}
     for place, kind in enumerate(kinds):

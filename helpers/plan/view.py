@@ -50,8 +50,7 @@ def fit_table(fits: list[Fit], caption: str = "") -> Table:
 
 
 def time_table(config: RunConfig, shape: Shape, lengths: list[int], own: Speed | None = None) -> Table:
-    """Time for conversations of `lengths` tokens, and the cost where `prices` knows it: your own speed first, then by
-    card.
+    """Time for conversations of `lengths` tokens, and the cost where `prices` knows it: first your own speed, if any.
 
     A price is of one card: a pod of several (`config.gpus`) costs as many times as much, while 04 trains on one at a
     time. Cards without a published number that helps are left out.

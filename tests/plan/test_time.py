@@ -88,10 +88,8 @@ def test_every_cost_is_that_of_all_cards(cards, recipe):
     rows = {row["card"]: row for row in time_table(config, Shape.of(LLAMA), [360] * 10_000, own).rows}
     hours = 3.6e6 * config.num_train_epochs / 1000 / 3600
     assert rows["measured"]["together"] == f"{max(cards, 1) * hours:.2f} to {max(cards, 1) * hours:.2f}"
-    assert (rows["T4 16 GB"]["an hour"], rows["A100 80 GB"]["an hour"]) == (
-        f"{max(cards, 1)}.00",
-        f"{2 * max(cards, 1)}.00",
-    )
+    prices = [rows[card]["an hour"] for card in ("T4 16 GB", "A100 80 GB")]
+    assert prices == [f"{max(cards, 1)}.00", f"{2 * max(cards, 1)}.00"]
     assert rows["L4 24 GB"]["together"] == ""
     done = rehearsal.Rehearsal([], 1000.0, 0.0, 36.0, 0, [360] * 10, [])
     costs = {row["part"]: row["cost"] for row in run_table(done, config).rows}
