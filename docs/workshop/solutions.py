@@ -38,6 +38,42 @@ with model.disable_adapter():
 from helpers.template.chat import prompt_ids
 
 ids = prompt_ids(tokenizer, messages)""",
+    "lab8-08": """\
+import json
+
+
+def answer(row):
+    text = json.dumps(row["answer"], ensure_ascii=False)
+    return [{"role": "user", "content": row["question"]}, {"role": "assistant", "content": text}]""",
+    "lab9-08": """\
+sources = sorted({row["source"] for row in rows})
+out = set(random.Random(7).sample(sources, len(sources) // 5))
+parts = [row for row in rows if row["source"] not in out], [row for row in rows if row["source"] in out]""",
+    "lab10-08": """optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=1e-3)""",
+    "lab11-08": """\
+from helpers.evaluate.intervals import paired_difference
+
+
+def choose(base, trained):
+    changes = [paired_difference(base, losses, [1] * len(base), verdicts=20) for losses in trained]
+    best = min(range(20), key=lambda number: changes[number]["high"])
+    return best if changes[best]["high"] < 0 else None""",
+    "lab12-08": """options = {"bos": False, "system": None, "length": LENGTH}""",
+    "lab13-08": """\
+def reward(reply, right):
+    try:
+        made = json.loads(reply)
+    except ValueError:
+        return 0.0
+    made = made if isinstance(made, dict) else {}
+    return sum(made.get(field) == value for field, value in json.loads(right).items())""",
+    "lab14-08": """\
+def write(run, rows):
+    with run.lock("training"):
+        broken(run, rows)""",
+    "lab15-08": """\
+mended = broken.replace(" if message.role != 'system'", "").replace("[:80]", "")
+mended = "\\n".join(line for line in mended.splitlines() if "price" not in line)""",
 }
 
 # Each with a part of what the check says.
@@ -49,7 +85,7 @@ WRONG = {
             "answer = lambda row: [i if real else -100 for i, real in zip(row['input_ids'], row['attention_mask'])]",
             "Still red",
         ),
-        ("answer = lambda row: row['label']", "Your function raises KeyError"),
+        ("answer = lambda row: row['label']", "Yours raises KeyError"),
         ("right = lambda row: [label if real else -100 for label, real in zip(row['labels'], row['attention_mask'])]\n"
          "answer = lambda row: right(row)[1:] + [-100]", "its own place"),
         ("answer = lambda row: [-100] * len(row['labels'])", "Still red"),
@@ -114,6 +150,117 @@ WRONG = {
         ("ids = tokenizer.decode(trained)", "ids must be a list"),
         ("ids = []", "The first 0 tokens"),
         ("ids = [True, False]", "ids must be a list"),
+    ],
+    "lab8-08": [
+        ("answer = broken", "raises JSONDecodeError"),
+        ("answer = lambda row: [*broken(row)[:1], {'role': 'assistant', 'content': row['answer']}]",
+         "a template writes text"),
+        ("answer = lambda row: [*broken(row)[:1], {'role': 'assistant', 'content': str(row['answer'])}]",
+         "raises JSONDecodeError"),
+        ("import json\nanswer = lambda row: [*broken(row)[:1], {'role': 'assistant', "
+         "'content': json.dumps(json.dumps(row['answer']))}]", "A program reads '{"),
+        ("import json\nanswer = lambda row: [*broken(row)[:1], {'role': 'assistant', "
+         "'content': json.dumps({k: v for k, v in row['answer'].items() if v is not None})}]", "the row has"),
+        ("answer = lambda row: row['answer']['reply']", "two messages"),
+        ("import json\nanswer = lambda row: [{'role': 'assistant', 'content': json.dumps(row['answer'])}]",
+         "two messages"),
+        ("answer = lambda row: row.answer", "raises AttributeError"),
+        ("answer = rows", "must be a function"),
+    ],
+    "lab9-08": [
+        ("parts = broken", "on both sides"),
+        ("parts = (rows[18:], [{**row, 'source': row['source'] + 99} for row in rows[:18]])", "Every row belongs"),
+        ("parts = (rows, [])", "0% of the rows"),
+        ("parts = ([row for row in rows if row['source'] > 20], [row for row in rows if row['source'] <= 20])",
+         "asked for"),
+        ("parts = (rows[18:] + rows[18:21], rows[:15])", "Every row belongs"),
+        ("parts = ([row for row in broken[0] if row['source'] not in {r['source'] for r in broken[1]}], broken[1])",
+         "Every row belongs"),
+        ("parts = (rows[17:], rows[:17])", "on both sides"),
+        ("parts = rows", "two lists"),
+    ],
+    "lab10-08": [
+        ("optimizer = broken", "have not moved"),
+        ("optimizer = torch.optim.AdamW([w for n, w in model.named_parameters() if 'lora_A' in n], lr=1e-3)",
+         "not moved"),
+        ("optimizer = torch.optim.AdamW([w for n, w in model.named_parameters() if 'lora_B' in n], lr=1e-3)",
+         "not moved"),
+        ("optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad][:-1], lr=1e-3)", "1 of"),
+        ("optimizer = torch.optim.SGD([w for w in model.parameters() if w.requires_grad], lr=0.0)", "have not moved"),
+        ("optimizer = torch.optim.SGD([w for w in model.parameters() if w.requires_grad], lr=0.1, maximize=True)",
+         "the loss goes from"),
+        ("optimizer = list(model.parameters())", "raises AttributeError"),
+        ("optimizer = torch.optim.AdamW([w.detach().clone() for w in model.parameters() if w.requires_grad])",
+         "not moved"),
+    ],
+    "lab11-08": [
+        ("choose = broken", "days of luck"),
+        ("choose = lambda base, trained: None", "you name it 0 times"),
+        ("choose = lambda base, trained: 3", "days of luck"),
+        ("from helpers.evaluate.intervals import paired_difference\n"
+         "choose = lambda base, trained: next((n for n, losses in enumerate(trained) "
+         "if paired_difference(base, losses, [1] * 48)['high'] < 0), None)", "days of luck"),  # each at 5 %
+        ("from helpers.evaluate.intervals import mean_interval\n"
+         "choose = lambda base, trained: next((n for n, losses in enumerate(trained) "
+         "if mean_interval(losses, 20)[1] < mean_interval(base, 20)[0]), None)", "you name it"),  # not row by row
+        ("choose = lambda base, trained: next((n for n, losses in enumerate(trained) "
+         "if all(a > b for a, b in zip(base, losses))), None)", "you name it 0 times"),
+        ("choose = lambda base, trained: trained[99]", "raises IndexError"),
+        ("choose = broken(*draw(1, 0.1)[:2])", "must be a function"),
+    ],
+    "lab12-08": [
+        ("options = {}", "The server reads another"),
+        ("options = {'bos': False}", "The server reads another"),
+        ("options = {'bos': False, 'length': LENGTH}", "The server reads another"),
+        ("options = {'system': None, 'length': LENGTH}", "The server reads another"),
+        ("options = {'bos': False, 'system': None}", "too early"),
+        ("options = {'bos': False, 'system': '', 'length': LENGTH - 1}", "too early"),
+        ("options = {'beginning': False}", "raises TypeError"),
+        ("options = serve", "must be a dict"),
+    ],
+    "lab13-08": [
+        ("reward = broken", "a wrong event gets as much"),
+        ("reward = lambda reply, right: float(reply == right)", "in another order"),
+        ("reward = lambda reply, right: sum(v in reply for v in json.loads(right).values())", "with one wrong field"),
+        ("reward = lambda reply, right: -abs(len(reply) - len(right))", "with one wrong field"),
+        ("def reward(reply, right):\n    try:\n        return json.loads(reply) == json.loads(right)\n"
+         "    except ValueError:\n        return False", "with one wrong field"),  # all or nothing: no way up
+        ("def reward(reply, right):\n    try:\n        made = json.loads(reply)\n"
+         "        return sum(v in (made.get(k) or '') for k, v in json.loads(right).items())\n"
+         "    except (ValueError, AttributeError):\n        return 0", "with one wrong field"),
+        ("reward = lambda reply, right: sum(json.loads(reply).get(k) == v for k, v in json.loads(right).items())",
+         "raises JSONDecodeError"),
+        ("reward = lambda reply, right: 'good'", "A reward is a number"),
+        ("reward = lambda reply, right: 1", "a wrong event gets as much"),
+    ],
+    "lab14-08": [
+        ("write = broken", "nobody held the run"),
+        ("def write(run, rows):\n    with run.lock('training'):\n        rows = list(rows)\n    broken(run, rows[:-1])",
+         "a line of JSON for each"),
+        ("def write(run, rows):\n    if not run.lock_owner():\n        broken(run, rows)", "nobody held the run"),
+        ("def write(run, rows):\n    try:\n        with run.lock('training'):\n            broken(run, rows)\n"
+         "    except RuntimeError:\n        pass", "says nothing"),
+        ("def write(run, rows):\n    try:\n        with run.lock('training'):\n            broken(run, rows)\n"
+         "    except RuntimeError:\n        broken(run, rows)", "has written all the same"),
+        ("def write(run, rows):\n    with run.lock('training'):\n        run.metrics.write_text('')\n"
+         "        broken(run, rows)",
+         "the old rows"),
+        ("def write(run, rows):\n    with run.lock('training'):\n        broken(run, rows[0])", "raises TypeError"),
+        ("write = broken(other, [])", "must be a function"),
+    ],
+    "lab15-08": [
+        ("mended = broken", "where 'system|>"),
+        ("mended = broken.replace(\" if message.role != 'system'\", '')", "FineShoes"),
+        ("mended = '\\n'.join(line for line in broken.splitlines() if 'price' not in line)", "where 'system|>"),
+        ("mended = '\\n'.join(line for line in broken.replace(\" if message.role != 'system'\", '').splitlines() "
+         "if 'price' not in line)", "belongs"),  # still cut
+        ("mended = '\\n'.join(line for line in broken.replace(\" if message.role != 'system'\", '')"
+         ".replace('[:80]', ' | trim').splitlines() if 'price' not in line)", "belongs"),
+        ("mended = '\\n'.join(broken.replace(\" if message.role != 'system'\", '').replace('[:80]', '')"
+         ".splitlines()[:2]) + '{% endfor %}'", "where '<|assistant|>'"),
+        ("mended = '{% for i in range(99999) %}{{ i }}{% endfor %}'", "may be made"),
+        ("mended = broken + '{% if %}'", "can write no conversation"),
+        ("mended = plain", "raises TypeError"),
     ],
 }  # fmt: skip
 

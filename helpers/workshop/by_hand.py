@@ -1,4 +1,4 @@
-"""The exercises of A4, LoRA by hand, and of A5: what is written in the cell is the answer."""
+"""The exercises of 09, of A4, LoRA by hand, and of A5, the reward."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import copy
 import json
 from typing import Any
 
+from helpers.files import read_json
 from helpers.runs import RunDir
 from helpers.show.words import _
-from helpers.workshop.nearby import rows_of
-from helpers.workshop.tasks import Missing, require, require_number
+from helpers.workshop.nearby import report, rows_of, runs_beside
+from helpers.workshop.tasks import called, require, require_number
 
 
 def rank_of_the_change(run: RunDir, answer) -> str:
@@ -37,13 +38,13 @@ def rslora(run: RunDir, answer) -> str:
     theirs = get_peft_model(torch.nn.Sequential(copy.deepcopy(base)), scaled)
     layers: Any = theirs.base_model.model
     branch = layers[0]
-    try:
+
+    def replies():
         mine = answer(base, r=9, alpha=6)
         mine.A.data, mine.B.data = branch.lora_A["default"].weight.data, branch.lora_B["default"].weight.data
-        off = (mine(x) - theirs(x)).abs().max().item()
-    except Exception as error:  # the participant's own code: whatever it raises is the answer
-        sentence = _("Your class raises {error}: {text}. It should be made by {name}(base, r=9, alpha=6).")
-        raise Missing(sentence, error=type(error).__name__, text=error, name=answer.__name__) from None
+        return mine(x)
+
+    off = (called(replies) - theirs(x)).abs().max().item()
     other = _("Its answers are up to {off:.2g} off those of peft's rsLoRA: set self.scale to alpha / r**0.5.")
     require(off < 1e-5, other, off=off)
     return _("It answers as peft's layer with use_rslora=True does.")
@@ -54,11 +55,36 @@ def check_of_substance(run: RunDir, answer) -> str:
     require(callable(answer), _("Write the check, mine(messages, reply, reference), and give it itself: answer=mine."))
     for *asked, last in (row["messages"] for row in rows_of(run.eval_jsonl)):
         right = last["content"]
-        try:
-            cheat = json.dumps(dict.fromkeys(json.loads(right)))
-            fooled, refused = answer(asked, cheat, right), not answer(asked, right, right)
-        except Exception as error:  # the participant's own code, or other data than the calendar's
-            raise Missing(_("Your check raises {error} on {text}."), error=repr(error), text=right) from None
+        cheat = json.dumps(dict.fromkeys(called(json.loads, right)))  # of the calendar; other data have no fields
+        fooled, refused = called(answer, asked, cheat, right), not called(answer, asked, right, right)
         require(not refused, _("It refuses a right answer: {text}"), text=right)
         require(not fooled or cheat == right, _("The cheat still passes where the right answer is {text}."), text=right)
     return _("The cheat fails and every right answer passes: such a reward asks for what you mean.")
+
+
+def rows_taken_out(run: RunDir, answer) -> str:
+    """09.1: a run beside this one that learns from fewer rows."""
+    lists = [read_json(other.left_out)["rows"] for other, _settings in runs_beside(run) if other.left_out.exists()]
+    require(lists, _("No run here has a list of rows that were taken out: set TAKE_OUT in its cell, and run it."))
+    return _("{rows} rows are on the list: 03 leaves them out, and says so.").format(rows=max(map(len, lists)))
+
+
+def exit_code(run: RunDir, answer) -> str:
+    """09.2: the exit code of the gate for a share that so few rows can hardly prove."""
+    from helpers.evaluate.gate import decide
+
+    report(run.evaluation, "06")
+    code, _reasons = decide(run, "exact >= 0.99")
+    hint = _("Set REQUIRE, run the cell, and read its first line.")
+    require_number(answer, code, _("the exit code for exact >= 0.99"), hint)
+    return _("{code}: a script that asks the gate knows what to do.").format(code=code)
+
+
+def sizes_measured(run: RunDir, answer) -> str:
+    """09.3: the same training on three numbers of rows at least."""
+    from helpers.compare.enough import EPOCHS, STEPS, by_size
+
+    sizes = max((by_size(run.path.name, same) for same in (STEPS, EPOCHS)), key=len)
+    missing = _("{sizes} sizes are measured here; a curve needs three: set HOW_MUCH = True.")
+    require(len(sizes) > 2, missing, sizes=len(sizes))
+    return _("Measured on {sizes} rows.").format(sizes=", ".join(map(str, sizes)))

@@ -9,10 +9,9 @@ from __future__ import annotations
 from helpers.runs import RunDir
 from helpers.show.tables import Answer
 from helpers.show.words import _
-from helpers.workshop import by_hand, counting, looked
+from helpers.workshop import by_hand, looked
 from helpers.workshop.nearby import (
     held_out,
-    held_out_loss,
     larger_rank,
     rates_beside,
     record,
@@ -20,15 +19,14 @@ from helpers.workshop.nearby import (
     rows_of,
     run_with,
     runs_beside,
-)
+)  # fmt: skip
 from helpers.workshop.tasks import Missing, answered, require, require_number
 
 
 def check(exercise: str, run: RunDir | None = None, answer=None) -> Answer:
-    """Is the exercise solved? `exercise` is notebook and number, such as "03.1"; `answer` what its question asks for.
-    A page that has no run gives none.
+    """Is the exercise ("03.1") solved? `answer` is what its question asks for; a page without a run gives none.
 
-    Raises ValueError for an exercise that does not exist; an unsolved one is an `Answer` that says what is missing.
+    Raises ValueError for an unknown exercise.
     """
     return answered(EXERCISES, exercise, run, answer)
 
@@ -86,7 +84,7 @@ def smaller_rank(run: RunDir, answer) -> str:
     """04.2: a finished run of rank 2 beside one of a larger rank; the answer: how their held-out losses differ."""
     small = run_with(run, "trained.json", "04", lora_r=2)
     name, (other, rank) = small.path.name, larger_rank(run, small)
-    losses = held_out_loss(small), held_out_loss(other)
+    losses = [held_out(rows_of(each.metrics))[-1] for each in (small, other)]
     asked = _("the held-out loss of {run} less that of {other}").format(run=name, other=other.path.name)
     hint = _("See the last held-out losses of the two runs under 'training facts'.")
     require_number(answer, losses[0] - losses[1], asked, hint, 0.006)
@@ -142,10 +140,8 @@ def own_question(run: RunDir, answer) -> str:
     """06.2: a comparison that begins with a question of one's own."""
     from helpers.evaluate.prompts import FIXED_PROMPTS
 
-    rows, none = (
-        rows_of(run.comparisons),
-        _("{run} has no comparisons yet: write your question into prompts[0] and run 06."),
-    )
+    rows = rows_of(run.comparisons)
+    none = _("{run} has no comparisons yet: write your question into prompts[0] and run 06.")
     require(rows, none, run=run.path.name)
     seen = {"question": rows[0]["prompt"], "reply": rows[0].get("adapter") or _("(nothing)")}
     ours = seen["question"] in {row["question"] for row in FIXED_PROMPTS}
@@ -166,22 +162,11 @@ def too_few(run: RunDir, answer) -> str:
 
 EXERCISES = {
     **looked.EXERCISES,
-    "03.1": questions_learned_too,
-    "03.2": rows_cut,
-    "03.3": own_rows,
-    "04.1": resumed,
-    "04.2": smaller_rank,
-    "04.3": too_hot,
-    "05.1": merge_by_setting,
-    "05.2": files_of_the_merge,
-    "06.1": sampled,
-    "06.2": own_question,
-    "06.3": too_few,
-    "09.1": counting.rows_taken_out,
-    "09.2": counting.exit_code,
-    "09.3": counting.sizes_measured,
+    "03.1": questions_learned_too, "03.2": rows_cut, "03.3": own_rows,
+    "04.1": resumed, "04.2": smaller_rank, "04.3": too_hot,
+    "05.1": merge_by_setting, "05.2": files_of_the_merge,
+    "06.1": sampled, "06.2": own_question, "06.3": too_few,
+    "09.1": by_hand.rows_taken_out, "09.2": by_hand.exit_code, "09.3": by_hand.sizes_measured,
     "A5.1": by_hand.check_of_substance,
-    "A4.1": by_hand.rank_of_the_change,
-    "A4.2": by_hand.both_start_at_zero,
-    "A4.3": by_hand.rslora,
-}
+    "A4.1": by_hand.rank_of_the_change, "A4.2": by_hand.both_start_at_zero, "A4.3": by_hand.rslora,
+}  # fmt: skip

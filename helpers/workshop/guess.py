@@ -24,38 +24,21 @@ class Guess:
     question: str
     answers: tuple[str, ...]
 
-    def as_table(self) -> Table:
-        """To be read where nobody can click."""
-        letters = {chr(65 + place): _(answer) for place, answer in enumerate(self.answers)}
-        return Table([letters], caption=_(self.question))
-
 
 GUESSES = {
-    "00": Guess(
-        N_("After 20 steps, how many of 20 new messages will be entered right?"),
-        (N_("none to 3"), N_("4 to 10"), N_("more than 10")),
-    ),
-    "03": Guess(
-        N_("How many tokens of a row does the training learn?"),
-        (N_("every one of them"), N_("about a third to a half"), N_("under a tenth")),
-    ),
-    "04": Guess(
-        N_("When will the held-out loss have fallen most?"),
-        (N_("in the first quarter of the steps"), N_("evenly, to the end"), N_("in the last quarter")),
-    ),
-    "05": Guess(
-        N_("The merge is packed into 4 bits again. How much of the training is left?"),
-        (N_("nearly all"), N_("about half"), N_("less than a third")),
-    ),
-    "06": Guess(
-        N_("The model learned one task. What of its general knowledge?"),
-        (N_("as before"), N_("a little worse"), N_("much worse")),
-    ),
-    "07": Guess(
-        N_("The smallest file has less than half of the bytes. How often does it choose the same next token?"),
-        (N_("at 99 of 100 tokens or more"), N_("at 90 to 99"), N_("at fewer than 90")),
-    ),
-}
+    "00": Guess(N_("After 20 steps, how many of 20 new messages will be entered right?"),
+                (N_("none to 3"), N_("4 to 10"), N_("more than 10"))),
+    "03": Guess(N_("How many tokens of a row does the training learn?"),
+                (N_("every one of them"), N_("about a third to a half"), N_("under a tenth"))),
+    "04": Guess(N_("When will the held-out loss have fallen most?"),
+                (N_("in the first quarter of the steps"), N_("evenly, to the end"), N_("in the last quarter"))),
+    "05": Guess(N_("The merge is packed into 4 bits again. How much of the training is left?"),
+                (N_("nearly all"), N_("about half"), N_("less than a third"))),
+    "06": Guess(N_("The model learned one task. What of its general knowledge?"),
+                (N_("as before"), N_("a little worse"), N_("much worse"))),
+    "07": Guess(N_("The smallest file has less than half of the bytes. How often does it choose the same next token?"),
+                (N_("at 99 of 100 tokens or more"), N_("at 90 to 99"), N_("at fewer than 90"))),
+}  # fmt: skip
 
 
 def guess(number: str, run: RunDir | None = None) -> Table | Playable:
@@ -63,7 +46,7 @@ def guess(number: str, run: RunDir | None = None) -> Table | Playable:
 
     The first look has no run, and keeps nothing. Raises KeyError for a page without a guess."""
     asked = GUESSES[number]
-    still = asked.as_table()
+    still = Table([{"ABC"[place]: _(answer) for place, answer in enumerate(asked.answers)}], caption=_(asked.question))
     return Playable(_buttons(number, asked, run), still) if is_interactive() else still
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from helpers.runs import RunDir
 from helpers.show.words import _
-from helpers.workshop.tasks import Missing, require
+from helpers.workshop.tasks import Missing, called, require, same_start
 
 # Settings that cost memory and leave what is learned as it is, but for rounding
 SAME_TRAINING = (
@@ -21,7 +22,7 @@ def labels(run: RunDir, answer, *, rows: list[dict], padded: list[dict], tokeniz
     """lab1. `answer`: a function from a padded row {"input_ids", "attention_mask", "labels"} to its labels."""
     from helpers.data.verdicts import judge
 
-    repaired = [_without_padding(row, _called(answer, row)) for row in padded]
+    repaired = [_without_padding(row, called(answer, copy.deepcopy(row))) for row in padded]
     # whole rows, as the page has encoded them, wherever the run cuts
     whole = replace(config, max_length=max(config.max_length, len(padded[0]["input_ids"])))
     verdicts: Any = judge(rows, repaired, tokenizer, whole)["verdicts"]
@@ -33,16 +34,6 @@ def labels(run: RunDir, answer, *, rows: list[dict], padded: list[dict], tokeniz
     require(learned == right, other, learned=learned, right=right)
     sentence = _("Every verdict on {rows} rows is green: the end of an answer is learned, the padding is not.")
     return sentence.format(rows=len(rows))
-
-
-def _called(function, row: dict) -> Any:
-    """What the participant's function gives for a copy of `row`; an error in it is a sentence."""
-    kind = type(function).__name__
-    require(callable(function), _("The answer is {kind}; it must be a function of a row."), kind=kind)
-    try:
-        return function({name: list(value) for name, value in row.items()})
-    except Exception as error:  # whatever the participant's own code raises
-        raise Missing(_("Your function raises {error}: {text}."), error=type(error).__name__, text=error) from None
 
 
 def _without_padding(row: dict, labels) -> dict:
@@ -164,7 +155,7 @@ def prompt(run: RunDir, answer, *, tokenizer, messages: list[dict], trained: lis
     numbers = isinstance(answer, (list, tuple)) and all(type(token) is int and token >= 0 for token in answer)
     require(numbers, _("ids must be a list of token ids, as tokenizer(...).input_ids or prompt_ids(...) gives it."))
     ids, right = list(answer), prompt_ids(tokenizer, messages)
-    same = next((i for i, (a, b) in enumerate(zip(ids, right, strict=False)) if a != b), min(len(ids), len(right)))
+    same = same_start(ids, right)
     there, wanted = (tokenizer.decode(row[same : same + 3]) for row in (ids, right))
     other = _(
         "The first {same} tokens are as in training; then comes {there!r}, where the model has learned {wanted!r}."

@@ -14,29 +14,23 @@ from helpers.series import chosen, run_notebooks
 from helpers.settings import RunConfig
 from helpers.show.tables import Answer
 from helpers.show.words import _
-from helpers.workshop import lab_answers
+from helpers.workshop import lab_answers, lab_trials
 from helpers.workshop.fence import Fence, whole
 from helpers.workshop.progress import LAB_RUN
 from helpers.workshop.tasks import answered
 
-LABS = {
-    "lab1": lab_answers.labels,
-    "lab2": lab_answers.fits,
-    "lab3": lab_answers.copies,
-    "lab4": lab_answers.checkpoint,
-    "lab5": lab_answers.merge,
-    "lab6": lab_answers.whose,
-    "lab7": lab_answers.prompt,
-}
+CHECKS = [
+    lab_answers.labels, lab_answers.fits, lab_answers.copies, lab_answers.checkpoint, lab_answers.merge,
+    lab_answers.whose, lab_answers.prompt, lab_trials.vanished, lab_trials.leaked, lab_trials.moves, lab_trials.luck,
+    lab_trials.served, lab_trials.gamed, lab_trials.alone, lab_trials.stranger,
+]  # fmt: skip
+LABS = {f"lab{number}": check for number, check in enumerate(CHECKS, start=1)}
 PLACES = ("QLORA_RUNS_DIR", "QLORA_CACHE_DIR", "QLORA_LANG")  # of the environment, what the small run takes over
 SMALL = {"QLORA_RUN_NAME": LAB_RUN, "QLORA_MAX_STEPS": "8", "QLORA_SAVE_STEPS": "4"}
 
 
 def lab_run() -> RunDir:
-    """The run that the labs work on: the chosen one where 04 has finished, else a small one that is made here.
-
-    The small one is 03 and 04 of preset tiny with 8 steps: under a minute, on the first lab alone.
-    """
+    """The chosen run where 04 has finished it, else a small one: 8 steps of tiny, on the first lab, under a minute."""
     run = RunDir(runs_root() / RunConfig.load().run_name)
     if run.trained.exists():
         return run
@@ -45,11 +39,10 @@ def lab_run() -> RunDir:
         sentence = _("No finished training in {folder}: a small one is made for the labs (under a minute).")
         print(sentence.format(folder=runs_root()))
         before = dict(os.environ)
-        for name in before:
-            if name.startswith("QLORA_") and name not in PLACES:
-                del os.environ[name]  # the settings of a longer run
-        os.environ.update(SMALL)
+        own = {name: value for name, value in before.items() if not name.startswith("QLORA_") or name in PLACES}
         try:
+            os.environ.clear()
+            os.environ.update(own | SMALL)
             run_notebooks(chosen(["03", "04"]), "tiny")
         finally:
             os.environ.clear()
@@ -58,10 +51,7 @@ def lab_run() -> RunDir:
 
 
 def check(lab: str, run: RunDir, answer=..., **seen) -> Answer:
-    """Is the lab solved? `answer` is what the participant wrote, `seen` what the page has besides.
-
-    Raises ValueError only for a lab that does not exist; an unsolved one is an `Answer` that says what is still wrong.
-    """
+    """Is `answer` right? `seen` is what the page has besides. Raises ValueError for an unknown lab alone."""
     if answer is ... and lab in LABS:
         return Answer(False, _("The repair is still to be written: put it in the place of the three dots (...)."))
     found = answered(LABS, lab, run, answer, **seen)

@@ -22,11 +22,6 @@ def held_out(rows: list[dict]) -> list[float]:
     return [row["eval_loss"] for row in rows if "eval_loss" in row]
 
 
-def held_out_loss(run: RunDir) -> float:
-    """The last held-out loss of a training."""
-    return held_out(read_jsonl(run.metrics))[-1]
-
-
 def record(path: Path) -> dict:
     """The JSON object in a file; empty where there is none, or one that cannot be read."""
     return Fence(path.parent, {}).record(path.name)

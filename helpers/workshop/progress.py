@@ -16,23 +16,16 @@ from helpers.workshop.guess import GUESSES
 
 # What a notebook leaves behind when it ends, the last one first
 LEFT_BY = {
-    "gguf": "07",
-    "evaluation.json": "06",
-    "merge_report.json": "05",
-    OLD_MERGE_REPORT: "05",
-    "trained.json": "04",
-    "data_report.json": "03",
-    "config.json": "00",
-}
+    "gguf": "07", "evaluation.json": "06", "merge_report.json": "05", OLD_MERGE_REPORT: "05", "trained.json": "04",
+    "data_report.json": "03", "config.json": "00",
+}  # fmt: skip
 LAB_RUN = "labs"  # the small run that the labs make where 04 has not finished: nobody's own
 LAB_FILE = re.compile(r"lab\d{1,3}\.json")
 # What is shown of metrics.jsonl: its name there, and its kind
 NUMBERS = {
-    "step": ("step", whole),
-    "steps": ("max_steps", whole),
-    "loss": ("loss", decimal),
-    "held_out": ("eval_loss", decimal),
-}
+    "step": ("step", whole), "steps": ("max_steps", whole),
+    "loss": ("loss", decimal), "held_out": ("eval_loss", decimal),
+}  # fmt: skip
 TAIL = 8192  # bytes of metrics.jsonl that are read, from its end
 
 
@@ -81,7 +74,7 @@ def everybody(folder: Path) -> list[Progress]:
     """
     with os.scandir(folder) as entries:
         people = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    return [participant(Path(entry.path)) for entry in people if not _is_file(entry)]
+    return [participant(Path(entry.path)) for entry in people if not entry.is_file(follow_symlinks=False)]
 
 
 def participant(folder: Path) -> Progress:
@@ -105,15 +98,10 @@ def _newest_run(own: Fence) -> dict:
     run = max(runs, key=lambda run: (run.path.name != LAB_RUN, times[run.path]))
     last = {key: value for row in _metrics(run) for key, value in row.items()}
     numbers = {name: run.typed("metrics.jsonl", last.get(key), kind) for name, (key, kind) in NUMBERS.items()}
-    verdicts = {"stage": LEFT_BY[_last(run)], "red_labels": _red_labels(run), "merge": _merge(run)}
     return {
-        "run": run.path.name,
-        "labs": labs,
-        "guesses": guesses,
-        "seen": max(lab_seen, *times.values()),
-        **verdicts,
-        **numbers,
-    }
+        "run": run.path.name, "labs": labs, "guesses": guesses, "seen": max(lab_seen, *times.values()),
+        "stage": LEFT_BY[_last(run)], "red_labels": _red_labels(run), "merge": _merge(run), **numbers,
+    }  # fmt: skip
 
 
 def _last(run: Fence) -> str:
@@ -171,10 +159,3 @@ def _labs(runs: list[Fence]) -> tuple[dict[str, Lab], dict[str, int], float]:
             typed = {number: folder.typed(GUESSES_FILE, guessed.get(number), whole) for number in GUESSES}
             guesses |= {n: i for n, i in typed.items() if i is not None and i < len(GUESSES[n].answers)}
     return dict(sorted(found.items(), key=lambda lab: int(lab[0][3:]))), guesses, seen
-
-
-def _is_file(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:
-        return False

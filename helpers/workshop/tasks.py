@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from helpers.runs import RunDir
 from helpers.show.tables import Answer
@@ -30,11 +31,25 @@ def require_number(answer, right: float, asked: str, hint: str, off: float = 0) 
     try:
         number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        raise Missing(
-            _("answer={answer!r} is not a number. Asked for is {asked}."), answer=answer, asked=asked
-        ) from None
+        none = _("answer={answer!r} is not a number. Asked for is {asked}.")
+        raise Missing(none, answer=answer, asked=asked) from None
     other = _("You say {answer}; it is another number. {hint}")
     require(abs(number - right) <= off, other, answer=answer, hint=hint)
+
+
+def called(function, *given, **options) -> Any:
+    """What the participant's `function` gives; an error in it is a sentence."""
+    kind = type(function).__name__
+    require(callable(function), _("The answer is {kind}; it must be a function."), kind=kind)
+    try:
+        return function(*given, **options)
+    except Exception as error:  # whatever the participant's own code raises
+        raise Missing(_("Yours raises {error}: {text}."), error=type(error).__name__, text=error) from None
+
+
+def same_start(a, b) -> int:
+    """How many places of `a` and `b` are the same, from the front."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def answered(tasks: dict[str, Callable], name: str, run: RunDir | None, answer, **seen) -> Answer:
