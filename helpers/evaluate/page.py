@@ -156,17 +156,22 @@ def _cost(run: RunDir, config: dict, metrics: list[dict]) -> Table:
 
 
 def pack(run: RunDir) -> Path:
-    """One zip beside the run's files with what cannot be made again cheaply: no base weights, no checkpoints."""
+    """One zip beside the run's files with what cannot be made again cheaply: no base weights, no checkpoints.
+
+    Labs that were solved in another run of the same folder are in it, too, as labs/RUN/.
+    """
     keep = [
         run.config_json, run.data_report, run.metrics, run.held_out, run.merge_report, run.evaluation, run.comparisons,
         run.votes, run.report_html, run.served,
-        *sorted(run.adapter.iterdir()),
+        *sorted(run.adapter.iterdir()), *sorted(run.path.parent.glob(f"*/{run.labs.name}/*.json")),
     ]  # fmt: skip
     archive = run.path / f"{run.path.name}-keep.zip"
     part = archive.with_name(f".{archive.name}.part")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
         for path in keep:
             if path.is_file():
-                file.write(path, path.relative_to(run.path))
+                own = path.is_relative_to(run.path)
+                name = path.relative_to(run.path) if own else Path(run.labs.name, path.parts[-3], path.name)
+                file.write(path, name)
     part.replace(archive)
     return archive

@@ -1,6 +1,8 @@
 import json
+import re
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -22,11 +24,13 @@ from helpers.evaluate.replies import chrf_by_reply, repetition, reply_metrics
 from helpers.evaluate.voting import blind_pairs
 from helpers.files import read_json, read_jsonl, write_json
 from helpers.model.load import load_base_model
+from helpers.model.lora import load_adapter
 from helpers.model.tokenizer import load_tokenizer
 from helpers.runs import RunDir
 from helpers.series import NOTEBOOKS, run_notebooks
 from helpers.settings import RunConfig
 from helpers.template.chat import Prompt
+from helpers.workshop.progress import Lab, participant
 
 EVIL = '<script>alert("x")</script>'
 
@@ -217,6 +221,32 @@ def test_the_archive_holds_the_adapter_and_not_the_merged_model(run):
     names = set(zipfile.ZipFile(pack(run)).namelist())
     assert {"adapter/weights.safetensors", "config.json", "merge_report.json", "report.html"} <= names
     assert not any(name.startswith("merged/") for name in names)
+
+
+def test_the_archive_holds_the_labs_of_every_run_and_the_votes(run):
+    write_report(run)
+    for folder in (run.labs, run.path.parent / "labs" / "labs"):
+        folder.mkdir(parents=True)
+        write_json(folder / "lab1.json", {"solved": True})
+    run.votes.write_text("{}")
+    assert {"labs/lab1.json", "labs/labs/lab1.json", "votes.jsonl"} <= set(zipfile.ZipFile(pack(run)).namelist())
+
+
+@pytest.mark.slow
+def test_what_is_taken_home_opens_alone(whole_run, tmp_path):
+    """On another computer: the report without any other file, the adapter on its base, settings, labs."""
+    kept = shutil.ignore_patterns("merged", "gguf", "trainer", "notebooks", "data")
+    run = RunDir(Path(shutil.copytree(whole_run.path, tmp_path / "kim" / "tiny", ignore=kept)))
+    run.labs.mkdir(exist_ok=True)
+    write_json(run.labs / "lab1.json", {"solved": True, "tries": 2})
+    home = tmp_path / "home" / "tiny"
+    zipfile.ZipFile(pack(run)).extractall(home)
+    shutil.rmtree(run.path)
+    assert re.findall(r'(?:src|href)="(?!#|data:)([^"]*)', (home / "report.html").read_text(encoding="utf-8")) == []
+    config = RunDir(home).stored_config()
+    model = load_adapter(load_base_model(config), home / "adapter")
+    assert model.peft_config["default"].r == config.lora_r
+    assert participant(home.parent).labs == {"lab1": Lab(solved=True, tries=2)}
 
 
 def test_same_is_not_called_better(run):

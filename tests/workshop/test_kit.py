@@ -6,6 +6,11 @@ import re
 import nbformat
 import pytest
 
+from helpers.runs import RunDir
+from helpers.settings import RunConfig
+from helpers.show.words import _
+from helpers.train import launch
+from helpers.workshop.guess import GUESSES
 from tests.conftest import ROOT
 
 KIT = ROOT / "docs" / "workshop"
@@ -53,3 +58,27 @@ def test_the_slides_are_one_file_whose_pictures_come_from_the_pages():
         text.startswith("---\nmarp: true") and text.count("\n---\n") == 14
     )  # the head's end, and 13 between 14 slides
     assert len(re.findall(r"\.\./\.\./notebooks/drawings/\w+\.svg", text)) >= 5
+
+
+@pytest.mark.parametrize("file, language", [("slides.md", "en"), ("slides.ko.md", "ko")])
+def test_the_slides_ask_what_the_pages_ask(monkeypatch, file, language):
+    monkeypatch.setenv("QLORA_LANG", language)
+    text = (KIT / file).read_text(encoding="utf-8")
+    for asked in GUESSES.values():
+        answers = " · ".join(f"{letter} {_(answer)}" for letter, answer in zip("ABC", asked.answers, strict=False))
+        assert f"{_(asked.question)} {answers}\n" in text
+
+
+def test_minute_65_is_a_cell_that_starts_a_training_and_does_not_stop_it(monkeypatch, tmp_path):
+    cells = nbformat.read(ROOT / "notebooks" / "04_qlora_training.ipynb", 4).cells
+    [cell] = [cell for cell in cells if cell.cell_type == "code" and "DETACHED" in cell.source]
+    assert "`DETACHED`" in next(line for line in SHEET.splitlines() if line.startswith("| 65-"))
+    started: list = []
+    monkeypatch.setattr(launch, "start", lambda run, config: started.append(run))
+    monkeypatch.setattr(launch, "running", lambda run: started)
+    names = {"run": RunDir(tmp_path), "config": RunConfig.load("tiny")}
+    exec(cell.source, names)
+    assert not started, "nobody has asked for it"
+    for _again in range(2):  # the second time as the process that runs the page does it
+        exec(cell.source.replace("DETACHED = False", "DETACHED = True"), names)
+    assert started == [names["run"]] and "stop(" not in cell.source
