@@ -6,8 +6,8 @@ after a half, as a sweep does. The winner must end within 0.02 nats of the best 
 
 2026-11-30, 2-core AMD EPYC with AVX512-BF16, beside much other work, 20 sweeps on tiny: the winner was within 0.02 nats
 of the best in 18 (goal 18), to three digits the best itself. Of the two others one lay 0.020 nats above it and one 4.2:
-its best setting began slowly, and a quarter of the steps did not show it. 8 of 16 quarters were saved in 17 sweeps, 5 or 6 in
-three. 232 CPU s.
+its best setting began slowly, and a quarter of the steps did not show it. 8 of 16 quarters were saved in 17 sweeps, 5
+or 6 in three. 232 CPU s.
 """
 
 from __future__ import annotations
