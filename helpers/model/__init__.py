@@ -8,9 +8,8 @@ shapes        config.json without the weights; those of common models (shapes.js
 meta          the library's own model without its weights
 anatomy       what a model is made of, counted without its weights
 tokenizer     the run's tokenizer, with a chat template and a pad token
-device        GPU or CPU, number formats, attention
+device        GPU or CPU, number formats, attention; several processes agree on a value
 memory        what is free, in a container too; who holds a GPU
-ranks         several processes that train one model agree on a number
 rows          how many rows fit into the memory that is free
 quantise      the 4-bit config, a weight through 4 bits, bases that are quantised already
 unpacking     on a CPU: 4-bit weights unpacked once, not in every product

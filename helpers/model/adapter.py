@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError, safe_open
+
 from helpers.files import read_json
 from helpers.model.meta import one_line
 from helpers.model.refusal import Reason, Refused
@@ -47,8 +49,6 @@ def other_fields(settings: dict, known: set[str]) -> list[str]:
 
 def tensor_shapes(adapter: Path) -> dict[str, tuple[int, ...]]:
     """The tensors in the adapter's file by name. Raises Refused for a file that cannot be read, or was cut short."""
-    from safetensors import SafetensorError, safe_open
-
     file = adapter / "adapter_model.safetensors"
     try:
         with safe_open(str(file), framework="np") as tensors:
@@ -132,8 +132,6 @@ def refuse_alone(config: RunConfig) -> None:
 
 def refuse_untrained(adapter: Path) -> None:
     """Raises Untrained when every LoRA branch of the adapter's file is zero: it is the base model still."""
-    from safetensors import safe_open
-
     pairs: dict[str, bool] = {}  # module -> both matrices have a number that is not zero
     with safe_open(str(adapter / "adapter_model.safetensors"), framework="pt") as tensors:
         for name in list(tensors.keys()):

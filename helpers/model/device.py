@@ -1,4 +1,4 @@
-"""What the work is done on: the GPU or CPU, its number formats, and the attention kernel that it knows."""
+"""What the work is done on: GPU or CPU, its number formats and attention kernel, and the processes that share it."""
 
 from __future__ import annotations
 
@@ -36,6 +36,28 @@ def use_cards(config: RunConfig) -> str:
 def sharded() -> bool:
     """True in a process that `accelerate launch --use_fsdp` started: each one holds a part of every layer."""
     return os.environ.get("ACCELERATE_USE_FSDP") == "true"
+
+
+def first_decides(value):
+    """`value` as the first process has it, in every process; they must all ask, at the same place."""
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        return value
+    box = [value]
+    distributed.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def lowest(number: float) -> float:
+    """The lowest `number` of all processes; they must all ask, at the same place."""
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        return number
+    numbers = [number] * distributed.get_world_size()
+    distributed.all_gather_object(numbers, number)
+    return min(numbers)
 
 
 def device_map(config: RunConfig) -> dict | str:

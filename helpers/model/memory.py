@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from helpers.model.meta import on_meta
 from helpers.model.source import ModelSource
 from helpers.settings import RunConfig
@@ -38,8 +40,6 @@ def free_memory(device: torch.device) -> float:
 
 def free_ram() -> float:
     """Bytes of the machine's memory that this process can still have, or less where its container is allowed less."""
-    import psutil
-
     return min(psutil.virtual_memory().available, left_in_container())
 
 
@@ -50,8 +50,6 @@ def stays_unpacked(size: float) -> bool:
 
 def memory_of_this_machine() -> int:
     """Bytes of memory, or less where a container is allowed less."""
-    import psutil
-
     return min([psutil.virtual_memory().total, *(limit for limit, _used in _limits(CGROUP, OWN_CGROUP))])
 
 
@@ -115,8 +113,6 @@ def weight_bytes(config: RunConfig) -> int:
 
 def holders(device: str = "/dev/nvidia") -> list[str]:
     """Other processes of this container that have a file open whose path begins with `device`, each in words."""
-    import psutil
-
     names = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):  # it ended meanwhile, or belongs to somebody else

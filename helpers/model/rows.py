@@ -6,10 +6,9 @@ import functools
 import json
 from typing import TYPE_CHECKING
 
-from helpers.model.device import sharded
+from helpers.model.device import lowest, sharded
 from helpers.model.memory import free_memory
 from helpers.model.meta import keep_layers, layer_kinds, on_meta
-from helpers.model.ranks import lowest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
+from safetensors import safe_open
+
 from helpers.files import read_json, write_json
 from helpers.show.words import _
 
@@ -16,8 +18,6 @@ def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
 
     Raises FileNotFoundError for a model without safetensors files, or without one that its index names.
     """
-    from safetensors import safe_open
-
     folder = Path(source)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
@@ -49,14 +49,10 @@ class WeightFiles:
 
     def read(self, name: str):
         """The weight, as a tensor of its own. Raises KeyError for a name that is in no file."""
-        from safetensors import safe_open
-
         with safe_open(str(self.places[name]), framework="pt") as file:
             return file.get_tensor(name).clone()
 
     def shape(self, name: str) -> tuple[int, ...]:
-        from safetensors import safe_open
-
         with safe_open(str(self.places[name]), framework="pt") as file:
             return tuple(file.get_slice(name).get_shape())
 

@@ -7,6 +7,8 @@ import re
 from dataclasses import replace
 from typing import NamedTuple
 
+import psutil
+
 from helpers.model.shapes import model_config
 from helpers.plan.cards import Gpu
 from helpers.plan.changes import all_overrides, changes, fewer_evaluated
@@ -93,8 +95,6 @@ def out_of_memory_advice(config: RunConfig):
 
 def _resident() -> int:
     """Bytes that this process holds, without pages of files, which the system can drop."""
-    import psutil
-
     memory = psutil.Process().memory_info()
     return memory.rss - memory.shared
 

@@ -74,18 +74,14 @@ def weight_parts(config: RunConfig, shape: Shape, gpu: bool = True) -> list[Part
     if config.double_quant:
         constants = 1 / QUANT_BLOCK + 4 / (QUANT_BLOCK * CONSTANTS_BLOCK)
         how = _("1 byte per 64, and 4 bytes per 64 x 256 of these parameters")
-    rest = _("{size} bytes for embeddings, output head and norms, which are not quantised")
-    if shape.experts > 1:
-        rest = _("{size} bytes for embeddings, output head, norms and all experts, which are not quantised")
+    rest = _("{size} bytes for what is not quantised: embeddings, output head, norms, and experts where it has any")
     parts = [
         Part(N_("4-bit weights"), 0.5 * inner, _("half a byte for every parameter of a linear map in the layers")),
         Part(N_("quantisation constants"), constants * inner, how),
         Part(wide, size * (shape.parameters - inner), rest.format(size=size)),
     ]
     if stays_unpacked(config, shape, gpu):
-        kept = _(
-            "the 4-bit weights once more with all their bits: a CPU keeps them where half of its free memory is enough"
-        )
+        kept = _("the 4-bit weights once more with all their bits: a CPU keeps them in half of its free memory at most")
         parts.append(Part(N_("unpacked weights"), size * inner, kept))
     return parts
 

@@ -18,7 +18,7 @@ from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.tables import Judged, Table
 from helpers.show.units import human_bytes, human_time
-from helpers.show.words import N_, _
+from helpers.show.words import _
 
 if TYPE_CHECKING:
     from helpers.plan.rehearsal import Rehearsal
@@ -34,8 +34,11 @@ def parts_table(parts: list[Part], caption: str = "") -> Table:
     whole = total(parts)
     cells = [(_(p.name), human_bytes(p.bytes), f"{p.bytes / whole:.0%}", p.why) for p in parts]
     cells.append((_("together"), human_bytes(whole), "", ""))
-    names = ("component", "size", "share", "what is counted")
-    return Table([dict(zip(names, row, strict=True)) for row in cells], caption)
+    return _table("component, size, share, what is counted", cells, caption)
+
+
+def _table(names: str, rows: list[tuple], caption: str = "") -> Table:
+    return Table([dict(zip(names.split(", "), row, strict=True)) for row in rows], caption)
 
 
 def fit_table(fits: list[Fit], caption: str = "") -> Table:
@@ -112,23 +115,20 @@ def memory_numbers(
     config: RunConfig, shape: Shape, device: Device, rehearsal: Rehearsal | None = None, run: RunDir | None = None
 ) -> Table:
     """All numbers about the training's memory side by side: what each holds, and on which device."""
-    rows, counted = [], step(config, shape, device.gpu)
-
-    def add(number: str, size: float, where: str, holds: str) -> None:
-        rows.append({"number": _(number), "memory": human_bytes(size), "device": where, "what it holds": holds})
-
-    add(N_("sum"), counted.sum, device.name, _("every term by hand, no allowances"))
-    if counted.simulated is not None:
-        add(N_("simulation"), counted.simulated, device.name, _("the model's own code on fake tensors, no allowances"))
+    counted, name = step(config, shape, device.gpu), device.name
     held = _("fits are by this: with libraries, compiled kernels, and gaps that the C library keeps")
     real = _("three real steps; all that the process held: libraries and this notebook too")
     if device.gpu:
         held = _("fits are by this: with driver, libraries and gaps")
         real = _("three real steps; what torch had allocated")
-    add(N_("with allowances"), device.need(config, shape), device.name, held)
-    if rehearsal:
-        add(N_("rehearsal"), rehearsal.peak_memory_bytes, _("here"), real)
+    rows = [
+        (_("sum"), counted.sum, name, _("every term by hand, no allowances")),
+        (_("simulation"), counted.simulated, name, _("the model's own code on fake tensors, no allowances")),
+        (_("with allowances"), device.need(config, shape), name, held),
+        (_("rehearsal"), rehearsal and rehearsal.peak_memory_bytes, _("here"), real),
+    ]
     logs = read_jsonl(run.metrics) if run and run.metrics.exists() else []
     for row in [row for row in logs if "peak_memory_bytes" in row][-1:]:
-        add(N_("measured in 04"), row["peak_memory_bytes"], row["device"], _("the whole training"))
-    return Table(rows)
+        rows.append((_("measured in 04"), row["peak_memory_bytes"], row["device"], _("the whole training")))
+    cells = [(number, human_bytes(size), *rest) for number, size, *rest in rows if size is not None]
+    return _table("number, memory, device, what it holds", cells)

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from helpers.files import read_json, write_json
 from helpers.model.adapter import Untrained, refuse_untrained
-from helpers.model.ranks import first_decides
+from helpers.model.device import first_decides
 from helpers.model.requantised import requantise
 from helpers.runs import RunDir
 from helpers.settings import RunConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from helpers.files import read_json, sha256, write_json
-from helpers.model.ranks import first_decides
+from helpers.model.device import first_decides
 from helpers.show.words import _
 
 MARKER = "complete.json"

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 from transformers import TrainerCallback
 
 from helpers.files import folder_bytes, free_bytes, write_atomic
-from helpers.model.device import sharded
+from helpers.model.device import first_decides, sharded
 from helpers.model.lora import trained_weights
-from helpers.model.ranks import first_decides
 from helpers.runs.directory import ChangedRows
 from helpers.show.units import human_bytes
 from helpers.show.words import _

@@ -11,7 +11,7 @@ from typing import Any
 from accelerate import PartialState
 from transformers import TrainerCallback
 
-from helpers.model.ranks import first_decides
+from helpers.model.device import first_decides
 from helpers.runs import RunDir
 from helpers.train.checkpoints import checkpoints, is_copy, mark_complete, step_of
 from helpers.train.curve import best_step

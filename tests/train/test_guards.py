@@ -191,7 +191,7 @@ def test_a_request_for_this_process_that_came_early_is_obeyed(run):
 TWO = """
 import sys, torch
 from accelerate import PartialState
-from helpers.model.ranks import first_decides
+from helpers.model.device import first_decides
 me = PartialState(cpu=True)
 seen = me.process_index, first_decides(me.process_index == 0), first_decides(me.process_index == 1)
 print(" ".join(map(str, seen)) + "\\n", end="", flush=True)  # one write: the other process prints as well
