@@ -32,41 +32,32 @@ def test_red_rows_stop_with_their_fix():
     assert "fix" in checks.table(rows).columns and "fix" not in checks.table(rows[:1]).columns
 
 
-@pytest.fixture
-def pod(monkeypatch, tmp_path):
-    """A pod whose runs lie on the volume; gives a function that says where downloads go."""
-    monkeypatch.setenv("RUNPOD_POD_ID", "abc")
-    monkeypatch.setenv("QLORA_RUNS_DIR", "/workspace/runs")
-    return lambda cache: monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", cache)
-
-
-def test_pod_without_the_volume_is_red(pod, monkeypatch, tmp_path):
-    pod("/workspace/hf/hub")
-    assert places.check_volume().ok
-    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
-    check = places.check_volume()
-    assert not check.ok and str(tmp_path) in check.fix and "/workspace/hf" not in check.fix
-
-
 @pytest.mark.parametrize(
-    ("cache", "kept"), [("/root/hub", False), ("/workspace/../root/hub", False), ("/workspace/hub", True)]
+    ("runs", "cache", "lost"),
+    [
+        ("/workspace/runs", "/workspace/hub", None),
+        ("/root/runs", "/workspace/hub", "/root/runs"),
+        ("/workspace/runs", "/root/hub", "/root/hub"),
+        ("/workspace/runs", "/workspace/../root/hub", "/workspace/../root/hub"),
+    ],
 )
-def test_downloads_are_where_the_hubs_client_puts_them(pod, monkeypatch, cache, kept):
-    monkeypatch.setenv("HF_HOME", "/workspace/hf")  # what it is not, once HF_HUB_CACHE is set
-    pod(cache)
+def test_on_a_pod_runs_and_downloads_belong_on_the_volume(monkeypatch, runs, cache, lost):
+    monkeypatch.setenv("RUNPOD_POD_ID", "abc")
+    monkeypatch.setenv("QLORA_RUNS_DIR", runs)
+    monkeypatch.setenv("HF_HOME", "/workspace/hf")  # where downloads are not, once HF_HUB_CACHE is set
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", cache)
     check = places.check_volume()
-    assert check.ok is kept and cache in check.detail and "/workspace/hf" not in check.detail
-    assert [row["outlives a stop"] for row in places.places().rows if row["variable"] == "HF_HOME"] == [kept]
+    assert check.ok is (lost is None) and cache in check.detail and "/workspace/hf" not in check.detail
+    assert check.fix.startswith(f"A pod's stop deletes {lost}: ") or check.ok
+    assert [row["outlives a stop"] for row in places.places().rows[:2]] == [lost != runs, lost != cache]
 
 
 @pytest.mark.parametrize("variable", ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HF_HOME"])
 def test_every_variable_of_the_hubs_client_counts(variable, tmp_path):
     names = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HF_HOME")
     clean = {name: value for name, value in os.environ.items() if name not in names}
-    code = "from helpers.machine.places import hub_cache; print(hub_cache())"
-    told = subprocess.run(
-        [sys.executable, "-c", code], env=clean | {variable: str(tmp_path)}, cwd=ROOT, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", "from helpers.machine.places import hub_cache; print(hub_cache())"]
+    told = subprocess.run(command, env=clean | {variable: str(tmp_path)}, cwd=ROOT, capture_output=True, text=True)
     assert told.stdout.startswith(str(tmp_path)), told.stderr
 
 
