@@ -61,3 +61,40 @@ def test_the_korean_words_are_those_of_the_korean_edition():
     for english, _, avoided in terms[1:]:
         for word in avoided.split(", "):
             assert word not in "".join(row[1] + row[2] for row in ROWS), f"{english}: {word} is not used"
+
+
+# as a reader meets the pages: an appendix behind the page that it explains
+ORDER = "00_first 00_plan 01 02 03 04 A3 A4 05 06 A2 A5 07 A1 08 09".split()
+# where the plain word means something else as well, or is written otherwise
+SEEN_AS = {
+    "run": r"(?:an?|another|each|every|this|new|the) \**runs?",
+    "held-out": "held[- ]out",
+    "quantisation": r"quantis\w+",
+    "merge": r"merg\w+",
+    "batch": "batch(?:es)?",
+    "EOS, end-of-turn token": "EOS",
+    "confidence interval": "intervals?",
+    "checkpoint": "(?<!activation )checkpoints?",
+}
+ORDINARY = {"messages"}  # of the first look: what people write to each other
+
+
+def prose(cell: str) -> str:
+    """A text cell without code, pictures, targets of links and the table of a head."""
+    text = re.sub(r"```.*?```|`[^`]*`|!\[.*?\]\(.*?\)|<!--.*?-->|\]\([^)]+\)", "", cell, flags=re.S)
+    return re.sub(r"(?m)^\|.*$", "", text) if cell.startswith("# ") else text
+
+
+@pytest.mark.parametrize("term", sorted({row[0].strip("*") for row in ROWS} - ORDINARY))
+def test_a_term_is_explained_where_a_reader_first_meets_it(term):
+    """In bold, or in the heading of the cell; no page that comes earlier says it."""
+    form = SEEN_AS.get(term, rf"{re.escape(term)}s?")
+    for page in ORDER:
+        [path] = (ROOT / "notebooks").glob(f"{page}*.ipynb")
+        cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+        met = [text for cell in cells if re.search(rf"(?i)(?<![\w-]){form}(?![\w-])", text := prose(cell.source))]
+        if met:
+            explained = re.search(rf"(?i)\*\*[^*]*{form}[^*]*\*\*|(?m:^#.*{form})|{form}\*\*", met[0])
+            assert explained, f"{path.name} says {term} before it is explained: {met[0][:200]}"
+            return
+    pytest.fail(f"no page says {term}")
