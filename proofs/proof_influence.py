@@ -30,8 +30,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from helpers.evaluate.held_out import held_out_nll
-from helpers.evaluate.surprise import surprises
+from helpers.evaluate.held_out import held_out_nll, surprises
 from helpers.files import read_jsonl, write_jsonl
 from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir

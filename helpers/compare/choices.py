@@ -24,9 +24,8 @@ PARTS = 4  # a run is measured so often: the rounds of a sweep are quarters
 def combinations(**choices: list) -> list[dict]:
     """Every combination of the values, as the changes of a fork; `seeds` are values of training_seed.
 
-    Raises BadSetting for a choice that is no list of values, for settings that change the data (such runs could not be
-    compared), for those that change how long a training is or where it is measured, and for those that change no
-    training.
+    Raises BadSetting for a choice that is no list of values, and for a setting that changes the data (such runs could
+    not be compared), how long a training is, where it is measured, or no training at all.
     """
     if "seeds" in choices:
         if LUCK in choices:
@@ -46,14 +45,10 @@ def _require_fair(name: str, values) -> None:
         sentence = _("{name}={values!r} is no list of values: write {name}=[...].")
     elif name in names_of(Stage.DATA, Stage.LABELS):
         sentence = _(
-            "{name} may change the held-out rows, so these runs could not be "
-            "compared: fork by hand, and run 03 for each."
+            "{name} may change the held-out rows, which could not be compared: fork by hand, and run 03 for each."
         )
     elif name in moves_the_ruler():
-        sentence = _(
-            "{name} changes how long a training is or where it is measured, so "
-            "this would be no fair race: fork by hand."
-        )
+        sentence = _("{name} changes how long a training is or where it is measured, no fair race: fork by hand.")
     elif RULES[name]["stage"] != Stage.TRAINING:
         sentence = _("{name} changes no training: there is nothing to compare.")
     else:
@@ -64,29 +59,27 @@ def _require_fair(name: str, values) -> None:
 def planned(old: str, **choices: list) -> dict[str, dict]:
     """The forks of a sweep, name -> changes: each trains another model, and every value can be had.
 
-    All are measured at the same quarters. Raises BadSetting or `Refused` before anything is made, FileNotFoundError
-    before 03.
+    All are measured at the same quarters. Raises BadSetting, Refused or (before 03) FileNotFoundError; nothing is made.
     """
     source = RunDir(runs_root() / old)
     source.require(source.train_jsonl, source.data_report, produced_by="03_data_preview.ipynb")
-    config, forks, lengths = source.stored_config(), {}, {}
+    config, forks, runs, lengths = source.stored_config(), {}, set(), set()
     tried = [(changes, replace(config, **changes)) for changes in combinations(**choices)]  # raises BadSetting
     _require_possible(config, choices)
     for changes, changed in tried:
         steps = steps_of(changed, source)
         quarter = max(1, math.ceil(steps / PARTS))  # a quarter and a half of the training are two different ones
-        typed = replace(changed, eval_steps=quarter, save_steps=min(changed.save_steps, quarter))
-        typed = replace(typed, training_seed=typed.luck)
-        if typed not in lengths:  # 16 and 16.0 are one run
-            lengths[typed] = steps
-            name = _name(old, {name: getattr(changed, name) for name in changes}, forks)
-            forks[name] = changes | {"eval_steps": typed.eval_steps, "save_steps": typed.save_steps}
-    if len(set(lengths.values())) > 1:
-        sentence = _(
-            "These runs would have {steps} steps, so this would be no fair race: set max_steps for all of them."
-        )
-        steps = ", ".join(map(str, sorted(set(lengths.values()))))
-        raise BadSetting(sentence.format(steps=steps), "max_steps")
+        pace = {"eval_steps": quarter, "save_steps": min(changed.save_steps, quarter)}
+        run = replace(changed, **pace, training_seed=changed.luck)
+        if run not in runs:  # 16 and 16.0 are one run
+            values = {name: getattr(changed, name) for name in changes}
+            name = fork_name(old, values)
+            forks[_signed(name[:91], repr(values)) if name in forks else name] = changes | pace  # it was cut
+            runs.add(run)
+            lengths.add(steps)
+    if len(lengths) > 1:
+        sentence = _("These runs would have {steps} steps, no fair race: set max_steps for all of them.")
+        raise BadSetting(sentence.format(steps=", ".join(map(str, sorted(lengths)))), "max_steps")
     return forks
 
 
@@ -111,13 +104,8 @@ def steps_of(config: RunConfig, source: RunDir) -> int:
     return max(1, math.ceil(config.num_train_epochs * math.ceil(rows / per_step)))
 
 
-def _name(old: str, changes: dict, taken: dict) -> str:
-    """As fork_name; one that was cut, and would be another's, gets a sign of its own."""
-    name = fork_name(old, changes)
-    return _signed(name[:91], repr(changes)) if name in taken else name
-
-
 def _signed(name: str, about: str) -> str:
+    """A name that was cut, and would be another's, with a sign of its own."""
     return f"{name}-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
 
 
@@ -136,8 +124,7 @@ def make_fork(old: str, name: str, changes: dict) -> RunDir:
 def pods(old: str, **choices: list) -> list[str]:
     """The same forks as SkyPilot jobs, one pod each, into one runs directory on the volume: the command lines.
 
-    `old` must lie there after 03. Try one with `sky launch --dryrun` first. Raises BadSetting before anything is
-    rented.
+    `old` must lie there after 03. Try one with `sky launch --dryrun` first. Raises BadSetting; nothing is rented.
     """
     config, lines = RunDir(runs_root() / old).stored_config(), []
     for changes in combinations(**choices):

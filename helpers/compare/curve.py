@@ -24,8 +24,7 @@ POWERS = numpy.linspace(0.05, 1.5, 59)
 
 @dataclass(frozen=True)
 class Curve:
-    """`losses` of each of `sizes`; `drawn`: a, b and c of every draw, (draws, 3); `spread`: of a run of another
-    seed."""
+    """`losses` of each of `sizes`; `drawn`: a, b, c of every draw, (draws, 3); `spread`: of a run of another seed."""
 
     sizes: list[int]
     losses: list[float]
@@ -82,8 +81,7 @@ def fit_curve(by_size: dict[int, list[Trial]], draws: int = DRAWS) -> Curve:
 
 
 def _spread(seeds: list[numpy.ndarray], sizes: numpy.ndarray, losses: numpy.ndarray) -> tuple[float, int]:
-    """Standard deviation of a run about the curve, from seeds and from what the curve misses; its degrees of
-    freedom."""
+    """Standard deviation of a run about the curve, from seeds and what the curve misses, and its degrees of freedom."""
     squares = sum(((group - group.mean()) ** 2).sum() for group in seeds)
     freedom = sum(len(group) - 1 for group in seeds)
     a, b, c = least_squares(sizes, losses[None])[0]
@@ -94,19 +92,15 @@ def _spread(seeds: list[numpy.ndarray], sizes: numpy.ndarray, losses: numpy.ndar
 
 def least_squares(sizes: numpy.ndarray, losses: numpy.ndarray) -> numpy.ndarray:
     """a, b and c for each row of `losses` (draws, sizes): (draws, 3)."""
-    best, found = numpy.full(len(losses), numpy.inf), numpy.zeros((len(losses), 3))
-    for power in POWERS:
-        falls = sizes**-power
-        middle, mean = falls.mean(), losses.mean(1)
-        b = numpy.maximum((losses * (falls - middle)).sum(1) / ((falls - middle) ** 2).sum(), 0)
-        a = mean - b * middle
-        through_zero = (losses * falls).sum(1) / (falls**2).sum()
-        a, b = numpy.where(a < 0, 0, a), numpy.where(a < 0, through_zero, b)
-        error = ((losses - a[:, None] - b[:, None] * falls) ** 2).sum(1)
-        better = error < best
-        best[better] = error[better]
-        found[better] = numpy.stack([a, b, numpy.full(len(a), power)], 1)[better]
-    return found
+    falls = sizes ** -POWERS[:, None]
+    centred = falls - falls.mean(1, keepdims=True)
+    b = numpy.maximum(losses @ centred.T / (centred**2).sum(1), 0)  # (draws, powers)
+    a = losses.mean(1)[:, None] - b * falls.mean(1)
+    b = numpy.where(a < 0, losses @ falls.T / (falls**2).sum(1), b)
+    a = numpy.maximum(a, 0)
+    errors = ((losses[:, None] - a[..., None] - b[..., None] * falls) ** 2).sum(2)
+    draw, best = numpy.arange(len(losses)), errors.argmin(1)
+    return numpy.stack([a[draw, best], b[draw, best], POWERS[best]], 1)
 
 
 def worth(curve: Curve) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from helpers.compare.runs import Trial
 from helpers.compare.seeds import proven_over_seeds, repeated
 from helpers.compare.table import against_best, best_first
-from helpers.evaluate.intervals import BETTER, SAME, UNCLEAR, WORSE, percent_level
+from helpers.evaluate.intervals import BETTER, SAME, UNCLEAR, WORSE, told_level
 from helpers.show.words import N_, _
 
 SENTENCES = {
@@ -27,31 +27,16 @@ def proven(trials: list[Trial]) -> list[str]:
         others = [name for name, gap in gaps.items() if gap.get("verdict", "refused") == verdict]
         if others:
             sentences.append(_(sentence).format(best=best, others=", ".join(others)))
-    tests = sum("verdict" in gap for gap in gaps.values())
-    if tests:
-        sentences.append(_caution(best, tests))
-    return sentences + _luck(trials)
-
-
-def _caution(best: str, tests: int) -> str:
-    """What the choice of the best does to its number."""
-    sentence = _(
-        "Each of the {tests} intervals is one of {level} %, so that all hold in 95 % of such "
-        "tables. {best} was chosen as the "
-        "lowest of {runs} on these very rows: on new rows expect it a little worse than it looks."
-    )
-    return sentence.format(tests=tests, level=percent_level(tests), best=best, runs=tests + 1)
-
-
-def _luck(trials: list[Trial]) -> list[str]:
-    """What other seeds would do, where they were tried."""
+    if tests := sum("verdict" in gap for gap in gaps.values()):
+        chosen = _(
+            "{best} was chosen as the lowest of {runs} on these very rows: on new rows expect it a little worse than "
+            "it looks."
+        )
+        sentences.append(told_level(tests) + " " + chosen.format(best=best, runs=tests + 1))
     if over_seeds := proven_over_seeds(trials):
-        return over_seeds
-    if repeated(trials):
-        return [
-            _(
-                "One setting was trained with several seeds: its spread stands in the table of seeds. "
-                "Try another one so."
-            )
-        ]
-    return [_("Each was trained once: how much another seed would move a run is not in these intervals.")]
+        return sentences + over_seeds
+    once = _("Each was trained once: how much another seed would move a run is not in these intervals.")
+    several = _(
+        "One setting was trained with several seeds: its spread stands in the table of seeds. Try another one so."
+    )
+    return [*sentences, several if repeated(trials) else once]

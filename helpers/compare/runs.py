@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.intervals import ratio_interval
@@ -16,6 +15,7 @@ from helpers.runs import RunDir
 from helpers.runs.paid import cost, paid_seconds
 from helpers.settings import RECORDED, RunConfig, names_of
 from helpers.show.words import _
+from helpers.train.checkpoints import rows_file
 from helpers.train.start import told_since_start
 
 ALONE = ("run_name", "preset", *RECORDED, *names_of(Stage.PLAN, Stage.PUSH))  # they differ and say nothing of a result
@@ -29,9 +29,7 @@ class Trial:
     config: RunConfig
     state: str  # trained, step 40 of 100, not trained
     trained: bool = False
-    rows: dict[str, tuple[float, int]] = field(
-        default_factory=dict
-    )  # held-out row -> NLL (nats), tokens; the adapter's
+    rows: dict[str, tuple[float, int]] = field(default_factory=dict)  # held-out row -> nats, tokens; the adapter's
     step: int | None = None  # of the adapter that is used
     summary: str = ""  # what its curve says
     since: str = ""  # what was won and lost since the adapter that it began from
@@ -69,11 +67,21 @@ class Trial:
         """The adapter's numbers in 06; {} where 06 did not run."""
         return self.evaluation.models.get("adapter", {}) if self.evaluation else {}
 
+    def at(self, share: float) -> tuple[int, float | None]:
+        """Step and loss of the first evaluation from that share of its steps on, see `sweep.loss_at`; (0, None)."""
+        reached = [point for point in self.curve if point[0] and point[0] >= share * (self.steps or math.inf)]
+        return next(iter(reached or self.curve[-1:] * self.trained), (0, None))
 
-def read_runs(root: Path | None = None) -> list[Trial]:
+    def rows_at(self, share: float) -> dict[str, list]:
+        """Its held-out rows at that evaluation: row -> nats, tokens; {} where they were not kept."""
+        file = rows_file(RunDir(runs_root() / self.name).trainer, self.at(share)[0])
+        return read_json(file) if file.exists() else {}
+
+
+def read_runs() -> list[Trial]:
     """Every run in the runs directory, by name; one that cannot be read is named with the reason, and left out."""
     trials = []
-    for path in sorted((root or runs_root()).glob("*/config.json")):
+    for path in sorted(runs_root().glob("*/config.json")):
         try:
             trials.append(read_run(RunDir(path.parent)))
         except (ValueError, KeyError, TypeError) as error:
@@ -83,11 +91,9 @@ def read_runs(root: Path | None = None) -> list[Trial]:
 
 def differing(trials: list[Trial]) -> list[str]:
     """The settings that are not the same in all of them, in the order of RunConfig."""
-    names: dict[str, set[str]] = {}
-    for trial in trials:
-        for name, value in asdict(trial.config).items():
-            names.setdefault(name, set()).add(repr(value))
-    return [name for name, values in names.items() if len(values) > 1 and name not in ALONE]
+    settings = [asdict(trial.config) for trial in trials]
+    names = settings[0].keys() if settings else ()
+    return [name for name in names if name not in ALONE and len({repr(each[name]) for each in settings}) > 1]
 
 
 def read_run(run: RunDir) -> Trial:
@@ -96,14 +102,14 @@ def read_run(run: RunDir) -> Trial:
     metrics = read_jsonl(run.metrics) if run.metrics.exists() else []
     held_out = read_json(run.held_out) if run.held_out.exists() else {}
     last = metrics[-1] if metrics else {}
-    logged = [row for row in metrics if "max_steps" in row]
+    logged = next((row for row in reversed(metrics) if "max_steps" in row), {})
     rows, summary, state = _rows(held_out), held_out.get("told", ""), _("not trained")
     if held_out and not rows:
         summary = _("Its held-out loss is no number: the training broke down.")
     if run.adapter.exists():
         state = _("trained")
     elif logged:
-        state = _("step {step} of {steps}").format(step=logged[-1]["step"], steps=logged[-1]["max_steps"])
+        state = _("step {step} of {max_steps}").format(**logged)
     return Trial(
         name=run.path.name,
         config=config,
@@ -114,7 +120,7 @@ def read_run(run: RunDir) -> Trial:
         summary=summary,
         since=told_since_start(run),
         curve=[(row["step"], _number(row["eval_loss"])) for row in metrics if "eval_loss" in row],
-        steps=logged[-1]["max_steps"] if logged else None,
+        steps=logged.get("max_steps"),
         seconds=paid_seconds(last) if "elapsed_s" in last else None,
         cost=cost(last, config.price_per_hour, config.gpus),
         memory=last.get("peak_memory_bytes"),

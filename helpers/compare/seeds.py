@@ -7,16 +7,10 @@ from collections import defaultdict
 from dataclasses import asdict
 
 from helpers.compare.runs import ALONE, Trial, differing
-from helpers.evaluate.intervals import (
-    BETTER,
-    FEWEST,
-    UNCLEAR,
-    WORSE,
-    judge,
-    judged_difference,
-    mean_interval,
-    told_interval,
-)
+from helpers.compare.table import untested
+from helpers.evaluate import intervals
+from helpers.evaluate.intervals import BETTER, FEWEST, UNCLEAR, WORSE, judge, told_interval
+from helpers.evaluate.rivals import row_means
 from helpers.show.tables import Table
 from helpers.show.words import _
 
@@ -27,20 +21,17 @@ def same_but_for_luck(trials: list[Trial]) -> list[list[Trial]]:
     """The runs in groups of one setting each, in their order."""
     groups = defaultdict(list)
     for trial in trials:
-        settings = asdict(trial.config)
-        alike = [value for name, value in settings.items() if name not in (*ALONE, LUCK)]
+        alike = [value for name, value in asdict(trial.config).items() if name not in (*ALONE, LUCK)]
         groups[repr([trial.learned, *alike])].append(trial)
     return list(groups.values())
 
 
 def repeated(trials: list[Trial]) -> list[list[Trial]]:
     """The settings that were trained with several seeds, best mean first: of each its measured runs, one a seed."""
-    groups = []
-    for group in same_but_for_luck([trial for trial in trials if trial.rows]):
-        runs = list({trial.config.luck: trial for trial in group}.values())
-        if len(runs) > 1:
-            groups.append(runs)
-    return sorted(groups, key=lambda runs: statistics.fmean(trial.nll_of_rows for trial in runs))
+    groups = same_but_for_luck([trial for trial in trials if trial.rows])
+    seeds = [list({trial.config.luck: trial for trial in group}.values()) for group in groups]
+    several = [runs for runs in seeds if len(runs) > 1]
+    return sorted(several, key=lambda runs: statistics.fmean(trial.nll_of_rows for trial in runs))
 
 
 def seed_gap(best: list[Trial], other: list[Trial], tests: int = 1) -> dict:
@@ -49,22 +40,16 @@ def seed_gap(best: list[Trial], other: list[Trial], tests: int = 1) -> dict:
     Over seeds it is the t interval of the differences seed by seed, of the seeds that both have. {} where the two
     have no FEWEST rows in common, or fewer than two seeds.
     """
-    rows = [row for row in best[0].rows if all(row in trial.rows for trial in best + other)]
-    tokens = [[trial.rows[row][1] for row in rows] for trial in best + other]
+    (before, after), tokens = row_means([trial.rows for trial in best], [trial.rows for trial in other])
     seeds = {trial.config.luck: trial.nll_of_rows for trial in best}
     gaps = [trial.nll_of_rows - seeds[trial.config.luck] for trial in other if trial.config.luck in seeds]
-    if len(rows) < FEWEST or len(gaps) < 2 or any(row != tokens[0] for row in tokens):
+    if len(tokens) < FEWEST or len(gaps) < 2 or any(untested(best[0], trial) for trial in best + other):
         return {}
-    gap = judged_difference(_row_means(best, rows), _row_means(other, rows), tokens[0], tests)
-    low, high = mean_interval(gaps, tests)
+    gap = intervals.judged_difference(before, after, tokens, tests)
+    low, high = intervals.mean_interval(gaps, tests)
     if judge({"low": low, "high": high, "rows": FEWEST}) != gap["verdict"]:
         gap["verdict"] = UNCLEAR
     return {**gap, "seeds": len(gaps), "seeds_low": low, "seeds_high": high}
-
-
-def _row_means(group: list[Trial], rows: list[str]) -> list[float]:
-    """Nats of each row, the mean of the group's runs."""
-    return [statistics.fmean(trial.rows[row][0] for trial in group) for row in rows]
 
 
 def seeds_table(trials: list[Trial]) -> Table:
@@ -74,9 +59,8 @@ def seeds_table(trials: list[Trial]) -> Table:
     for group in groups:
         row = {name: getattr(group[0].config, name) for name in names} or {"run": group[0].name}
         values = [trial.nll_of_rows for trial in group]
-        row |= {"seeds": len(group), "mean NLL": f"{statistics.fmean(values):.3f}"}
-        row |= {"spread": f"{statistics.stdev(values):.3f}"}
-        row |= {"lowest": f"{min(values):.3f}", "highest": f"{max(values):.3f}"}
+        numbers = {"mean NLL": statistics.fmean, "spread": statistics.stdev, "lowest": min, "highest": max}
+        row |= {"seeds": len(group)} | {name: f"{number(values):.3f}" for name, number in numbers.items()}
         row |= {"over rows": "", "over seeds": "", "verdict": ""}
         if rows and (gap := seed_gap(groups[0], group, len(groups) - 1)):
             row["over rows"] = told_interval(gap["low"], gap["high"])
@@ -86,8 +70,8 @@ def seeds_table(trials: list[Trial]) -> Table:
     caption = _(
         "Spread: standard deviation over seeds. Over rows and over seeds: intervals of the difference to the best mean."
     )
-    caption = caption if rows else _("No setting was trained with several seeds.")
-    return Table(rows, caption=caption, foreign=tuple(names))
+    none = _("No setting was trained with several seeds.")
+    return Table(rows, caption=caption if rows else none, foreign=tuple(names))
 
 
 def proven_over_seeds(trials: list[Trial]) -> list[str]:
@@ -99,8 +83,7 @@ def proven_over_seeds(trials: list[Trial]) -> list[str]:
         UNCLEAR: _("{best} and {other}: rows and seeds do not both prove a difference ({seeds} seeds, {gap} nats)."),
     }
     for other in groups[1:]:
-        gap = seed_gap(groups[0], other, len(groups) - 1)
-        if gap:
+        if gap := seed_gap(groups[0], other, len(groups) - 1):
             sentence = sentences.get(gap["verdict"], _("{other} is as good as {best}, over rows and over seeds."))
             values = {"best": groups[0][0].name, "other": other[0].name, "seeds": gap["seeds"]}
             proven.append(sentence.format(gap=f"{gap['difference']:+.3f}", **values))

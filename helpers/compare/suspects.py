@@ -12,7 +12,7 @@ from pathlib import Path
 
 from helpers.data.labels import encode_rows, encoded, in_rows
 from helpers.data.left_out import row_hash
-from helpers.evaluate.surprise import Surprise, surprises
+from helpers.evaluate.held_out import Surprise, surprises
 from helpers.files import read_jsonl
 from helpers.model.load import load_base_model
 from helpers.model.lora import load_adapter
@@ -29,12 +29,12 @@ NEAR = 24  # characters before the most surprising token
 
 
 class TooFewHeldOut(ValueError):
-    """So few `rows` are held out that no limit is passed by a share of `false` of them."""
+    """So few `rows` are held out that no limit is passed by a share of FALSE of them."""
 
-    def __init__(self, rows: int, false: float):
+    def __init__(self, rows: int):
         self.rows = rows
         sentence = _("{rows} held-out rows are too few to mark any: {needed} are needed (eval_fraction in 03).")
-        super().__init__(sentence.format(rows=rows, needed=math.ceil(1 / false) - 1))
+        super().__init__(sentence.format(rows=rows, needed=math.ceil(1 / FALSE) - 1))
 
 
 @dataclass(frozen=True)
@@ -96,16 +96,16 @@ def _measured(adapter: Path, config: RunConfig, train, held_out) -> tuple[list[S
     return surprises(model, train, progress=adapter.name), limit
 
 
-def mark_limit(held_out: list[float], false: float = FALSE) -> float:
-    """The loss that at most a share of `false` of sound rows passes on average: one of the largest of held-out rows.
+def mark_limit(held_out: list[float]) -> float:
+    """The loss that at most a share of FALSE of sound rows passes on average: one of the largest of held-out rows.
 
     A sound training row is one more draw of the same kind, so it lies above the k-th largest of m with chance
     k / (m + 1) (conformal prediction; Vovk and others, Algorithmic Learning in a Random World, 2005). Training lowers
     its loss, which makes it rarer still. Raises TooFewHeldOut.
     """
-    place = int((len(held_out) + 1) * false)
+    place = int((len(held_out) + 1) * FALSE)
     if not place:
-        raise TooFewHeldOut(len(held_out), false)
+        raise TooFewHeldOut(len(held_out))
     return sorted(held_out)[-place]
 
 
@@ -116,7 +116,7 @@ def suspects_table(found: list[RowLoss], most: int = 12) -> Table:
         cells = {"no": number, "mark": _("look at this") if row.marked else ""}
         cells |= {"loss": f"{row.early.mean:.2f}", "at the end": f"{row.late.mean:.2f}"}
         cells |= {"surprised at": f"{row.before}[{row.token}]", "would have said": row.instead}
-        rows.append(cells | {"row": row.row["messages"][-2 if len(row.row["messages"]) > 1 else -1]["content"]})
+        rows.append(cells | {"row": row.row["messages"][-2:][0]["content"]})
     caption = _("{marked} of {rows} rows are marked. Of sound rows, {false:.0%} at most would be.")
     marked = sum(row.marked for row in found)
     return Table(rows, caption=caption.format(marked=marked, rows=len(found), false=FALSE))
@@ -125,13 +125,11 @@ def suspects_table(found: list[RowLoss], most: int = 12) -> Table:
 def losses_chart(found: list[RowLoss]) -> Picture:
     """Every row as a dot, worst first: early in the training, and at its end; red where it is marked."""
     figure, axes = chart(7, 2.8)
-    for name, colour, losses in (
-        (_("at the end"), GREY, [row.late.mean for row in found]),
-        (_("when it had met each row once at most"), "C0", [row.early.mean for row in found]),
-    ):
-        axes.plot(range(len(losses)), losses, ".", color=colour, label=name, markersize=4)
-    marked = [(place, row.early.mean) for place, row in enumerate(found) if row.marked]
-    axes.plot(*(zip(*marked, strict=True) if marked else ([], [])), ".", color=RED, label=_("look at this"))
+    late, early = [row.late.mean for row in found], [row.early.mean for row in found]
+    axes.plot(late, ".", color=GREY, label=_("at the end"), markersize=4)
+    axes.plot(early, ".", color="C0", label=_("when it had met each row once at most"), markersize=4)
+    marked = {place: row.early.mean for place, row in enumerate(found) if row.marked}
+    axes.plot(list(marked), list(marked.values()), ".", color=RED, label=_("look at this"))
     axes.set(xlabel=_("training rows, worst first"), ylabel=_("loss (nats per token)"))
     axes.legend()
     told = _("The losses of {rows} training rows, worst first; {marked} are marked.")

@@ -17,19 +17,20 @@ import os
 import sys
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from helpers.compare.choices import make_fork, planned
 from helpers.compare.runs import Trial, read_run, read_runs
 from helpers.compare.seeds import same_but_for_luck
 from helpers.evaluate.intervals import FEWEST, MARGINS, NLL, WORSE, judged_difference
+from helpers.evaluate.rivals import row_means
 from helpers.files import read_json, write_json
 from helpers.paths import PROJECT_ROOT, runs_root
 from helpers.runs import RunDir
 from helpers.runs.lock import hold, owner_of
 from helpers.settings import OTHER_VARIABLES
 from helpers.show.words import _
-from helpers.train.checkpoints import rows_file
 from helpers.train.launch import detach, running, start, stop
 
 ROUNDS = (0.25, 0.5, 1.0)  # shares of the steps, after which the worse half stops
@@ -53,9 +54,7 @@ def sweep(old: str, **choices: list) -> list[str]:
     paths = {"QLORA_RUNS_DIR": str(runs_root()), "PYTHONPATH": f"{PROJECT_ROOT}:{os.environ.get('PYTHONPATH', '')}"}
     process = detach([sys.executable, "-m", "helpers.compare.sweep", old], folder, {**settings, **paths})
     sentence = _("{count} runs are in the queue; process {pid} trains them, whatever happens to this notebook.")
-    print(sentence.format(count=len(names), pid=process))
-    if busy := _another(old):
-        print(busy)
+    print(*filter(None, (sentence.format(count=len(names), pid=process), _another(old))), sep="\n")
     return names
 
 
@@ -63,30 +62,19 @@ def standing(old: str) -> list[dict]:
     """Where the sweep stands, as rows of a table: run, state, held-out loss after each round, and what became of it."""
     queue, failed, waiting = _listed(old, "queue"), _listed(old, "failed"), _another(old)
     trials = {trial.name: trial for trial in read_runs() if trial.name in queue}
-    stopped = _stopped([trials[name] for name in queue if name in trials and name not in failed])
+    states = {name: waiting if waiting and not trial.curve else trial.state for name, trial in trials.items()}
+    racing = [trials[name] for name in queue if name in trials and name not in failed]
+    for share in ROUNDS[:-1]:
+        going = survivors(racing, share) or [trial.name for trial in racing]  # None: nobody is judged yet
+        stopped = _("stopped after {share:.0%}: its held-out loss was higher").format(share=share)
+        states |= {trial.name: stopped for trial in racing if trial.name not in going}
+        racing = [trial for trial in racing if trial.name in going]
+    states |= dict.fromkeys(failed, _("failed: the end of its launch.log says why"))
     rows = []
     for name in filter(trials.get, queue):
-        state = stopped.get(name, trials[name].state)
-        if waiting and not trials[name].curve:
-            state = waiting
-        if name in failed:
-            state = _("failed: the end of its launch.log says why")
-        losses = {_("at {share}").format(share=f"{share:.0%}"): loss_at(trials[name], share) for share in ROUNDS}
-        rows.append({"run": name, "state": state, **losses})
+        losses = {_("at {share:.0%}").format(share=share): loss_at(trials[name], share) for share in ROUNDS}
+        rows.append({"run": name, "state": states[name], **losses})
     return rows
-
-
-def _stopped(trials: list[Trial]) -> dict[str, str]:
-    """The state, in a sentence, of the runs that did not go on after a round."""
-    states = {}
-    for share in ROUNDS[:-1]:
-        staying = survivors(trials, share)
-        if staying is None:
-            break
-        sentence = _("stopped after {share}: its held-out loss was higher").format(share=f"{share:.0%}")
-        states |= {trial.name: sentence for trial in trials if trial.name not in staying}
-        trials = [trial for trial in trials if trial.name in staying]
-    return states
 
 
 def survivors(trials: list[Trial], share: float) -> list[str] | None:
@@ -95,16 +83,13 @@ def survivors(trials: list[Trial], share: float) -> list[str] | None:
     Proven is the paired interval of the held-out rows, at the same step; without rows it is a mean more than `CLOSE`
     above. None while one of them has not come so far: then nobody is judged. A loss that is no number is the worst.
     """
-    groups = []
-    for group in same_but_for_luck(trials):
-        losses: list[Any] = [loss_at(trial, share) for trial in group]
-        if None in losses:
-            return None
-        groups.append((sum(losses) / len(losses), group))
+    losses: dict[str, Any] = {trial.name: loss_at(trial, share) for trial in trials}
+    if None in losses.values():
+        return None
+    groups = [(fmean(losses[trial.name] for trial in group), group) for group in same_but_for_luck(trials)]
     groups.sort(key=lambda judged: judged[0])
     half = (len(groups) + 1) // 2
-    if groups and groups[0][0] < math.inf:
-        groups = [judged for judged in groups if judged[0] < math.inf]
+    groups = [judged for judged in groups if judged[0] < math.inf] or groups
     going, others = groups[:half], groups[half:]
     going += [other for other in others if not _proven_worse(going[-1], other, share, len(others))]
     names = {trial.name for _mean, group in going for trial in group}
@@ -113,20 +98,11 @@ def survivors(trials: list[Trial], share: float) -> list[str] | None:
 
 def _proven_worse(last: tuple, other: tuple, share: float, tests: int) -> bool:
     """Whether `other` is worse than the last that goes on: (mean, runs of one setting) each."""
-    rows = [[_rows_at(trial, share) for trial in group] for _mean, group in (last, other)]
-    both = [row for row in rows[0][0] if all(row in of for group in rows for of in group)]
-    if len(both) < FEWEST:
+    rows = ([trial.rows_at(share) for trial in group] for _mean, group in (last, other))
+    (of_last, of_other), tokens = row_means(*rows)
+    if len(tokens) < FEWEST:
         return other[0] > last[0] + CLOSE
-    of_last, of_other = ([sum(of[row][0] for of in group) / len(group) for row in both] for group in rows)
-    tokens = [rows[0][0][row][1] for row in both]
     return judged_difference(of_last, of_other, tokens, tests)["verdict"] == WORSE
-
-
-def _rows_at(trial: Trial, share: float) -> dict[str, list]:
-    """Its held-out rows at the evaluation of `loss_at`: row -> nats, tokens; {} where they were not kept."""
-    step = _judged(trial, share)
-    file = rows_file(RunDir(runs_root() / trial.name).trainer, step[0]) if step else None
-    return read_json(file) if file and file.exists() else {}
 
 
 def loss_at(trial: Trial, share: float) -> float | None:
@@ -134,16 +110,7 @@ def loss_at(trial: Trial, share: float) -> float | None:
 
     Of a training that ended earlier, the last one.
     """
-    judged = _judged(trial, share)
-    return judged and judged[1]
-
-
-def _judged(trial: Trial, share: float) -> tuple[int, float] | None:
-    """Step and loss of that evaluation."""
-    if not trial.curve or trial.steps is None:
-        return None
-    reached = [point for point in trial.curve if point[0] and point[0] >= share * trial.steps]
-    return reached[0] if reached else trial.curve[-1] if trial.trained else None
+    return trial.at(share)[1]
 
 
 def work(old: str) -> None:
@@ -159,7 +126,7 @@ def work(old: str) -> None:
             names = [name for name in queue if name not in failed]
             for share in ROUNDS:
                 names = _round(old, names, share, failed)
-                print(_("after {share}: {runs}").format(share=f"{share:.0%}", runs=", ".join(names)), flush=True)
+                print(_("after {share:.0%}: {runs}").format(share=share, runs=", ".join(names)), flush=True)
             done = queue
 
 
@@ -182,7 +149,12 @@ def _train_until(run: RunDir, share: float) -> bool:
     """Train the run until it has been evaluated at that share of its steps; False when it ended before."""
     if _reached(run, share):
         return True
-    _wait_for(run)
+    # the kernel of a training that was killed lives, and holds the run, a moment longer than it
+    if not running(run) and (owner := run.lock_owner()):
+        sentence = _("{run} is in use by process {pid} on {host}: waiting for it.")
+        print(sentence.format(run=run.path.name, **owner), flush=True)
+    while not running(run) and run.lock_owner():
+        time.sleep(1)
     if not running(run):
         start(run, run.stored_config())
     while running(run):
@@ -190,16 +162,6 @@ def _train_until(run: RunDir, share: float) -> bool:
         if share < 1 and _reached(run, share) and running(run):
             stop(run)
     return _reached(run, share)
-
-
-def _wait_for(run: RunDir) -> None:
-    """Until nobody else holds the run: the kernel of a training that was killed lives a moment longer than it."""
-    owner = None if running(run) else run.lock_owner()
-    if owner:
-        sentence = _("{run} is in use by process {pid} on {host}: waiting for it.")
-        print(sentence.format(run=run.path.name, pid=owner["pid"], host=owner["host"]), flush=True)
-    while not running(run) and run.lock_owner():
-        time.sleep(1)
 
 
 def _reached(run: RunDir, share: float) -> bool:
@@ -214,7 +176,7 @@ def _another(old: str) -> str:
     if not owner or owner["task"] == f"sweep of {old}":
         return ""
     sentence = _("waits for the {task}, process {pid} on {host}: one sweep at a time in a runs directory")
-    return sentence.format(**{key: owner[key] for key in ("task", "pid", "host")})
+    return sentence.format(**owner)
 
 
 def _lock() -> Path:

@@ -7,6 +7,7 @@ from collections import Counter
 
 from helpers.compare.runs import Trial, differing
 from helpers.evaluate.intervals import FEWEST, MARGINS, NLL, STATES, judged_difference, share, told_gap, told_interval
+from helpers.evaluate.rivals import row_means
 from helpers.fields import Stage
 from helpers.settings import RULES, names_of
 from helpers.show.pictures import Picture, chart
@@ -40,9 +41,8 @@ def paired(best: Trial, other: Trial, verdicts: int = 1) -> dict:
     """`other` - `best` on the rows that both held out, as `judged_difference`; else {"refused": sentence}."""
     if reason := untested(best, other):
         return {"refused": reason}
-    both = [row for row in best.rows if row in other.rows]
-    first, second = ([trial.rows[row][0] for row in both] for trial in (best, other))
-    return judged_difference(first, second, [best.rows[row][1] for row in both], verdicts)
+    (first, second), tokens = row_means([best.rows], [other.rows])
+    return judged_difference(first, second, tokens, verdicts)
 
 
 def untested(best: Trial, other: Trial) -> str:
@@ -106,11 +106,9 @@ def _loss(trial: Trial, gaps: dict[str, dict]) -> dict:
         state = _("{state}, step {step}").format(state=state, step=trial.step)
     row: dict[str, str | None] = {"run": trial.name, "state": state, "NLL": None, "95 % interval": None}
     if trial.nll is not None:
-        low, high = trial.interval
-        row |= {"NLL": f"{trial.nll:.3f}", "95 % interval": told_interval(low, high, ".3f")}
+        row |= {"NLL": f"{trial.nll:.3f}", "95 % interval": told_interval(*trial.interval, form=".3f")}
     if "verdict" in gap:
-        against = _("{difference} ({interval}, {rows} rows)")
-        against = against.format(difference=f"{gap['difference']:+.3f}", interval=told_gap(gap), rows=gap["rows"])
+        against = _("{difference:+.3f} ({interval}, {rows} rows)").format(interval=told_gap(gap), **gap)
         return row | {"against the best": against, "verdict": _(gap["verdict"])}
     best = trial.rows and not gap
     return row | {"against the best": gap.get("refused", ""), "verdict": _("the best") if best else ""}
@@ -140,8 +138,7 @@ def _passed(trial: Trial, check: str) -> str | None:
 def curves_chart(trials: list[Trial]) -> Picture:
     """Held-out loss over the steps of every run; the best ten have a colour and a name.
 
-    A star is the checkpoint in use. The axis ends a little above the highest loss of the first evaluation after step
-    0, which would push all else together.
+    A star is the checkpoint in use. The axis leaves out the loss before step 1, which would push all else together.
     """
     figure, axes = chart(8, 3.6)
     ranked = [(trial, [point for point in trial.curve if math.isfinite(point[1])]) for trial in best_first(trials)]

@@ -3,15 +3,13 @@
 prompts      the fixed questions
 decoding     one decoder for every model
 generation   replies, cut by token ids
-replies      numbers about replies
-held_out     NLL, KL and agreement on held-out conversations
-surprise     the loss of every row, token by token
+held_out     NLL, KL and agreement on held-out conversations; the loss of a row, token by token
 intervals    how much a number would move with other conversations
 signs        few rows, counted one by one
 counts       rows won and lost, model against model
 quantisers   which 4 bits? the base rounded in each way
 measured     one measured model in a line; what 05 measured is kept for 06
-numbers      the models' numbers; is it better?
+numbers      the models' numbers, those of their replies too; is it better?
 chart        the same as a picture
 forgetting   what was lost on general text
 known        what was lost of forty known answers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.evaluate.intervals import BETTER, CHRF, MARGINS, WORSE
+from helpers.evaluate.intervals import BETTER, CHRF, MARGINS, NLL, WORSE
 from helpers.show.pictures import Picture, chart
 from helpers.show.tables import GREEN, GREY, RED
 from helpers.show.words import _
@@ -17,10 +17,17 @@ def paired_chart(paired: list[dict]) -> Picture:
     """
     numbers = [number for number in MARGINS if number in {row["number"] for row in paired}]
     figure, grid = chart(8, 0.5 * len(paired) + 1.1 * len(numbers), rows=len(numbers), squeeze=False)
+    labels = {
+        NLL: _("difference in {number}; better is to the left, grey is the margin"),
+        CHRF: _("difference in {number}; better is to the right, grey is the margin"),
+    }
     alt = []
     for number, axes in zip(numbers, grid[:, 0], strict=True):
         rows = [row for row in paired if row["number"] == number]
-        _margin(axes, number)
+        axes.axvspan(-MARGINS[number], MARGINS[number], color=GREY, alpha=0.2, linewidth=0)
+        axes.axvline(0, color=GREY, linewidth=1)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(labels[number].format(number=_(number)))
         for y, row in enumerate(rows):
             verdict = f"{row['difference']:+.3f} {_(row['verdict'])}"
             _draw(axes, y, row)
@@ -30,16 +37,6 @@ def paired_chart(paired: list[dict]) -> Picture:
         axes.set_yticks(range(len(rows)), [f"{row['model']} − {row['against']}" for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
     return Picture(figure, "; ".join(alt))
-
-
-def _margin(axes, number: str) -> None:
-    axes.axvspan(-MARGINS[number], MARGINS[number], color=GREY, alpha=0.2, linewidth=0)
-    axes.axvline(0, color=GREY, linewidth=1)
-    axes.spines["left"].set_visible(False)
-    label = _("difference in {number}; better is to the left, grey is the margin")
-    if number == CHRF:
-        label = _("difference in {number}; better is to the right, grey is the margin")
-    axes.set_xlabel(label.format(number=_(number)))
 
 
 def _draw(axes, y: int, row: dict) -> None:

@@ -70,11 +70,9 @@ class Checked:
 
     def counts(self) -> dict[str, dict]:
         """As evaluation.json holds it: {check: {model: passed, "of": replies}}."""
-        counted = {}
-        for name, models in self.passed.items():
-            rows = max(map(len, models.values()), default=0)
-            counted[name] = {**{model: sum(right) for model, right in models.items()}, "of": rows}
-        return counted
+        rows = max((len(right) for models in self.passed.values() for right in models.values()), default=0)
+        counts = {name: {model: sum(right) for model, right in by.items()} for name, by in self.passed.items()}
+        return {name: {**counted, "of": rows} for name, counted in counts.items()}
 
     def changes(self, pairs: Sequence[tuple[str, str]] = PAIRS) -> dict[str, list[dict]]:
         """The rows that each of `pairs` won and lost, by check; each verdict has its share of the 5 %."""
@@ -117,9 +115,10 @@ def _is_check(path: Path, module: str, name: str, function) -> bool:
     """True for a function of the file itself, or a ready-made one that it took. Raises BadChecks for an unfit one."""
     if not inspect.isfunction(inspect.unwrap(function)) or function.__module__ not in (module, READY):
         return False
-    if not _takes(function, CHECK):
-        if function.__module__ == READY:  # a maker of checks, such as `matches`
-            return False
+    fits = _takes(function, CHECK)
+    if function.__module__ == READY:  # a maker of checks, such as `matches`, is none
+        return fits
+    if not fits:
         sentence = _("a check is a plain def with (messages, reply, reference). Begin the name of a helper with _.")
         raise BadChecks(path, sentence, name)
     if not inspect.getdoc(function):
@@ -155,32 +154,22 @@ def run_checks(
     """Every check on every reply; "baseline" stands beside the models."""
     checked = Checked({name: {} for name in checks})
     texts = {model: [Text(reply.text, reply.stopped) for reply in given] for model, given in replies.items()}
+
+    def answer(function: Callable, kind: str, where: tuple[str, str, int], messages: list[dict], *more: str):
+        """What somebody's own function gives; None, and a fault, where it raises or gives another kind."""
+        try:
+            given = function(copy.deepcopy(list(messages)), *more)
+            if kind not in (part.__name__ for part in type(given).__mro__):  # by name: numpy has a bool of its own
+                raise TypeError(_("{value} is no {kind}").format(value=reprlib.repr(given), kind=kind))
+            return given
+        except OWN_CODE as error:
+            checked.faults.append(Fault(*where, _what(error)))
+
     if baseline:
-        texts["baseline"] = [_baseline_reply(baseline, i, messages, checked) for i, messages in enumerate(prompts)]
+        answers = (answer(baseline, "str", ("baseline", "baseline", i), row) for i, row in enumerate(prompts))
+        texts["baseline"] = [Text(text or "") for text in answers]
     for name, model in Progress([(name, model) for name in checks for model in texts], desc=_("checks of your own")):
-        passed = checked.passed[name][model] = []
-        for i, row in enumerate(zip(prompts, texts[model], references, strict=True)):
-            try:
-                passed.append(_passes(checks[name], *row))
-            except OWN_CODE as error:
-                checked.faults.append(Fault(name, model, i, _what(error)))
-                passed.append(False)
+        rows = enumerate(zip(prompts, texts[model], references, strict=True))
+        passed = [answer(checks[name], "bool", (name, model, i), *row) for i, row in rows]
+        checked.passed[name][model] = list(map(bool, passed))
     return checked
-
-
-def _baseline_reply(baseline: Baseline, row: int, messages: list[dict], checked: Checked) -> Text:
-    try:
-        reply = baseline(copy.deepcopy(list(messages)))
-        if not isinstance(reply, str):
-            raise TypeError(_("{value} is no text").format(value=reprlib.repr(reply)))
-    except OWN_CODE as error:
-        checked.faults.append(Fault("baseline", "baseline", row, _what(error)))
-        return Text("")
-    return Text(reply)
-
-
-def _passes(check: Check, messages: list[dict], reply: str, reference: str) -> bool:
-    passed = check(copy.deepcopy(list(messages)), reply, reference)
-    if type(passed).__name__ not in ("bool", "bool_"):  # numpy has its own
-        raise TypeError(_("{value} is neither True nor False").format(value=reprlib.repr(passed)))
-    return bool(passed)

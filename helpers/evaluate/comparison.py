@@ -29,36 +29,29 @@ def comparison_rows(prompts: list[list[dict]], references: list[str], replies: d
 
     Raises OtherQuestions.
     """
+    questions = [messages[-1]["content"] for messages in prompts]
     for name, given in replies.items():
-        _require_same_questions(name, given, prompts)
-    known = [row["known"] for row in FIXED_PROMPTS]
-    for i, (messages, question) in enumerate(zip(prompts, fixed_prompts(), strict=False)):
-        if messages != question:  # a reader has put another in its place
-            known[i] = ""
+        if len(given) != len(prompts) or any(
+            r.question not in ("", asked) for r, asked in zip(given, questions, strict=True)
+        ):
+            raise OtherQuestions(name)
+    # where a reader has put another question in the place of a fixed one, its answer is not known
+    fixed = zip(prompts, fixed_prompts(), FIXED_PROMPTS, strict=False)
+    answers = [row["known"] if messages == question else "" for messages, question, row in fixed] + references
     rows = []
     for i, messages in enumerate(prompts):
-        kind = "fixed" if i < len(FIXED_PROMPTS) else "held-out"
-        row = {"kind": kind, "prompt": messages[-1]["content"], "messages": list(messages)}
-        row["reference"] = [*known, *references][i]
-        rows.append(row | _replies({name: given[i] for name, given in replies.items()}))
+        given = {name: texts[i] for name, texts in replies.items()}
+        row = {"kind": "fixed" if i < len(FIXED_PROMPTS) else "held-out", "prompt": questions[i]}
+        row |= {"messages": list(messages), "reference": answers[i]}
+        row |= {name: reply.text for name, reply in given.items()}
+        row["stopped"] = {name: reply.stopped for name, reply in given.items()}
+        row["in_thought"] = {name: reply.in_thought for name, reply in given.items()}
+        if thoughts := {name: reply.thought for name, reply in given.items() if reply.thought}:
+            row["thoughts"] = thoughts
         if tools := getattr(messages, "tools", None):
-            rows[-1]["tools"] = tools
+            row["tools"] = tools
+        rows.append(row)
     return rows
-
-
-def _replies(given: dict[str, Reply]) -> dict:
-    texts = {name: reply.text for name, reply in given.items()}
-    stopped = {name: reply.stopped for name, reply in given.items()}
-    in_thought = {name: reply.in_thought for name, reply in given.items()}
-    thoughts = {name: reply.thought for name, reply in given.items() if reply.thought}
-    return {**texts, "stopped": stopped, "in_thought": in_thought, **({"thoughts": thoughts} if thoughts else {})}
-
-
-def _require_same_questions(name: str, given: list[Reply], prompts: list[list[dict]]) -> None:
-    questions = [messages[-1]["content"] for messages in prompts]
-    answered = [reply.question or question for reply, question in zip(given, questions, strict=False)]
-    if answered != questions or len(given) != len(questions):
-        raise OtherQuestions(name)
 
 
 def write_comparisons(run: RunDir, rows: list[dict]) -> None:

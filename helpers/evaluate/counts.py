@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from helpers.evaluate.intervals import ALPHA, BETTER, FEW, FEWEST, SAME, TOO_FEW, UNCLEAR, WORSE
 from helpers.evaluate.signs import sign_test
-from helpers.show.words import _
+from helpers.show.words import N_, _
 
 PAIRS = (("base", "adapter"), ("adapter", "merged"))
 
@@ -19,10 +19,10 @@ def changes(passed: dict[str, list[bool]], verdicts: int = 1, pairs: Sequence[tu
     made = []
     for against, model in pairs:
         if model in passed and against in passed:
-            gains = [int(after) - int(before) for before, after in zip(passed[against], passed[model], strict=True)]
-            won = [i for i, gain in enumerate(gains) if gain > 0]
-            lost = [i for i, gain in enumerate(gains) if gain < 0]
-            verdict = judge_counts(len(won), len(lost), len(gains), verdicts)
+            rows = list(zip(passed[against], passed[model], strict=True))
+            won = [i for i, (before, after) in enumerate(rows) if after and not before]
+            lost = [i for i, (before, after) in enumerate(rows) if before and not after]
+            verdict = judge_counts(len(won), len(lost), len(rows), verdicts)
             made.append({"model": model, "against": against, "won": won, "lost": lost, "verdict": verdict})
     return made
 
@@ -32,10 +32,9 @@ def change_of(changed: list[dict], model: str) -> dict:
     return next((change for change in changed if change["model"] == model), {})
 
 
-def told_change(change: dict) -> str:
-    """Counts and verdict in words."""
-    counts = _("{won} won, {lost} lost").format(won=len(change["won"]), lost=len(change["lost"]))
-    return f"{counts}: {_(change['verdict'])}"
+def rows_of(change: dict, most: int | None = None) -> list[tuple[str, int]]:
+    """ "lost" or "won" and the number of the row: those that were lost first, at most so many of each."""
+    return [(_(word), row) for word in (N_("lost"), N_("won")) for row in change.get(word, ())[:most]]
 
 
 def judge_counts(won: int, lost: int, rows: int, verdicts: int = 1) -> str:

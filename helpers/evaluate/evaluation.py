@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from helpers.evaluate.checks import checks_path
 from helpers.files import read_json, sha256, write_json
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
-from helpers.show.words import _
+from helpers.show.words import _, in_english
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "sacrebleu")
 
@@ -53,13 +53,10 @@ class Evaluation:
     @classmethod
     def of(cls, config: RunConfig, models: dict[str, dict], paired: list[dict], **measured) -> Evaluation:
         """The evaluation of a run with these settings; `measured`: the fields forgetting, known, checks ..."""
-        how = "greedy"
-        if config.temperature:
-            how = f"drawn with temperature {config.temperature:g}, seed {config.seed} for every model"
         if config.checks:
             path = checks_path(config.checks)
             measured["checks_file"] = {"path": str(path), "sha256": sha256(path)}
-        return cls(
+        made = cls(
             models,
             paired,
             base_model=config.model_id,
@@ -67,10 +64,11 @@ class Evaluation:
             max_new_tokens=config.max_new_tokens,
             temperature=config.temperature,
             seed=config.seed,
-            decoding=f"{how}, at most {config.max_new_tokens} new tokens",
             versions={name: importlib.metadata.version(name) for name in LIBRARIES},
             **measured,
         )
+        with in_english():
+            return replace(made, decoding=made.how.lower().removesuffix("."))
 
     @classmethod
     def read(cls, run: RunDir) -> Evaluation:
@@ -94,7 +92,7 @@ class Evaluation:
 
     def is_of_this_merge(self, run: RunDir) -> bool:
         """False where 05 has made another merged model since."""
-        return not self.merged_files or self.merged_files == merged_files(run)
+        return self.merged_files in ({}, merged_files(run))
 
     @property
     def stale_checks(self) -> str:

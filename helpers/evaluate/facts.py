@@ -12,19 +12,8 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from helpers.evaluate.intervals import (
-    ALPHA,
-    BETTER,
-    MARGINS,
-    NLL,
-    TOO_FEW,
-    WORSE,
-    judge,
-    mean_interval,
-    t_quantile,
-    told_count,
-    wilson_interval,
-)
+from helpers.evaluate import intervals
+from helpers.evaluate.intervals import ALPHA, BETTER, MARGINS, NLL, TOO_FEW, WORSE, judge, t_quantile, wilson_interval
 from helpers.show.words import _
 
 SHIP, STOP, UNDECIDED = 0, 1, 2
@@ -40,9 +29,14 @@ class Reason:
     sentence: str
 
 
+def _has_interval(gap: dict) -> bool:
+    """Whether it can be judged anew; an older file's, and that of a single row, cannot."""
+    return gap.get("low") is not None and "level" in gap
+
+
 def at_level(gap: dict, facts: int) -> dict:
-    """A `paired_difference` with the interval that it has as one of so many; as it is where an older file has none."""
-    if gap.get("low") is None or "level" not in gap:
+    """A `paired_difference` with the interval that it has as one of so many; as it is where there is none."""
+    if not _has_interval(gap):
         return gap
     factor = t_quantile(gap["rows"] - 1, ALPHA / facts) / t_quantile(gap["rows"] - 1, 1 - gap["level"])
     low, high = (gap["difference"] + factor * (gap[end] - gap["difference"]) for end in ("low", "high"))
@@ -51,26 +45,36 @@ def at_level(gap: dict, facts: int) -> dict:
 
 def verdict_of(gap: dict, number: str, facts: int) -> str:
     """The verdict at that level; an older file's own where it has no interval."""
-    return judge(at_level(gap, facts), number) if gap.get("low") is not None and "level" in gap else gap["verdict"]
+    return judge(at_level(gap, facts), number) if _has_interval(gap) else gap["verdict"]
 
 
 def smallest(gap: dict, number: str, facts: int) -> str:
     """How small an effect would have been seen, in words; "" where nothing is known of it."""
-    wide = at_level(gap, facts)
-    if wide.get("low") is None or "level" not in wide:
+    if not _has_interval(gap):
         return ""
-    error = (wide["high"] - wide["low"]) / 2 / t_quantile(wide["rows"] - 1, ALPHA / facts)
-    seen = (wide["high"] - wide["low"]) / 2 + statistics.NormalDist().inv_cdf(POWER) * error + MARGINS[number]
+    power = statistics.NormalDist().inv_cdf(POWER) / t_quantile(gap["rows"] - 1, ALPHA / facts)
+    seen = _half(gap, facts) * (1 + power) + MARGINS[number]
     return " " + _("An effect of {seen:.2f} would have been seen.").format(seen=seen)
 
 
+def _half(gap: dict, facts: int) -> float:
+    wide = at_level(gap, facts)
+    return (wide["high"] - wide["low"]) / 2
+
+
 def rows_needed(gap: dict, number: str, facts: int) -> str:
-    """How many rows would prove a difference of this size, in words."""
-    wide, room = at_level(gap, facts), abs(gap["difference"]) - MARGINS[number]
-    rows = math.ceil(gap["rows"] * ((wide["high"] - wide["low"]) / 2 / room) ** 2) if room > 0 else MOST
+    """How many rows would prove a difference of this size, in words; "" where nothing is known of it."""
+    if gap.get("low") is None:
+        return ""
+    room = abs(gap["difference"]) - MARGINS[number]
+    rows = math.ceil(gap["rows"] * (_half(gap, facts) / room) ** 2) if room > 0 else MOST
     if rows >= MOST:
-        return _("No number of rows would tell: the difference is no larger than the margin.")
-    return _("About {rows} rows would tell, if it stays as it is.").format(rows=max(rows, gap["rows"] + 1))
+        return " " + _("No number of rows would tell: the difference is no larger than the margin.")
+    return _rows_told(max(rows, gap["rows"] + 1))
+
+
+def _rows_told(rows: int) -> str:
+    return " " + _("About {rows} rows would tell, if it stays as it is.").format(rows=rows)
 
 
 def harm(gap: dict, what: str, number: str, facts: int) -> Reason:
@@ -83,29 +87,28 @@ def harm(gap: dict, what: str, number: str, facts: int) -> Reason:
     return Reason(SHIP, _("{what}: no loss is proven.").format(what=what) + smallest(gap, number, facts))
 
 
-def gain(gap: dict, what: str, facts: int, seeds: list[float] | None = None) -> Reason:
+def gain(gap: dict, what: str, facts: int, seeds: list[float]) -> Reason:
     """A difference that has to be a gain: over rows and, where there are `seeds` (one difference each), over them."""
     verdict = verdict_of(gap, NLL, facts)
     if verdict == WORSE:
         return Reason(STOP, _("{what}: worse.").format(what=what))
     if verdict != BETTER:
-        needed = " " + rows_needed(gap, NLL, facts) if gap.get("low") is not None else ""
-        return Reason(UNDECIDED, _("{what}: no gain is proven.").format(what=what) + needed)
+        return Reason(UNDECIDED, _("{what}: no gain is proven.").format(what=what) + rows_needed(gap, NLL, facts))
     told = _("{what}: {difference:+.3f} nats, a proven gain.").format(what=what, difference=gap["difference"])
-    told += smallest(gap, NLL, facts)
-    if not seeds or len(seeds) < 2:
-        return Reason(SHIP, told + " " + _("One seed: the luck of the training is not in it."))
-    _low, high = mean_interval(seeds)
+    told += smallest(gap, NLL, facts) + " "
+    if len(seeds) < 2:
+        return Reason(SHIP, told + _("One seed: the luck of the training is not in it."))
+    _low, high = intervals.mean_interval(seeds)
     if high < -MARGINS[NLL]:
-        return Reason(SHIP, told + " " + _("So do {seeds} seeds say.").format(seeds=len(seeds)))
-    return Reason(UNDECIDED, f"{told} {seeds_needed(seeds)}")
+        return Reason(SHIP, told + _("So do {seeds} seeds say.").format(seeds=len(seeds)))
+    return Reason(UNDECIDED, told + seeds_needed(seeds))
 
 
 def seeds_needed(gains: list[float]) -> str:
     """How many seeds would prove this mean, in words."""
     room, spread = abs(statistics.fmean(gains)) - MARGINS[NLL], statistics.stdev(gains)
     enough = (k for k in range(len(gains) + 1, 101) if t_quantile(k - 1, ALPHA) * spread / math.sqrt(k) < room)
-    seeds = next(enough, None) if room > 0 else None
+    seeds = next(enough, None)
     if seeds is None:
         return _("But {given} seeds do not prove it, and a hundred would not.").format(given=len(gains))
     return _("But {given} seeds do not prove it; {seeds} would.").format(given=len(gains), seeds=seeds)
@@ -118,25 +121,22 @@ def required(counted: dict, model: str, check: tuple[str, str, float], facts: in
         sentence = _("{check} was not measured on the {model} model: set `checks` and run 06.")
         return Reason(UNDECIDED, sentence.format(check=name, model=model))
     passed, of = counted[model], counted["of"]
-    told = f"{model}: {name} {sign} {share:g}: {told_count(passed, of)}"
-    if _holds(passed, of, sign, share):
-        return Reason(SHIP, _("{told}: holds.").format(told=told))
-    low, high = wilson_interval(passed, of, facts)
-    if high < share if sign == ">=" else low > share:
-        return Reason(STOP, _("{told}: does not hold.").format(told=told))
+    code, told = (
+        _holds(passed, of, check, facts),
+        f"{model}: {name} {sign} {share:g}: {intervals.told_count(passed, of)}",
+    )
+    sentences = {SHIP: _("{told}: holds."), STOP: _("{told}: does not hold.")}
+    if code in sentences:
+        return Reason(code, sentences[code].format(told=told))
     sizes = (round(of * 1.1**i) for i in range(1, 100))
-    rows = next((rows for rows in sizes if _decides(passed / of, rows, sign, share, facts)), MOST)
+    rows = next((rows for rows in sizes if _holds(passed / of * rows, rows, check, facts) != UNDECIDED), MOST)
     told = _("{told}: so few rows cannot tell.").format(told=told)
-    if rows < MOST:
-        told += " " + _("About {rows} rows would tell, if it stays as it is.").format(rows=rows)
-    return Reason(UNDECIDED, told)
+    return Reason(UNDECIDED, told + (_rows_told(rows) if rows < MOST else ""))
 
 
-def _holds(passed: float, of: int, sign: str, share: float) -> bool:
-    low, high = wilson_interval(passed, of)
-    return low >= share if sign == ">=" else high <= share
-
-
-def _decides(passed: float, rows: int, sign: str, share: float, facts: int) -> bool:
-    low, high = wilson_interval(passed * rows, rows, facts)
-    return _holds(passed * rows, rows, sign, share) or (high < share if sign == ">=" else low > share)
+def _holds(passed: float, of: int, check: tuple[str, str, float], facts: int) -> int:
+    """SHIP where the 95 % interval is beyond the threshold, STOP where the one at this level misses it."""
+    _name, sign, share = check
+    (low, high), (lowest, highest) = wilson_interval(passed, of), wilson_interval(passed, of, facts)
+    holds, fails = (low >= share, highest < share) if sign == ">=" else (high <= share, lowest > share)
+    return SHIP if holds else STOP if fails else UNDECIDED

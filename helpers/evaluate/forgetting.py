@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from helpers.evaluate.counts import change_of
 from helpers.evaluate.held_out import Scores, held_out_nll, rows_that_fit
-from helpers.evaluate.intervals import BETTER, FEWEST, SAME, WORSE, judged_difference, percent_level, told_gap
+from helpers.evaluate.intervals import BETTER, FEWEST, SAME, WORSE, judged_difference, told_gap, told_level
 from helpers.files import read_jsonl
 from helpers.paths import PROJECT_ROOT
 from helpers.show.tables import Table
@@ -62,12 +62,12 @@ def forgotten(scores: dict[str, Scores]) -> dict:
     `scores` are of `general_rows`, in their order. Nats per token; a positive difference is what was lost.
     """
     spoken, lost = [text["language"] for text in general_texts()], {}
-    others = {name: model for name, model in scores.items() if name != "base"}
+    base, others = scores["base"], {name: model for name, model in scores.items() if name != "base"}
     for name, model in others.items():
         parts = {}
         for language in LANGUAGES:
             kept = [i for i, own in enumerate(spoken) if language in ("all", own)]
-            sums = ([values[i] for i in kept] for values in (scores["base"].nll, model.nll, scores["base"].tokens))
+            sums = ([values[i] for i in kept] for values in (base.nll, model.nll, base.tokens))
             parts[language] = judged_difference(*sums, verdicts=len(others) * len(LANGUAGES))
         lost[name] = {**parts.pop("all"), "languages": parts}
         if model.kl:
@@ -79,18 +79,14 @@ def forgetting_table(lost: dict) -> Table:
     """`forgotten` as a table."""
     rows = []
     for name, gap in lost.items():
-        start = len(rows)
         for language, part in {"all": gap, **gap["languages"]}.items():
             row = {"model": _("{model} against {other}").format(model=name, other="base")}
             row |= {"text": _(LANGUAGES[language]), "NLL": f"{part['difference']:+.3f}", "interval": told_gap(part)}
             row |= {"texts": part["rows"], "verdict": _(part["verdict"]), "KL": "", "same first choice": ""}
+            if "kl" in part:  # of all texts together
+                row |= {"KL": f"{part['kl']:.3f}", "same first choice": f"{part['agreement']:.0%}"}
             rows.append(row)
-        if "kl" in gap:
-            rows[start] |= {"KL": f"{gap['kl']:.3f}", "same first choice": f"{gap['agreement']:.0%}"}
-    caption = _(
-        "General text, nats per token. Intervals of {level} % each, so that all {rows} hold in 95 % of such pages."
-    )
-    return Table(rows, caption=caption.format(level=percent_level(len(rows)), rows=len(rows)))
+    return Table(rows, caption=_("General text, nats per token.") + " " + told_level(len(rows)))
 
 
 def won_and_lost(paired: list[dict], lost: dict, known: dict | None = None, model: str = "adapter") -> str:
@@ -99,52 +95,45 @@ def won_and_lost(paired: list[dict], lost: dict, known: dict | None = None, mode
     "Nothing was forgotten" is said only where both agree.
     """
     own = next(row for row in paired if row["model"] == model and row["number"].startswith("NLL"))
-    won = _("Nothing proven won: NLL {gain}.")
-    if own["verdict"] == BETTER:
-        won = _("Won: the held-out rows: NLL {gain}.")
-    elif own["verdict"] == WORSE:
-        won = _("Lost: even the held-out rows: NLL {gain}.")
+    won = {BETTER: _("Won: the held-out rows: NLL {gain}."), WORSE: _("Lost: even the held-out rows: NLL {gain}.")}
+    sentence = won.get(own["verdict"], _("Nothing proven won: NLL {gain}."))
     rows = _("{gap}, {rows} rows").format(gap=told_gap(own, form="+.2f"), rows=own["rows"])
     languages = lost[model]["languages"]
-    sentences = [won.format(gain=f"{own['difference']:+.2f} ({rows})"), *_general(languages)]
-    if not known or model not in known["models"]:
-        return " ".join(sentences)
-    answers, answers_kept = _answers(known, model)
-    verdicts = {part["verdict"] for part in languages.values()}
-    if answers_kept and verdicts <= {BETTER, SAME}:
-        answers.append(_("Nothing was forgotten that these texts and questions can show."))
-    elif not answers_kept and WORSE not in verdicts:
-        answers.append(_("So it cannot be said that nothing was forgotten."))
-    return " ".join(sentences + answers)
+    sentences = [sentence.format(gain=f"{own['difference']:+.2f} ({rows})"), *_general(languages)]
+    if known and model in known["models"]:
+        sentences += _answers(known, model, {part["verdict"] for part in languages.values()})
+    return " ".join(sentences)
 
 
 def _general(languages: dict) -> list[str]:
     """What general text says, in sentences: languages that were lost, those that were won, and whether it can tell."""
-    by_verdict: dict[str, list[str]] = {}
+    gaps: dict[str, list[str]] = {}
     for language, part in languages.items():
         gap = f"{_(LANGUAGES[language])} {part['difference']:+.2f} ({told_gap(part, form='+.2f')})"
-        by_verdict.setdefault(part["verdict"], []).append(gap)
-    sentences = []
-    if WORSE in by_verdict:
-        sentences.append(_("Lost: general text, {parts}.").format(parts=", ".join(by_verdict[WORSE])))
-    if BETTER in by_verdict:
-        sentences.append(_("Won as well: general text, {parts}.").format(parts=", ".join(by_verdict[BETTER])))
-    if by_verdict.keys() <= {BETTER, SAME}:
+        gaps.setdefault(part["verdict"], []).append(gap)
+    texts = {WORSE: _("Lost: general text, {parts}."), BETTER: _("Won as well: general text, {parts}.")}
+    sentences = [text.format(parts=", ".join(gaps[verdict])) for verdict, text in texts.items() if verdict in gaps]
+    if gaps.keys() <= {BETTER, SAME}:
         sentences.append(_("On general text nothing that matters was lost."))
-    elif WORSE not in by_verdict:
+    elif WORSE not in gaps:
         sentences.append(_("Whether general text was lost is unclear."))
     return sentences
 
 
-def _answers(known: dict, model: str) -> tuple[list[str], bool]:
-    """What the known answers say, and whether none was lost; where the base knows few, they can show nothing."""
+def _answers(known: dict, model: str, general: set[str]) -> list[str]:
+    """What the known answers say, and both with the verdicts on `general` text; a base that knows few shows nothing."""
     before, after = (known["models"][name]["passed"] for name in ("base", model))
     change = change_of(known["changes"], model)
-    won, lost = len(change["won"]), len(change["lost"])
+    counts = {"lost": len(change["lost"]), "won": len(change["won"])}
     sentence = _("Of {of} questions the base answers {before}, this model {after}: {lost} lost, {won} won.")
-    told = [sentence.format(of=known["of"], before=before, after=after, lost=lost, won=won)]
+    sentences = [sentence.format(of=known["of"], before=before, after=after, **counts)]
     if change["verdict"] == WORSE:
-        told.append(_("Knowledge was lost."))
+        sentences.append(_("Knowledge was lost."))
     elif before < FEWEST:
-        told.append(_("The base knows too few of them to show a loss."))
-    return told, before >= FEWEST and lost <= won
+        sentences.append(_("The base knows too few of them to show a loss."))
+    kept = before >= FEWEST and counts["lost"] <= counts["won"]
+    if kept and general <= {BETTER, SAME}:
+        sentences.append(_("Nothing was forgotten that these texts and questions can show."))
+    elif not kept and WORSE not in general:
+        sentences.append(_("So it cannot be said that nothing was forgotten."))
+    return sentences

@@ -62,10 +62,8 @@ def decide(run: RunDir, require: str = "", other: RunDir | None = None) -> tuple
     if not run.evaluation.exists():
         return UNDECIDED, [Reason(UNDECIDED, _("Nothing was measured yet: run 06_evaluation.ipynb."))]
     evaluation, served = Evaluation.read(run), Served.read(run)
-    model = "merged" if "merged" in evaluation.models else "adapter"
-    judged = [partial(_merge, run), *_paired(run, evaluation), *_forgotten(evaluation, model)]
-    judged += [partial(_required, evaluation.checks, model, check) for check in wanted]
-    judged += list(_served(served, wanted)) if served else []
+    judged = [partial(_merge, run), *_measured(run, evaluation, wanted)]
+    judged += _served(served, wanted) if served else []
     judged += [partial(_rival, run, other)] if other else []
     reasons = [fact(len(judged)) for fact in judged]
     if wanted and evaluation.stale_checks:
@@ -85,29 +83,23 @@ def _merge(run: RunDir, count: int) -> Reason:
     return Reason(code, _("Merge report: {verdict}.").format(verdict=_(verdict)))
 
 
-def _paired(run: RunDir, evaluation: Evaluation) -> Iterator[Fact]:
-    """Held-out rows have to be a gain of the adapter over the base; nothing else may be a loss."""
+def _measured(run: RunDir, evaluation: Evaluation, wanted: list) -> Iterator[Fact]:
+    """Held-out rows have to be a gain of the adapter over the base, `wanted` checks to hold; nothing may be a loss."""
     for row in evaluation.paired:
-        what = _("{number}, {model} against {other}").format(
-            number=_(row["number"]), model=row["model"], other=row["against"]
-        )
+        what = _("{number}, {model} against {other}")
+        what = what.format(number=_(row["number"]), model=row["model"], other=row["against"])
         if (row["number"], row["model"], row["against"]) == (NLL, "adapter", "base"):
-            yield partial(_gain, run, evaluation, row, what)
+            base = evaluation.models["base"].get("nll")
+            seeds = [nll - base for nll in seeds_of(run)] if base is not None else []
+            yield partial(facts.gain, row, what, seeds=seeds)
         else:
             yield partial(facts.harm, row, what, row["number"])
-
-
-def _gain(run: RunDir, evaluation: Evaluation, row: dict, what: str, count: int) -> Reason:
-    base = evaluation.models["base"].get("nll")
-    seeds = [nll - base for nll in seeds_of(run)] if base is not None else []
-    return facts.gain(row, what, count, seeds)
-
-
-def _forgotten(evaluation: Evaluation, model: str) -> Iterator[Fact]:
+    model = "merged" if "merged" in evaluation.models else "adapter"
     for language, part in evaluation.forgetting.get(model, {}).get("languages", {}).items():
         yield partial(facts.harm, part, _("General text, {language}").format(language=_(LANGUAGES[language])), NLL)
     for change in evaluation.known.get("changes", ()):
         yield partial(_known, change, evaluation.known.get("of", 0))
+    yield from _required(evaluation.checks, model, wanted)
 
 
 def _known(change: dict, of: int, count: int) -> Reason:
@@ -119,15 +111,15 @@ def _known(change: dict, of: int, count: int) -> Reason:
     return Reason(SHIP, _("Known answers, {model}: no loss is proven.").format(model=change["model"]))
 
 
-def _required(checks: dict, model: str, check: tuple[str, str, float], count: int) -> Reason:
-    return facts.required(checks.get(check[0], {}), model, check, count)
+def _required(checks: dict, model: str, wanted: list) -> list[Fact]:
+    return [partial(facts.required, checks.get(check[0], {}), model, check) for check in wanted]
 
 
 def _served(served: Served, wanted: list) -> Iterator[Fact]:
     """Every file that 07 wrote: the checks with a threshold, and its NLL against the merged model's."""
     merged = served.merged.get("by_row")
     for file, row in served.files.items():
-        yield from (partial(_required, served.checks(), file, check) for check in wanted)
+        yield from _required(served.checks(), file, wanted)
         if merged and "by_row" in row:
             yield partial(_file, file, merged, row["by_row"])
 
@@ -140,14 +132,12 @@ def _file(file: str, merged: dict, row: dict, count: int) -> Reason:
 def _rival(run: RunDir, other: RunDir, count: int) -> Reason:
     gap = against(run, other, count)
     what, verdict = f"{run.path.name} − {other.path.name}", facts.verdict_of(gap, NLL, count)
-    told = _("{what}: {difference:+.3f} nats, {verdict}.").format(
-        what=what, difference=gap["difference"], verdict=_(verdict)
-    )
+    told = _("{what}: {difference:+.3f} nats, {verdict}.")
+    told = told.format(what=what, difference=gap["difference"], verdict=_(verdict))
     if gap["seeds"] < 2:
         told += " " + _("One seed: the luck of the training is not in it.")
-    if verdict in (BETTER, WORSE, SAME):
-        return Reason(STOP if verdict == WORSE else SHIP, told + facts.smallest(gap, NLL, count))
-    return Reason(UNDECIDED, f"{told} {facts.rows_needed(gap, NLL, count) if gap['low'] is not None else ''}".strip())
+    code = {BETTER: SHIP, SAME: SHIP, WORSE: STOP}.get(verdict, UNDECIDED)
+    return Reason(code, told + (facts.rows_needed if code == UNDECIDED else facts.smallest)(gap, NLL, count))
 
 
 def main() -> int:

@@ -31,9 +31,8 @@ def harness_table(results: dict[str, dict]) -> Table:
     rows = []
     for task, numbers in results["base"]["results"].items():
         questions = results["base"]["n-samples"].get(task, {}).get("effective")
-        for name, value in numbers.items():
-            if isinstance(value, float) and "stderr" not in name:
-                rows.append({**_harness_row(results, task, name), "questions": questions})
+        names = [name for name, value in numbers.items() if isinstance(value, float) and "stderr" not in name]
+        rows += [{**_harness_row(results, task, name), "questions": questions} for name in names]
     caption = _("Same questions to both, in the chat template. An interval that holds 0 proves neither gain nor loss.")
     return Table(rows, caption=caption)
 
@@ -41,18 +40,17 @@ def harness_table(results: dict[str, dict]) -> Table:
 def _harness_row(results: dict[str, dict], task: str, name: str) -> dict:
     base, merged = (results[model]["results"][task][name] for model in ("base", "merged"))
     row = {"task": task, "number": name, "base": base, "merged": merged, "difference": merged - base}
-    before, after = (
-        _by_question(results[model].get("samples", {}).get(task, []), name) for model in ("base", "merged")
-    )
+    before, after = (_by_question(results[model], task, name) for model in ("base", "merged"))
     if before and before.keys() == after.keys():
         gaps = [after[question] - value for question, value in before.items()]
         row["interval"] = told_interval(*ratio_interval(gaps, [1] * len(gaps)))
     return row
 
 
-def _by_question(samples: list[dict], name: str) -> dict:
+def _by_question(result: dict, task: str, name: str) -> dict:
     """Question -> its value of the number `name` ("acc,none"), where it has one of its own."""
     metric, _comma, kind = name.partition(",")
+    samples = result.get("samples", {}).get(task, [])
     own = (sample for sample in samples if sample.get("filter", "none") == (kind or "none"))
     return {sample["doc_id"]: sample[metric] for sample in own if isinstance(sample.get(metric), (int, float))}
 

@@ -1,4 +1,4 @@
-"""How good is a model on held-out conversations? NLL, KL and agreement by token, with the counts behind each figure.
+"""How good is a model on held-out conversations? NLL, KL and agreement by token, and where it is most surprised.
 
 NLL: negative log-likelihood of the answers' tokens, in nats; its mean per token is what training lowers.
 """
@@ -22,14 +22,14 @@ class Scores:
     agree: list[int] = field(default_factory=list)  # tokens where both models' first choice is the same
     logits: list = field(default_factory=list, repr=False, compare=False)  # see `held_out_nll`, keep
 
-    @property
-    def nll_per_token(self) -> float:
-        return sum(self.nll) / sum(self.tokens)
-
     def numbers(self) -> dict:
         """NLL per token and its interval, as the reports on the disk hold them."""
         low, high = ratio_interval(self.nll, self.tokens)
         return {"nll": self.nll_per_token, "nll_low": low, "nll_high": high}
+
+    @property
+    def nll_per_token(self) -> float:
+        return sum(self.nll) / sum(self.tokens)
 
     @property
     def perplexity(self) -> float:
@@ -139,3 +139,31 @@ def answer_batches(model, dataset, batch_size: int, progress: str):
         for line, i in enumerate(batch):
             chosen = target[line, columns] != -100
             yield i, logits[line, chosen.to(logits.device)], target[line, columns][chosen].to(logits.device)
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """One row under a model: the loss of each learned token (nats), and where it is largest."""
+
+    nll: list[float]
+    place: int  # of the most surprising token, in input_ids
+    token: int  # that stands there
+    instead: int  # that the model holds for most likely
+
+    @property
+    def mean(self) -> float:
+        """Nats per token."""
+        return sum(self.nll) / len(self.nll)
+
+
+def surprises(model, dataset, progress: str = "", batch_size: int = 8) -> list[Surprise]:
+    """Every row of `dataset` (columns input_ids, labels) under `model`. Raises ValueError as `held_out_nll`."""
+    rows, labels = {}, dataset["labels"]
+    for row, logits, targets in answer_batches(model, dataset, batch_size, progress):
+        chances = logits.float().log_softmax(-1)
+        nll = -chances.gather(1, targets[:, None])[:, 0]
+        finite("NLL", row, nll.sum().item())
+        worst = int(nll.argmax())
+        learned = [place for place, label in enumerate(labels[row]) if label != -100 and place]
+        rows[row] = Surprise(nll.tolist(), learned[worst], int(targets[worst]), int(chances[worst].argmax()))
+    return [rows[row] for row in range(len(dataset))]

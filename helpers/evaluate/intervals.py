@@ -16,6 +16,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
+import numpy
+
 from helpers.evaluate.signs import sign_test, signed_rank_test
 from helpers.show.words import N_, _
 
@@ -36,39 +38,33 @@ class NothingMeasured(ValueError):
     """There is no row, or a number that is not finite: no interval, and no verdict."""
 
 
-def ratio_interval(sums: Sequence[float], counts: Sequence[float], verdicts: int = 1) -> tuple:
+def ratio_interval(
+    sums: Sequence[float], counts: Sequence[float], verdicts: int = 1, bend: float | None = 8.5
+) -> tuple:
     """Interval of sum(sums) / sum(counts), right 1 - 0.05 / `verdicts` of the time; (None, None) for a single row.
 
-    Raises NothingMeasured.
+    `bend` / rows enlarges the skewness; None: values that lean to no side, the t interval. Raises NothingMeasured.
     """
-    return _ends(sums, counts, verdicts, 8.5)
-
-
-def mean_interval(values: Sequence[float], verdicts: int = 1) -> tuple:
-    """Student's interval of a mean, for values that lean to no side, such as the results of several seeds."""
-    return _ends(values, [1.0] * len(values), verdicts, None)
-
-
-def _worth(counts: Sequence[float]) -> float:
-    """How many rows they would be, were all of one length (Kish)."""
-    return sum(counts) ** 2 / max(sum(count**2 for count in counts), 1)
-
-
-def _ends(sums: Sequence[float], counts: Sequence[float], verdicts: int, bend: float | None) -> tuple:
-    """The farther end on each side, of the t interval and of Hall's; `bend` None: of the t interval alone."""
-    rows, total = len(sums), sum(counts)
+    rows = len(sums)
     if not rows:
         raise NothingMeasured(_("There is no row to compare: measure at least one."))
     if not math.isfinite(sum(sums)):
         raise NothingMeasured(_("A measured number is not finite, so nothing can be said about the mean."))
     if rows == 1:
         return None, None
-    ratio = sum(sums) / total
-    pulls = [(value - ratio * count) / (total - count) for value, count in zip(sums, counts, strict=True)]
-    error = math.sqrt((rows - 1) / rows * sum(pull**2 for pull in pulls))
-    t = t_quantile(max(1, round(_worth(counts)) - 1), ALPHA / verdicts)
-    lean = 0.0 if bend is None else _skewness(pulls) * (1 + bend / max(_worth(counts), 1)) / math.sqrt(rows)
-    return ratio - error * max(t, _hall(t, lean)), ratio - error * min(-t, _hall(-t, lean))
+    values, sizes = numpy.array(sums, float), numpy.array(counts, float)
+    ratio = values.sum() / sizes.sum()
+    pulls = (values - ratio * sizes) / (sizes.sum() - sizes)
+    error = math.sqrt((rows - 1) / rows * (pulls**2).sum())
+    worth = max(sizes.sum() ** 2 / (sizes**2).sum(), 1)  # so many rows, were all of one length (Kish)
+    t = t_quantile(max(1, round(worth) - 1), ALPHA / verdicts)
+    lean = 0.0 if bend is None else _skewness(pulls) * (1 + bend / worth) / math.sqrt(rows)
+    return float(ratio - error * max(t, _hall(t, lean))), float(ratio - error * min(-t, _hall(-t, lean)))
+
+
+def mean_interval(values: Sequence[float], verdicts: int = 1) -> tuple:
+    """Student's interval of a mean, for values that lean to no side, such as the results of several seeds."""
+    return ratio_interval(values, [1] * len(values), verdicts, bend=None)
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], counts: Sequence[float], verdicts: int = 1) -> dict:
@@ -77,12 +73,11 @@ def paired_difference(a: Sequence[float], b: Sequence[float], counts: Sequence[f
     Under FEW rows also `by_row`, the difference of each. Raises NothingMeasured.
     """
     both = [y - x for x, y in zip(a, b, strict=True)]
-    low, high = ratio_interval(both, counts, verdicts)
-    gap = {"rows": len(both), "level": 1 - ALPHA / verdicts}
-    if 1 < len(both) < FEW:
-        gap["by_row"] = [row / count for row, count in zip(both, counts, strict=True)]
-        low, high = _ends(both, counts, verdicts, 4)
-    return {"difference": sum(both) / sum(counts), "low": low, "high": high, **gap}
+    few = 1 < len(both) < FEW
+    low, high = ratio_interval(both, counts, verdicts, 4 if few else 8.5)
+    gap = {"difference": sum(both) / sum(counts), "low": low, "high": high}
+    gap |= {"rows": len(both), "level": 1 - ALPHA / verdicts}
+    return gap | ({"by_row": [row / count for row, count in zip(both, counts, strict=True)]} if few else {})
 
 
 def judge(gap: dict, number: str = NLL, margin: float | None = None) -> str:
@@ -117,11 +112,10 @@ def judged_difference(a: Sequence, b: Sequence, counts: Sequence, verdicts: int 
     return {**gap, "verdict": judge(gap, number)}
 
 
-def rows_beyond(gap: dict, number: str = NLL, margin: float | None = None) -> tuple[int, int]:
+def rows_beyond(gap: dict, number: str = NLL) -> tuple[int, int]:
     """How many rows of a difference `by_row` are better, and how many worse, by more than the margin."""
-    margin = MARGINS[number] if margin is None else margin
-    below = sum(value < -margin for value in gap.get("by_row", ()))
-    above = sum(value > margin for value in gap.get("by_row", ()))
+    margin, values = MARGINS[number], gap.get("by_row", ())
+    below, above = sum(value < -margin for value in values), sum(value > margin for value in values)
     return (above, below) if number == CHRF else (below, above)
 
 
@@ -163,16 +157,16 @@ def told_count(passed: int, rows: int) -> str:
     return f"{share(passed, rows)} ({told_interval(*wilson_interval(passed, rows), '.0%')})"
 
 
-def percent_level(verdicts: int) -> str:
-    """The level of each of so many intervals, in per cent."""
-    return f"{100 * (1 - ALPHA / max(verdicts, 1)):.4g}"
+def told_level(verdicts: int) -> str:
+    """How sure each of so many intervals is, in a sentence."""
+    level = _("Intervals of {level} % each, so that all {count} hold in 95 % of such pages.")
+    return level.format(level=f"{100 * (1 - ALPHA / max(verdicts, 1)):.4g}", count=verdicts)
 
 
-def _skewness(values: list[float]) -> float:
+def _skewness(values: numpy.ndarray) -> float:
     """Mean third power of the standardised values; 0 for values that are all the same."""
-    middle, rows = sum(values) / len(values), len(values)
-    scale = math.sqrt(sum((value - middle) ** 2 for value in values) / rows)
-    return sum(((value - middle) / scale) ** 3 for value in values) / rows if scale else 0.0
+    scale = values.std()
+    return (((values - values.mean()) / scale) ** 3).mean() if scale else 0.0
 
 
 def _hall(t: float, lean: float) -> float:

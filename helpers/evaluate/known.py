@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from helpers.evaluate.counts import change_of, changes
+from helpers.evaluate.counts import change_of, changes, rows_of
 from helpers.evaluate.generation import Reply
 from helpers.evaluate.intervals import told_count
 from helpers.files import read_jsonl
@@ -46,13 +46,13 @@ def known_answers(replies: dict[str, list[Reply]], facts: str = "") -> dict:
     What is asked of `facts` is counted apart, as `own`: it is what was to be learned, not what may be forgotten.
     """
     rows, passed, models = known_rows(facts), {}, {}
-    own = sum(row["kind"] == OWN for row in rows)
+    of = sum(row["kind"] != OWN for row in rows)
     for name, given in replies.items():
         right = [is_known(row, reply.text) for row, reply in zip(rows, given, strict=True)]
         kinds = Counter(row["kind"] for row, known in zip(rows, right, strict=True) if known)
-        passed[name] = right[: len(rows) - own]
-        models[name] = {"passed": sum(passed[name]), "kinds": {kind: kinds[kind] for kind in KINDS}, OWN: kinds[OWN]}
-    return {"of": len(rows) - own, OWN: own, "models": models, "changes": changes(passed, verdicts=2)}
+        passed[name] = right[:of]
+        models[name] = {"passed": sum(right[:of]), "kinds": {kind: kinds[kind] for kind in KINDS}, OWN: kinds[OWN]}
+    return {"of": of, OWN: len(rows) - of, "models": models, "changes": changes(passed, verdicts=2)}
 
 
 def known_table(known: dict) -> Table:
@@ -63,21 +63,17 @@ def known_table(known: dict) -> Table:
         row |= {KINDS[kind]: count for kind, count in counted["kinds"].items()}
         if known.get(OWN):
             row[N_("your facts")] = told_count(counted[OWN], known[OWN])
-        row |= {"won": None, "lost": None, "verdict": ""}
-        if change := change_of(known["changes"], name):
-            row |= {"won": len(change["won"]), "lost": len(change["lost"]), "verdict": _(change["verdict"])}
-        rows.append(row)
+        change = change_of(known["changes"], name)
+        row |= {what: len(change[what]) if change else None for what in ("won", "lost")}
+        rows.append(row | {"verdict": _(change.get("verdict", ""))})
     caption = _("{count} questions with one known answer; won and lost against the model above, with McNemar's test.")
     return Table(rows, caption=caption.format(count=known["of"]))
 
 
 def changed_answers(known: dict, replies: dict[str, list[Reply]], model: str = "adapter") -> Table:
     """The questions that `model` won or lost, with both replies."""
-    rows, changed = read_jsonl(KNOWN), []
-    change = change_of(known["changes"], model)
-    for what, numbers in ((_("lost"), change.get("lost", ())), (_("won"), change.get("won", ()))):
-        for i in numbers:
-            row = {"question": rows[i]["question"], "known answer": rows[i]["answer"]}
-            row |= {name: replies[name][i].shown for name in (change["against"], model)}
-            changed.append({**row, "": what})
-    return Table(changed, caption=_("Answers that changed"))
+    questions, rows, change = read_jsonl(KNOWN), [], change_of(known["changes"], model)
+    for what, i in rows_of(change):
+        row = {"question": questions[i]["question"], "known answer": questions[i]["answer"]}
+        rows.append(row | {name: replies[name][i].shown for name in (change["against"], model)} | {"": what})
+    return Table(rows, caption=_("Answers that changed"))

@@ -42,32 +42,24 @@ def measured_table(report: dict) -> Table:
     rows = []
     for name, numbers in report["measured"].items():
         model = _("{model}  ← chosen").format(model=name) if name == report["chosen"] else name
-        row = {
-            "model": model,
-            **nll_cells(numbers),
-            "KL to adapter": "",
-            "same first choice": "",
-            "replies that stop": "",
-        }
+        row = {"model": model, **nll_cells(numbers), "KL to adapter": "", "same first choice": ""}
         if "kl" in numbers:
             row |= {"KL to adapter": f"{numbers['kl']:.4f}", "same first choice": f"{numbers['agreement']:.1%}"}
-        if "stops" in numbers:
-            row["replies that stop"] = share(numbers["stops"] * numbers["replies"], numbers["replies"])
-        rows.append(row)
+        stops = share(numbers["stops"] * numbers["replies"], numbers["replies"]) if "stops" in numbers else ""
+        rows.append(row | {"replies that stop": stops})
     counts = report["counts"]
     caption = _("{rows} held-out conversations, {tokens} answer tokens")
     if counts.get("compared_rows", counts["rows"]) != counts["rows"]:  # old reports measured all of it on the same rows
-        caption = _(
-            "{rows} held-out conversations, {tokens} answer tokens; KL and first choice on {compared_rows} of them"
-        )
+        caption += _("; KL and first choice on {compared_rows} of them")
     return Table(rows, caption=caption.format(**counts))
 
 
 def write_measured(run: RunDir, config: RunConfig, scores: dict[str, Scores], replies: dict[str, list[Reply]]) -> None:
     """Scores and greedy replies by model, and what they were measured on, as measured.json."""
-    models = {}
-    for name, given in replies.items():
-        models[name] = {"nll": scores[name].nll, "tokens": scores[name].tokens, "replies": list(map(asdict, given))}
+    models = {
+        name: {"nll": scores[name].nll, "tokens": scores[name].tokens, "replies": list(map(asdict, given))}
+        for name, given in replies.items()
+    }
     write_json(run.measured, asdict(Measured(_measured_on(run, config), models)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from helpers.evaluate.checks import Fault
 from helpers.evaluate.comparison import side_by_side
-from helpers.evaluate.counts import change_of, told_change
+from helpers.evaluate.counts import change_of, rows_of
 from helpers.evaluate.intervals import told_count
 from helpers.show.tables import Table
 from helpers.show.words import _
@@ -14,25 +14,20 @@ from helpers.show.words import _
 
 def checks_told(counts: dict[str, dict], faults: Sequence[Fault] = ()) -> list[str]:
     """What a reader must know about the checks themselves, in sentences."""
-    alike: dict[str, list[str]] = {"all": [], "none": []}
-    failed: dict[str, list[Fault]] = {}
+    every, none = [], []
     for name, counted in counts.items():
-        models = {value for model, value in counted.items() if model not in ("of", "baseline")}
-        if models in ({counted["of"]}, {0}):
-            alike["none" if models == {0} else "all"].append(name)
+        passed = {count for model, count in counted.items() if model not in ("of", "baseline")}
+        if passed == {0}:
+            none.append(name)
+        elif passed == {counted["of"]}:
+            every.append(name)
     all_pass = _("{check}: every model passes it on every row, so it measures nothing here.")
     none_passes = _("{check}: no model passes it on any row, so it measures nothing here.")
-    told = [
-        sentence.format(check=", ".join(names))
-        for sentence, names in ((all_pass, alike["all"]), (none_passes, alike["none"]))
-        if names
-    ]
-    for fault in faults:
-        failed.setdefault(fault.check, []).append(fault)
-    for name, own in failed.items():
-        sentence = _("{check} failed itself on {count} replies, first on row {row} of {model}: {error}. Not passed.")
-        first = {"row": own[0].row, "model": own[0].model, "error": own[0].error}
-        told.append(sentence.format(check=name, count=len(own), **first))
+    told = [text.format(check=", ".join(names)) for text, names in ((all_pass, every), (none_passes, none)) if names]
+    failed = _("{check} failed itself on {count} replies, first on row {row} of {model}: {error}. Not passed.")
+    for name in dict.fromkeys(fault.check for fault in faults):
+        own = [fault for fault in faults if fault.check == name]
+        told.append(failed.format(count=len(own), **vars(own[0])))
     return told
 
 
@@ -57,7 +52,8 @@ def checks_table(counts: dict[str, dict], changed: dict[str, list[dict]]) -> Tab
     for name, counted in counts.items():
         row = {model: told_count(passed, counted["of"]) for model, passed in counted.items() if model != "of"}
         for change in changed.get(name, ()):
-            row[f"{change['model']} − {change['against']}"] = told_change(change)
+            numbers = _("{won} won, {lost} lost").format(won=len(change["won"]), lost=len(change["lost"]))
+            row[f"{change['model']} − {change['against']}"] = f"{numbers}: {_(change['verdict'])}"
         rows.append({"check": name} | row)
     caption = _("Replies that pass, with the 95 % interval of the share; rows won and lost by McNemar's test.")
     return Table(rows, caption=caption, foreign=tuple(rows[0])[1:] if rows else ())
@@ -65,7 +61,5 @@ def checks_table(counts: dict[str, dict], changed: dict[str, list[dict]]) -> Tab
 
 def won_and_lost_rows(changed: list[dict], rows: list[dict], model: str = "adapter", most: int = 6) -> Table:
     """The rows of comparisons.jsonl (held-out ones) that `model` won or lost in one check, side by side."""
-    change, shown = change_of(changed, model), []
-    for what, numbers in ((_("lost"), change.get("lost", ())), (_("won"), change.get("won", ()))):
-        shown += [{"": what, **side_by_side(rows[i])} for i in numbers[: most // 2]]
-    return Table(shown)
+    change = change_of(changed, model)
+    return Table([{"": what, **side_by_side(rows[i])} for what, i in rows_of(change, most // 2)])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 Check = Callable[[list[dict], str, str], bool]
 
@@ -105,13 +105,10 @@ def values_from_question(messages: list[dict], reply: str, reference: str) -> bo
     return isinstance(content, (dict, list)) and all(value in asked for value in _values(content))
 
 
-def _values(content) -> list[str]:
+def _values(content) -> Iterator[str]:
     """The texts and numbers in JSON, as they are written; null and true say nothing that could stand somewhere."""
-    if content is None or isinstance(content, bool):
-        return []
-    if not isinstance(content, (dict, list)):
-        return [str(content)]
-    values = []
-    for part in content.values() if isinstance(content, dict) else content:
-        values += _values(part)
-    return values
+    if isinstance(content, (dict, list)):
+        for part in content.values() if isinstance(content, dict) else content:
+            yield from _values(part)
+    elif content is not None and not isinstance(content, bool):
+        yield str(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 
 from helpers.evaluate.intervals import ALPHA, paired_difference, t_quantile
 from helpers.fields import Stage
@@ -28,10 +29,8 @@ def difference(ones: list[dict], twos: list[dict], seeds: list[list[float]], fac
 
     `seeds`: the NLLs of each setting, one a seed; where there are several, their spread is in the interval, too.
     """
-    first = ones[0]
-    both = [row for row in first if all(row in run and run[row][1] == first[row][1] for run in (*ones, *twos))]
-    one, two = ([statistics.fmean(run[row][0] for run in side) for row in both] for side in (ones, twos))
-    gap = {**paired_difference(one, two, [first[row][1] for row in both], facts), "seeds": max(map(len, seeds))}
+    (one, two), tokens = row_means(ones, twos)
+    gap = {**paired_difference(one, two, tokens, facts), "seeds": max(map(len, seeds))}
     freedom = sum(len(group) - 1 for group in seeds)
     if not freedom or gap["low"] is None:
         return gap
@@ -39,6 +38,14 @@ def difference(ones: list[dict], twos: list[dict], seeds: list[list[float]], fac
     luck = t_quantile(freedom, ALPHA / facts) * math.sqrt(squares / freedom * (1 / len(ones) + 1 / len(twos)))
     low = gap["difference"] - math.hypot(gap["difference"] - gap["low"], luck)
     return {**gap, "low": low, "high": gap["difference"] + math.hypot(gap["high"] - gap["difference"], luck)}
+
+
+def row_means(*groups: Sequence[dict]) -> tuple[list[list[float]], list[int]]:
+    """Of the rows that all trainings (row -> nats, tokens) held out by the same tokens: each group's means; tokens."""
+    first, every = groups[0][0], [rows for group in groups for rows in group]
+    both = [row for row in first if all(row in rows and rows[row][1] == first[row][1] for rows in every)]
+    means = [[statistics.fmean(rows[row][0] for rows in group) for row in both] for group in groups]
+    return means, [first[row][1] for row in both]
 
 
 def seeds_of(run: RunDir) -> list[float]:
@@ -58,15 +65,17 @@ def _mean(rows: dict[str, tuple[float, int]]) -> float:
 
 def same_setting(run: RunDir) -> list[RunDir]:
     """`run` and the trained runs beside it that differ from it in their training seed alone, one a seed."""
-    config, found = run.stored_config(), {run.stored_config().luck: run}
+    config = run.stored_config()
+    found = {config.luck: run}
     for folder in sorted(run.path.parent.glob("*/held_out.json")):
         other = RunDir(folder.parent)
         try:
-            alike = not config.differences(other.stored_config()).keys() - LUCK and learned(run) == learned(other)
+            theirs = other.stored_config()
         except (ValueError, FileNotFoundError):  # of another version, or not a run
             continue
+        alike = not config.differences(theirs).keys() - LUCK and learned(run) == learned(other)
         if alike and _by_row(other).keys() == _by_row(run).keys():
-            found.setdefault(other.stored_config().luck, other)
+            found.setdefault(theirs.luck, other)
     return list(found.values())
 
 

@@ -17,8 +17,7 @@ class Served:
     """The content of served.json.
 
     `files`: by file name its `bytes`, `nll`, the same `by_row`, the counts `same_first_choice`, `same_reply` and
-    `stopped`, and `checks`: {name: {"passed": count, "of": replies}}. `merged`: the same of the merged model, on the
-    same rows.
+    `stopped`, and `checks`: {name: {"passed": count, "of": replies}}. `merged`: of the merged model, on the same rows.
     """
 
     files: dict[str, dict]
@@ -52,13 +51,13 @@ def served_table(served: Served) -> Table:
     """What each file costs in quality and in size, beside the merged model; NLL in nats per answer token."""
     rows = []
     for name, row in {"merged": served.merged, **served.files}.items():
-        cells = {"model": name, "size": human_bytes(row["bytes"]), "NLL": f"{row['nll']:.3f}", "NLL more": ""}
-        cells["same first choice"] = ""
+        cells = {"model": name, "size": human_bytes(row["bytes"]), "NLL": f"{row['nll']:.3f}"}
+        more = {"NLL more": "", "same first choice": ""}
         if row is not served.merged:
-            cells["NLL more"] = f"{row['nll'] - served.merged['nll']:+.3f}"
-            cells["same first choice"] = _count(row["same_first_choice"], served.tokens)
-        cells["same reply"] = _count(row["same_reply"], served.replies)
-        rows.append({**cells, "replies that stop": _count(row["stopped"], served.replies)})
+            more = {"NLL more": f"{row['nll'] - served.merged['nll']:+.3f}"}
+            more["same first choice"] = _count(row["same_first_choice"], served.tokens)
+        counts = {"same reply": row["same_reply"], "replies that stop": row["stopped"]}
+        rows.append(cells | more | {name: _count(count, served.replies) for name, count in counts.items()})
     caption = _("{rows} held-out conversations, {tokens} answer tokens")
     return Table(rows, caption=caption.format(rows=served.rows, tokens=served.tokens))
 

@@ -38,12 +38,10 @@ def blind_pairs(rows: list[dict], first: str = "base", second: str = "adapter", 
     draw, pairs = random.Random(seed), []
     for row in rows:
         names = draw.sample([first, second], 2)
-        if any(row.get("in_thought", {}).get(name) for name in names):
-            continue
-        shown = [row[name] for name in names]
-        if shown[0] != shown[1]:
-            pair = {"messages": row["messages"], "A": shown[0], "B": shown[1], "models": names}
-            pairs.append({**pair, "key": vote_key(row, first, second)})
+        a, b = (row[name] for name in names)
+        if a != b and not any(row.get("in_thought", {}).get(name) for name in names):
+            key = vote_key(row, first, second)
+            pairs.append({"messages": row["messages"], "A": a, "B": b, "models": names, "key": key})
     draw.shuffle(pairs)
     return pairs
 
@@ -61,13 +59,12 @@ def save_vote(run: RunDir, pair: dict, choice: str) -> None:
     """
     if choice not in CHOICES:
         raise NoVote(choice)
-    winner = pair["models"][CHOICES.index(choice)] if choice != "same" else "same"
-    line = {"key": pair["key"], "prompt": pair["messages"][-1]["content"]}
-    cut_off = run.votes.exists() and not run.votes.read_bytes().endswith(b"\n")
-    if cut_off:  # a vote that was not written to its end: behind it all were lost
-        write_jsonl(run.votes, read_jsonl(run.votes))
+    line = {"key": pair["key"], "prompt": pair["messages"][-1]["content"], "models": sorted(pair["models"])}
+    line["winner"] = dict(zip(CHOICES, [*pair["models"], "same"], strict=True))[choice]
+    if run.votes.exists() and not run.votes.read_bytes().endswith(b"\n"):
+        write_jsonl(run.votes, read_jsonl(run.votes))  # a vote that was not written to its end: behind it all were lost
     with run.votes.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({**line, "models": sorted(pair["models"]), "winner": winner}, ensure_ascii=False) + "\n")
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def _votes(run: RunDir, first: str, second: str) -> tuple[dict[str, dict], dict[str, str], int]:
@@ -81,8 +78,8 @@ def _votes(run: RunDir, first: str, second: str) -> tuple[dict[str, dict], dict[
 
 
 def vote_summary(run: RunDir, first: str = "base", second: str = "adapter") -> dict:
-    """Votes on the replies of comparisons.jsonl as they are now: for each model, `outdated` ones (on other replies, not
-    counted), and the share for `second` among the decided ones as a 95 % interval `low`..`high`."""
+    """Votes on the replies of now: for each model, `outdated` ones (on other replies, not counted), and the share for
+    `second` among the decided ones as a 95 % interval `low`..`high`."""
     _rows, winners, outdated = _votes(run, first, second)
     counts = {name: list(winners.values()).count(name) for name in (first, second, "same")}
     low, high = wilson_interval(counts[second], counts[first] + counts[second])
@@ -90,8 +87,7 @@ def vote_summary(run: RunDir, first: str = "base", second: str = "adapter") -> d
 
 
 def preference_pairs(run: RunDir, first: str = "base", second: str = "adapter") -> list[dict]:
-    """The decided votes on the replies of now, as TRL's DPOTrainer reads them: prompt, chosen, rejected (lists of
-    messages).
+    """The decided votes on the replies of now, as TRL's DPOTrainer reads them: messages as prompt, chosen, rejected.
 
     Their prompts are held-out ones: whoever trains on them must judge on others.
     """
@@ -100,24 +96,23 @@ def preference_pairs(run: RunDir, first: str = "base", second: str = "adapter") 
     for key, winner in winners.items():
         if winner != "same":
             loser = first if winner == second else second
-            chosen, rejected = ([{"role": "assistant", "content": rows[key][model]}] for model in (winner, loser))
-            pairs.append({"prompt": rows[key]["messages"], "chosen": chosen, "rejected": rejected})
+            replies = {"chosen": rows[key][winner], "rejected": rows[key][loser]}
+            turns = {name: [{"role": "assistant", "content": text}] for name, text in replies.items()}
+            pairs.append({"prompt": rows[key]["messages"], **turns})
     return pairs
 
 
 def vote_table(run: RunDir, first: str = "base", second: str = "adapter") -> Table:
     """The votes so far, with the interval in words."""
     votes = vote_summary(run, first, second)
-    decided = votes[first] + votes[second]
     told = _("no decided vote yet")
-    if decided:
-        told = _("{model}: {won} of {decided} decided votes, 95 % interval {low} to {high}").format(
-            model=second, won=votes[second], decided=decided, low=f"{votes['low']:.0%}", high=f"{votes['high']:.0%}"
-        )
+    if decided := votes[first] + votes[second]:
+        told = _("{model}: {won} of {decided} decided votes, 95 % interval {low:.0%} to {high:.0%}")
+        told = told.format(model=second, won=votes[second], decided=decided, **votes)
     if votes["outdated"]:
         told += _("; {count} vote(s) on other replies are not counted").format(count=votes["outdated"])
-    rows = [{"model": name, "votes": votes[name]} for name in (first, second)]
-    return Table([*rows, {"model": _("the same"), "votes": votes["same"]}], caption=told)
+    names = {first: first, second: second, "same": _("the same")}
+    return Table([{"model": name, "votes": votes[key]} for key, name in names.items()], caption=told)
 
 
 def voting_page(run: RunDir, pairs: list[dict]) -> Table | Playable:
@@ -133,28 +128,26 @@ def voting_widget(run: RunDir, pairs: list[dict]):
     """The ipywidgets page: one pair at a time, three buttons; every click is saved at once."""
     import ipywidgets
 
-    place, models = {"at": 0}, sorted(pairs[0]["models"], key=ORDER.index)
+    left, models = list(enumerate(pairs, 1)), sorted(pairs[0]["models"], key=ORDER.index)
     page = ipywidgets.HTML()
     buttons = [ipywidgets.Button(description=_(text)) for text in BUTTONS]
 
     def show():
-        done = place["at"] >= len(pairs)
-        page.value = vote_table(run, *models)._repr_html_() if done else _pair_html(pairs, place["at"])
         for button in buttons:
-            button.disabled = done
+            button.disabled = not left
+        if not left:
+            page.value = vote_table(run, *models)._repr_html_()
+            return
+        number, pair = left[0]
+        values = {"asked": conversation(pair["messages"]), "left": pair["A"], "right": pair["B"]}
+        page.value = as_written(render_page("vote.html.j2", number=number, total=len(pairs), **values))
 
     def vote(choice):
-        save_vote(run, pairs[place["at"]], choice)
-        place["at"] += 1
+        save_vote(run, left[0][1], choice)
+        del left[0]
         show()
 
     for button, choice in zip(buttons, CHOICES, strict=True):
         button.on_click(lambda _button, choice=choice: vote(choice))
     show()
     return ipywidgets.VBox([page, ipywidgets.HBox(buttons)])
-
-
-def _pair_html(pairs: list[dict], at: int) -> str:
-    pair = pairs[at]
-    values = {"asked": conversation(pair["messages"]), "left": pair["A"], "right": pair["B"]}
-    return as_written(render_page("vote.html.j2", number=at + 1, total=len(pairs), **values))

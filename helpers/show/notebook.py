@@ -10,10 +10,8 @@ from helpers.show.words import language, write_hangul
 
 
 def setup() -> None:
-    """Progress bars that are plain HTML, charts that can write the reader's letters, and no warnings of the pinned
-    libraries about each other. Once per kernel."""
-    # bitsandbytes did not find an optional CPU kernel on the hub; peft asks a model by a name that transformers has
-    # changed
+    """Once per kernel: bars that are plain HTML, charts with the reader's letters, no warnings that mean nothing."""
+    # bitsandbytes misses an optional CPU kernel on the hub; peft asks a model by a name that transformers has changed
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=r"`is_gradient_checkpointing` is deprecated", category=FutureWarning)
     bars_without_widgets()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from markupsafe import Markup
 
+from helpers.show.pages import render_page
 from helpers.show.tables import BLUE, GREEN, ORANGE, RED, Table
 from helpers.show.words import _
 
@@ -81,10 +82,10 @@ class Playable:
 
 def curve(rows: list[dict], width: int = 520, height: int = 170) -> Markup:
     """Training loss (line) and held-out loss (dots) over the steps, as SVG with a text for those who cannot see it."""
-    lines = {
+    named = {
         name: [(int(row["step"]), float(row[name])) for row in rows if name in row] for name in ("loss", "eval_loss")
     }
-    points = [point for line in lines.values() for point in line]
+    points = [point for line in named.values() for point in line]
     if not points:
         return Markup("")
     most, low, high = max(s for s, _ in points), min(v for _, v in points), max(v for _, v in points)
@@ -93,19 +94,9 @@ def curve(rows: list[dict], width: int = 520, height: int = 170) -> Markup:
         y = 10 + (high - value) / ((high - low) or 1) * (height - 20)
         return round(45 + step / (most or 1) * (width - 60), 1), round(y, 1)
 
-    path = " ".join(f"{x},{y}" for x, y in (at(*point) for point in lines["loss"]))
-    dots = "".join(
-        f'<circle cx="{x}" cy="{y}" r="4" fill="{ORANGE}"/>' for x, y in (at(*p) for p in lines["eval_loss"])
-    )
-    marks = "".join(
-        f'<text x="0" y="{at(0, value)[1] + 5}" font-size="14" fill="currentColor">{value:.2f}</text>'
-        for value in (low, high)
-    )
-    said = _("Loss over {steps} steps, from {high} down to {low}: line training, dots held out")
-    said = html.escape(said.format(steps=most, high=f"{high:.2f}", low=f"{low:.2f}"))
-    # the sentence stands below and not within, where it would shrink with the picture
-    return Markup(
-        f'<figure style="margin:0"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{said}">'
-        f'<polyline points="{path}" fill="none" stroke="{BLUE}" stroke-width="2"/>{dots}{marks}</svg>'
-        f"<figcaption>{said}</figcaption></figure>"
-    )
+    lines = {name: [at(*point) for point in line] for name, line in named.items()}
+    marks = [(f"{value:.2f}", at(0, value)[1] + 5) for value in (low, high)]
+    text = _("Loss over {steps} steps, from {high:.2f} down to {low:.2f}: line training, dots held out")
+    text = text.format(steps=most, high=high, low=low)
+    values = {"width": width, "height": height, "lines": lines, "marks": marks, "text": text}
+    return Markup(render_page("curve.html.j2", **values, blue=BLUE, orange=ORANGE))

@@ -1,8 +1,7 @@
 """Progress of a loop: one line on the page that is replaced in place, and is gone at the end.
 
 It is plain HTML, no widget: a page that is loaded again, or a saved copy, shows what stood there. Elsewhere it is a
-line on stdout. In a notebook the bars of the libraries (downloads, "Loading weights", maps of data sets) are of this
-kind too.
+line on stdout. In a notebook the bars of the libraries (downloads, weights, maps of data sets) are of this kind too.
 """
 
 from __future__ import annotations
@@ -68,8 +67,7 @@ def in_notebook() -> bool:
 
 
 def bars_without_widgets() -> None:
-    """From here on, tqdm gives a library in this kernel, if it is one, the bar above, where it would have taken a
-    widget.
+    """From here on, tqdm gives a library in a kernel the bar above, where it would have taken a widget.
 
     A widget needs the same release in the server and in the kernel, and says "Error displaying widget" after a reload.
     A library that was imported before keeps its own, but for transformers, which asks tqdm.auto anew for each bar.

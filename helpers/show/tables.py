@@ -7,6 +7,9 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from markupsafe import Markup
+
+from helpers.show.pages import render_page
 from helpers.show.words import _, heading
 
 LONG = 30  # characters of a line: a column with a longer one is text
@@ -44,30 +47,17 @@ class Table:
     columns: list[str] = field(default_factory=list)
     foreign: tuple[str, ...] = ()
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """The columns, in their order."""
         return self.columns or (list(self.rows[0]) if self.rows else [])
 
     def _heading(self, name: str) -> str:
         return name if name in self.foreign else heading(name)
 
     def _repr_html_(self) -> str:
-        names = self._names()
-        style = "text-align:left;vertical-align:top;padding:4px 12px;white-space:pre-wrap;"
-        style += "overflow-wrap:break-word;min-width:1.5em"
-        widths = self._widths()
-        head = "".join(
-            f'<th style="{style};overflow-wrap:normal;{widths[name]}">{html.escape(self._heading(name))}</th>'
-            for name in names
-        )
-        body = "".join(
-            "<tr>" + "".join(f'<td style="{style}">{_html_cell(row.get(name, ""))}</td>' for name in names) + "</tr>"
-            for row in self.rows
-        )
-        # not a <caption>: that is never wider than its table, so a long one stood in a column of single words
-        caption = f'<div style="padding:4px 12px">{html.escape(self.caption)}</div>'
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        # a table that is wider than the page scrolls by itself
-        return as_written(f'{caption if self.caption else ""}<div style="overflow-x:auto">{table}</div>')
+        heads = [(self._heading(name), width) for name, width in self._widths().items()]
+        rows = [[_html_cell(row.get(name, "")) for name in self.names()] for row in self.rows]
+        return as_written(render_page("table.html.j2", caption=self.caption, heads=heads, rows=rows))
 
     __html__ = _repr_html_  # for templates
 
@@ -75,7 +65,7 @@ class Table:
         """Columns of texts share the width evenly, so that none squeezes the others; short ones keep theirs."""
         lines = {
             name: max((len(line) for row in self.rows for line in _text(row.get(name, "")).split("\n")), default=0)
-            for name in self._names()
+            for name in self.names()
         }
         texts = [name for name, longest in lines.items() if longest > LONG]
         if not texts:
@@ -84,7 +74,7 @@ class Table:
         return short | (dict.fromkeys(texts, f"width:{100 / len(texts):.0f}%") if len(texts) > 1 else {})
 
     def __repr__(self) -> str:
-        names = self._names()
+        names = self.names()
         cells = [[*map(self._heading, names)], *([_text(row.get(name, "")) for name in names] for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
         lines = [
@@ -119,13 +109,12 @@ def _text(value) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _html_cell(value) -> str:
-    # a long run without a blank (a model that repeats one sign) may be broken, or it pushes the other columns off the
-    # page
-    text = html.escape(re.sub(r"(\S{30})", "\\1\0", _text(value))).replace("\0", "<wbr>")
+def _html_cell(value) -> Markup:
+    # a long run without a blank (a model that repeats one sign) may be broken, or it pushes the other columns away
+    text = Markup(html.escape(re.sub(r"(\S{30})", "\\1\0", _text(value))).replace("\0", "<wbr>"))
     if value is True or value is False or isinstance(value, Judged):
         good = value.good if isinstance(value, Judged) else value
         # the word in the page's own ink, which can be read in every theme, beside a mark of colour
         style = f"border-left:5px solid {GREEN if good else RED};padding-left:6px;white-space:nowrap"
-        return f'<b style="{style}">{text}</b>'
+        return Markup(f'<b style="{style}">{text}</b>')
     return text

@@ -1,11 +1,9 @@
-"""What the code says, in the reader's language: a sentence is translated where it is made, before anything is filled
-in.
+"""What the code says, in the reader's language: a sentence is translated where it is made, before it is filled in.
 
     _("{rows} rows were read.").format(rows=rows)
 
-The English sentence is the key; `locale/LANGUAGE/ROOM.po` has the other (gettext's format, one file for each folder of
-helpers/). The language is QLORA_LANG. What came from data, a model or a person is filled in afterwards and never
-translated.
+The English sentence is the key; `locale/LANGUAGE/ROOM.po` has the other (gettext's format, a file for each folder of
+helpers/). The language is QLORA_LANG. What came from data, a model or a person is filled in afterwards, as it is.
 """
 
 from __future__ import annotations

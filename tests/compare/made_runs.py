@@ -1,8 +1,6 @@
 """Run directories as 03 to 06 would have left them, made in milliseconds."""
 
-import json
-
-from helpers.files import write_json
+from helpers.files import write_json, write_jsonl
 from helpers.paths import runs_root
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
@@ -15,20 +13,11 @@ def make_run(name: str, nll: list[float] | None, rows: list[str] | None = None, 
     run.config_json.write_text(RunConfig.load("tiny", run_name=name, **settings).to_json())
     if nll is None:
         return run
-    curve = [
-        {"step": step, "max_steps": 40, "eval_loss": 3 - step / 40, "elapsed_s": step * 1.5} for step in (0, 20, 40)
-    ]
+    curve = [{"step": s, "max_steps": 40, "eval_loss": 3 - s / 40, "elapsed_s": s * 1.5} for s in (0, 20, 40)]
     curve.append({"step": 40, "elapsed_s": 61.0, "tokens": 1000, "peak_memory_bytes": 9e8, "device": "CPU"})
-    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in curve))
+    write_jsonl(run.metrics, curve)
     rows = rows or [f"row-{i}" for i in range(len(nll))]
-    found = {
-        "step": 40,
-        "last": 40,
-        "told": "fine",
-        "rows": rows,
-        "nll": [x * tokens for x in nll],
-        "tokens": [tokens] * len(nll),
-    }
-    write_json(run.held_out, found)
+    numbers = {"rows": rows, "nll": [x * tokens for x in nll], "tokens": [tokens] * len(nll)}
+    write_json(run.held_out, {"step": 40, "last": 40, "told": "fine", **numbers})
     run.adapter.mkdir()
     return run

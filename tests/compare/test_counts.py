@@ -15,7 +15,7 @@ from helpers.compare.take_out import _widget, gained, next_step, tick_page, with
 from helpers.data.again import prepare_again
 from helpers.data.left_out import left_out, row_hash
 from helpers.data.reasons import Reason
-from helpers.evaluate.surprise import Surprise
+from helpers.evaluate.held_out import Surprise
 from helpers.files import read_json, read_jsonl, write_json
 from helpers.paths import runs_root
 from helpers.runs import RunDir, fork
@@ -72,7 +72,7 @@ def test_a_row_that_was_taken_out_is_counted_and_stays_out_of_every_fork(run):
 
 
 def test_a_click_makes_the_fork(run):
-    surprise, rows = Surprise([0.1, 4.0], 5, 1, 2, 0.5), read_jsonl(run.train_jsonl)[:2]
+    surprise, rows = Surprise([0.1, 4.0], 5, 1, 2), read_jsonl(run.train_jsonl)[:2]
     *boxes, button, told = _widget("old", [RowLoss(row, surprise, surprise, "", "a", "b") for row in rows]).children
     button.click()
     assert told.value == "No row is ticked."
@@ -91,7 +91,7 @@ def test_whether_it_became_better():
 
 
 def test_the_table_shows_text_of_strangers_as_text():
-    surprise = Surprise([0.1, 4.0], 5, 1, 2, 0.5)
+    surprise = Surprise([0.1, 4.0], 5, 1, 2)
     row = {"messages": [{"role": "user", "content": "<b>when?</b>"}, {"role": "assistant", "content": "x"}]}
     found = [RowLoss(row, surprise, surprise, '"time": "', "<i>", "<u>", marked=True)]
     shown = suspects_table(found)
@@ -160,7 +160,7 @@ def test_the_fit_gives_back_what_the_curve_was_made_of():
 def test_which_luck_is_the_larger(rows, seeds, larger):
     for seed in range(4):
         make_run(f"s{seed}", [2 + rows * (-1) ** i + seeds * (-1) ** seed for i in range(40)], training_seed=seed)
-    (group,) = repeated(read_runs(runs_root()))
+    (group,) = repeated(read_runs())
     found = luck(group)
     assert found.larger == larger and larger in luck_told(found) and "rough guess" in luck_told(found)
     assert found.over_seeds == pytest.approx(seeds / math.sqrt(3), rel=0.01)

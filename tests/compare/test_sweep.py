@@ -26,6 +26,9 @@ from helpers.train import launch
 from helpers.train.arguments import sft_arguments
 from tests.compare.made_runs import make_run
 
+# what may change the held-out rows or the length of a training, and what changes no training
+UNFAIR = "seed max_length eval_steps max_steps num_train_epochs patience"
+UNFAIR += " logging_steps save_steps price_per_hour temperature max_new_tokens"
 # 40 steps, the better the larger the rank; rank 13 fails
 TRAINING = """
 import json, pathlib, sys, time
@@ -71,9 +74,8 @@ def queued(*ranks) -> list[str]:
     """The forks and the queue, as `sweep` makes them, without its process."""
     from helpers.compare.sweep import _folder
 
-    names = [
-        make_fork("tiny", name, changes).path.name for name, changes in planned("tiny", lora_r=list(ranks)).items()
-    ]
+    forks = planned("tiny", lora_r=list(ranks))
+    names = [make_fork("tiny", name, changes).path.name for name, changes in forks.items()]
     write_json(_folder("tiny") / "queue.json", names)
     return names
 
@@ -89,10 +91,8 @@ def test_the_better_half_goes_on_and_a_failure_stops_nobody(run, stand_in, capsy
     work("tiny")
     states = {row["run"]: row["state"] for row in standing("tiny")}
     assert list(states) == names
-    assert (
-        states["tiny-lora_r-16"] == "trained"
-        and states["tiny-lora_r-4"] == "stopped after 50%: its held-out loss was higher"
-    )
+    assert states["tiny-lora_r-16"] == "trained"
+    assert states["tiny-lora_r-4"] == "stopped after 50%: its held-out loss was higher"
     assert states["tiny-lora_r-1"] == states["tiny-lora_r-2"] == "stopped after 25%: its held-out loss was higher"
     assert states["tiny-lora_r-13"].startswith("failed")
     assert 12 <= max(steps("tiny-lora_r-1")) < 40
@@ -172,14 +172,7 @@ def test_sweep_makes_forks_and_a_process_of_its_own(run, capsys, monkeypatch):
         ({"optim": ["adamw_torch", "nope"]}, "optim"),
         ({"lr_scheduler_type": ["cosine", "nope"], "lora_r": [2]}, "lr_scheduler_type"),
         ({"lora_target_modules": ["q_proj", "nonsense"]}, "lora_target_modules"),
-        *(
-            ({name: [1, 2]}, name)
-            for name in ("seed", "max_length", "eval_steps", "max_steps", "num_train_epochs", "patience")
-        ),
-        *(
-            ({name: [1, 2]}, name)
-            for name in ("logging_steps", "save_steps", "price_per_hour", "temperature", "max_new_tokens")
-        ),
+        *(({name: [1, 2]}, name) for name in UNFAIR.split()),
     ],
 )
 def test_what_cannot_be_swept_fairly_is_refused_before_a_fork_is_made(run, choices, setting):
@@ -212,16 +205,11 @@ def test_all_are_measured_at_the_same_quarters(run, steps, quarter):
 
 
 def test_values_that_are_the_same_are_one_run(run):
-    assert list(planned("tiny", lora_r=[4, "4", 4, 2], learning_rate=[1e-3, "0.001"])) == [
-        "tiny-lora_r-4-learning_rate-0.001",
-        "tiny-lora_r-2-learning_rate-0.001",
-    ]
+    names = list(planned("tiny", lora_r=[4, "4", 4, 2], learning_rate=[1e-3, "0.001"]))
+    assert names == ["tiny-lora_r-4-learning_rate-0.001", "tiny-lora_r-2-learning_rate-0.001"]
     seed = run.stored_config().seed
     assert list(planned("tiny", seeds=[-1, seed, 7])) == ["tiny-training_seed--1", "tiny-training_seed-7"]
-    assert combinations(lora_r=[2], seeds=[1, 2]) == [
-        {"lora_r": 2, "training_seed": 1},
-        {"lora_r": 2, "training_seed": 2},
-    ]
+    assert combinations(lora_r=[2], seeds=[1, 2]) == [{"lora_r": 2, "training_seed": seed} for seed in (1, 2)]
 
 
 def test_another_seed_of_the_training_leaves_the_data_as_it_is(run):
@@ -298,20 +286,16 @@ def test_a_loss_that_is_no_number_is_the_worst(run, bad):
     broken = read_run(fork)
     assert loss_at(broken, 0.25) == math.inf
     good = trial("a", (10, 5.0))
-    assert survivors([broken, good], 0.25) == ["a"] and survivors([good, broken, trial("b", (10, 9.0))], 0.25) == [
-        "a",
-        "b",
-    ]
+    assert survivors([broken, good], 0.25) == ["a"]
+    assert survivors([good, broken, trial("b", (10, 9.0))], 0.25) == ["a", "b"]
     assert survivors([broken], 0.25) == ["broken"]
 
 
 def test_seeds_of_one_setting_are_judged_together():
     """By its mean: the setting with the luckiest run is not the better one."""
     losses = {("a", 1): 1.0, ("a", 2): 1.4, ("b", 1): 1.15, ("b", 2): 1.16}
-    trials = [
-        trial(f"{name}{seed}", (10, loss), lora_alpha=1 + (name == "b"), training_seed=seed)
-        for (name, seed), loss in losses.items()
-    ]
+    seeds = [(name + str(seed), (10, loss), ord(name), seed) for (name, seed), loss in losses.items()]
+    trials = [trial(name, point, lora_alpha=alpha, training_seed=seed) for name, point, alpha, seed in seeds]
     assert survivors(trials, 0.25) == ["b1", "b2"]
 
 
@@ -331,9 +315,8 @@ def test_the_same_forks_as_pods(run):
 
 def test_no_two_pods_have_one_name(run):
     """Cut to 40 characters, all four were one cluster."""
-    RunDir.open(RunConfig.load("tiny", run_name="나의-실험-of-a-long-name-that-goes-on-and-on")).save_config(
-        run.stored_config()
-    )
-    lines = pods("나의-실험-of-a-long-name-that-goes-on-and-on", learning_rate=[3e-4, 1e-3], lora_r=[4, 16])
+    name = "나의-실험-of-a-long-name-that-goes-on-and-on"
+    RunDir.open(RunConfig.load("tiny", run_name=name)).save_config(run.stored_config())
+    lines = pods(name, learning_rate=[3e-4, 1e-3], lora_r=[4, 16])
     names = [line.split("-c ")[1].split()[0] for line in lines]
     assert len(set(names)) == 4 and all(len(name) <= 40 and name[0].isalnum() for name in names)

@@ -1,5 +1,7 @@
 """The picture of the paired comparisons shows every difference in its unit, with the verdict in words."""
 
+import pytest
+
 from helpers.evaluate.chart import paired_chart
 from helpers.evaluate.intervals import BETTER, MARGINS, SAME, TOO_FEW, WORSE
 from helpers.show.tables import GREEN, GREY, RED
@@ -7,26 +9,14 @@ from helpers.show.tables import GREEN, GREY, RED
 NLL, CHRF = MARGINS
 
 
-def compared(number, difference, low, high, verdict, model="adapter"):
-    return {
-        "number": number,
-        "model": model,
-        "against": "base",
-        "difference": difference,
-        "low": low,
-        "high": high,
-        "verdict": verdict,
-    }
+def compared(number, difference, low, high, verdict, **more):
+    gap = {"difference": difference, "low": low, "high": high, "verdict": verdict}
+    return {"number": number, "model": "adapter", "against": "base", **gap, **more}
 
 
 def test_a_panel_for_each_number_with_its_own_margin():
-    shown = paired_chart(
-        [
-            compared(NLL, -1.4, -1.5, -1.3, BETTER),
-            compared(CHRF, 0.2, -0.1, 0.4, SAME),
-            compared(NLL, 0.5, 0.4, 0.6, WORSE),
-        ]
-    )
+    better, worse = compared(NLL, -1.4, -1.5, -1.3, BETTER), compared(NLL, 0.5, 0.4, 0.6, WORSE)
+    shown = paired_chart([better, compared(CHRF, 0.2, -0.1, 0.4, SAME), worse])
     nll, chrf = shown.figure.axes
     for axes, number in ((nll, NLL), (chrf, CHRF)):
         band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
@@ -38,12 +28,13 @@ def test_a_panel_for_each_number_with_its_own_margin():
     assert f"{NLL}, adapter minus base: -1.400 better" in shown.alt and "+0.500 worse" in shown.alt
 
 
-def test_a_difference_without_an_interval_is_a_dot():
-    (axes,) = paired_chart([compared(NLL, -0.3, None, None, TOO_FEW)]).figure.axes
-    assert [list(line.get_xdata()) for line in axes.lines] == [[0, 0], [-0.3]]
-
-
-def test_few_rows_are_dots_in_the_place_of_an_interval():
-    row = {**compared(NLL, -0.3, -0.5, -0.1, BETTER), "by_row": [-0.2, -0.4]}
+@pytest.mark.parametrize(
+    ("row", "dots"),
+    [
+        (compared(NLL, -0.3, None, None, TOO_FEW), []),  # no interval
+        (compared(NLL, -0.3, -0.5, -0.1, BETTER, by_row=[-0.2, -0.4]), [[-0.2, -0.4]]),  # few rows, in its place
+    ],
+)
+def test_what_has_no_interval_is_dots(row, dots):
     (axes,) = paired_chart([row]).figure.axes
-    assert [list(line.get_xdata()) for line in axes.lines] == [[0, 0], [-0.2, -0.4], [-0.3]]
+    assert [list(line.get_xdata()) for line in axes.lines] == [[0, 0], *dots, [-0.3]]

@@ -64,9 +64,8 @@ PROMPTS = [[{"role": "user", "content": f"question {i}"}] for i in range(4)]
 
 def test_public_functions_and_ready_made_ones_are_the_checks(file):
     checks, baseline = load_checks(file(HEAD + OWN))
-    assert (
-        list(checks) == ["valid_json", "stops", "polite", "exact", "fragile"] and baseline(PROMPTS[0]) == "question 0"
-    )
+    assert list(checks) == ["valid_json", "stops", "polite", "exact", "fragile"]
+    assert baseline(PROMPTS[0]) == "question 0"
 
 
 @pytest.mark.parametrize(
@@ -162,35 +161,32 @@ def test_counts_changes_faults_and_a_baseline(file):
     apart = by_source(checked.passed["exact"], ["old", "new", "old", "new"])
     assert [row["source"] for row in apart.rows] == ["new", "old"] and apart.rows[1]["adapter"].startswith("2 of 2")
     assert "3 of 4" in repr(checks_table(counts, checked.changes()))
-    rows = [
-        {"messages": p, "reference": "r", "stopped": {"base": True, "adapter": True}, "base": "b", "adapter": "a"}
-        for p in PROMPTS
-    ]
-    assert [row["asked"] for row in won_and_lost_rows(checked.changes()["exact"], rows).rows] == [
-        "question 0",
-        "question 2",
-    ]
+    row = {"reference": "r", "stopped": {"base": True, "adapter": True}, "base": "b", "adapter": "a"}
+    shown = won_and_lost_rows(checked.changes()["exact"], [{**row, "messages": prompt} for prompt in PROMPTS])
+    assert [row["asked"] for row in shown.rows] == ["question 0", "question 2"]
+
+
+def passed(file, answer):
+    """One reply under a check that gives `answer`."""
+    checks, _ = load_checks(file(GOOD.replace("True", answer)))
+    return run_checks(checks, PROMPTS[:1], {"base": replies("a")}, ["a"])
 
 
 @pytest.mark.parametrize("answer", ["None", "1", "0.7", "'yes' * 999", "[]", "exit()", "__import__('nobody')"])
 def test_only_true_and_false_count(file, answer):
-    checks, _ = load_checks(file(f"def f(messages, reply, reference):\n 'doc'\n return {answer}\n"))
-    checked = run_checks(checks, PROMPTS[:1], {"base": replies("a")}, ["a"])
+    checked = passed(file, answer)
     assert checked.counts()["f"]["base"] == 0 and len(checked.faults) == 1
     assert len(checks_told(checked.counts(), checked.faults)[-1]) < 200
 
 
 @pytest.mark.parametrize("answer", ["__import__('numpy').bool_(True)", "True"])
 def test_numpy_s_true_counts_too(file, answer):
-    checks, _ = load_checks(file(f"def f(messages, reply, reference):\n 'doc'\n return {answer}\n"))
-    assert run_checks(checks, PROMPTS[:1], {"base": replies("a")}, ["a"]).passed == {"f": {"base": [True]}}
+    assert passed(file, answer).passed == {"f": {"base": [True]}}
 
 
 @pytest.mark.parametrize("broken", ["return None", "raise SystemError()"])
 def test_a_baseline_that_fails_is_told(file, broken):
-    checks, baseline = load_checks(
-        file(f"def f(messages, reply, reference):\n 'doc'\n return True\ndef baseline(messages):\n {broken}\n")
-    )
+    checks, baseline = load_checks(file(f"{GOOD}def baseline(messages):\n {broken}\n"))
     checked = run_checks(checks, PROMPTS, {"base": replies(*"abcd")}, list("abcd"), baseline)
     assert len(checked.faults) == 4 and "baseline failed itself" in checks_told(checked.counts(), checked.faults)[-1]
 

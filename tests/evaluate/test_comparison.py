@@ -6,21 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from helpers.evaluate.comparison import (
-    OtherQuestions,
-    comparison_rows,
-    comparison_table,
-    one_by_one,
-    write_comparisons,
-)
+from helpers.evaluate.comparison import OtherQuestions, comparison_rows, comparison_table, one_by_one, write_comparisons
 from helpers.evaluate.decoding import Sampling
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.generation import Reply, generate_replies
 from helpers.evaluate.held_out import Scores
-from helpers.evaluate.numbers import CUT, model_numbers, numbers_table, really_better
+from helpers.evaluate.intervals import CHRF, NLL
+from helpers.evaluate.numbers import (
+    CUT,
+    chrf_by_reply,
+    model_numbers,
+    numbers_table,
+    really_better,
+    repetition,
+    reply_metrics,
+)
 from helpers.evaluate.page import pack, write_report
 from helpers.evaluate.prompts import FIXED_PROMPTS, fixed_prompts
-from helpers.evaluate.replies import chrf_by_reply, repetition, reply_metrics
 from helpers.evaluate.voting import blind_pairs
 from helpers.files import read_json, read_jsonl, write_json
 from helpers.model.load import load_base_model
@@ -33,6 +35,7 @@ from helpers.template.chat import Prompt
 from helpers.workshop.progress import Lab, participant
 
 EVIL = '<script>alert("x")</script>'
+MODELS = ("base", "adapter", "merged")
 
 
 def reply(text, stopped=True):
@@ -56,25 +59,20 @@ def test_a_question_in_the_place_of_a_fixed_one_has_no_known_answer():
     prompts[0] = [{"role": "user", "content": "김치는 왜 시어져요?"}]
     rows = comparison_rows(prompts, ["답"], {"base": [reply("네")] * len(prompts)})
     known = [row["known"] for row in FIXED_PROMPTS]
-    assert [row["reference"] for row in rows] == ["", *known[1:], "답"] and known[0]
+    assert [row["reference"] for row in rows] == ["", *known[1:], "답"]
+    assert "Communist Manifesto" in FIXED_PROMPTS[0]["question"] and known[0].startswith(
+        "Karl Marx and Friedrich Engels (1848"
+    )
 
 
-def test_chrf_is_sacrebleus():
+def test_numbers_about_replies_and_chrf_is_sacrebleus():
+    numbers = reply_metrics([reply("네"), reply("아니요", stopped=False)], ["x", "y"])
+    assert numbers == {"replies": 2, "stops": 0.5, "tokens": 2, "repetition": 0, "in_thought": 0, "chrf": 0}
     assert reply_metrics([reply("같은 말")], ["같은 말"])["chrf"] == pytest.approx(100)
     assert chrf_by_reply([reply("같은 말"), reply("zzz")], ["같은 말", "다른"]) == [pytest.approx(100), 0]
-
-
-def test_figures_about_replies():
-    figures = reply_metrics([reply("네"), reply("아니요", stopped=False)])
-    assert figures == {"replies": 2, "stops": 0.5, "tokens": 2, "repetition": 0, "in_thought": 0}
     assert repetition([1, 2, 3, 4] * 10) > 0.8 and repetition([1]) == 0
     with pytest.raises(ValueError, match="no reply to measure"):
-        reply_metrics([])
-
-
-def test_the_classic_question_comes_first_with_its_answer():
-    assert "Communist Manifesto" in FIXED_PROMPTS[0]["question"]
-    assert all(word in FIXED_PROMPTS[0]["known"] for word in ("Marx", "Engels", "1848"))
+        reply_metrics([], [])
 
 
 @pytest.fixture
@@ -82,18 +80,14 @@ def run(tmp_path):
     """A run directory as 06 leaves it, with hostile text in prompt and replies."""
     run = RunDir(tmp_path / "evil")
     prompts = fixed_prompts() + [[{"role": "system", "content": EVIL}, {"role": "user", "content": EVIL}]]
-    said = {name: [reply(f"{EVIL} {name}") for _ in prompts] for name in ("base", "adapter", "merged")}
-    rows = comparison_rows(prompts, ["b"], said)
-    write_comparisons(run, rows)
-    scores = {n: Scores([10.0, 12.0], [5, 5], [0.1, 0.1], [4, 4]) for n in said}
-    held_out = {name: given[len(FIXED_PROMPTS) :] for name, given in said.items()}
-    models = {name: model_numbers(scores[name], held_out[name], ["b"]) for name in said}
-    paired = really_better(scores, held_out, ["b"])
-    about = {"created": EVIL, "decoding": EVIL, "versions": {EVIL: EVIL}}
-    write_json(
-        run.evaluation,
-        {**about, "models": models, "paired": paired, "skill": {"replies": 1, "models": {EVIL: {EVIL: 1}}}},
-    )
+    said = {name: [reply(f"{EVIL} {name}")] * len(prompts) for name in MODELS}
+    write_comparisons(run, comparison_rows(prompts, ["b"], said))
+    scores = dict.fromkeys(MODELS, Scores([10.0, 12.0], [5, 5], [0.1, 0.1], [4, 4]))
+    held_out = {name: given[-1:] for name, given in said.items()}
+    models = {name: model_numbers(scores[name], held_out[name], ["b"]) for name in MODELS}
+    about = {"created": EVIL, "decoding": EVIL, "versions": {EVIL: EVIL}, "models": models}
+    skill = {"replies": 1, "models": {EVIL: {EVIL: 1}}}
+    write_json(run.evaluation, {**about, "paired": really_better(scores, held_out, ["b"]), "skill": skill})
     line = {"nll": 1.0, "nll_low": 0.9, "nll_high": 1.1}
     report = {"verdict": EVIL, "verdict_reason": EVIL, "chosen": EVIL, "measured": {EVIL: line}}
     write_json(run.merge_report, {**report, "counts": {"rows": EVIL, "tokens": EVIL}})
@@ -108,11 +102,7 @@ def test_rows_tell_where_a_question_came_from(run):
     rows = read_jsonl(run.comparisons)
     assert [row["kind"] for row in rows] == ["fixed"] * len(FIXED_PROMPTS) + ["held-out"]
     assert rows[0]["reference"] == FIXED_PROMPTS[0]["known"] and rows[-1]["reference"] == "b"
-    assert rows[-1]["merged"] == f"{EVIL} merged" and rows[-1]["stopped"] == {
-        "base": True,
-        "adapter": True,
-        "merged": True,
-    }
+    assert rows[-1]["merged"] == f"{EVIL} merged" and rows[-1]["stopped"] == dict.fromkeys(MODELS, True)
 
 
 def test_nothing_from_strangers_becomes_html(run):
@@ -126,21 +116,17 @@ def test_a_korean_page_leaves_replies_rows_and_names_alone(run, monkeypatch):
     ours."""
     words = ["no", "better", "Korean", "3 of 4", "the same"]
     prompts = fixed_prompts() + [[{"role": "user", "content": word}] for word in words]
-    said = {
-        name: [reply("text")] * len(FIXED_PROMPTS) + [reply(word) for word in words]
-        for name in ("base", "adapter", "merged")
-    }
-    write_comparisons(run, comparison_rows(prompts, words, said))
-    content = json.loads(run.evaluation.read_text())
+    said = [reply("text")] * len(FIXED_PROMPTS) + [reply(word) for word in words]
+    write_comparisons(run, comparison_rows(prompts, words, dict.fromkeys(MODELS, said)))
+    content = read_json(run.evaluation)
     write_json(run.evaluation, {**content, "skill": {"replies": 1, "models": {"base": {"won": 1, "stops": 0}}}})
     monkeypatch.setenv("QLORA_LANG", "ko")
     page = write_report(run).read_text()
     assert '<html lang="ko">' in page and "답변 나란히 보기" in page and "행이 너무 적음" in page and "판정" in page
     shown = repr(comparison_table(read_jsonl(run.comparisons)))
     for word in words:
-        assert (
-            page.count(f">{word}</p>") == 1 and page.count(f"\n{word}</div>") == 4 and shown.count(f"{word}  ") >= 3
-        ), word
+        assert page.count(f">{word}</p>") == 1 and page.count(f"\n{word}</div>") == 4, word
+        assert shown.count(f"{word}  ") >= 3, word
     assert "won</td>" in page.replace("</b>", "") and "stops</td>" in page  # names of somebody's checks
 
 
@@ -155,16 +141,16 @@ def test_the_page_fits_a_phone_and_shows_the_curve_with_its_text(run):
 def test_the_turns_before_a_question_are_shown(run):
     """'Is it like that too?' cannot be judged alone, nor a question without the order of its system line."""
     said = [{"role": "system", "content": "짧게"}, {"role": "user", "content": "앨범은?"}]
-    shown = comparison_rows([said, said[1:]], [], {"base": [reply("a"), reply("b")]})
+    shown = comparison_rows([said, said[1:]], [], {"base": [reply("a"), reply("끝없이", stopped=False)]})
+    assert "끝없이 …" in repr(comparison_table(shown))  # it was cut
     for page in (repr(comparison_table(shown)), one_by_one(shown).data):
         assert "system: 짧게\nuser: 앨범은?" in page.replace("\\n", "\n") and page.count("user:") == 1
 
 
 def test_checks_are_on_the_page_where_they_were_made_and_an_old_skill_is_one(run):
     assert Evaluation.read(run).checks == {EVIL: {EVIL: 1, "of": 1}} and "The checks" in write_report(run).read_text()
-    content = json.loads(run.evaluation.read_text())
-    del content["skill"]
-    write_json(run.evaluation, content)
+    content = read_json(run.evaluation)
+    write_json(run.evaluation, content | {"skill": None})
     assert "The checks" not in write_report(run).read_text()
 
 
@@ -176,18 +162,12 @@ def test_an_evaluation_is_read_as_it_was_written(tmp_path):
     assert Evaluation.from_json({"models": {}, "top_p": 1.0, "decoding": "greedy"}).how == "greedy"  # an older one
 
 
-def test_a_cut_reply_is_marked():
-    rows = comparison_rows(fixed_prompts()[:1], [], {"base": [reply("끝없이", stopped=False)]})
-    assert "끝없이 …" in repr(comparison_table(rows))
-
-
-def cut_in_thought():
-    return Reply("", tuple(range(48)), False, 3, thought=f"생각 {EVIL}", in_thought=True, answer_ids=())
+CUT_REPLY = Reply("", tuple(range(48)), False, 3, thought=f"생각 {EVIL}", in_thought=True, answer_ids=())
 
 
 def test_a_thought_is_never_shown_as_the_answer():
     prompts = [*fixed_prompts(), Prompt([{"role": "user", "content": "?"}], [{"function": {"name": "f"}}])]
-    said = {name: [reply("네")] * 5 + [cut_in_thought()] for name in ("base", "adapter", "merged")}
+    said = dict.fromkeys(MODELS, [reply("네")] * 5 + [CUT_REPLY])
     rows = json.loads(json.dumps(comparison_rows(prompts, ["b"], said)))
     assert rows[-1]["base"] == "" and rows[-1]["thoughts"]["base"].startswith("생각") and rows[-1]["tools"]
     table = comparison_table(rows)
@@ -201,17 +181,14 @@ def test_a_thought_is_never_shown_as_the_answer():
 def test_replies_cut_inside_their_thoughts_are_counted_and_settle_nothing():
     """Answers are measured alone: a thought that repeats itself is no repetition, one that was cut is no stop."""
     loop = Reply("네 그래요", (1, 2, 3, 4) * 9, True, 3, thought="끝없이", answer_ids=(7, 8, 9, 5, 6))
-    numbers = reply_metrics([loop, cut_in_thought(), reply("네 그래요")], ["네 그래요"] * 3)
+    numbers = reply_metrics([loop, CUT_REPLY, reply("네 그래요")], ["네 그래요"] * 3)
     assert (numbers["in_thought"], numbers["stops"], numbers["repetition"]) == (1, pytest.approx(2 / 3), 0)
-    scores = {name: Scores([10.0, 12.0] * 20, [5, 5] * 20) for name in ("base", "adapter", "merged")}
-    better = {"base": [reply("아니")] * 40, "adapter": [reply("네")] * 40, "merged": [reply("네")] * 40}
+    scores = dict.fromkeys(MODELS, Scores([10.0, 12.0] * 20, [5, 5] * 20))
     for cut, told in ((8, "better"), (9, CUT)):
-        some = {**better, "adapter": [cut_in_thought()] * cut + [reply("네")] * (40 - cut)}
-        paired = really_better(scores, some, ["네"] * 40)
-        verdict = next(row for row in paired if row["model"] == "adapter" and row["number"].startswith("chrF"))[
-            "verdict"
-        ]
-        assert verdict == told
+        adapter = [CUT_REPLY] * cut + [reply("네")] * (40 - cut)
+        some = {"base": [reply("아니")] * 40, "adapter": adapter, "merged": [reply("네")] * 40}
+        verdicts = {(row["model"], row["number"]): row["verdict"] for row in really_better(scores, some, ["네"] * 40)}
+        assert verdicts["adapter", CHRF] == told
     models = {name: model_numbers(scores[name], given, ["네"] * 40) for name, given in some.items()}
     assert "22%" in repr(numbers_table(models)) and "thought" not in repr(numbers_table({"base": models["base"]}))
 
@@ -250,37 +227,27 @@ def test_what_is_taken_home_opens_alone(whole_run, tmp_path):
 
 
 def test_same_is_not_called_better(run):
-    verdicts = {
-        row["verdict"] for row in json.loads(run.evaluation.read_text())["paired"] if row["number"] == "NLL per token"
-    }
-    assert verdicts == {"too few rows"}
-    same = {name: Scores([10.0, 12.0] * 6, [5] * 12) for name in ("base", "adapter", "merged")}
-    said = {name: [reply("같은 말")] * 12 for name in same}
-    assert {row["verdict"] for row in really_better(same, said, ["같은 말이"] * 12)} == {"no difference that matters"}
+    paired = read_json(run.evaluation)["paired"]
+    assert {row["verdict"] for row in paired if row["number"] == NLL} == {"too few rows"}
+    same, said = Scores([10.0, 12.0] * 6, [5] * 12), [reply("같은 말")] * 12
+    paired = really_better(dict.fromkeys(MODELS, same), dict.fromkeys(MODELS, said), ["같은 말이"] * 12)
+    assert {row["verdict"] for row in paired} == {"no difference that matters"}
 
 
 @pytest.mark.slow
 def test_drawn_replies_in_notebook_06(merged_run, tmp_path, monkeypatch):
     """The setting reaches the replies of 06; evaluation.json and the report say how they were made."""
     shutil.copytree(merged_run.path, tmp_path / "tiny")
-    for name, value in {
-        "RUNS_DIR": tmp_path,
-        "TEMPERATURE": 1.3,
-        "SEED": 7,
-    }.items():
+    for name, value in {"RUNS_DIR": tmp_path, "TEMPERATURE": 1.3, "SEED": 7}.items():
         monkeypatch.setenv(f"QLORA_{name}", str(value))
     run = run_notebooks([NOTEBOOKS / "06_evaluation.ipynb"], "tiny")
-    evaluation = json.loads(run.evaluation.read_text(encoding="utf-8"))
+    evaluation, page = read_json(run.evaluation), run.report_html.read_text(encoding="utf-8")
     told = "drawn with temperature 1.3, seed 7 for every model, at most 48 new tokens"
     assert (evaluation["temperature"], evaluation["decoding"]) == (1.3, told)
-    assert told[1:] in run.report_html.read_text(encoding="utf-8")
     counted = evaluation["checks"]["valid_json"]
     rows, config = read_jsonl(run.comparisons), run.load_config()
-    assert (
-        counted.keys() == {"base", "adapter", "merged", "baseline", "of"}
-        and counted["of"] == len(rows) - len(FIXED_PROMPTS) > 12
-    )
-    assert evaluation["known"]["of"] == 40 and "valid_json" in run.report_html.read_text(encoding="utf-8")
+    assert counted.keys() == {*MODELS, "baseline", "of"} and counted["of"] == len(rows) - len(FIXED_PROMPTS) > 12
+    assert evaluation["known"]["of"] == 40 and told[1:] in page and "valid_json" in page
     model, tokenizer = load_base_model(config, four_bit=False, source=str(run.merged)), load_tokenizer(config)
     said = {}
     for sampling in (Sampling(1.3, 7), None):

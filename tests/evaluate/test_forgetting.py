@@ -19,7 +19,7 @@ from helpers.evaluate.generation import Reply
 from helpers.evaluate.held_out import Scores, held_out_nll
 from helpers.evaluate.known import KNOWN, changed_answers, is_known, known_answers, known_questions, known_table
 from helpers.evaluate.prompts import FIXED_PROMPTS
-from helpers.files import read_jsonl
+from helpers.files import read_jsonl, write_jsonl
 from helpers.paths import PROJECT_ROOT
 from helpers.settings import RunConfig
 
@@ -29,14 +29,12 @@ def test_the_texts_are_enough_in_both_languages_and_none_is_in_the_training_data
     spoken = [text["language"] for text in texts]
     assert len(texts) >= 60 and min(spoken.count("ko"), spoken.count("en")) >= 30 and set(spoken) == {"ko", "en"}
     assert len({str(text) for text in texts}) == len(texts)
+    pairs = [(text.get("question", text.get("text")), text.get("answer", text.get("text"))) for text in texts]
+    asked = [[{"role": "user", "content": one}, {"role": "assistant", "content": two}] for one, two in pairs]
     for path in (PROJECT_ROOT / "notebooks" / "data").glob("*.jsonl"):
         if path.name not in ("general.jsonl", KNOWN.name):
             rows = read_jsonl(path)
             taught = [convert(row, recognise(rows[:50])).messages for row in rows]
-            asked = [
-                [{"role": "user", "content": text.get("question", text.get("text"))}, {"role": "assistant", "content": text.get("answer", text.get("text"))}]
-                for text in texts
-            ]  # fmt: skip
             assert overlap([messages for messages in taught if messages], asked)[0] == 0, path.name
     assert not {text.get("question") for text in texts} & {prompt["question"] for prompt in FIXED_PROMPTS}
 
@@ -82,17 +80,8 @@ def scores(ko: float, en: float, noise: float = 0.01) -> Scores:
     return Scores(nll, [10] * len(spoken))
 
 
-WON = [
-    {
-        "model": "adapter",
-        "number": "NLL per token",
-        "verdict": "better",
-        "difference": -1.2,
-        "low": -1.3,
-        "high": -1.1,
-        "rows": 48,
-    }
-]
+GAP = {"difference": -1.2, "low": -1.3, "high": -1.1, "rows": 48}
+WON = [{"model": "adapter", "number": "NLL per token", "verdict": "better", **GAP}]
 
 
 @pytest.mark.parametrize(
@@ -185,18 +174,13 @@ def test_nothing_was_forgotten_only_where_both_agree(base, adapter, en, forgot, 
 
 def test_facts_of_ones_own_are_asked_too_and_counted_apart(tmp_path):
     facts = tmp_path / "facts.jsonl"
-    facts.write_text(
-        '{"question": "Who runs Quorl?", "answer": "Ada (senior)"}\n{"question": "And Vim?", "answer": "Bo"}\n'
+    write_jsonl(
+        facts, [{"question": "Who runs Quorl?", "answer": "Ada (senior)"}, {"question": "And Vim?", "answer": "Bo"}]
     )
     asked = known_questions(str(facts))
     assert len(asked) == 42 and asked[40][0]["content"] == "Who runs Quorl?"
-    rows = read_jsonl(KNOWN)
-    right = [Reply(row["answer"], (), True, 1) for row in rows]
-    replies = {
-        "base": [*right, *[Reply("?", (), True, 1)] * 2],
-        "adapter": [*right, Reply("Ada (senior).", (), True, 1), Reply("?", (), True, 1)],
-    }
-    known = known_answers(replies, str(facts))
+    wrong, right = Reply("?", (), True, 1), Reply("Ada (senior).", (), True, 1)
+    known = known_answers({"base": [*answered(40), wrong, wrong], "adapter": [*answered(40), right, wrong]}, str(facts))
     assert (known["of"], known["own"]) == (40, 2) and [m["own"] for m in known["models"].values()] == [0, 1]
     assert all(not change["won"] and not change["lost"] for change in known["changes"])
     assert known_table(known).rows[1]["your facts"].startswith("1 of 2")

@@ -61,10 +61,8 @@ def test_seeds_have_to_prove_the_gain_as_well(place, shifts, code):
 def test_more_facts_make_each_of_them_harder_to_prove():
     gap = paired_difference([0.0] * 40, (0.04 + 0.05 * numpy.random.default_rng(1).normal(size=40)).tolist(), [1] * 40)
     assert verdict_of(gap, NLL, 1) == WORSE and verdict_of(gap, NLL, 5000) == UNCLEAR
-    same = paired_difference([0.0] * 40, [x * 0.1 for x in range(40)], [1] * 40, 7)
-    assert at_level(paired_difference([0.0] * 40, [x * 0.1 for x in range(40)], [1] * 40), 7)["low"] == pytest.approx(
-        same["low"], rel=0.02
-    )
+    one, seven = (paired_difference([0.0] * 40, [x * 0.1 for x in range(40)], [1] * 40, n) for n in (1, 7))
+    assert at_level(one, 7)["low"] == pytest.approx(seven["low"], rel=0.02)
     assert wilson_interval(40, 48, 5)[0] < wilson_interval(40, 48)[0]
     assert verdict_of({"verdict": WORSE}, NLL, 9) == WORSE  # of an older file
 
@@ -73,16 +71,13 @@ def test_a_served_file_that_lost_quality_stops(place):
     run = evaluated("run")
     good, tokens = [20.0 + i % 5 for i in range(24)], [10] * 24
     rows = {"merged": good, "a.gguf": [x + 0.01 * (i % 2) for i, x in enumerate(good)], "b.gguf": [x + 1 for x in good]}
-    found = {
-        name: {"checks": {"exact": {"passed": 23, "of": 24}}, "by_row": {"nll": nll, "tokens": tokens}}
-        for name, nll in rows.items()
-    }
+    checks = {"exact": {"passed": 23, "of": 24}}
+    found = {name: {"checks": checks, "by_row": {"nll": nll, "tokens": tokens}} for name, nll in rows.items()}
     merged = found.pop("merged")
     Served(found, merged, 24, 240, 24).write(run)
     code, reasons = decide(run)
-    assert code == STOP and [r.sentence for r in reasons if r.code == STOP] == [
-        "b.gguf against the merged model: worse."
-    ]
+    stopped = [reason.sentence for reason in reasons if reason.code == STOP]
+    assert code == STOP and stopped == ["b.gguf against the merged model: worse."]
     Served({"a.gguf": found["a.gguf"]}, merged, 24, 240, 24).write(run)
     assert decide(run)[0] == SHIP
     code, reasons = decide(run, "exact >= 0.99")

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -23,12 +25,7 @@ def user(text):
     return [{"role": "user", "content": text}]
 
 
-PROMPTS = [
-    user("오늘 학교에서"),
-    user("친구"),
-    user("어제 저녁에 시장에서 할머니가 무엇을 샀는지 알려 주세요."),
-    user("빵"),
-]
+PROMPTS = [*map(user, ("오늘 학교에서", "친구", "어제 저녁에 시장에서 할머니가 무엇을 샀는지 알려 주세요.", "빵"))]
 
 
 def test_batched_greedy_is_single_greedy(tiny):
@@ -62,8 +59,6 @@ OWN = {
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_models_own_settings_change_nothing(tiny, kind, wrapped):
     """Base and adapter had them, the merged folder had not: two decoders were compared."""
-    import copy
-
     from peft import LoraConfig, get_peft_model
     from transformers import GenerationConfig
 
@@ -77,8 +72,6 @@ def test_a_models_own_settings_change_nothing(tiny, kind, wrapped):
 
 
 def test_what_the_model_can_never_say_belongs_to_it(tiny):
-    import copy
-
     from transformers import GenerationConfig
 
     model, tokenizer = copy.deepcopy(tiny[0]), tiny[1]
@@ -93,8 +86,6 @@ def test_what_the_model_can_never_say_belongs_to_it(tiny):
 
 def test_sampling_shares_its_seed_and_leaves_the_random_state_alone(tiny):
     """Nearly the same model with the same random numbers says the same; with other numbers it does not."""
-    import copy
-
     model, tokenizer = tiny
     near = copy.deepcopy(model)
     near.lm_head.weight.data.mul_(1 + 1e-5)
@@ -144,8 +135,6 @@ OPENS += "{% if add_generation_prompt %}{{ '<assistant><think>\n' }}{% endif %}"
 @pytest.fixture
 def thinker(tiny):
     """The tiny model asked by a template that opens a thought and shows the tools."""
-    import copy
-
     tokenizer = copy.deepcopy(tiny[1])
     tokenizer.chat_template = OPENS
     return tiny[0], tokenizer
@@ -176,11 +165,8 @@ CALL = {"id": "a", "type": "function", "function": {"name": "weather", "argument
 
 
 def test_a_prompt_is_asked_with_its_tools(thinker):
-    rows = [
-        {"messages": [*PROMPTS[0], {"role": "assistant", "content": "네"}], "tools": TOOLS},
-        {"messages": PROMPTS[1]},
-    ]
-    prompts, _ = prompts_and_references(rows)
+    row = {"messages": [*PROMPTS[0], {"role": "assistant", "content": "네"}], "tools": TOOLS}
+    prompts, _ = prompts_and_references([row, {"messages": PROMPTS[1]}])
     assert [prompt.tools for prompt in prompts] == [TOOLS]
     with_tools, without = generate_replies(*thinker, [prompts[0], PROMPTS[0]], 2)
     more = len(thinker[1]("weather", add_special_tokens=False).input_ids)

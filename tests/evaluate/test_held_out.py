@@ -1,12 +1,13 @@
+import copy
+
 import numpy
 import pytest
 import torch
 from datasets import Dataset
 
-from helpers.evaluate.held_out import Scores, held_out_nll, rows_that_fit
+from helpers.evaluate.held_out import Scores, held_out_nll, rows_that_fit, surprises
 from helpers.evaluate.intervals import FEWEST
 from helpers.evaluate.measured import measured_row
-from helpers.evaluate.surprise import surprises
 from helpers.merge.report import choose_merge, verdict
 
 
@@ -36,21 +37,16 @@ def by_hand(model, row):
     return -sum(chances[i - 1, labels[i]].item() for i in range(1, len(labels)) if labels[i] != -100)
 
 
-def test_nll_is_the_sum_over_the_answers_tokens(model):
-    scores = held_out_nll(model, ROWS, batch_size=2)
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_nll_is_the_sum_over_the_answers_tokens_whatever_the_batch(model, batch_size):
+    scores = held_out_nll(model, ROWS, batch_size)
     assert scores.tokens == [3, 5, 2]
     assert scores.nll == pytest.approx([by_hand(model, row) for row in ROWS], rel=1e-5)
     assert scores.nll_per_token == pytest.approx(sum(scores.nll) / 10)
     assert scores.perplexity == pytest.approx(numpy.exp(scores.nll_per_token))
 
 
-def test_batches_change_nothing(model):
-    assert held_out_nll(model, ROWS, batch_size=1).nll == pytest.approx(held_out_nll(model, ROWS, batch_size=3).nll)
-
-
 def test_a_model_agrees_with_itself_and_not_with_another(model):
-    import copy
-
     reference = held_out_nll(model, ROWS, keep=len(ROWS)).logits
     same = held_out_nll(model, ROWS, reference=reference)
     assert same.kl_per_token == pytest.approx(0, abs=1e-6) and same.agreement == 1
@@ -81,8 +77,6 @@ def test_as_many_rows_as_fit():
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_is_not_finite_is_an_error(model, spoiled, value):
     """Comparisons with nan are False: such a merge was "green", and chosen."""
-    import copy
-
     reference, broken = held_out_nll(model, ROWS, keep=len(ROWS)).logits, copy.deepcopy(model)
     broken.get_parameter(spoiled).data[3] = value
     with pytest.raises(ValueError, match="NLL of held-out row . is (nan|inf): .* compute_dtype to bfloat16"):
@@ -104,14 +98,11 @@ def scores(nll, kl, rows=20):
     return Scores(list(nll * 10 + noise), [10] * rows, [kl * 10] * rows, [9] * rows)
 
 
-def test_the_rule_takes_the_clearly_lower_nll():
+def test_the_rule_takes_the_clearly_lower_nll_and_the_nearer_one_when_in_doubt():
     for low in ("16bit-base", "dequantised-base"):
         both = {m: scores(2.7, 0.2) if m == low else scores(2.8, 0.001) for m in ("16bit-base", "dequantised-base")}
         chosen, why = choose_merge(both)
         assert chosen == low and "lower by more than 0.02" in why
-
-
-def test_the_rule_takes_the_nearer_one_when_in_doubt():
     even = scores(2.8, 0.2)
     wobbling = Scores([n + (-1) ** i for i, n in enumerate(even.nll)], even.tokens, [0.01] * 20, even.agree)
     chosen, why = choose_merge({"16bit-base": even, "dequantised-base": wobbling})
@@ -130,11 +121,10 @@ def test_the_three_colours_of_the_merge():
     wobbling = Scores([n + 5.9 + 20 * (-1) ** i for i, n in enumerate(adapter.nll)], adapter.tokens)
     assert colour(wobbling)[0] == "unclear" and "More held-out" in colour(wobbling)[1]  # +0.59, "green" before
     few = scores(2.8, 0, rows=FEWEST - 1)
-    assert verdict(measured_row(few, few)) == ("unclear", verdict(measured_row(few, few))[1])
-    assert f"fewer than {FEWEST}" in verdict(measured_row(few, few))[1]
-    enough = scores(2.8, 0, rows=FEWEST)
+    found, why = verdict(measured_row(few, few))
+    assert found == "unclear" and f"fewer than {FEWEST}" in why
+    enough, one = scores(2.8, 0, rows=FEWEST), scores(2.8, 0, rows=1)
     assert verdict(measured_row(enough, enough))[0] == "green"
-    one = scores(2.8, 0, rows=1)
     assert measured_row(one, one)["nll_low"] is None and verdict(measured_row(one, one))[0] == "unclear"
 
 
@@ -146,6 +136,4 @@ def test_where_a_model_is_most_surprised(model):
     row, learned = found[1], [1, 2, 5, 6, 7]
     worst = min(learned, key=lambda i: chances[i - 1, ROWS[1]["labels"][i]])
     assert (row.place, row.token) == (worst, ROWS[1]["labels"][worst])
-    assert row.instead == chances[worst - 1].argmax() and row.chance == pytest.approx(
-        chances[worst - 1].max().item(), rel=1e-4
-    )
+    assert row.instead == chances[worst - 1].argmax()

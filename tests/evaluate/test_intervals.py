@@ -83,10 +83,11 @@ def test_what_cannot_be_told():
         ratio_interval([1.0, math.nan], [1, 1])
 
 
-def test_more_verdicts_make_wider_intervals():
-    numbers = list(numpy.random.default_rng(0).normal(size=20))
-    one, four = (paired_difference([0.0] * 20, numbers, [1] * 20, verdicts) for verdicts in (1, 4))
+def test_more_verdicts_make_wider_intervals_and_many_rows_have_nothing_else():
+    numbers = list(numpy.random.default_rng(0).normal(size=FEW))
+    one, four = (paired_difference([0.0] * FEW, numbers, [1] * FEW, verdicts) for verdicts in (1, 4))
     assert four["low"] < one["low"] < one["high"] < four["high"] and (one["level"], four["level"]) == (0.95, 0.9875)
+    assert "by_row" not in one and "by_row" in paired_difference([0.0] * (FEW - 1), numbers[1:], [1] * (FEW - 1))
 
 
 @pytest.mark.parametrize(
@@ -143,11 +144,6 @@ def test_few_rows_are_counted_one_by_one(gains, verdict):
     assert sum(rows_beyond(gap, CHRF)) == sum(abs(gain) > MARGINS[CHRF] for gain in gains)
     turned = {**gap, "low": -gap["high"], "high": -gap["low"], "by_row": [-gain for gain in gains]}
     assert judge(turned, CHRF) == {BETTER: WORSE, WORSE: BETTER}.get(verdict, verdict)
-
-
-def test_many_rows_have_an_interval_alone():
-    assert "by_row" in paired_difference([0.0] * (FEW - 1), [1.0] * (FEW - 1), [1] * (FEW - 1))
-    assert "by_row" not in paired_difference([0.0] * FEW, [1.0] * FEW, [1] * FEW)
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,6 @@ def copied(merged_run, tmp_path):
     return RunDir(tmp_path / "run")
 
 
-def test_a_copy_of_the_run_is_the_same_run(copied):
-    assert read_measured(copied, copied.load_config(), [])
-
-
 def test_replies_are_read_only_for_the_prompts_that_were_answered(copied):
     """06 asks its reader to try count=4: twelve replies beside four questions stopped the page."""
     config, rows = copied.load_config(), read_jsonl(copied.eval_jsonl)

@@ -4,7 +4,6 @@ import ast
 import io
 import json
 import re
-from pathlib import Path
 
 import pytest
 from babel.messages.extract import extract, extract_from_dir
@@ -17,16 +16,8 @@ from helpers.show.verdict import Verdict
 from helpers.show.words import HEADING, LOCALE, _, catalogue, heading
 
 FILLED = re.compile(r"\{(\w*)(?:![rs])?(?::[^}]*)?\}")
-HOSTILE = [
-    "no",
-    "ok",
-    "better",
-    "text",
-    "rows",
-    "green",
-    "The senate voted against the bill.",
-    "I wrote 3 tensors, then left.",
-]
+HOSTILE = [*"no ok better text rows green".split(), "The senate voted against the bill."]
+HOSTILE.append("I wrote 3 tensors, then left.")
 
 
 @pytest.fixture
@@ -39,9 +30,8 @@ def sentences() -> set[tuple[str, str]]:
     keywords = {"_": None, "N_": None}
     marked = set()
     for folder in ("helpers", "docs"):
-        files = extract_from_dir(
-            str(PROJECT_ROOT / folder), [("**.py", "python"), ("**.j2", "jinja2")], keywords=keywords
-        )
+        kinds = [("**.py", "python"), ("**.j2", "jinja2")]
+        files = extract_from_dir(str(PROJECT_ROOT / folder), kinds, keywords=keywords)
         marked |= {("", message) for _file, _line, message, _comments, _context in files}
     for path in (PROJECT_ROOT / "notebooks").glob("*.ipynb"):
         cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
@@ -105,9 +95,8 @@ def test_english_is_the_code_s_own(monkeypatch):
 
 
 def test_importing_the_helpers_changes_nothing():
-    assert "import" not in re.sub(
-        r'""".*?"""', "", (Path(PROJECT_ROOT) / "helpers/__init__.py").read_text(), flags=re.S
-    )
+    code = (PROJECT_ROOT / "helpers/__init__.py").read_text()
+    assert "import" not in re.sub(r'""".*?"""', "", code, flags=re.S)
 
 
 def test_what_a_reader_sees_goes_through_the_catalogue():
@@ -119,9 +108,7 @@ def test_what_a_reader_sees_goes_through_the_catalogue():
             shown = isinstance(node, ast.Raise) or getattr(getattr(node, "func", None), "id", "") == "print"
             for value in call.args if shown and isinstance(call, ast.Call) else ():
                 parts = value.values if isinstance(value, ast.JoinedStr) else [value]
-                text = " ".join(
-                    part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)
-                )
+                text = " ".join(str(part.value) for part in parts if isinstance(part, ast.Constant))
                 if len(re.findall(r"\b[a-z]{2,}\b", text)) > 2:
                     bare.append(f"{path.relative_to(PROJECT_ROOT)}:{node.lineno}")
     assert not bare, f"{len(bare)} sentences that no catalogue sees, as {bare[:5]}"
