@@ -1,12 +1,22 @@
 """Does training on raw text teach its facts? Documents about invented towns, and questions about them. By hand:
 
-    python -m proofs.proof_raw_text [--preset demo] [--towns 24] [--passes 12] [setting=value ...]
+    python -m proofs.proof_raw_text [setting=value ...] [--preset demo] [--towns 24] [--passes 12]
 
 Asked is always the same: "Who is the mayor of Quorl?", greedy, before and after. `raw text`: 03 and 04 on documents,
 all of which is learned. `question rows`: on rows that ask otherwise ("Name the mayor of Quorl."). `text in the prompt`:
 the base as it is, with the document before the question, as retrieval would put it there. Seconds are CPU time.
 
-Demo, about 250 CPU s, is NOT MEASURED yet. On tiny, which knows no facts, every count is 0 before and after.
+Results of 2026-11-30, demo, 24 towns, 12 passes, one thread of a 2-core AMD EPYC with AVX512-BF16 that did much other
+work; right answers of 72 (the name stands in the reply):
+
+                                        before     after    NLL of what is learned    CPU s
+    raw text, 72 steps                   0          1       4.32, then 0.14           282
+    the same, text in the prompt        59         43
+    question rows, 216 steps             0         54       5.06, then 0.01           274
+
+So a text that is known by heart answers hardly any question, and a chat model that learned it reads a text in the
+prompt worse than before. What helps are rows of questions, though worded otherwise, and the text in the prompt of the
+model as it was. On tiny, which knows no facts, every count is 0 before and after.
 """
 
 import argparse
