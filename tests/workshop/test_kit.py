@@ -1,11 +1,13 @@
 """The kit tells the truth: its sentences are the code's, its cells and files exist, its times add up."""
 
+import argparse
 import ast
 import re
 
 import nbformat
 import pytest
 
+from docs.workshop import numbers
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
@@ -82,3 +84,21 @@ def test_minute_65_is_a_cell_that_starts_a_training_and_does_not_stop_it(monkeyp
     for _again in range(2):  # the second time as the process that runs the page does it
         exec(cell.source.replace("DETACHED = False", "DETACHED = True"), names)
     assert started == [names["run"]] and "stop(" not in cell.source
+
+
+@pytest.mark.parametrize("file, language", [("README.md", "en"), ("README.ko.md", "ko")])
+def test_the_kit_has_the_numbers_that_its_command_prints(monkeypatch, tmp_path, file, language):
+    monkeypatch.setenv("QLORA_LANG", language)
+    monkeypatch.setattr(numbers.sys, "prefix", str(tmp_path))
+    run, cache = RunDir(tmp_path / "demo"), tmp_path / "cache"
+    for folder in (run.adapter, cache / "wheels"):
+        folder.mkdir(parents=True)
+        (folder / "file").write_bytes(bytes(1000))
+    day = argparse.Namespace(people=25, hours=3, price=0.4)
+    told = dict(numbers.rows(run, cache, day))
+    text = (KIT / file).read_text(encoding="utf-8")
+    assert re.search(r"^\| 20\d\d-\d\d-\d\d \| demo \|$", text, re.M)
+    assert [what for what in told if f"\n| {what} | " not in text] == [] and len(told) == 5
+    _disk, loaded, folders, *_others = told.values()
+    assert "1 kB" in loaded and "`adapter` 1 kB" in folders and "25 kB" in folders
+    assert f"| {list(told.values())[4]} |" in text
