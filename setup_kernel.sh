@@ -151,7 +151,7 @@ set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all 
     else # a folder that is only read: what --editable does, without its file beside the helpers
       "$VENV_DIR/bin/python" setup_kernel.py link "$PWD"
     fi
-    [ "$1" = run ] || korean
+    korean
     printf '%s\n' "$state $PWD" >"$stamp"
   fi
   # what Python takes for `helpers` from anywhere: PYTHONPATH goes before the environment

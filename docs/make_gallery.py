@@ -2,6 +2,8 @@
 
 python -m helpers.series demo && python -m docs.make_gallery demo
 
+With QLORA_LANG=ko the Korean series, into docs/gallery/ko.
+
 Code and outputs are those of the run, texts those of the repository, with the run's numbers (docs/figures.py). Paths of
 the machine are shortened, a page that still holds one, or a token, is refused. `tests/docs/test_gallery.py` compares
 the code cells with those of the notebooks.
@@ -14,6 +16,7 @@ import hashlib
 import html
 import io
 import json
+import os
 import re
 import socket
 import sys
@@ -29,10 +32,13 @@ from docs.figures import fill
 from helpers.files import write_atomic, write_json
 from helpers.model.source import cache_root
 from helpers.paths import PROJECT_ROOT, runs_root
-from helpers.series import NOTEBOOKS, series
+from helpers.runs import RunDir
+from helpers.series import copies, series
 from helpers.show.units import human_bytes
+from helpers.show.words import _, language
 
 FOLDER = PROJECT_ROOT / "docs" / "gallery"
+NOTEBOOKS = PROJECT_ROOT / "notebooks"
 PICTURES = PROJECT_ROOT / "docs" / "pictures"
 MANIFEST = "gallery.json"
 EMBEDDED = r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+"
@@ -65,15 +71,21 @@ def told_shorter(text: str) -> str:
     )  # "vm" is a word, and says nothing
 
 
+def source_of(name: str) -> Path:
+    """The notebook of the series that has this name, in the language of QLORA_LANG."""
+    return next(path for path in series() if path.stem == name)
+
+
 def executed(copy: Path):
     """The executed `copy` with the texts of the repository, ready to be shown.
 
     Raises ValueError when it is of other code, was not run to its end, or holds an error.
     """
     done = nbformat.read(copy, as_version=4)
-    book = nbformat.read(NOTEBOOKS / copy.name, as_version=4)
+    source = source_of(copy.stem)
+    book = nbformat.read(source, as_version=4)
     if fingerprint(done) != fingerprint(book):
-        raise ValueError(f"{copy} was run with other code cells than notebooks/{copy.name}: run it again.")
+        raise ValueError(f"{copy} was run with other code cells than {source.relative_to(PROJECT_ROOT)}: run it again.")
     ran = iter([cell for cell in done.cells if cell.cell_type == "code"])
     for cell in book.cells:
         if cell.cell_type != "code":
@@ -133,17 +145,33 @@ def page(book, name: str) -> str:
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(template_name="basic", embed_images=True)
-    body, _ = exporter.from_notebook_node(book, resources={"metadata": {"path": str(NOTEBOOKS), "name": name}})
-    body = re.sub(r'href="(0[0-9]_\w+)\.ipynb"', r'href="\1.html"', body)
-    body = re.sub(r'href="\.\./(?=docs/)', 'href="../', body).replace('href="../docs/', 'href="../')
-    body = re.sub(r'href="(?=A\d_\w+\.ipynb|data/|labs/)', 'href="../../notebooks/', body)
-    body = re.sub(r'href="\.\./(?=helpers/|tests/)', 'href="../../', body)
+    folder = source_of(name).parent
+    resources = {"metadata": {"path": str(folder), "name": name}}
+    body = re.sub(
+        r'href="([^"#:]+)(?=["#])',
+        lambda link: f'href="{moved(link[1], folder)}',
+        exporter.from_notebook_node(book, resources)[0],
+    )
     whole = wrapped(body, name)
     if found := re.search(PRIVATE, re.sub(r"base64,[A-Za-z0-9+/=]+", "", whole)):
         raise ValueError(f"{name} holds {found[0][:12]}..., which belongs to this machine alone: nothing was written.")
     if len(whole.encode()) > LARGEST:
         raise ValueError(f"{name} has {human_bytes(len(whole.encode()))}; a page may have {human_bytes(LARGEST)}.")
     return whole
+
+
+def moved(link: str, folder: Path) -> str:
+    """A link of a notebook in `folder` as its page has it: another page of the gallery, else the repository's file."""
+    target = Path(os.path.normpath(folder / link))
+    if target in series():
+        return f"{target.stem}.html"
+    text = target.with_suffix(".md") if target.parent != NOTEBOOKS and target.suffix == ".ipynb" else target
+    return os.path.relpath(text if text.exists() else target, gallery())
+
+
+def gallery() -> Path:
+    """docs/gallery, or a folder of the language in it."""
+    return FOLDER if language() == "en" else FOLDER / language()
 
 
 def wrapped(body: str, title: str) -> str:
@@ -153,8 +181,8 @@ def wrapped(body: str, title: str) -> str:
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
     )
     style = STYLE + HtmlFormatter(style="default").get_style_defs(".highlight")
-    back = "" if title == "index" else '<nav><a href="index.html">All notebooks</a></nav>'
-    begin = f'<!doctype html>\n<html lang="en"><head>{head}<style>{style}</style></head>'
+    back = "" if title == "index" else f'<nav><a href="index.html">{_("All notebooks")}</a></nav>'
+    begin = f'<!doctype html>\n<html lang="{language()}"><head>{head}<style>{style}</style></head>'
     return f"{begin}<body>{back}<main>{body}</main></body></html>\n"
 
 
@@ -163,13 +191,15 @@ def index(books: dict, run: str, day: str, result: Drawing) -> str:
     rows = []
     for name, book in books.items():
         head = book.cells[0].source
-        title, goal = re.search(r"# (.+)", head)[1], re.search(r"\*\*Goal:\*\* (.+)", head)[1]
+        title, goal = re.search(r"# (.+)", head)[1], re.search(r"\*\*(?:Goal|목표):\*\* (.+)", head)[1]
         rows.append(f'<li><a href="{name}.html">{html.escape(title)}</a><br>{html.escape(goal)}</li>')
-    told = f"The notebooks with their outputs: run <code>{run}</code> of {day}."
+    told = _("The notebooks with their outputs: run {run} of {day}.").format(run=f"<code>{run}</code>", day=day)
     images = [f"<p>{shown(sheet)}</p>" for sheet in (result, series_map.draw())] + screenshots()
-    words = '<p><a href="../glossary.md">Glossary · 용어집</a></p>'
+    words = f'<p><a href="{os.path.relpath(PROJECT_ROOT / "docs/glossary.md", gallery())}">Glossary · 용어집</a></p>'
     list_of_them = f"<ul class='books'>{''.join(rows)}</ul>"
-    return wrapped(f"<h1>A fine-tune you can read</h1><p>{told}</p>{list_of_them}{''.join(images)}{words}", "index")
+    return wrapped(
+        f"<h1>{_('A fine-tune you can read')}</h1><p>{told}</p>{list_of_them}{''.join(images)}{words}", "index"
+    )
 
 
 def shown(sheet: Drawing) -> str:
@@ -196,8 +226,9 @@ def make(notebooks: Path, folder: Path, run: str) -> dict[Path, int]:
         raise FileNotFoundError(f"{missing[0]} is missing in {notebooks}: python -m helpers.series {run}")
     books = {path.stem: executed(notebooks / path.name) for path in series()}
     pages = {f"{name}.html": page(book, name) for name, book in books.items()}  # all of them, before one is written
+    run_folder = notebooks.parent if notebooks.name == "notebooks" else notebooks.parent.parent
     started = nbformat.read(notebooks / series()[0].name, as_version=4).metadata.papermill.start_time
-    result = draw_result(json.loads((notebooks.parent / "evaluation.json").read_text(encoding="utf-8")), run)
+    result = draw_result(json.loads((run_folder / "evaluation.json").read_text(encoding="utf-8")), run)
     pages["index.html"] = index(books, run, day := started[:10], result)
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.html"):
@@ -213,10 +244,11 @@ def make(notebooks: Path, folder: Path, run: str) -> dict[Path, int]:
 def main() -> int:
     run = sys.argv[1] if len(sys.argv) > 1 else "demo"
     try:
-        make(runs_root() / run / "notebooks", FOLDER, run)
-        fill()  # the pages and one drawing quote what was just printed
-        (NOTEBOOKS / "drawings" / "file_size.svg").write_text(file_size.draw().svg(), encoding="utf-8")
-        written = make(runs_root() / run / "notebooks", FOLDER, run)
+        if language() == "en":
+            make(runs_root() / run / "notebooks", FOLDER, run)
+            fill()  # the pages and one drawing quote what was just printed
+            (NOTEBOOKS / "drawings" / "file_size.svg").write_text(file_size.draw().svg(), encoding="utf-8")
+        written = make(copies(RunDir(runs_root() / run)), gallery(), run)
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1

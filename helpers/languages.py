@@ -5,8 +5,15 @@ notebooks/LANGUAGE/terms.md (terms, opposites, units, scales such as 만, writte
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from babel.messages.catalog import Message
+
+CELL = "cell"  # gettext's context of a literal in a notebook's code
 
 CODE = re.compile(r"```.*?```|`[^`\n]+`|\$\$.+?\$\$|\$[^$\n]+\$", re.S)
 NAME = r"(?<![A-Za-z0-9_.])(?=[A-Za-z_./-]*\d)[A-Za-z][A-Za-z0-9_./-]*[A-Za-z0-9]|\d{4}-\d\d-\d\d|\d+\.\d+\.\d+"
@@ -63,6 +70,14 @@ def read_language(page: Path) -> Language:
         written={float(row[0]): row[1].replace(", ", "|") for row in by_head.get("number", ())},
         letters=next((row[0] for row in by_head.get("letters", ())), ""),
     )
+
+
+def messages(language: str, root: Path) -> Iterator[tuple[str, Message]]:
+    """(file, message) of the language's catalogue: what the code says, and what the cells of notebooks print."""
+    from babel.messages.pofile import read_po
+
+    for file in sorted((root / "helpers" / "locale" / language).glob("*.po")):
+        yield from ((file.name, message) for message in read_po(file.read_bytes().splitlines()) if message.id)
 
 
 def prose(text: str) -> str:

@@ -1,6 +1,8 @@
 """Run notebooks in order without a browser; the executed copies land in the run directory.
 
 python -m helpers.series [PRESET [NAME ...]]     all of them, or those whose names begin so, such as 04 or 00_plan
+
+With QLORA_LANG=ko the Korean ones, whose copies land in its own folder there.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.units import human_time
-from helpers.show.words import N_, _
+from helpers.show.words import N_, _, language
+from helpers.translate import build
 
 NOTEBOOKS = PROJECT_ROOT / "notebooks"
 RESULTS = (  # what to look at after a series, and where it lies in the run
@@ -32,8 +35,17 @@ RESULTS = (  # what to look at after a series, and where it lies in the run
 
 
 def series() -> list[Path]:
-    """The numbered notebooks in order, 00_first_look first; the appendices A1, A2 ... are not among them."""
-    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    """The numbered notebooks in order, 00_first_look first; the appendices A1, A2 ... are not among them.
+
+    Those of QLORA_LANG; the English ones where that language has none (`python -m helpers.translate build`).
+    """
+    own = sorted((NOTEBOOKS / language()).glob("[0-9][0-9]_*.ipynb"))
+    return own or sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def copies(run: RunDir) -> Path:
+    """Where the executed notebooks of QLORA_LANG lie in a run."""
+    return run.notebooks if language() == "en" else run.notebooks / language()
 
 
 def chosen(names: list[str]) -> list[Path]:
@@ -61,13 +73,14 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
     os.environ["QLORA_PRESET"] = preset
     run = RunDir.open(RunConfig.load(preset))
     shutil.copytree(NOTEBOOKS / "drawings", run.notebooks / "drawings", dirs_exist_ok=True)  # the copies show them
+    copies(run).mkdir(exist_ok=True)
     # talk to the kernel over files of this run: nobody else can listen. Linux allows them 107 characters
     short = None if len(tempfile.gettempdir()) < 60 else "/tmp"
     sockets = tempfile.mkdtemp(prefix="qlora-", dir=short)
     for notebook in notebooks:
         print(f"{notebook.stem} ...", flush=True)
         start = time.perf_counter()
-        _run_notebook(notebook, run.notebooks / notebook.name, f"{sockets}/kernel")
+        _run_notebook(notebook, copies(run) / notebook.name, f"{sockets}/kernel")
         print(
             _("{notebook} done in {time}").format(notebook=notebook.stem, time=human_time(time.perf_counter() - start)),
             flush=True,
@@ -86,7 +99,7 @@ def _run_notebook(notebook: Path, copy: Path, socket: str) -> None:
             notebook,
             copy,
             kernel_name="qlora",
-            cwd=NOTEBOOKS,
+            cwd=notebook.parent,
             progress_bar=sys.stderr.isatty(),
             iopub_timeout=60,  # seconds; a busy machine may deliver the output late
             config=Config({"KernelManager": {"transport": "ipc", "ip": socket}}),
@@ -121,6 +134,8 @@ def main() -> int:
         config = RunConfig.load(sys.argv[1] if len(sys.argv) > 1 else None)
         values = {"run": config.run_name, "model": config.model_id, "data": config.dataset_id}
         print(_("Run {run}: {model} on {data}").format(**values))
+        if (NOTEBOOKS / language() / "terms.md").exists():
+            build(language())
         run = run_notebooks(chosen(sys.argv[2:]), config.preset)
     except (ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)

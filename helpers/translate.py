@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from helpers.drift import LINK, differences
 from helpers.files import write_atomic
-from helpers.languages import Language, read_language
+from helpers.languages import CELL, Language, messages, read_language
 from helpers.paths import PROJECT_ROOT
 
 NOTE = {"ko": "_이 노트북은 `{}`에서 자동으로 만들어집니다. 고칠 때는 그 파일을 고쳐 주세요._"}
@@ -120,22 +120,21 @@ def sign(source: Path, target: Path, words: Language, language: str) -> None:
 
 def catalogue_faults(language: str, words: Language, root: Path = PROJECT_ROOT) -> list[tuple[str, str, str]]:
     """(file, sentence, what its translation says otherwise) of the lines that the code prints."""
-    from babel.messages.pofile import read_po
-
     return [
-        (f"helpers/locale/{language}/{file.name}", message.id[:60], fault)
-        for file in sorted((root / "helpers" / "locale" / language).glob("*.po"))
-        for message in read_po(file.read_bytes().splitlines())
-        if message.id
+        (f"helpers/locale/{language}/{file}", message.id[:60], fault)
+        for file, message in messages(language, root)
         for fault in differences(message.id, message.string, words, short=True)
     ]
 
 
 def build(language: str, root: Path = PROJECT_ROOT) -> list[Path]:
-    """Write a language's notebooks: English code cells, its text (English where none is yet), QLORA_LANG set first."""
+    """Write a language's notebooks: the English code, its text (English where none is yet), QLORA_LANG set first.
+
+    What a cell prints is the catalogue's: a literal of the code is replaced by its own in the language.
+    """
     import nbformat
 
-    built = []
+    built, said = [], [message for _, message in messages(language, root) if message.context == CELL]
     for source, text in pairs(language, root):
         if source.suffix == ".ipynb" and text.exists():
             notebook, blocks, target = nbformat.read(source, 4), translated(text), text.with_suffix(".ipynb")
@@ -148,6 +147,8 @@ def build(language: str, root: Path = PROJECT_ROOT) -> list[Path]:
                 return found[1] + os.path.join(os.path.relpath(source.parent, here), found[2])
 
             for cell in notebook.cells:
+                for message in said if cell.cell_type == "code" else ():
+                    cell.source = cell.source.replace(f'"{message.id}"', f'"{message.string}"')
                 if cell.cell_type == "markdown":
                     cell.source = LINK.sub(moved, blocks[cell.id].text if cell.id in blocks else cell.source)
             notebook.cells[0].source += "\n\n" + NOTE.get(language, "_Built from `{}`._").format(text.relative_to(root))
@@ -177,8 +178,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("build", "check", "todo", "sign"))
     parser.add_argument("language", nargs="?", default="ko")
-    asked = parser.parse_args()
-    command, language = asked.command, asked.language
+    command, language = vars(parser.parse_args()).values()
     if command == "build":
         print(f"{len(build(language))} notebooks written to notebooks/{language}")
         return 0

@@ -9,12 +9,14 @@ import pytest
 from babel.messages.extract import extract, extract_from_dir
 from babel.messages.pofile import read_po
 
+from helpers.languages import CELL
 from helpers.paths import PROJECT_ROOT
 from helpers.settings import RULES
 from helpers.show.tables import Answer, Table
 from helpers.show.verdict import Verdict
 from helpers.show.words import HEADING, LOCALE, _, catalogue, heading
 
+LABELS = ("caption", "title", "xlabel", "ylabel", "label")  # what a chart or a table is given to show
 FILLED = re.compile(r"\{(\w*)(?:![rs])?(?::[^}]*)?\}")
 HOSTILE = [*"no ok better text rows green".split(), "The senate voted against the bill."]
 HOSTILE.append("I wrote 3 tensors, then left.")
@@ -41,6 +43,34 @@ def sentences() -> set[tuple[str, str]]:
     return marked | rules | {("", kind) for kind in ("setting", "variable")}
 
 
+def literals() -> tuple[set[str], set[str]]:
+    """What stands between double quotes in the code cells: all of it, and what of it is printed or drawn."""
+    every, shown = set(), set()
+    for path in [*PROJECT_ROOT.glob("notebooks/*.ipynb"), *PROJECT_ROOT.glob("notebooks/labs/*.ipynb")]:
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            code = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
+            nodes = list(ast.walk(ast.parse(code)))
+            told = {
+                id(inner)
+                for node in nodes
+                if isinstance(node, ast.keyword) and node.arg in LABELS
+                for inner in ast.walk(node)
+            }
+            told |= {
+                id(inner)
+                for node in nodes
+                if getattr(getattr(node, "func", None), "id", "") == "print"
+                for inner in node.args
+            }
+            for node in nodes:
+                if isinstance(node, ast.JoinedStr) or isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    text = re.sub(r'^\w?"|"$', "", ast.get_source_segment(code, node) or "")
+                    every.add(text)
+                    words = re.findall(r"\b[a-z]{2,}\b", re.sub(r"\{[^}]*\}", "", text))
+                    shown |= {text} if id(node) in told and len(words) > 1 else set()
+    return every, shown
+
+
 def entries() -> dict[tuple[str, str], str]:
     """The Korean catalogue: (context, English) -> Korean."""
     found = {}
@@ -60,8 +90,21 @@ def test_each_sentence_of_the_code_has_its_korean():
 
 
 def test_the_catalogue_has_no_sentence_that_nobody_says():
-    unused = [english for (context, english) in entries().keys() - sentences() if context != HEADING]
+    unused = [english for (context, english) in entries().keys() - sentences() if context not in (HEADING, CELL)]
     assert not unused, f"{len(unused)} that no code says, as {sorted(unused)[:5]}"
+
+
+def test_what_a_cell_prints_has_its_korean_and_no_other():
+    """`translate build` writes it into the Korean notebook, so the English cell stays as short as it is."""
+    every, shown = literals()
+    known = {english for (context, english) in entries() if not context}  # said with _() in the cell
+    korean = {english: ours for (context, english), ours in entries().items() if context == CELL}
+    missing, unused = sorted(shown - known - korean.keys()), sorted(korean.keys() - every)
+    assert not missing and not unused, f"without Korean: {missing[:5]}; in no cell: {unused[:5]}"
+    for english, ours in korean.items():
+        both = [sorted(re.findall(r"\{[^}]*\}", re.sub(r" or '[^']*'", "", text))) for text in (english, ours)]
+        assert both[0] == both[1], english
+        assert '"' not in ours, ours
 
 
 def test_a_sentence_and_its_korean_are_filled_with_the_same_values():
