@@ -181,7 +181,8 @@ def wrapped(body: str, title: str) -> str:
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
     )
     style = STYLE + HtmlFormatter(style="default").get_style_defs(".highlight")
-    back = "" if title == "index" else f'<nav><a href="index.html">{_("All notebooks")}</a></nav>'
+    every = _("All notebooks")
+    back = "" if title == "index" else f'<nav><a href="index.html">{every}</a></nav>'
     begin = f'<!doctype html>\n<html lang="{language()}"><head>{head}<style>{style}</style></head>'
     return f"{begin}<body>{back}<main>{body}</main></body></html>\n"
 
@@ -194,12 +195,11 @@ def index(books: dict, run: str, day: str, result: Drawing) -> str:
         title, goal = re.search(r"# (.+)", head)[1], re.search(r"\*\*(?:Goal|목표):\*\* (.+)", head)[1]
         rows.append(f'<li><a href="{name}.html">{html.escape(title)}</a><br>{html.escape(goal)}</li>')
     told = _("The notebooks with their outputs: run {run} of {day}.").format(run=f"<code>{run}</code>", day=day)
+    title = _("A fine-tune you can read")
     images = [f"<p>{shown(sheet)}</p>" for sheet in (result, series_map.draw())] + screenshots()
     words = f'<p><a href="{os.path.relpath(PROJECT_ROOT / "docs/glossary.md", gallery())}">Glossary · 용어집</a></p>'
     list_of_them = f"<ul class='books'>{''.join(rows)}</ul>"
-    return wrapped(
-        f"<h1>{_('A fine-tune you can read')}</h1><p>{told}</p>{list_of_them}{''.join(images)}{words}", "index"
-    )
+    return wrapped(f"<h1>{title}</h1><p>{told}</p>{list_of_them}{''.join(images)}{words}", "index")
 
 
 def shown(sheet: Drawing) -> str:
