@@ -160,7 +160,8 @@ def in_one_text(row: object, form: Format) -> str:
     try:
         return "\n".join(f"{turn['role']}: {turn['content']}" for turn in convert(row, form).messages)
     except Unusable as unusable:
-        return _("dropped: {reason}").format(reason=unusable)
+        reason = _(unusable.reason).format(**unusable.values)
+        return _("dropped: {reason}").format(reason=reason)
 
 
 def fields_read(form: Format, columns: Counter, turns: Counter) -> list[dict]:

@@ -113,7 +113,8 @@ def _pieces(ids: list[int], labels: list[int], mask: list[int], tokenizer, thoug
 def _html(piece: Piece) -> str:
     numbers = ", ".join(map(str, piece.ids[:8])) + (" ..." if len(piece.ids) > 8 else "")
     labels = ", ".join(dict.fromkeys(map(str, piece.labels[:8])))
-    hover = html.escape(f"id {numbers} · label {labels} · {piece.kind}", quote=True)
+    hover = _("id {ids} · label {labels} · {kind}").format(ids=numbers, labels=labels, kind=_(piece.kind))
+    hover = html.escape(hover, quote=True)
     text = html.escape(piece.text).replace("\n", '<span style="opacity:.7">↵</span>\n')
     style = f"{STYLES[piece.kind]};margin-right:1px" + (f";{CHIP}" if piece.special else "")
     return f'<span title="{hover}" style="{style}">{text}</span>'
