@@ -1,13 +1,18 @@
 """The Korean edition runs: the same code cells, what they print in Korean. The cheap pages stand for all, their code is
 the English one's."""
 
+import html
 import json
+import re
+import shutil
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from helpers.evaluate.prompts import FIXED_PROMPTS
 from helpers.languages import CELL, messages
+from helpers.series import copies, run_notebooks, series
 from helpers.translate import build
 from tests.conftest import ROOT
 
@@ -50,3 +55,68 @@ def test_the_errors_of_a_korean_page_are_korean(tmp_path, monkeypatch):
     assert any(
         "없습니다. 먼저" in output.get("evalue", "") for cell in book.cells for output in cell.get("outputs", [])
     )
+
+
+LIBRARY = (  # what others print: transformers' table, W&B, peft
+    "Training Loss Validation Loss Input Tokens Seen No log [INFO] Running in WANDB offline mode",
+    "Merge lora module to 4-bit linear may get different generations due to rounding errors.",
+)
+WORDS = r"(?:[A-Za-z][a-z']*[ ,]+){3,}[A-Za-z][a-z']*"  # four English words in a row
+
+
+@pytest.fixture(scope="module")
+def korean_series(whole_run, tmp_path_factory):
+    """The executed Korean series, on a copy of the run: what is trained there stays trained."""
+    runs = tmp_path_factory.mktemp("korean-runs")
+    shutil.copytree(whole_run.path, runs / whole_run.path.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QLORA_RUNS_DIR", str(runs))
+        patch.setenv("QLORA_LANG", "ko")
+        build("ko")
+        run = run_notebooks(series(), "tiny")
+        return sorted(copies(run).glob("*.ipynb")), run
+
+
+def not_ours(run) -> str:
+    """All that may stay English: rows, questions, replies, code, what a library prints."""
+    data = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "notebooks/data").glob("*.jsonl"))]
+    data += [path.read_text(encoding="utf-8") for path in (run.comparisons, run.evaluation, run.train_jsonl)]
+    books = [nbformat.read(path, 4) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    data += [cell.source for book in books for cell in book.cells if cell.cell_type == "code"]
+    data += [prompt["question"] for prompt in FIXED_PROMPTS]
+    return " ".join([*data, *LIBRARY]).replace("\\n", "\n").replace('\\"', '"')
+
+
+def english_of(book, known: str) -> list[str]:
+    """Runs of English words in the outputs of a page, which nobody but us can have said."""
+    found = []
+    for cell in book.cells:
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":  # a library's
+                continue
+            data = output.get("data", {})
+            text = output.get("text", "") or data.get("text/html") or data.get("text/plain", "")
+            text = re.sub(r"(?s)<style.*?</style>|base64,[A-Za-z0-9+/=]+", "", text)
+            text = re.sub(r"\S*python -m .*", "", text)  # a command to type
+            text += " ".join(re.findall(r'(?:alt|title)="([^"]*)"', text))
+            for line in html.unescape(re.sub(r"<[^>]+>", "\n", text)).splitlines():
+                found += [f"{cell.id}: {words}" for words in re.findall(WORDS, line) if words not in known]
+    return found
+
+
+@pytest.mark.slow
+def test_a_korean_series_shows_no_english_sentence_of_ours(korean_series):
+    pages, run = korean_series
+    known, english = not_ours(run), []
+    for page in pages:
+        english += [f"{page.stem} {words}" for words in english_of(nbformat.read(page, 4), known)]
+    assert len(pages) == len(series()) and not english, f"{len(english)}, as {english[:20]}"
+
+
+def test_an_english_sentence_of_ours_would_be_seen():
+    cell = nbformat.v4.new_code_cell(
+        "1", outputs=[nbformat.v4.new_output("stream", name="stdout", text="행 3개: 24 rows to train on now\n")]
+    )
+    [found] = english_of(nbformat.v4.new_notebook(cells=[cell]), "")
+    assert "rows to train on now" in found
+    assert english_of(nbformat.v4.new_notebook(cells=[cell]), "24 rows to train on now") == []
