@@ -11,8 +11,9 @@ import re
 from pathlib import Path
 
 from helpers.files import write_atomic
+from helpers.languages import Language
 from helpers.paths import PROJECT_ROOT
-from helpers.translate import english, fingerprint, translated
+from helpers.translate import english, fingerprint, sign, translated
 
 GALLERY, NOTEBOOKS = PROJECT_ROOT / "docs" / "gallery", PROJECT_ROOT / "notebooks"
 QUOTED = re.compile(r"(\d[\d,]*(?:\.\d+)?)<!--([a-z0-9_.]+)-->")
@@ -88,6 +89,7 @@ def fill() -> list[Path]:
     for page in sorted(NOTEBOOKS.glob("*.ipynb")):
         twin = NOTEBOOKS / "ko" / f"{page.stem}.md"
         old, korean = page.read_text(encoding="utf-8"), twin.read_text(encoding="utf-8")
+        signed = {name for name, block in translated(twin).items() if block.signed}
         new, told = with_figures(old), with_figures(korean)
         now, blocks = english(page, new), translated(twin)
         for name, text in english(page, old).items():
@@ -101,6 +103,7 @@ def fill() -> list[Path]:
             if before != after:
                 write_atomic(file, after)
                 changed.append(file)
+        sign(page, twin, Language(), "ko", signed)
     return changed
 
 

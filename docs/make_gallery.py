@@ -89,6 +89,8 @@ def executed(copy: Path):
     ran = iter([cell for cell in done.cells if cell.cell_type == "code"])
     for cell in book.cells:
         if cell.cell_type != "code":
+            # a language's pages lie in a folder of their own; the pictures are those of notebooks/
+            cell.source = cell.source.replace("](../drawings/", "](drawings/")
             cell.source = re.sub(MATH, lambda found: formula(*found.groups()) if found[2] else found[0], cell.source)
             continue
         cell.outputs, cell.execution_count = (same := next(ran)).outputs, same.execution_count
@@ -146,7 +148,7 @@ def page(book, name: str) -> str:
 
     exporter = HTMLExporter(template_name="basic", embed_images=True)
     folder = source_of(name).parent
-    resources = {"metadata": {"path": str(folder), "name": name}}
+    resources = {"metadata": {"path": str(NOTEBOOKS), "name": name}}
     body = re.sub(
         r'href="([^"#:]+)(?=["#])',
         lambda link: f'href="{moved(link[1], folder)}',

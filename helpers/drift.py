@@ -7,8 +7,22 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
-from helpers.languages import CODE, ENGLISH, NAME, Language, Number, names, numbers, prose, units_in_words, written
+from helpers.languages import (
+    CODE,
+    ENGLISH,
+    NAME,
+    Language,
+    Number,
+    messages,
+    names,
+    numbers,
+    prose,
+    units_in_words,
+    written,
+)
+from helpers.paths import PROJECT_ROOT
 
 LINK = re.compile(r"(\]\(|src=\"|href=\")([^)\"\s]+)")
 TURNED = re.compile(  # 3 of 4: 4개 중 3개
@@ -61,6 +75,15 @@ def differences(english: str, ours: str, language: Language, short: bool = False
         found += [] if short else _of_length(theirs, mine, kind, language)
     return found + [
         f"{word!r} is called {usual!r} elsewhere" for word, usual in language.terms if word in CODE.sub("", ours)
+    ]
+
+
+def catalogue_faults(language: str, words: Language, root: Path = PROJECT_ROOT) -> list[tuple[str, str, str]]:
+    """(file, sentence, what its translation says otherwise) of the lines that the code prints."""
+    return [
+        (f"helpers/locale/{language}/{file}", message.id[:60], fault)
+        for file, message in messages(language, root)
+        for fault in differences(message.id, message.string, words, short=True)
     ]
 
 

@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers.drift import LINK, differences
+from helpers.drift import LINK, catalogue_faults, differences
 from helpers.files import write_atomic
 from helpers.languages import CELL, Language, messages, read_language
 from helpers.paths import PROJECT_ROOT
@@ -41,6 +41,11 @@ class Block(NamedTuple):
     english: str
     text: str
     both: str
+
+    @property
+    def signed(self) -> bool:
+        """Is this text the one that was read beside its English?"""
+        return self.both == fingerprint(self.english + self.text)
 
 
 def fingerprint(text: str) -> str:
@@ -98,33 +103,24 @@ def faults(source: Path, target: Path, words: Language = NO_TABLES) -> list[tupl
             found += [(name, fault) for fault in differences(text, block.text, words, short=source.name == GLOSSARY)]
             if block.english != fingerprint(text):
                 found.append((name, f"the English has changed, it is en:{fingerprint(text)} now"))
-            elif block.both and block.both != fingerprint(block.english + block.text):
+            elif block.both and not block.signed:
                 found.append((name, UNREAD))
         else:
             found.append((name, f"not translated: <!-- {name} en:{fingerprint(text)} -->"))
     return found
 
 
-def sign(source: Path, target: Path, words: Language, language: str) -> None:
-    """Write the hashes of the blocks that say what the English says; a block with a fault keeps those that it has."""
+def sign(source: Path, target: Path, words: Language, language: str, only: set[str] | None = None) -> None:
+    """Write the hashes of the blocks (or of `only` some) that say what the English says; others keep what they have."""
     wrong = [name for name, fault in faults(source, target, words) if fault != UNREAD]
     blocks = translated(target)
 
     def signed(head: re.Match) -> str:
-        if (name := head[1]) in wrong:
+        if (name := head[1]) in wrong or (only is not None and name not in only):
             return head[0]
         return f"<!-- {name} en:{head[2]} {language}:{fingerprint(head[2] + blocks[name].text)} -->"
 
     write_atomic(target, re.sub(HEAD, signed, target.read_text(encoding="utf-8")))
-
-
-def catalogue_faults(language: str, words: Language, root: Path = PROJECT_ROOT) -> list[tuple[str, str, str]]:
-    """(file, sentence, what its translation says otherwise) of the lines that the code prints."""
-    return [
-        (f"helpers/locale/{language}/{file}", message.id[:60], fault)
-        for file, message in messages(language, root)
-        for fault in differences(message.id, message.string, words, short=True)
-    ]
 
 
 def build(language: str, root: Path = PROJECT_ROOT) -> list[Path]:
