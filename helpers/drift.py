@@ -115,12 +115,13 @@ def _of_length(english: str, ours: str, kind: str, language: Language) -> Iterat
 def _of_opposites(english: str, ours: str, language: Language, short: bool) -> Iterator[str]:
     theirs, mine = prose(english), prose(ours)
     for pair in language.opposites:
-        at = [re.search(word, text, re.I) for word, text in zip(pair, (theirs, mine, theirs, mine), strict=True)]
-        one, its, other, others = (found.start() if found else -1 for found in at)
+        found = [re.search(word, text, re.I) for word, text in zip(pair, (theirs, mine, theirs, mine), strict=True)]
+        one, its, other, others = (match.start() if match else -1 for match in found)
         if (one < 0) == (others < 0) != (its < 0) == (other < 0):
             yield f"the opposite of the English: {ours[:40]!r}"
         if not short and min(one, its, other, others) >= 0 and (one < other) != (its < others):
-            yield f"{at[1][0]!r} and {at[3][0]!r} stand the other way round than {at[0][0]!r} and {at[2][0]!r}"
+            words = [match[0] for match in found if match]
+            yield f"{words[1]!r} and {words[3]!r} stand the other way round than {words[0]!r} and {words[2]!r}"
 
 
 def _of_numbers(english: str, ours: str, known: set[float], language: Language) -> Iterator[str]:

@@ -8,10 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from babel.messages.catalog import Message
+from typing import NamedTuple
 
 CELL = "cell"  # gettext's context of a literal in a notebook's code
 
@@ -35,7 +32,7 @@ class Language:
     """The tables of terms.md: what a term is not called, opposites, units, scales and written numbers."""
 
     terms: tuple[tuple[str, str], ...] = ()  # (what a term is not called, what it is called)
-    opposites: tuple[tuple[str, str, str, str], ...] = ()  # English, ours, the opposite in English, ours: patterns
+    opposites: tuple[tuple[str, ...], ...] = ()  # English, ours, the opposite in English, ours: patterns
     units: dict[str, str] = field(default_factory=dict)  # a word of either language -> one name
     scales: dict[str, float] = field(default_factory=dict)
     written: dict[float, str] = field(default_factory=dict)  # a number -> a pattern of its words
@@ -72,12 +69,22 @@ def read_language(page: Path) -> Language:
     )
 
 
+class Message(NamedTuple):
+    """An entry of the catalogue: gettext's context, the English, its translation."""
+
+    context: str
+    id: str
+    string: str
+
+
 def messages(language: str, root: Path) -> Iterator[tuple[str, Message]]:
     """(file, message) of the language's catalogue: what the code says, and what the cells of notebooks print."""
     from babel.messages.pofile import read_po
 
     for file in sorted((root / "helpers" / "locale" / language).glob("*.po")):
-        yield from ((file.name, message) for message in read_po(file.read_bytes().splitlines()) if message.id)
+        for entry in read_po(file.read_bytes().splitlines()):
+            if entry.id:
+                yield file.name, Message(entry.context or "", str(entry.id), str(entry.string))
 
 
 def prose(text: str) -> str:
