@@ -24,6 +24,11 @@ class Stage(StrEnum):
     FREE = "free"  # how a step is run or watched; no result depends on it
 
 
+WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+# of a field, and what it is made from
+KINDS = {"bool": (bool,), "int": (int, str), "float": (float, int, str), "str": (str,)}
+
+
 class BadSetting(ValueError):
     """A setting that is none, or a value that it cannot have; `setting` is its name, `value` what was given."""
 
@@ -33,7 +38,12 @@ class BadSetting(ValueError):
 
 
 def setting(stage: Stage, default, help: str, unit: str = "", low=None, high=None, **more):
-    """A dataclass field with its rules: `low` to `high`, or one of `choices`; `more` goes into the metadata, too."""
+    """A dataclass field with its rules: `low` to `high`, or one of `choices`.
+
+    `more`: `of`, the setting that a recorded revision belongs to; `resumable`, it may change when a training goes on
+    after a stop; `ruler`, it changes how long a training is or where it is measured, so runs that differ in it are no
+    fair race.
+    """
     rules = {"stage": stage, "help": help, "unit": unit, "low": low, "high": high, "choices": ()}
     return dataclasses.field(default=default, metadata=rules | more)
 
@@ -53,34 +63,20 @@ def checked(field: dataclasses.Field, value):
 
 
 def _typed(name: str, type_name: str, value):
-    kind = {"bool": bool, "int": int, "float": float, "str": str}[type_name]
-    wrong = BadSetting(
-        _("{name}={value!r} is not of type {type}.").format(name=name, value=value, type=type_name), name, value
-    )
-    if isinstance(value, str):
-        value = value.strip()
-    if kind is bool:
-        return _yes_or_no(name, value) if isinstance(value, str) else _instance(value, bool, wrong)
-    if isinstance(value, bool):
-        raise wrong
-    _instance(value, (int, float, str) if kind is float else (kind, str), wrong)
+    kinds = KINDS[type_name]
+    value = value.strip() if isinstance(value, str) else value
+    if type_name == "bool" and isinstance(value, str):
+        if value.lower() not in WORDS:
+            sentence = _("{name}={value!r} is not a yes or no: use true or false.")
+            raise BadSetting(sentence.format(name=name, value=value), name, value)
+        return WORDS[value.lower()]
     try:
-        return kind(value)
+        if not isinstance(value, kinds) or isinstance(value, bool) != (type_name == "bool"):
+            raise ValueError
+        return kinds[0](value)
     except ValueError:
-        raise wrong from None
-
-
-def _instance(value, kinds, wrong: BadSetting):
-    if not isinstance(value, kinds):
-        raise wrong
-    return value
-
-
-def _yes_or_no(name: str, word: str) -> bool:
-    if word.lower() not in ("1", "0", "true", "false", "yes", "no"):
-        sentence = _("{name}={value!r} is not a yes or no: use true or false.").format(name=name, value=word)
-        raise BadSetting(sentence, name, word)
-    return word.lower() in ("1", "true", "yes")
+        sentence = _("{name}={value!r} is not of type {type}.")
+        raise BadSetting(sentence.format(name=name, value=value, type=type_name), name, value) from None
 
 
 def plain_number(number: float) -> str:
@@ -90,14 +86,9 @@ def plain_number(number: float) -> str:
 
 def check_names(values, known: list[str], kind: str = "setting") -> None:
     """Raises BadSetting for a name in `values` that is not in `known`, with the nearest one that is."""
-    for name in values:
-        if name in known:
-            continue
-        match = difflib.get_close_matches(name, known, n=1)
+    for name in (name for name in values if name not in known):
+        match = "".join(difflib.get_close_matches(name, known, n=1))
+        sentence = _("{name} is no {kind}. Known are: {known}.")
         if match:
-            sentence = _("{name} is no {kind}: did you mean {match}?").format(name=name, kind=_(kind), match=match[0])
-        else:
-            sentence = _("{name} is no {kind}. Known are: {known}.").format(
-                name=name, kind=_(kind), known=", ".join(known)
-            )
-        raise BadSetting(sentence, name)
+            sentence = _("{name} is no {kind}: did you mean {match}?")
+        raise BadSetting(sentence.format(name=name, kind=_(kind), match=match, known=", ".join(known)), name)

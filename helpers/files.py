@@ -32,8 +32,7 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def existing(path: Path) -> Path | None:
-    """`path`, absolute and with its links kept, or the same name with its letters put together or taken apart, as a Mac
-    writes them; None where neither is there."""
+    """`path`, absolute and with its links, or the same name with its letters as a Mac writes them; None if neither."""
     path = Path(os.path.abspath(path.expanduser()))
     if path.exists() or str(path).isascii():
         return path if path.exists() else None
@@ -61,12 +60,10 @@ def replace_folder(draft: Path, folder: Path) -> None:
 
 def give_usual_modes(folder: Path) -> None:
     """Every file of `folder` gets the mode that a new file has here: the umask's. (safetensors makes its own 0600.)"""
-    handle, probe = tempfile.mkstemp(dir=folder)
-    os.close(handle)
-    os.unlink(probe)
-    with open(probe, "w"):
-        mode = os.stat(probe).st_mode & 0o777
-    os.unlink(probe)
+    probe = folder / f".{secrets.token_hex(6)}"
+    probe.touch()
+    mode = probe.stat().st_mode & 0o777
+    probe.unlink()
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
             path.chmod(mode)
@@ -84,13 +81,11 @@ def read_json(path: Path):
 
 def read_jsonl(path: Path) -> list[dict]:
     """All rows of a JSON-lines file. A last line cut off by a kill is left out."""
-    rows = []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    rows, lines = [], path.read_text(encoding="utf-8").split("\n")
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
         try:
-            rows.append(json.loads(line))
+            if line.strip():
+                rows.append(json.loads(line))
         except json.JSONDecodeError as error:
             if number == len(lines):  # no newline after it: a write that was cut off
                 break
@@ -116,25 +111,25 @@ NETWORK = "fuse.mfs nfs nfs4 cifs smb3 ceph fuse.ceph lustre beegfs glusterfs fu
 
 
 def is_network(folder: Path, mounts: str | None = None) -> bool:
-    """True when `folder` (or its nearest parent that exists) lies on a network volume; `mounts` stands for
-    /proc/mounts.
+    """True when `folder` lies on a network volume (RunPod's are MooseFS, whose source begins with mfs#).
 
-    RunPod's are MooseFS, whose source begins with mfs#.
+    `mounts` stands for /proc/mounts.
     """
     text = Path("/proc/mounts").read_text(encoding="utf-8") if mounts is None else mounts
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    found = [line.split()[:3] for line in text.splitlines()]
-    over = [mount for mount in found if there.resolve().is_relative_to(mount[1].replace("\\040", " "))]
+    there, found = _nearest(folder).resolve(), [line.split()[:3] for line in text.splitlines()]
+    over = [mount for mount in found if there.is_relative_to(mount[1].replace("\\040", " "))]
     source, _, kind = max(over, key=lambda mount: len(mount[1]), default=("", "", ""))
     return kind in NETWORK or source.startswith("mfs#")
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Bytes free for `folder` (or its nearest parent that exists); None on a network volume, where nobody can tell."""
-    if is_network(folder):
-        return None
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    return shutil.disk_usage(there).free
+    """Bytes free for `folder`; None on a network volume, where nobody can tell."""
+    return None if is_network(folder) else shutil.disk_usage(_nearest(folder)).free
+
+
+def _nearest(folder: Path) -> Path:
+    """`folder`, or its nearest parent that exists."""
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
 
 
 def is_full(folder: Path) -> bool:

@@ -81,10 +81,8 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
         print(f"{notebook.stem} ...", flush=True)
         start = time.perf_counter()
         _run_notebook(notebook, copies(run) / notebook.name, f"{sockets}/kernel")
-        print(
-            _("{notebook} done in {time}").format(notebook=notebook.stem, time=human_time(time.perf_counter() - start)),
-            flush=True,
-        )
+        done = _("{notebook} done in {time}")
+        print(done.format(notebook=notebook.stem, time=human_time(time.perf_counter() - start)), flush=True)
     return run
 
 

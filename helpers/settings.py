@@ -178,14 +178,13 @@ class RunConfig:
             raise BadSetting(sentence, "merge_aware", True)
         for name in ("model_id", "dataset_id"):
             if not getattr(self, name):
-                raise BadSetting(
-                    _("{name}='' names nothing: give a hub id or a local path.").format(name=name), name, ""
-                )
-        formats = [name.strip() for name in self.gguf_formats.split(",") if name.strip()]
-        if not formats or set(formats) - set(GGUF_FORMATS):
+                sentence = _("{name}='' names nothing: give a hub id or a local path.")
+                raise BadSetting(sentence.format(name=name), name, "")
+        value = self.gguf_formats
+        formats = {name.strip() for name in value.split(",") if name.strip()}
+        if not formats or formats - set(GGUF_FORMATS):
             sentence = _("gguf_formats={value!r} is not known: use some of {formats}, with commas.")
-            sentence = sentence.format(value=self.gguf_formats, formats=", ".join(GGUF_FORMATS))
-            raise BadSetting(sentence, "gguf_formats", self.gguf_formats)
+            raise BadSetting(sentence.format(value=value, formats=", ".join(GGUF_FORMATS)), "gguf_formats", value)
         if not self.run_name:
             object.__setattr__(self, "run_name", _default_run_name(self))
         if not FOLDER.fullmatch(self.run_name) or self.run_name.strip(".") == "":
@@ -215,9 +214,8 @@ class RunConfig:
         """The settings in `text`; those of an older version that are gone (RETIRED) are left out."""
         values = json.loads(text)
         if not isinstance(values, dict):
-            raise BadSetting(
-                _("It holds {value}, not the settings of a run.").format(value=text.strip()[:40]), "", values
-            )
+            sentence = _("It holds {value}, not the settings of a run.")
+            raise BadSetting(sentence.format(value=text.strip()[:40]), "", values)
         check_settings(values.keys() - set(RETIRED))
         return cls(**{name: value for name, value in values.items() if name in NAMES})
 
@@ -246,16 +244,13 @@ class RunConfig:
             for name, (value, of_preset) in self.differences(own).items()
             if name != "run_name" and name not in RECORDED
         ]
-        run = (
-            _("{run} (chosen in runs/.current)").format(run=self.run_name)
-            if chosen_run() == self.run_name
-            else self.run_name
-        )
-        if not changed:
-            return _("Run {run}: preset {preset} as it is.").format(run=run, preset=self.preset)
-        return _("Run {run}: preset {preset} with {changes}.").format(
-            run=run, preset=self.preset, changes=", ".join(changed)
-        )
+        run = self.run_name
+        if chosen_run() == run:
+            run = _("{run} (chosen in runs/.current)").format(run=run)
+        sentence = _("Run {run}: preset {preset} as it is.")
+        if changed:
+            sentence = _("Run {run}: preset {preset} with {changes}.")
+        return sentence.format(run=run, preset=self.preset, changes=", ".join(changed))
 
     @property
     def luck(self) -> int:
@@ -283,31 +278,20 @@ def names_of(*stages: Stage) -> tuple[str, ...]:
     return tuple(name for name, rules in RULES.items() if rules["stage"] in stages)
 
 
-def moves_the_ruler() -> tuple[str, ...]:
-    """Settings that change a training's length or where it is measured: runs that differ in one are no fair race."""
-    return tuple(name for name, rules in RULES.items() if rules.get("ruler"))
-
-
-def resumable() -> tuple[str, ...]:
-    """Settings of a training that may change when it goes on after a stop."""
-    return tuple(name for name, rules in RULES.items() if rules.get("resumable"))
-
-
-def explicit_overrides(keywords: dict | None = None) -> dict:
+def explicit_overrides(keywords: dict) -> dict:
     """What the user set: QLORA_<FIELD> variables, then `keywords`, as field -> value.
 
     Raises BadSetting for a name that is no field; values are checked when a RunConfig is made of them.
     """
     variables = {f"QLORA_{name.upper()}": name for name in NAMES if name != "preset"}
-    ours = [variable for variable in os.environ if variable.startswith("QLORA_")]
-    retired = [f"QLORA_{name.upper()}" for name in RETIRED]
-    check_names(set(ours) - set(retired), [*variables, *OTHER_VARIABLES], "variable")
-    overrides = {name: os.environ[variable] for variable, name in variables.items() if variable in os.environ}
-    keywords = keywords or {}
+    ours = {variable for variable in os.environ if variable.startswith("QLORA_")}
+    retired = {f"QLORA_{name.upper()}" for name in RETIRED}
+    check_names(ours - retired, [*variables, *OTHER_VARIABLES], "variable")
+    overrides = {name: os.environ[variable] for variable, name in variables.items() if variable in ours}
     if "preset" in keywords:
         sentence = _("preset={value!r} is no override: write it as PRESET of the parameters cell, or set QLORA_PRESET.")
         raise BadSetting(sentence.format(value=keywords["preset"]), "preset", keywords["preset"])
-    if gone := sorted({*retired} & {*ours}) + sorted({*RETIRED} & {*keywords}):
+    if gone := sorted(retired & ours) + sorted({*RETIRED} & {*keywords}):
         print(_("No setting any more, so it is left out: {names}.").format(names=", ".join(gone)))
     keywords = {name: value for name, value in keywords.items() if name not in RETIRED}
     check_settings(keywords)
@@ -334,9 +318,9 @@ def _of_chosen_run(preset: str, overrides: dict) -> dict:
         return {"run_name": name}
     settings = asdict(RunConfig.stored(stored))
     by_user = preset != "demo" or "QLORA_PRESET" in os.environ  # demo is what stands there when nobody chose
-    same = settings["preset"] == preset or not by_user
-    same = same and all(overrides.get(key, settings[key]) == settings[key] for key in ("model_id", "dataset_id"))
-    return settings if same else {}
+    asked = {name: overrides[name] for name in ("model_id", "dataset_id") if name in overrides}
+    asked |= {"preset": preset} if by_user else {}
+    return settings if asked.items() <= settings.items() else {}
 
 
 def _default_run_name(config: RunConfig) -> str:
@@ -344,8 +328,7 @@ def _default_run_name(config: RunConfig) -> str:
     plain = {"model_id": RunConfig.model_id, "dataset_id": RunConfig.dataset_id, **PRESETS.get(config.preset, {})}
     parts = [getattr(config, key) for key in ("model_id", "dataset_id") if getattr(config, key) != plain[key]]
     names = [re.sub(r"\.(csv|jsonl?|parquet)$", "", part.rstrip("/").split("/")[-1]) for part in parts]
-    slugs = [re.sub(r"[^\w.-]+", "-", name) for name in names]
-    return "-".join([config.preset, *slugs])
+    return "-".join([config.preset, *(re.sub(r"[^\w.-]+", "-", name) for name in names)])
 
 
 def _check_repository(config: RunConfig) -> None:
@@ -360,7 +343,6 @@ def _check_repository(config: RunConfig) -> None:
         validate_repo_id(name)
     except HFValidationError as error:
         field = "hub_repo" if config.hub_repo else "run_name"
-        sentence = _("{name}={value!r} cannot be the name of a repository: {reason}").format(
-            name=field, value=getattr(config, field), reason=str(error).splitlines()[0]
-        )
-        raise BadSetting(sentence, field, getattr(config, field)) from None
+        value, reason = getattr(config, field), str(error).splitlines()[0]
+        sentence = _("{name}={value!r} cannot be the name of a repository: {reason}")
+        raise BadSetting(sentence.format(name=field, value=value, reason=reason), field, value) from None

@@ -15,7 +15,7 @@ from helpers.model.possible import require_possible
 from helpers.paths import runs_root
 from helpers.runs import RunDir, fork
 from helpers.runs.identity import fork_command, fork_name
-from helpers.settings import RULES, RunConfig, check_settings, moves_the_ruler, names_of
+from helpers.settings import RULES, RunConfig, check_settings, names_of
 from helpers.show.words import _
 
 PARTS = 4  # a run is measured so often: the rounds of a sweep are quarters
@@ -47,7 +47,7 @@ def _require_fair(name: str, values) -> None:
         sentence = _(
             "{name} may change the held-out rows, which could not be compared: fork by hand, and run 03 for each."
         )
-    elif name in moves_the_ruler():
+    elif RULES[name].get("ruler"):
         sentence = _("{name} changes how long a training is or where it is measured, no fair race: fork by hand.")
     elif RULES[name]["stage"] != Stage.TRAINING:
         sentence = _("{name} changes no training: there is nothing to compare.")

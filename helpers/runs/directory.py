@@ -76,15 +76,14 @@ class RunDir:
     def open(cls, config: RunConfig) -> RunDir:
         """The run directory of `config.run_name`; made when it is not there yet."""
         run = cls(runs_root() / config.run_name)
-        elsewhere = [folder for folder in runs_of_other_pods() if (folder / config.run_name).is_dir()]
+        elsewhere = [str(folder) for folder in runs_of_other_pods() if (folder / config.run_name).is_dir()]
         if elsewhere and not run.path.exists():
             sentence = _(
                 "A run {run} of another pod lies in {folders}. This one is new, in {here}. "
                 "To go on with the old one: QLORA_RUNS_DIR={first}, before the kernel starts."
             )
-            folders = ", ".join(map(str, elsewhere))
-            first = shlex.quote(str(elsewhere[0]))
-            print(sentence.format(run=config.run_name, folders=folders, here=run.path.parent, first=first))
+            values = {"folders": ", ".join(elsewhere), "first": shlex.quote(elsewhere[0])}
+            print(sentence.format(run=config.run_name, here=run.path.parent, **values))
         run.path.mkdir(parents=True, exist_ok=True)
         return run
 
@@ -99,9 +98,9 @@ class RunDir:
             print(fresh.summary())
             return fresh
         config = self.load_config(**overrides)
+        sentence = _("From config.json: {name} is {kept!r} (the preset has {value!r}).")
         for name, (kept, value) in config.differences(fresh).items():
             if name not in RECORDED:
-                sentence = _("From config.json: {name} is {kept!r} (the preset has {value!r}).")
                 print(sentence.format(name=name, kept=kept, value=value))
         return config
 
@@ -122,15 +121,11 @@ class RunDir:
                 refuse_other_training(self.path, stored, config)
             same = [n for n, source in RECORDED.items() if getattr(stored, source) == getattr(config, source)]
             config = replace(config, **{name: getattr(stored, name) for name in same if not getattr(config, name)})
-            self._say_what_changes(stored, config)
+            kept = _("Kept in config.json from now on: {name}={new!r} (it was {old!r}).")
+            for name, (old, new) in stored.differences(config).items():  # every notebook after this one finds it
+                if name not in RECORDED or (old and new):  # else recorded at the first load, or gone with its source
+                    print(kept.format(name=name, new=new, old=old))
         write_atomic(self.config_json, config.to_json())
-
-    def _say_what_changes(self, stored: RunConfig, config: RunConfig) -> None:
-        """An override of a later notebook stays in the run, and every notebook after it finds it: so it is said."""
-        for name, (old, new) in stored.differences(config).items():
-            if name not in RECORDED or (old and new):  # else it is recorded at its first load, or goes with its source
-                sentence = _("Kept in config.json from now on: {name}={new!r} (it was {old!r}).")
-                print(sentence.format(name=name, new=new, old=old))
 
     def stored_config(self) -> RunConfig:
         """config.json as it stands. Raises FileNotFoundError when 03 has not run, ValueError for a bad value in it."""
@@ -151,11 +146,10 @@ class RunDir:
         print(config.summary())
         if told := self.state():
             print(told)
-        retired = [name for name in read_json(self.config_json) if name in RETIRED]
-        if retired:
+        if retired := [name for name in read_json(self.config_json) if name in RETIRED]:
             print(_("Not read, since this version has no such settings: {names}.").format(names=", ".join(retired)))
+        sentence = _("Override: {name} is {saved!r} in config.json, {used!r} is used here.")
         for name, (saved, used) in stored.differences(config).items():
-            sentence = _("Override: {name} is {saved!r} in config.json, {used!r} is used here.")
             print(sentence.format(name=name, saved=saved, used=used))
         return config
 
@@ -207,8 +201,7 @@ class RunDir:
         if judged and judged != sha256(path):
             sentence = _(
                 "{file} in {run} is not what 03 wrote and judged: it was edited since. Run 03_data_preview.ipynb "
-                "again, or "
-                "make a data file of your own and set dataset_id to it."
+                "again, or make a data file of your own and set dataset_id to it."
             )
             raise ChangedRows(sentence.format(file=path.relative_to(self.path), run=self.path), path)
 

@@ -1,12 +1,11 @@
-"""A run like another one but for some settings: what the change leaves valid is taken over, the rest is to be made
-again.
+"""A run like another one but for some settings: what a change leaves valid is taken over, the rest is to be made again.
 
-What stays valid follows from the `stage` of the changed settings: each step of a run has its files, and reads those of
-the steps before it.
+That follows from the `stage` of the changed settings: each step has its files, and reads those of the steps before it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -39,16 +38,14 @@ def choose(name: str) -> None:
     QLORA_RUN_NAME, OVERRIDES and an explicit other QLORA_PRESET still win. Raises ValueError for a name that no folder
     can have.
     """
-    if not name:
-        write_chosen(name)
-        print(_("Notebooks opened from now on work on the run of their preset."))
-        return
     RunConfig(run_name=name)
     write_chosen(name)
+    sentence = _("Notebooks opened from now on work on {run}, which is new.")
     if (runs_root() / name / "config.json").exists():
-        print(_("Notebooks opened from now on work on {run}.").format(run=name))
-    else:
-        print(_("Notebooks opened from now on work on {run}, which is new.").format(run=name))
+        sentence = _("Notebooks opened from now on work on {run}.")
+    if not name:
+        sentence = _("Notebooks opened from now on work on the run of their preset.")
+    print(sentence.format(run=name))
 
 
 def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
@@ -118,10 +115,10 @@ def _settings_of_fork(before: RunConfig, new: str, changes: dict) -> RunConfig:
 
 def _kept(source: RunDir, changed: set[str]) -> tuple[list[Path], list[str]]:
     """The files of `source` that stay valid, and the notebooks that have to run again, the first one first."""
-    files: list[Path] = []
-    again: list[str] = []
+    files, again = [], []
     for stages, notebook, names in STEPS:
-        stale = changed & set(names_of(*stages)) or not _is_complete(source, names)
+        complete = all(getattr(source, name).exists() for name in names if name not in OPTIONAL)
+        stale = changed & set(names_of(*stages)) or not complete
         training = notebook == "04" and (not changed or source.lock_owner())  # as it is: to be tried with other luck
         if stale or training or {"03", "04", "05"} & {*again}:
             again.append(notebook)
@@ -130,13 +127,8 @@ def _kept(source: RunDir, changed: set[str]) -> tuple[list[Path], list[str]]:
     return files, again
 
 
-def _is_complete(source: RunDir, names: tuple[str, ...]) -> bool:
-    return all(getattr(source, name).exists() for name in names if name not in OPTIONAL)
-
-
 def _start(source: RunDir, after: RunConfig, changed: set[str]) -> list[tuple[Path, Path]]:
-    """What the fork's training begins from and where it lies there: adapter and rows of `source`, or those that it
-    began from."""
+    """What the fork's training begins from, and its place there: adapter and rows of `source`, or of its own start."""
     if after.start_from != "adapter":
         return []
     if "start_from" not in changed:
@@ -147,10 +139,10 @@ def _start(source: RunDir, after: RunConfig, changed: set[str]) -> list[tuple[Pa
 def _next_step(source: RunDir, again: list[str], changed: set[str]) -> str:
     """Which notebook comes first now, and why."""
     if again[:1] == ["03"]:
-        by = sorted(changed & set(names_of(Stage.DATA, Stage.LABELS)))
-        if by:
-            return _("Run 03 first, then 04: {names} may change the data or its labels.").format(names=", ".join(by))
-        return _("Run 03 first, then 04: {run} has no complete data either.").format(run=source.path.name)
+        sentence = _("Run 03 first, then 04: {run} has no complete data either.")
+        if by := sorted(changed & set(names_of(Stage.DATA, Stage.LABELS))):
+            sentence = _("Run 03 first, then 04: {names} may change the data or its labels.")
+        return sentence.format(names=", ".join(by), run=source.path.name)
     if changed & set(names_of(Stage.PUSH)) and again[:1] not in (["04"], ["05"]):
         return _("It has the same data, adapter and merged model. To push it, run the last section of 05.")
     return _(FIRST[again[0]] if again else NOTHING)
@@ -192,9 +184,7 @@ def share(path: Path, copy: Path) -> None:
         return
     copy.parent.mkdir(parents=True, exist_ok=True)
     if path.stat().st_size >= LARGE and path.suffix in (".safetensors", ".gguf", ".pt", ".bin"):
-        try:
+        with contextlib.suppress(OSError):  # another disk, or one without links
             os.link(path, copy)
             return
-        except OSError:  # another disk, or one without links
-            pass
     shutil.copy2(path, copy)

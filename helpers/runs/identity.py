@@ -1,5 +1,4 @@
-"""What a run was made with does not change under it: a training with other settings, data or base is another run, a
-fork."""
+"""What a run was made with does not change under it: with other settings, data or base it is another run, a fork."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ import sys
 from pathlib import Path
 
 from helpers.fields import Stage
-from helpers.settings import RECORDED, RunConfig, names_of, resumable
+from helpers.settings import RECORDED, RULES, RunConfig, names_of
 from helpers.show.words import _
 
 
@@ -25,9 +24,9 @@ def refuse_other_training(run: Path, stored: RunConfig, config: RunConfig) -> No
     """Raises OtherTraining where `config` would not have made what lies in the folder `run`, made with `stored`."""
     _refuse_other_source(run, stored, config)
     differences = stored.differences(config)
-    fixed = set(names_of(Stage.DATA, Stage.LABELS, Stage.TRAINING)) - set(RECORDED) - set(resumable())
-    changed = {name: values for name, values in differences.items() if name in fixed}
-    if changed:
+    shaping = names_of(Stage.DATA, Stage.LABELS, Stage.TRAINING)
+    fixed = {name for name in shaping if name not in RECORDED and not RULES[name].get("resumable")}
+    if changed := {name: values for name, values in differences.items() if name in fixed}:
         summary = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
         settings = {k: new for k, (_old, new) in differences.items() if k not in ("preset", "run_name")}
         sentence = _(

@@ -9,7 +9,6 @@ def paid_seconds(row: dict) -> float:
 
 
 def cost(row: dict, price_per_hour: float, gpus: int = 0) -> float | None:
-    """What that time costs on all cards of the pod (`gpus` 0: as many as were there); None where price or time is
-    unknown."""
+    """What that time costs on all cards of the pod (`gpus` 0: as many as were there); None without price or time."""
     hours = paid_seconds(row) / 3600 * max(gpus or row.get("cards", 1), 1)
     return hours * price_per_hour if price_per_hour and row else None
