@@ -59,7 +59,8 @@ from helpers.serve.parity import measure_gguf, measure_merged
 from helpers.settings import RunConfig
 from helpers.template.chat import render
 from helpers.train.arguments import sft_arguments
-from helpers.train.merge_aware import MergeAware, aware_from
+from helpers.train.best import aware_from
+from helpers.train.callbacks import MergeAware
 from helpers.train.trainer import LeanTrainer
 
 CHATBOT = {"max_rows": 1200, "max_length": 64}

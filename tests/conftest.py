@@ -1,5 +1,6 @@
 """Shared fixtures: one tiny model and one run of the whole series for the whole session, whichever worker makes it."""
 
+import json
 import os
 import subprocess
 import tempfile
@@ -21,6 +22,11 @@ for name in ("HF_TOKEN", "WANDB_API_KEY"):
     os.environ.pop(name, None)
 
 ALONE = ("notebooks/test_cells.py",)  # each test of these may go to another worker; the others stay with their file
+
+
+def edit_json(file: Path, **changes) -> None:
+    """Other values for some keys of a JSON file."""
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
 def pytest_collection_modifyitems(items):

@@ -23,14 +23,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
     run = RunDir.open(RunConfig.load("tiny"))
     run.save_config(RunConfig.load("tiny", model_revision="sha256:a", dataset_revision="sha256:b"))
-    for path in (
-        run.train_jsonl,
-        run.eval_jsonl,
-        run.metrics,
-        run.adapter / "a",
-        run.trainer / "checkpoint-1" / "b",
-        run.merged / "c",
-    ):
+    weights = (run.adapter / "a", run.trainer / "checkpoint-1" / "b", run.merged / "c")
+    for path in (run.train_jsonl, run.eval_jsonl, run.metrics, *weights):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}\n")
     for path in (run.data_report, run.trained, run.merge_report):
@@ -62,9 +56,8 @@ def test_a_fork_for_each_seed(run, capsys, seeds):
     first = fork("tiny", "luck", seeds=seeds, lora_r=2)
     names = [f"luck-seed-{seed}" for seed in (1, 2, 3)]
     configs = [RunDir(runs_root() / name).stored_config() for name in names]
-    assert [(config.luck, config.lora_r, config.seed) for config in configs] == [
-        (s, 2, run.stored_config().seed) for s in (1, 2, 3)
-    ]
+    seed = run.stored_config().seed
+    assert [(config.luck, config.lora_r, config.seed) for config in configs] == [(s, 2, seed) for s in (1, 2, 3)]
     assert first.path.name == names[0] and RunConfig.load("tiny").run_name == names[0]
     assert f"for run in {' '.join(names)};" in capsys.readouterr().out
     fork("tiny", "luck", seeds=[*range(1, 5)], lora_r=2)  # one more: the others stay
@@ -182,13 +175,9 @@ FIRST = {  # what the sentence says after a change of a setting of this stage
 }  # fmt: skip
 PARTS = {"train_jsonl", "adapter", "merged", "evaluation", "gguf"}
 STALE = {  # of these, what a fork does not take over
-    Stage.DATA: PARTS,
-    Stage.LABELS: PARTS,
-    Stage.TRAINING: PARTS - {"train_jsonl"},
-    Stage.MERGE: {"merged", "evaluation", "gguf"},
-    Stage.EVALUATION: {"evaluation"},
-    Stage.SERVE: {"gguf"},
-}
+    Stage.DATA: PARTS, Stage.LABELS: PARTS, Stage.TRAINING: PARTS - {"train_jsonl"},
+    Stage.MERGE: {"merged", "evaluation", "gguf"}, Stage.EVALUATION: {"evaluation"}, Stage.SERVE: {"gguf"},
+}  # fmt: skip
 
 
 def another_value(name: str, value):
@@ -243,13 +232,8 @@ def test_rows_and_settings_of_a_fork_are_its_own_and_weights_take_no_room(run):
     weights.write_bytes(bytes(1 << 20))
     new = fork("tiny", "other", max_new_tokens=9)
     assert (new.adapter / weights.name).samefile(weights)
-    for path in (
-        new.train_jsonl,
-        new.eval_jsonl,
-        new.adapter / "a",
-        new.trainer / "checkpoint-1" / "b",
-        new.data_report,
-    ):
+    small = (new.adapter / "a", new.trainer / "checkpoint-1" / "b", new.data_report)
+    for path in (new.train_jsonl, new.eval_jsonl, *small):
         assert not path.samefile(run.path / path.relative_to(new.path))
         path.write_text("edited in place")
     assert run.train_jsonl.read_text() == "{}\n"
@@ -294,9 +278,8 @@ def test_a_fork_goes_on_from_the_adapter_of_the_old_run_and_owns_what_it_began_f
         path.parent.mkdir(exist_ok=True)
         path.write_text("second")
     third = fork("more", "third", start_from="adapter")  # the same words, another adapter; the same data
-    assert (
-        third.start / "adapter" / "adapter_model.safetensors"
-    ).read_text() == "second" and not third.adapter.exists()
+    assert (third.start / "adapter" / "adapter_model.safetensors").read_text() == "second"
+    assert not third.adapter.exists()
     assert third.stored_config().dataset_id == "new.jsonl"
     assert not fork("third", "fresh", start_from="").start.exists()
 
@@ -309,9 +292,8 @@ def test_a_run_says_how_far_it_is_and_what_it_is_a_fork_of(trained_run, monkeypa
         step = read_json(trained_run.trained)["step"]
         assert "labels green" in told and f"trained to step {step}" in told
         assert told.endswith(f"choose({trained_run.path.name!r}) leads back.")
-        write_json(
-            child.data_report, {"verdicts": [{"check": "c", "ok": True}, {"check": "d", "ok": False}]}
-        )  # an old one
+        old = [{"check": "c", "ok": True}, {"check": "d", "ok": False}]
+        write_json(child.data_report, {"verdicts": old})
         assert "labels red" in child.state()
         child.trained.write_text("{")  # cut off: the page that needs it says so
         assert "trained" not in child.state() and RunDir(child.path / "new").state() == ""

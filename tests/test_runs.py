@@ -60,19 +60,10 @@ server:/share /mnt/my\\040share nfs4 rw 0 0
 """
 
 
-@pytest.mark.parametrize(
-    ("folder", "network"),
-    [
-        ("/root", False),
-        ("/workspace/runs/not/there/yet", True),
-        ("/workspacex", False),
-        ("/workspace/disk/runs", False),
-        ("/mnt/my share", True),
-    ],
-)
-def test_a_network_volume_is_known_by_its_mount(monkeypatch, folder, network):
+def test_a_network_volume_is_known_by_its_mount(monkeypatch):
     monkeypatch.setattr(Path, "exists", lambda path: True)
-    assert is_network(Path(folder), MOUNTS) is network
+    network, own = ("/workspace/runs/not/there/yet", "/mnt/my share"), ("/root", "/workspacex", "/workspace/disk/runs")
+    assert [is_network(Path(folder), MOUNTS) for folder in (*network, *own)] == [True] * 2 + [False] * 3
 
 
 def test_missing_input_says_which_notebook_makes_it(run):
@@ -102,8 +93,7 @@ def test_saved_config_wins_and_overrides_are_printed(run, capsys):
     assert (config.lora_r, config.learning_rate) == (32, 0.02)
     assert "learning_rate is 0.01 in config.json, 0.02 is used here" in capsys.readouterr().out
     assert run.load_config().learning_rate == 0.01
-    told = "Run tiny: preset tiny with lora_r=32 (preset 8).\n"
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == "Run tiny: preset tiny with lora_r=32 (preset 8).\n"
 
 
 @pytest.mark.parametrize("route", ["OVERRIDES", "environment"])
@@ -252,11 +242,9 @@ def test_lock_refuses_a_second_owner(run):
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(run):
-    killed = hold(run, "killed", then="os.kill(os.getpid(), 9)")
-    killed.wait()
+    hold(run, "killed", then="os.kill(os.getpid(), 9)").wait()
     assert json.loads(run.lock_note.read_text())["task"] == "killed" and run.lock_owner() is None
-    killed = hold(run, "killed", then="os.kill(os.getpid(), 9)")
-    killed.wait()
+    hold(run, "killed", then="os.kill(os.getpid(), 9)").wait()
     with run.lock("after the kill"):
         assert run.lock_owner()["task"] == "after the kill"
 

@@ -8,6 +8,13 @@ from helpers import series as series_module
 from helpers.series import run_notebooks, series
 
 
+@pytest.fixture(autouse=True)
+def runs(request, tmp_path, monkeypatch):
+    """Each test has runs of its own, but for the one that reads the series."""
+    if "whole_run" not in request.fixturenames:
+        monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
+
+
 def notebook(path, *cells):
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), path)
     return path
@@ -40,15 +47,13 @@ def test_a_beginning_of_the_name_is_enough(asked, run):
 
 @pytest.mark.parametrize("name", ["4", "", "0", "00_x", "A1", "04.", "00_planned", "0?", "55"])
 def test_what_is_no_notebook_is_told_with_those_that_are(name):
-    with pytest.raises(
-        ValueError, match=f"no notebook {re.escape(repr(name))} to run: use 00_first_look, 00_plan, 01_"
-    ):
+    told = f"no notebook {re.escape(repr(name))} to run: use 00_first_look, 00_plan, 01_"
+    with pytest.raises(ValueError, match=told):
         series_module.chosen(["04", name])
 
 
 def test_a_long_temporary_folder_does_not_reach_the_sockets(tmp_path, monkeypatch):
     """Linux cuts the name of a socket at 107 characters."""
-    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.setattr(series_module.tempfile, "tempdir", str(tmp_path / ("long" * 20)))
     Path(series_module.tempfile.gettempdir()).mkdir()
     run_notebooks([notebook(tmp_path / "09_fine.ipynb", "x = 1")], "tiny")
@@ -66,8 +71,7 @@ def test_every_notebook_runs_in_order(whole_run):
     assert written == ["Modelfile", "adapter-f16.gguf", *files]  # and nothing half-written
 
 
-def test_executed_copy_lands_in_the_run(tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
+def test_executed_copy_lands_in_the_run(tmp_path, capfd):
     run = run_notebooks([notebook(tmp_path / "09_fine.ipynb", "import os; print(os.environ['QLORA_PRESET'])")], "tiny")
     copy = nbformat.read(run.notebooks / "09_fine.ipynb", as_version=4)
     assert copy.cells[0].outputs[0].text == "tiny\n"
@@ -75,9 +79,8 @@ def test_executed_copy_lands_in_the_run(tmp_path, monkeypatch, capfd):
     assert "09_fine done in" in out and "encryption" not in err
 
 
-def test_what_was_printed_in_pieces_is_one_text_in_the_copy(tmp_path, monkeypatch):
+def test_what_was_printed_in_pieces_is_one_text_in_the_copy(tmp_path):
     """Also in the copy of a page that stopped; what is shown in between keeps its place."""
-    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
     piecewise = """import time
 for piece in ("a ", "b", "\\n", "1 of 2", "\\r2 of 2"):
     print(piece, end="", flush=True)
@@ -89,26 +92,20 @@ stop"""
         run_notebooks([notebook(tmp_path / "09_slow.ipynb", piecewise)], "tiny")
     copy = nbformat.read(tmp_path / "runs/tiny/notebooks/09_slow.ipynb", as_version=4)
     cell = next(cell for cell in copy.cells if cell.source == piecewise)
-    assert [output.get("text", output.output_type) for output in cell.outputs] == [
-        "a b\n2 of 2",
-        "display_data",
-        "c\n",
-        "error",
-    ]
+    shown = [output.get("text", output.output_type) for output in cell.outputs]
+    assert shown == ["a b\n2 of 2", "display_data", "c\n", "error"]
 
 
-def test_failing_cell_is_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
-    bad = notebook(tmp_path / "09_bad.ipynb", "x = 1", "raise ValueError('no such thing')")
-    with pytest.raises(RuntimeError, match="09_bad.ipynb failed in cell 1: ValueError: no such thing"):
-        run_notebooks([bad], "tiny")
-
-
-def test_dead_kernel_is_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
-    bad = notebook(tmp_path / "09_dead.ipynb", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    with pytest.raises(RuntimeError, match="09_dead.ipynb: the kernel died"):
-        run_notebooks([bad], "tiny")
+@pytest.mark.parametrize(
+    ("name", "cells", "told"),
+    [
+        ("bad", ("x = 1", "raise ValueError('no such thing')"), "failed in cell 1: ValueError: no such thing"),
+        ("dead", ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)",), ": the kernel died"),
+    ],
+)
+def test_how_a_notebook_failed_is_named(tmp_path, name, cells, told):
+    with pytest.raises(RuntimeError, match=f"09_{name}.ipynb ?{told}"):
+        run_notebooks([notebook(tmp_path / f"09_{name}.ipynb", *cells)], "tiny")
 
 
 def test_command_line_ends_with_one_sentence_for_a_bad_preset(monkeypatch, capsys):

@@ -25,8 +25,7 @@ RESULTS_FILE, TASK = f"{RESULTS}held-out.yaml", "held_out_nll"
 def write_card(run: RunDir, config: RunConfig, push: Push, refused: list[str] | None = None):
     """Write README.md and the hub's results file into the folder of `push`, all in English; give the `ModelCard`.
 
-    The adapter's own config gets the base's public name too. `refused`: what hub_force overrode; the card begins with
-    it."""
+    The adapter's own config gets the base's public name, too. The card begins with `refused`, what was overridden."""
     report = MergeReport.read(run.merge_report) if run.merge_report.exists() else None
     base, data = public_name(config.model_id), public_name(config.dataset_id)
     if push.what == "adapter":
@@ -99,9 +98,9 @@ def _write_results(push: Push, config: RunConfig, report: MergeReport | None) ->
         value=round(row["nll"], 4),
         dataset_revision=config.dataset_revision or None,
         date=report.created or None,
-        notes=f"NLL in nats per answer token, lower is better; 95 % interval {interval}; "
-        f"on {counts['rows']} conversations "
-        f"({counts['tokens']} answer tokens) that this run held out of the {config.dataset_split} split. No benchmark.",
+        notes=f"NLL in nats per answer token, lower is better; 95 % interval {interval}; on "
+        f"{counts['rows']} conversations ({counts['tokens']} answer tokens) that this run held out of the "
+        f"{config.dataset_split} split. No benchmark.",
     )
     written = yaml.safe_dump(eval_result_entries_to_yaml([entry]), allow_unicode=True, sort_keys=False)
     write_atomic(push.folder / RESULTS_FILE, written)
@@ -144,25 +143,19 @@ def _made(run: RunDir, config: RunConfig) -> str:
         how = f"DPO on {made['pairs']} preference pairs ({public_name(made.get('data', ''))}), beta {made['beta']:g}"
         if "reward" in made:
             how = f"GRPO on {made['pairs']} prompts of the training data, reward: {', '.join(made['reward'])}"
-        amount = f"{made['steps']} steps" if "steps" in made else f"{made['epochs']:g} epochs"
-        facts["then"] = (
-            f"{how}, learning rate {made['learning_rate']:g}, {amount}, from the adapter of the run {made['from']}"
-        )
+        how += f", learning rate {made['learning_rate']:g}, "
+        how += f"{made['steps']} steps" if "steps" in made else f"{made['epochs']:g} epochs"
+        facts["then"] = f"{how}, from the adapter of the run {made['from']}"
     return "\n".join(f"- {name}: {escape(value)}" for name, value in facts.items())
 
 
 def _spent(run: RunDir, price: float) -> dict[str, str]:
-    """Steps, hardware, time and cost of the training, from the last row of metrics.jsonl that has them
-    (`train.metrics`)."""
+    """Steps, hardware, time and cost of the training, from the last row of metrics.jsonl that has them."""
     rows = read_jsonl(run.metrics) if run.metrics.exists() else []
     end = next((row for row in reversed(rows) if "device" in row), {})
     unknown, seconds = "not recorded", end.get("elapsed_s")
     cost = f"{unknown}: price_per_hour was not set"
     if seconds and price:
         cost = f"{seconds / 3600 * price:.2f} (at {price:g} per hour)"
-    return {
-        "steps": end.get("step", unknown),
-        "hardware": end.get("device", unknown),
-        "training time": human_time(seconds) if seconds else unknown,
-        "cost": cost,
-    }
+    spent = {"training time": human_time(seconds) if seconds else unknown, "cost": cost}
+    return {"steps": end.get("step", unknown), "hardware": end.get("device", unknown), **spent}

@@ -38,16 +38,14 @@ def measured(report: MergeReport | None) -> str:
         rows.append(cells)
     counts, versions = report.counts, " ".join(f"{name} {version}" for name, version in report.versions.items())
     return (
-        f"{table(rows)}\n\nOn {counts['rows']} held-out conversations, {counts['tokens']} answer tokens; seed "
-        f"{report.seed}; "
-        f"{escape(versions)}.\n\nMerge: {escape(report.chosen)}. "
+        f"{table(rows)}\n\nOn {counts['rows']} held-out conversations, {counts['tokens']} answer tokens; "
+        f"seed {report.seed}; {escape(versions)}.\n\nMerge: {escape(report.chosen)}. "
         f"The merge report is {report.verdict}: {escape(report.verdict_reason)}"
     )
 
 
 def checked(run: RunDir) -> str:
-    """The run's checks by model, with intervals, and those of the served files; "" where none was counted of this
-    merge."""
+    """The checks by model, with intervals, and those of the served files; "" where none was counted of this merge."""
     served, parts = Served.read(run), []
     counts = Evaluation.read(run) if run.evaluation.exists() else None
     if counts and counts.checks and counts.is_of_this_merge(run):
@@ -63,13 +61,11 @@ def checked(run: RunDir) -> str:
 
 def _counts(checks: dict[str, dict]) -> str:
     models = {model: None for counted in checks.values() for model in counted if model != "of"}
-    return table(
-        [
-            {"check": escape(name)}
-            | {escape(model): told_count(counted[model], counted["of"]) for model in models if model in counted}
-            for name, counted in checks.items()
-        ]
-    )
+    rows = []
+    for name, counted in checks.items():
+        cells = {escape(model): told_count(counted[model], counted["of"]) for model in models if model in counted}
+        rows.append({"check": escape(name), **cells})
+    return table(rows)
 
 
 def examples(report: MergeReport | None, what: str) -> str:

@@ -16,8 +16,7 @@ from helpers.runs import RunDir
 from helpers.show.verdict import Verdict
 from helpers.show.words import _
 
-# Files that programs load by their name or ending: an old one beside new weights is loaded instead of them, or with
-# them.
+# Files that programs load by name or ending: an old one beside new weights is loaded instead of them, or with them.
 LOADED = re.compile(
     r"[^/]*\.(safetensors|index\.json)|(pytorch_model[^/]*|adapter_model)\.bin|adapter_config\.json|chat_template\.[^/]*",
     re.I,
@@ -50,16 +49,14 @@ def files_to_push(folder: Path) -> dict[str, Path]:
 def left_over(there: list[str], files: dict[str, Path], written: list[str]) -> tuple[list[str], list[str]]:
     """Of the files `there` that are not of this push: (those that go, those that stay), by name.
 
-    What an earlier push wrote goes (`written`, from its card), and what would be loaded instead of this push's
-    files."""
+    What an earlier push wrote goes (`written`, from its card), and what would be loaded instead of this push's."""
     others = sorted(set(there) - files.keys() - {".gitattributes"})
     gone = [name for name in others if name in written or LOADED.fullmatch(name)]
     return gone, [name for name in others if name not in gone]
 
 
 def incomplete(run: RunDir, push: Push) -> list[str]:
-    """What the folder lacks so that nobody could use it, one sentence each; [] when nothing. No setting overrides
-    it."""
+    """What the folder lacks so that nobody could use it, a sentence each; [] if nothing. No setting overrides it."""
     reasons, name, tokenizer = [], push.folder.name, push.folder / "tokenizer_config.json"
     try:
         check_adapter(run.adapter)

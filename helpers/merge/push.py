@@ -1,5 +1,4 @@
-"""Push adapter or merged model to the Hugging Face Hub, and read back what arrived. Every refusal comes before the
-upload."""
+"""Push adapter or merged model to the Hugging Face Hub, and read back what arrived. Refusals come before the upload."""
 
 from __future__ import annotations
 
@@ -30,8 +29,7 @@ def plan_push(run: RunDir, config: RunConfig) -> list[Push]:
     """What config.push asks for; [] for "none".
 
     Raises RuntimeError for a token that will not do and no network, ValueError for a folder that is not complete, or
-    refused (`refusals`, by merge report or config.require) without config.hub_force, FileExistsError for a name that is
-    taken."""
+    refused (`refusals`) without config.hub_force, FileExistsError for a name that is taken."""
     if config.push == "none":
         return []
     hub_status(config)  # raises for no token, a refused or read-only one, no network
@@ -60,8 +58,7 @@ def _require_fit(run: RunDir, config: RunConfig, pushes: list[Push]) -> None:
 
 
 def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
-    """Create the repository, put the folder there in one commit, give its id. After a broken connection it tries
-    again."""
+    """Create the repository, put the folder there in one commit, give its id; a broken connection is tried again."""
     for attempt in range(1, attempts + 1):
         try:
             return _commit(push, config)
@@ -76,8 +73,7 @@ def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
 
 
 def _commit(push: Push, config: RunConfig) -> str:
-    """One attempt; files that arrived in an earlier one are not sent twice. What goes and what stays (`left_over`) is
-    named.
+    """One attempt; files that arrived in an earlier one are not sent twice. What goes and stays (`left_over`) is named.
 
     (`upload_folder` with hf_xet makes several commits of a large folder.)"""
     api, files = HfApi(), files_to_push(push.folder)
@@ -131,8 +127,7 @@ def hub_errors(push: Push):
 
 
 def _refuse_taken_name(push: Push, config: RunConfig) -> None:
-    """Raises FileExistsError when the repository holds something else than an earlier push of this run, or is
-    public."""
+    """Raises FileExistsError when the repository is public, or holds what is no earlier push of this run."""
     api = HfApi()
     with hub_errors(push):
         if not api.repo_exists(push.repo):

@@ -20,13 +20,11 @@ from helpers.show.words import N_, _, in_english
 MARGIN = MARGINS["NLL per token"]
 RULE = N_(
     "The merge with the lower held-out NLL, when the interval of the difference between the two lies beyond {margin} "
-    "nats "
-    "per token; otherwise the one nearer to the adapter (lower KL)."
+    "nats per token; otherwise the one nearer to the adapter (lower KL)."
 )
 VERDICT_RULE = N_(
     "Green when the interval of (merged - adapter) ends below +{margin} nats per token, so that nothing that matters "
-    "was "
-    "lost; red when it begins above; unclear otherwise, and with fewer than {fewest} conversations."
+    "was lost; red when it begins above; unclear otherwise, and with fewer than {fewest} conversations."
 )
 REASONS = {
     Verdict.TOO_FEW: N_("Measured on {rows} conversation(s), fewer than {fewest}: merged - adapter is {gap}."),

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 
 def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, messages: list[dict], max_new_tokens: int) -> str:
-    """Prints the greedy reply to `messages` token by token, and returns its answer: the ids and stops that were
-    trained."""
+    """Prints the greedy reply to `messages` token by token, and returns its answer: ids and stops as trained."""
     from transformers import TextStreamer
 
     ids = prompt_ids(tokenizer, messages)

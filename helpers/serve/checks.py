@@ -46,9 +46,9 @@ def check_token_ids(file: Path, tokenizer: PreTrainedTokenizerBase, texts: list[
         at = len(os.path.commonprefix([ids, theirs]))
         sentence = _(
             "llama.cpp cuts {count} of {texts} texts into other token ids than this model's tokenizer, so the file "
-            "would "
-            "answer badly and is not kept. First difference: token {place} of {text}, here {tokens}. (A SentencePiece "
-            "model needs the base's tokenizer.model beside its weights; otherwise serve the folder with vLLM.)"
+            "would answer badly and is not kept. First difference: token {place} of {text}, here {tokens}. (A "
+            "SentencePiece model needs the base's tokenizer.model beside its weights; otherwise serve the folder with "
+            "vLLM.)"
         )
         tokens = tokenizer.convert_ids_to_tokens(ids[at : at + 3])
         values = {"count": len(other), "texts": len(texts), "place": at, "text": repr(text[:40]), "tokens": tokens}
@@ -62,8 +62,7 @@ def check_stops(file: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     if open_ended:
         sentence = _(
             "llama.cpp does not end a reply at {token}, so llama-server would write on and on, and the file is not "
-            "kept. "
-            "Serve the merged folder with vLLM."
+            "kept. Serve the merged folder with vLLM."
         )
         raise NotTheSame(sentence.format(token=repr(tokenizer.decode(open_ended[:1]))), "stops")
 
@@ -113,15 +112,13 @@ def check_adapter_tensors(file: Path, adapter: Path) -> None:
     if kept != trained:
         sentence = _(
             "llama.cpp's converter kept {kept} of the adapter's {trained} numbers (an lm_head that the base ties is "
-            "left "
-            "out, for example), so the file is not kept: serve the merged model."
+            "left out, for example), so the file is not kept: serve the merged model."
         )
         raise NotTheSame(sentence.format(kept=f"{kept:,}", trained=f"{trained:,}"), "tensors")
 
 
 def exact_model(folder: Path) -> PreTrainedModel:
-    """The model of `folder` in float32, on the GPU where it fits there; as its files have it where no memory holds
-    that."""
+    """The model of `folder` in float32, on the GPU where it fits; as its files have it where no memory holds that."""
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -19,8 +19,7 @@ GREEDY = json.dumps({"temperature": 0.0})  # as measured; vLLM's own is 1.0, or 
 
 
 def context_length(longest: int | None, needed: int) -> int:
-    """Tokens of a served conversation: 4,096, more where training and reply `needed` more, never over the model's
-    `longest`."""
+    """Tokens of a served conversation: 4,096, or what training and reply `needed`; never over the model's `longest`."""
     return min(longest or 4096, max(needed, 4096))
 
 
@@ -36,8 +35,7 @@ def vllm_command(
     model: str | Path, context: int, adapter: Path | None = None, name: str = "", revision: str = "main",
     settings: str | Path = "vllm",
 ) -> str:  # fmt: skip
-    """`vllm serve` for a folder or hub id, or for a base `model` with the LoRA `adapter` on top, served as `name`;
-    greedy.
+    """Greedy `vllm serve` for a folder or hub id, or for a base `model` with the LoRA `adapter` on top, as `name`.
 
     `settings`: the folder whose generation_config.json has the stop tokens of the training, where the base's do not.
     Raises ValueError for an adapter that vLLM does not serve: it knows one rank and one alpha for all modules."""
@@ -69,8 +67,7 @@ def _adapter_words(adapter: Path, name: str) -> list[str]:
 
 
 def llama_server_command(file: Path, context: int, lora: Path | None = None, template: Path | None = None) -> str:
-    """`llama-server` for a GGUF file; for an adapter's file on a base's, with the `template` that it was trained
-    with."""
+    """`llama-server` for a GGUF file; for an adapter's file on a base's, with the `template` of its training."""
     words = ["llama-server", "-m", str(file), "-c", str(context), "--temp", "0", "--jinja"]
     words += ["--lora", str(lora)] if lora else []
     words += ["--chat-template-file", str(template)] if template else []

@@ -1,5 +1,4 @@
-"""Runs one of llama.cpp's own converters, in a process of its own: `python converter.py FOLDER KEYS SCRIPT
-ARGUMENTS...`.
+"""Runs one of llama.cpp's converters, in a process of its own: `python converter.py FOLDER KEYS SCRIPT ARGUMENTS...`.
 
 Three things are changed before it runs. A byte-level tokenizer that was trained at home, which it knows by no hash,
 gets GPT-2's name where tokenizer.json says that it splits text so (a wrong name could not pass `checks`). No code of
@@ -49,8 +48,7 @@ def trust_nothing() -> None:
 
 
 def write_keys(flags: dict[str, bool], stops: list[int]) -> None:
-    """`flags` into every file with a vocabulary; each of `stops` that its EOS is not becomes an end of turn or of
-    message."""
+    """`flags` into every file with a vocabulary; each of `stops` that is not its EOS ends a turn or a message."""
     import gguf
 
     names, write_header = gguf.Keys.Tokenizer, gguf.GGUFWriter.write_header_to_file

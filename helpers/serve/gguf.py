@@ -48,8 +48,7 @@ def convert(
     """The model of the folder `merged` as the f16 file `file`, which passes `checks` on `texts` (prompts).
 
     `base` (a folder or hub id) gives tokenizer.model where `merged` lacks it: the converter needs its scores. Raises
-    ValueError for a model that the converter does not know or a file that is not the same; OSError for too small a
-    disk."""
+    ValueError for a model that the converter does not know or a file that is not the same; OSError for a small disk."""
     need_room(file, file_bytes(merged))
     # what llama.cpp puts around a prompt by itself: BOS where the training has it and the tokenizer adds it, never EOS
     begins = adds_bos(tokenizer) and all(text.startswith(str(tokenizer.bos_token)) for text in texts)
@@ -129,8 +128,7 @@ def need_room(file: Path, size: float) -> None:
 def beside(file: Path):
     """A path to write to; it gets the name `file` when the block ends well, and is deleted when it does not.
 
-    Neither converter nor quantiser says what stopped it, so after a failure the disk is asked: OSError when it is full.
-    """
+    Neither converter nor quantiser says what stopped it, so then the disk is asked: OSError when it is full."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.stem}.part.gguf")
     try:
@@ -152,8 +150,8 @@ def _sentencepiece_file(merged: Path, base: str, revision: str) -> Path | None:
     """tokenizer.model of `merged`, else of `base`; None where neither has one."""
     from transformers.utils.hub import cached_file
 
-    if (merged / "tokenizer.model").exists():
-        return merged / "tokenizer.model"
+    if (own := merged / "tokenizer.model").exists():
+        return own
     optional = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
-    found = base and cached_file(base, "tokenizer.model", revision=revision, **optional)
+    found = base and cached_file(base, own.name, revision=revision, **optional)
     return Path(found) if found else None

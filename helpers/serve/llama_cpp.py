@@ -25,9 +25,7 @@ class LlamaCpp:
     """The model of a GGUF file, on the CPU; `with LlamaCpp(file, tokens) as model:` gives its memory back.
 
     `tokens`: the longest text, reply included; 0 reads the vocabulary only. `texts`: how many are written at once.
-    `lora`: an adapter's GGUF file, put on top. Raises ValueError with llama.cpp's own words for a file that it cannot
-    load.
-    """
+    `lora`: an adapter's GGUF file, put on top. Raises ValueError, in llama.cpp's words, for what it cannot load."""
 
     def __init__(self, file: Path, tokens: int = 0, lora: Path | None = None, texts: int = 1):
         self.ffi, self.llama, self.errors, listen = _library()
@@ -71,8 +69,7 @@ class LlamaCpp:
     def token_ids(self, text: str, served: bool = False) -> list[int]:
         """`text` as llama.cpp cuts it, control tokens read as such.
 
-        `served`: as llama-server and Ollama call it, with what the file's flags add; they take the template's own BOS
-        away."""
+        `served`: as llama-server and Ollama call it, with what the file's flags add, and without the template's BOS."""
         if served and self.llama.llama_vocab_get_add_bos(self.vocab):
             bos = self.llama.llama_vocab_get_text(self.vocab, self.llama.llama_vocab_bos(self.vocab))
             text = text.removeprefix(self.ffi.string(bos).decode())
@@ -86,8 +83,7 @@ class LlamaCpp:
         return bool(self.llama.llama_vocab_is_eog(self.vocab, token))
 
     def logits(self, ids: list[int], wanted: list[int]) -> numpy.ndarray:
-        """Float32 array (len(wanted), vocabulary): the logits behind those positions of `ids`. Raises ValueError,
-        RuntimeError."""
+        """Float32 array (len(wanted), vocabulary): the logits behind those positions of `ids`. Raises as `_decode`."""
         return self._decode([(0, 0, ids, set(wanted))], new=True)
 
     def replies(self, prompts: list[list[int]], max_new_tokens: int, stops: list[int]) -> list[list[int]]:
@@ -155,8 +151,7 @@ class LlamaCpp:
 
 @functools.cache
 def _library() -> tuple[Any, Any, list[str], Any]:
-    """llama.cpp's records and library, the list of the errors that it reports, and what listens to them; loaded
-    once."""
+    """llama.cpp's records and library, the list of the errors that it reports, what listens to them; loaded once."""
     with packages_of_serve():
         from llama_cpp_py_sync._cffi_bindings import ffi
         from xllamacpp import xllamacpp  # pyright: ignore[reportAttributeAccessIssue]

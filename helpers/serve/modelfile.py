@@ -1,5 +1,4 @@
-"""An Ollama Modelfile made from the training template: nothing is typed by hand, every piece comes from rendering
-it."""
+"""An Ollama Modelfile made from the training template: every piece comes from rendering it, none is typed by hand."""
 
 from __future__ import annotations
 
@@ -34,8 +33,7 @@ class Pieces:
     thinking: bool = False  # the template takes <think>...</think> out of past answers
 
     def put_together(self, messages: list[dict]) -> str:
-        """A conversation from the pieces, as the Modelfile's template will write it; it ends by asking for an
-        answer."""
+        """A conversation from the pieces, as the Modelfile's template will write it, which asks for an answer."""
         text, note = self.opening, ""
         if messages[0]["role"] == "system":
             system, *messages = messages
@@ -52,16 +50,13 @@ class Pieces:
 
 
 def template_pieces(tokenizer: PreTrainedTokenizerBase) -> Pieces:
-    """The pieces of the chat template. Raises ValueError for one that is more (today's date, counters, changing
-    turns)."""
+    """The pieces of the chat template. Raises ValueError for one that is more (a date, counters, changing turns)."""
     if writes_date(tokenizer):
-        raise ValueError(
-            _(
-                "The chat template writes today's date, and a Modelfile would keep the day on which it was made: serve "
-                "the "
-                "model with vLLM or llama.cpp's own server, which fill the template in anew for every question."
-            )
+        sentence = _(
+            "The chat template writes today's date, and a Modelfile would keep the day on which it was made: serve the "
+            "model with vLLM or llama.cpp's own server, which fill the template in anew for every question."
         )
+        raise ValueError(sentence)
     start, _answered, after_answer = MARK.split(render(tokenizer, [Q1, A1]))[:3]
     before_first, between = MARK.split(render(tokenizer, [Q1, A1, Q2, A2]))[1:3]
     after_user = MARK.split(render(tokenizer, [Q1], add_generation_prompt=True))[1]
@@ -73,13 +68,11 @@ def template_pieces(tokenizer: PreTrainedTokenizerBase) -> Pieces:
     thinking = "⟦t⟧" not in render(tokenizer, [Q1, THOUGHT, Q2])
     pieces = Pieces(opening, system, before_user, after_user, before_answer, after_answer, thinking)
     written = "".join([opening, *(system or ()), before_user, after_user, before_answer, after_answer])
-    same = "{{" not in written and '"""' not in written
-    for messages in ([Q1], [Q1, A1, Q2], [SYSTEM, Q1, A1, Q2]):
-        same = same and pieces.put_together(messages) == render(tokenizer, messages, add_generation_prompt=True)
-    if not same:
-        raise ValueError(
-            _("The chat template cannot be written as an Ollama template: serve the model with vLLM instead.")
-        )
+    talks = ([Q1], [Q1, A1, Q2], [SYSTEM, Q1, A1, Q2])
+    same = all(pieces.put_together(talk) == render(tokenizer, talk, add_generation_prompt=True) for talk in talks)
+    if "{{" in written or '"""' in written or not same:
+        sentence = _("The chat template cannot be written as an Ollama template: serve the model with vLLM instead.")
+        raise ValueError(sentence)
     return pieces
 
 
@@ -95,17 +88,15 @@ def writes_date(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def ollama_modelfile(tokenizer: PreTrainedTokenizerBase, weights: str, max_new_tokens: int, context: int) -> str:
-    """A Modelfile for the GGUF file `weights`, with the training template and its stop tokens; greedy, in `context`
-    tokens.
+    """A greedy Modelfile for the GGUF file `weights`, `context` tokens, with the training's template and stop tokens.
 
     Where the tokenizer puts BOS before every text, llama.cpp does too, so the template's own is left out. The repeat
     penalty, 1.1 in Ollama, would change words of the answer. A template that forgets past thinking names `.Thinking`,
     by which Ollama takes it out of past answers. Raises ValueError as `template_pieces`."""
     pieces, bos = template_pieces(tokenizer), str(tokenizer.bos_token) if adds_bos(tokenizer) else ""
     if bos and not pieces.opening and pieces.before_user.startswith(bos):
-        raise ValueError(
-            _("The chat template writes BOS before each question, and Ollama would double the first: use vLLM.")
-        )
+        sentence = _("The chat template writes BOS before each question, and Ollama would double the first: use vLLM.")
+        raise ValueError(sentence)
     opening, note, thinking = pieces.opening.removeprefix(bos), "", ""
     if pieces.system:
         lead, end = pieces.system[0].removeprefix(bos), pieces.system[1]
@@ -133,10 +124,8 @@ def tools_note(rows: list[dict]) -> str:
         return ""
     return _(
         "These rows call tools, and this Modelfile has no place for them: Ollama writes a tool's description in "
-        "another form "
-        "than the training template, so the model would be asked in words that it never saw. For tools, use "
-        "llama-server or "
-        "vLLM, which fill in the template itself."
+        "another form than the training template, so the model would be asked in words that it never saw. For tools, "
+        "use llama-server or vLLM, which fill in the template itself."
     )
 
 

@@ -37,9 +37,7 @@ class Measured:
     size: int  # bytes on disk
     scores: Scores
     replies: list[Reply] = field(repr=False)
-    best: list = field(
-        default_factory=list, repr=False
-    )  # by row: each answer token's two best (logits, ids), (tokens, 2)
+    best: list = field(default_factory=list, repr=False)  # by row: answer tokens' two best (logits, ids), (tokens, 2)
     exact: bool = True  # computed in float32
     near: int = 0  # other first choices than the merged model's, where its two best are TIE apart or less
 
@@ -49,14 +47,12 @@ class Measured:
 
     def same_replies(self, merged: Measured) -> int:
         """How many replies are token by token those of the merged model."""
-        return sum(
-            mine.token_ids == theirs.token_ids for mine, theirs in zip(self.replies, merged.replies, strict=True)
-        )
+        pairs = zip(self.replies, merged.replies, strict=True)
+        return sum(mine.token_ids == theirs.token_ids for mine, theirs in pairs)
 
 
 def rows_in_time(file: Path, rows: Dataset, seconds: float = SECONDS) -> Dataset:
-    """The leading `rows` (encoded, in key order) that llama.cpp reads in `seconds`, by the time of the first; TEXTS at
-    least."""
+    """The leading `rows` (encoded, in key order) that llama.cpp reads in `seconds`, as timed on the first; >= TEXTS."""
     lengths, used, read = [len(ids) for ids in rows["input_ids"]], 0.0, 0
     with LlamaCpp(file, max(lengths)) as model:
         for i, length in enumerate(lengths):
@@ -149,15 +145,14 @@ def first_choices(merged: Measured, f16: Measured) -> str:
     else:
         why = _(
             "At {count} of the others the merged model's choice was no near tie (more than {tie} nats): rounding does "
-            "not "
-            "explain that. Look at NLL, and serve the merged folder with vLLM where it is worse."
+            "not explain that. Look at NLL, and serve the merged folder with vLLM where it is worse."
         )
     return f"{told} {why.format(count=tokens - same - f16.near, tie=TIE)}"
 
 
 def results(merged: Measured, files: list[Measured], checks: dict[str, dict] | None = None) -> Served:
     """What was measured, for served.json; `checks`: as `Checked.counts` gives them."""
-    rows = {}
+    rows, checks = {}, checks or {}
     for model in [merged, *files]:
         rows[model.name] = {
             "bytes": model.size,
@@ -166,9 +161,7 @@ def results(merged: Measured, files: list[Measured], checks: dict[str, dict] | N
             "same_reply": model.same_replies(merged),
             "stopped": model.stopped,
             "by_row": {"nll": model.scores.nll, "tokens": model.scores.tokens},
-            "checks": {
-                name: {"passed": counted[model.name], "of": counted["of"]} for name, counted in (checks or {}).items()
-            },
+            "checks": {name: {"passed": row[model.name], "of": row["of"]} for name, row in checks.items()},
         }
     scores, ours = merged.scores, rows.pop(merged.name)
     return Served(rows, ours, len(scores.tokens), sum(scores.tokens), len(merged.replies))

@@ -77,8 +77,7 @@ def post(address: str, path: str, body: dict) -> dict:
 def served_alike(
     file: Path, tokenizer: PreTrainedTokenizerBase, prompts: list[list[dict]], max_new_tokens: int
 ) -> tuple[int, int]:
-    """Of these prompts, sent as messages to llama-server: (asked with our token ids, answered as the file answers
-    here)."""
+    """Of these prompts, sent to llama-server as messages: (asked with our token ids, answered as the file is here)."""
     ids, stops = [prompt_ids(tokenizer, messages) for messages in prompts], stop_ids(tokenizer)
     tokens = max(map(len, ids)) + max_new_tokens
     with LlamaCpp(file, tokens) as model:

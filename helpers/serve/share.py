@@ -1,9 +1,7 @@
-"""The model in a page: base and fine-tuned model answer side by side in the visitor's own browser, with no server but a
-static one.
+"""The model in a page: base and fine-tuned model answer side by side in the visitor's browser, from a static server.
 
     python -m helpers.serve.share RUN                      makes the folder RUN/share
-    python -m helpers.serve.share RUN --examples           the same, with held-out questions and a blind vote on 06's
-    replies
+    python -m helpers.serve.share RUN --examples           the same, with held-out questions and a blind vote on replies
     python -m helpers.serve.share RUN --votes votes.jsonl  adds the votes that a visitor sent back
 
 llama.cpp in WebAssembly comes from the npm package @wllama/wllama, named by its hash. The page draws no lots and
@@ -58,39 +56,32 @@ def share(run: RunDir, config: RunConfig, examples: bool = False) -> Path:
 
     The smallest GGUF file of 07 is shared, and the base model in the same format, asked with the same template. Only
     with `examples` do rows of the data leave this machine: held-out questions, and the replies of 06 for a vote."""
+    from transformers import AutoTokenizer
+
     run.require(run.merged / "config.json", produced_by="05_merge_and_push.ipynb")
-    tuned = _smallest(run)
+    tuned = min(run.gguf.glob("model-*.gguf"), key=lambda file: file.stat().st_size, default=None)
+    if tuned is None:
+        raise CannotShare(_("{folder} has no GGUF file: run 07_serve.ipynb first.").format(folder=run.gguf))
     size = tuned.stat().st_size  # the base's file has the same kind and shapes
     if size > LARGEST:
         sentence = _(
             "{size} is more than a browser can keep in one file ({most}): name a smaller kind in gguf_formats."
         )
         raise CannotShare(sentence.format(size=human_bytes(size), most=human_bytes(LARGEST)))
-    folder = run.path / "share"
+    folder, tokenizer = run.path / "share", AutoTokenizer.from_pretrained(run.merged)
+    questions, _references = prompts_and_references(read_jsonl(run.eval_jsonl)[:EXAMPLES])
     fetch_wllama(folder / "wllama")
     (folder / "tuned.gguf").unlink(missing_ok=True)
     link_or_copy(tuned, folder / "tuned.gguf")
-    _base_file(run, config, tuned.stem.removeprefix("model-"), folder / "base.gguf")
-    sizes = [(folder / name).stat().st_size for name in ("base.gguf", "tuned.gguf")]
-    write_atomic(folder / "index.html", _page(run, config, human_bytes(sum(sizes)), examples))
+    kind, base = tuned.stem.removeprefix("model-"), ModelSource.of(config).folder(["*.safetensors*"])
+    texts = [render(tokenizer, messages, add_generation_prompt=True) for messages in questions]
+    _base_file(run, base, folder / "base.gguf", kind, tokenizer, texts)
+    write_atomic(folder / "index.html", _page(run, config, tokenizer, questions, examples))
     return folder / "index.html"
 
 
-def _smallest(run: RunDir) -> Path:
-    files = sorted(run.gguf.glob("model-*.gguf"), key=lambda file: file.stat().st_size)
-    if not files:
-        raise CannotShare(_("{folder} has no GGUF file: run 07_serve.ipynb first.").format(folder=run.gguf))
-    return files[0]
-
-
-def _base_file(run: RunDir, config: RunConfig, kind: str, file: Path) -> None:
-    """The base model's weights as `kind`, with all else as the merged folder has it: tokenizer, template, stops."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(run.merged)
-    base = ModelSource.of(config).folder(["*.safetensors*"])
-    asked, _references = prompts_and_references(read_jsonl(run.eval_jsonl)[:EXAMPLES])
-    texts = [render(tokenizer, messages, add_generation_prompt=True) for messages in asked]
+def _base_file(run: RunDir, base: Path, file: Path, kind: str, tokenizer, texts: list[str]) -> None:
+    """The weights of the folder `base` as `kind`, all else as the merged folder has it: tokenizer, template, stops."""
     whole = file if kind == "f16" else file.with_name("base-f16.gguf")
     with tempfile.TemporaryDirectory() as folder:
         others = [path for path in run.merged.iterdir() if ".safetensors" not in path.name]
@@ -103,8 +94,7 @@ def _base_file(run: RunDir, config: RunConfig, kind: str, file: Path) -> None:
 
 
 def fetch_wllama(folder: Path) -> None:
-    """llama.cpp in WebAssembly, as npm has it, in `folder`. Raises CannotShare for other bytes than those of
-    INTEGRITY."""
+    """llama.cpp in WebAssembly, as npm has it, in `folder`. Raises CannotShare for other bytes than INTEGRITY's."""
     if folder.exists():
         return
     npm = shutil.which("npm")
@@ -118,9 +108,8 @@ def fetch_wllama(folder: Path) -> None:
             lines = done.stderr.strip().splitlines() or [""]
             raise CannotShare(_("npm could not fetch {package}: {reason}").format(package=WLLAMA, reason=lines[-1]))
         if base64.b64encode(hashlib.sha512(packed.read_bytes()).digest()).decode() != INTEGRITY:
-            raise CannotShare(
-                _("npm gave other bytes for {package} than we know: nothing was kept.").format(package=WLLAMA)
-            )
+            sentence = _("npm gave other bytes for {package} than we know: nothing was kept.")
+            raise CannotShare(sentence.format(package=WLLAMA))
         draft = Path(place) / "wllama"
         draft.mkdir()
         with tarfile.open(packed) as archive:
@@ -129,17 +118,15 @@ def fetch_wllama(folder: Path) -> None:
         replace_folder(draft, folder)
 
 
-def _page(run: RunDir, config: RunConfig, size: str, examples: bool) -> str:
-    from transformers import AutoTokenizer
-
-    asked, _references = prompts_and_references(read_jsonl(run.eval_jsonl)[:EXAMPLES])
-    before = [turn for turn in asked[0] if turn["role"] == "system"]
-    joined = before and not takes_system(AutoTokenizer.from_pretrained(run.merged))  # then it stands in the question
+def _page(run: RunDir, config: RunConfig, tokenizer, questions: list, examples: bool) -> str:
+    before = [turn for turn in questions[0] if turn["role"] == "system"]
+    joined = before and not takes_system(tokenizer)  # then it stands in the question
+    files = {"base": "base.gguf", "tuned": "tuned.gguf"}
     settings = {
-        "files": {"base": "base.gguf", "tuned": "tuned.gguf"},
+        "files": files,
         "before": [] if joined else before,
         "prefix": before[0]["content"] + "\n\n" if joined else "",
-        "examples": [messages[-1]["content"] for messages in asked] if examples else [],
+        "examples": [messages[-1]["content"] for messages in questions] if examples else [],
         "pairs": [_as_shown(pair) for pair in _pairs(run)] if examples else [],
         "max_new_tokens": config.max_new_tokens,
         "context": served_context(run.merged, config),
@@ -148,6 +135,7 @@ def _page(run: RunDir, config: RunConfig, size: str, examples: bool) -> str:
     }
     buttons = [(choice, _(words)) for choice, words in zip(CHOICES, BUTTONS, strict=True)]
     intro = _("Two models answer you here, in your own browser: {model} as it was, and after its training.")
+    size = human_bytes(sum((run.path / "share" / name).stat().st_size for name in files.values()))
     values = {"intro": intro.format(model=config.model_id), "size": size, "settings": settings, "buttons": buttons}
     return render_page("share.html.j2", title=config.run_name, **values)
 
@@ -161,8 +149,7 @@ def _pairs(run: RunDir) -> list[dict]:
 
 
 def add_votes(run: RunDir, file: Path) -> int:
-    """The votes of `file` (lines with key and choice), kept with the run as 06 keeps them; how many. Others are left
-    out."""
+    """The votes of `file` (lines with key and choice) into the run, as 06 keeps them; how many. Others are left out."""
     pairs = {pair["key"]: pair for pair in _pairs(run)}
     votes = [vote for vote in read_jsonl(file) if isinstance(vote, dict) and vote.get("choice") in CHOICES]
     known = [vote for vote in votes if isinstance(vote.get("key"), str) and vote["key"] in pairs]

@@ -6,16 +6,14 @@ loss         summed, row by row, and is it the model's own?
 branch       on a CPU, a layer and its LoRA branch as one function
 trainer      `SFTTrainer` with a float32 adapter, a lean loss and an exact resume
 checkpoints  which checkpoint is complete
-merge_aware  from a step on, the merge in 4 bits is trained
 guards       what stops a training before it does harm
 start        an adapter that a training begins from, measured before and after
-saving       when a checkpoint is written, and which ones stay
 failures     what ends a training from outside, in a sentence
 curve        what the two losses say, and how much of the adapter moved
 best         which checkpoint is used; held_out.json
 metrics      metrics.jsonl
 chart        the live chart, and replies while training
-callbacks    all of these, in the order in which they act
+callbacks    these in their order, and what saves, stops and trains the merge in 4 bits
 probe        which learning rate? a range test
 rate         what the test says about it, and a rule of thumb
 preferences  A2: pairs, the run that they make, and what may judge it

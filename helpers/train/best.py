@@ -20,11 +20,15 @@ from helpers.show.words import _
 from helpers.train.checkpoints import complete_checkpoints
 from helpers.train.curve import best_step, held_out_losses, movement, summary
 from helpers.train.failures import require_trained
-from helpers.train.merge_aware import aware_from
 from helpers.train.start import row_key, score, told_since_start
 
 if TYPE_CHECKING:
     from helpers.train.trainer import LeanTrainer
+
+
+def aware_from(config: RunConfig, steps: int) -> int:
+    """The number of steps that are trained before merge_aware begins, of `steps` in all; 0 without merge_aware."""
+    return math.floor(config.merge_aware_from * steps) if config.merge_aware else 0
 
 
 @dataclass(frozen=True)

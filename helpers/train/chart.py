@@ -77,8 +77,8 @@ class LiveChart(TrainerCallback):
 
 
 class SampleReplies(TrainerCallback):
-    """Prints what the model answers to the first held-out questions, every `config.sample_steps` steps; not under FSDP,
-    where one process has no whole layer: it would wait for the others for ever."""
+    """Prints replies to the first held-out questions every `config.sample_steps` steps; not under FSDP, where one
+    process has no whole layer: it would wait for the others for ever."""
 
     def __init__(self, run: RunDir, config: RunConfig):
         self.run, self.config = run, config
@@ -92,8 +92,7 @@ class SampleReplies(TrainerCallback):
         prompts, _answers = prompts_and_references(read_jsonl(self.run.eval_jsonl), count=2)
         replies = generate_replies(model.eval(), processing_class, prompts, self.config.max_new_tokens)
         model.train()
+        sentence = _("step {step}: {question!r} -> {reply!r}")
         for prompt, reply in zip(prompts, replies, strict=True):
-            sentence = _("step {step}: {question!r} -> {reply!r}")
-            print(
-                sentence.format(step=state.global_step, question=prompt[-1]["content"], reply=reply.shown), flush=True
-            )
+            question = prompt[-1]["content"]
+            print(sentence.format(step=state.global_step, question=question, reply=reply.shown), flush=True)

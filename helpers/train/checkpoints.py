@@ -102,18 +102,17 @@ def is_last(checkpoint: Path) -> bool:
 
 def newest_complete(folder: Path) -> Path | None:
     """The newest complete checkpoint of `folder`, or None; says what was skipped, why, and what is taken."""
-    newest = None
+    newest, sentence = None, _("Skipped {checkpoint}: {reason}.")
     for checkpoint in checkpoints(folder):
-        reason = fault(checkpoint)
-        if reason is None:
+        if (reason := fault(checkpoint)) is None:
             newest = checkpoint
             break
-        print(_("Skipped {checkpoint}: {reason}.").format(checkpoint=checkpoint.name, reason=reason))
+        print(sentence.format(checkpoint=checkpoint.name, reason=reason))
     newest = first_decides(newest)
-    if newest is None:
-        print(_("No checkpoint to resume from: training starts at step 0."))
-    else:
-        print(_("Resuming from {checkpoint}.").format(checkpoint=newest.name))
+    sentence = (
+        _("Resuming from {checkpoint}.") if newest else _("No checkpoint to resume from: training starts at step 0.")
+    )
+    print(sentence.format(checkpoint=newest and newest.name))
     return newest
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from transformers import TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import DPOTrainer
 
 from helpers.model.device import number_formats
@@ -16,10 +16,7 @@ from helpers.show.words import _
 from helpers.template.chat import stop_ids
 from helpers.train.branch import one_function_a_branch
 from helpers.train.preferences import token_ids
-from helpers.train.trainer import float32_adapter
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from helpers.train.trainer import LeanTrainer, float32_adapter
 
 NEAR = 1e-4  # nats: the first loss is so near to ln 2, or the reference is another model
 AS_IN_04 = "gradient_accumulation_steps max_length activation_checkpointing max_grad_norm weight_decay optim".split()
@@ -41,6 +38,7 @@ class ExactDPO(DPOTrainer):
     model: Any
     train_dataset: Any
     eval_dataset: Any
+    load_trained: Any = LeanTrainer.load_trained  # as in 04
 
     def __init__(self, *args, **kwargs):
         """Raises NotTheReference when something is trained that has no partner in the reference."""
@@ -56,10 +54,6 @@ class ExactDPO(DPOTrainer):
                 self.model.get_parameter(each).data = exact[name].clone()
         one_function_a_branch(self.model)
         self.add_callback(StartsAtReference())
-
-    def load_trained(self, checkpoint) -> None:
-        """The adapter of a finished training into the model, when there is nothing left to train."""
-        self._load_from_checkpoint(str(checkpoint))
 
     def _load_from_checkpoint(self, checkpoint, model=None):
         """The trained adapter alone. The Trainer's own would load the reference in its place."""
@@ -96,9 +90,8 @@ def require_same_text(
 ) -> None:
     """Raises ValueError unless TRL tokenised every pair (train and test) as 04 and 06 do, end of the turn included."""
     stops = set(stop_ids(tokenizer))
-    train = zip(trainer.train_dataset, parts["train"], strict=True)
-    test = zip(trainer.eval_dataset, parts["test"], strict=True)
-    for (row, pair), name in itertools.product([*train, *test], ("chosen", "rejected")):
+    rows, pairs = [*trainer.train_dataset, *trainer.eval_dataset], [*parts["train"], *parts["test"]]
+    for (row, pair), name in itertools.product(zip(rows, pairs, strict=True), ("chosen", "rejected")):
         answer = row[f"{name}_ids"]
         theirs, ours = row["prompt_ids"] + answer, token_ids(pair, name, tokenizer, config)
         if theirs != ours:

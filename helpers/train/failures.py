@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from typing import TYPE_CHECKING
 
 import torch
+from transformers import Trainer
 
 from helpers.runs import RunDir
-from helpers.show.words import _
+from helpers.show.words import N_, _
 from helpers.train.checkpoints import complete_checkpoints, is_last
-
-if TYPE_CHECKING:
-    from transformers import Trainer
 
 
 class Stopped(KeyboardInterrupt):
@@ -39,8 +36,7 @@ class NotFinished(RuntimeError):
 def failures_explained(run: RunDir, trainer: Trainer | None = None):
     """Put it round a training: what ended it from outside becomes a sentence with the next start's checkpoint.
 
-    Stopped for ■, OSError for a full disk, RuntimeError for the GPU, IndexError for a number that is out of range
-    there; every other error passes as it is.
+    Stopped for ■, OSError for a full disk, RuntimeError for the GPU, IndexError for a number out of range there.
     """
     try:
         yield
@@ -75,29 +71,32 @@ def disk_full(error: BaseException) -> bool:
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(text in str(error) for text in signs)
 
 
-def _explained(error: Exception, run: RunDir) -> Exception | None:
-    """The error in words; None for one that is nobody's but its own."""
-    newest = max(complete_checkpoints(run.trainer), default=None)
-    kept = "step 0" if newest is None else f"checkpoint-{newest}"
-    cause = str(error).partition("\n")[0]
-    if disk_full(error):
-        sentence = _(
-            "The disk ran full while a file was written at {folder}: make room (on a network volume the quota is what "
-            "you rented, whatever df says), then run the training cell again. It resumes from {checkpoint}, which is "
-            "complete."
-        )
-        return OSError(sentence.format(folder=run.path, checkpoint=kept))
-    if not isinstance(error, torch.AcceleratorError):  # which is what the driver reports
-        return None
-    if "device-side assert" in cause:
-        sentence = _(
-            "A kernel on the GPU was asked for something out of range ({cause}): most often a token id that the model "
-            "has no embedding for, so the data or the tokenizer, not the pod. Restart the kernel and run 04 again with "
-            "CUDA_LAUNCH_BLOCKING=1 to see the line. It resumes from {checkpoint}."
-        )
-        return IndexError(sentence.format(cause=cause, checkpoint=kept))
-    sentence = _(
+FAULTS: dict[type[Exception], str] = {
+    OSError: N_(
+        "The disk ran full while a file was written at {folder}: make room (on a network volume the quota is what "
+        "you rented, whatever df says), then run the training cell again. It resumes from {checkpoint}, which is "
+        "complete."
+    ),
+    IndexError: N_(
+        "A kernel on the GPU was asked for something out of range ({cause}): most often a token id that the model "
+        "has no embedding for, so the data or the tokenizer, not the pod. Restart the kernel and run 04 again with "
+        "CUDA_LAUNCH_BLOCKING=1 to see the line. It resumes from {checkpoint}."
+    ),
+    RuntimeError: N_(
         "The GPU stopped answering ({cause}): see what nvidia-smi says, restart the kernel or move the volume to "
         "another pod, and run 04 again. It resumes from {checkpoint}."
-    )
-    return RuntimeError(sentence.format(cause=cause, checkpoint=kept))
+    ),
+}
+
+
+def _explained(error: Exception, run: RunDir) -> Exception | None:
+    """The error in words; None for one that is nobody's but its own."""
+    cause, newest = str(error).partition("\n")[0], max(complete_checkpoints(run.trainer), default=None)
+    kept = "step 0" if newest is None else f"checkpoint-{newest}"
+    if disk_full(error):
+        kind = OSError
+    elif isinstance(error, torch.AcceleratorError):  # which is what the driver reports
+        kind = IndexError if "device-side assert" in cause else RuntimeError
+    else:
+        return None
+    return kind(_(FAULTS[kind]).format(folder=run.path, cause=cause, checkpoint=kept))

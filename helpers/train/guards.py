@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from transformers import TrainerCallback
+from datasets import Dataset
+from transformers import PreTrainedModel, TrainerCallback
 
 from helpers.files import folder_bytes, free_bytes, write_atomic
 from helpers.model.device import first_decides, sharded
@@ -16,10 +17,6 @@ from helpers.runs.directory import ChangedRows
 from helpers.show.units import human_bytes
 from helpers.show.words import _
 from helpers.train.checkpoints import checkpoints
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedModel
 
 SKIPPED = 32  # fp16 steps in a row: the loss scale, halved by each, has fallen from 2^16 to 2^-16
 

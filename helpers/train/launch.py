@@ -27,9 +27,12 @@ from helpers.show.words import N_, _
 FSDP = (
     "--use_fsdp --fsdp_version 2 --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP --fsdp_state_dict_type FULL_STATE_DICT "
     "--fsdp_cpu_ram_efficient_loading false"  # it does nothing for 4-bit weights
-).split()
+)
 RUNNING = N_("running")
-ENDS = (".exit", ".then")  # launch.exit holds the exit status of the notebook, launch.then that of the command after it
+ENDS = {  # launch.exit holds the exit status of the notebook, launch.then that of the command after it
+    ".exit": N_("finished; what the notebook did after the training failed: the end of launch.log says why"),
+    ".then": N_("finished; the command to run after it failed: the end of launch.log says why"),
+}
 NOTEBOOK = PROJECT_ROOT / "notebooks" / "04_qlora_training.ipynb"
 
 
@@ -73,16 +76,12 @@ def watch(run: RunDir, config: RunConfig) -> list[dict]:
         last |= row  # the latest value of each name
     facts = {_("state"): _(state)}
     if "loss" in last:
-        share, elapsed, price = (
-            last["step"] / last["max_steps"],
-            last["elapsed_s"],
-            cost(last, config.price_per_hour, config.gpus),
-        )
+        share, price = last["step"] / last["max_steps"], cost(last, config.price_per_hour, config.gpus)
         facts[_("step")] = _("{step} of {last}").format(step=last["step"], last=last["max_steps"])
         facts |= {_("training loss"): last["loss"], _("held-out loss"): last.get("eval_loss")}
         facts |= {_("tokens/s"): last["tokens_per_second"], _("time so far"): human_time(paid_seconds(last))}
         if state == RUNNING:
-            facts[_("time left")] = human_time(elapsed * (1 - share) / share)
+            facts[_("time left")] = human_time(last["elapsed_s"] * (1 - share) / share)
         if price is not None:
             facts[_("cost so far")] = price
     return [{"fact": name, "value": value} for name, value in facts.items()]
@@ -147,11 +146,9 @@ def _command(run: RunDir, config: RunConfig, processes: int, sharded: bool) -> l
 
 def launch_options(processes: int, sharded: bool = False) -> list[str]:
     """The part of an `accelerate launch` command between Python and the script: DDP, or FSDP2 with `sharded`."""
-    how = FSDP if sharded else ["--multi_gpu"]
-    where = (
-        f"--num_machines 1 --num_processes {processes} --main_process_port 0 --mixed_precision no --dynamo_backend no"
-    )
-    return ["-m", "accelerate.commands.launch", *how, *where.split()]
+    how = FSDP if sharded else "--multi_gpu"
+    where = f"--num_machines 1 --num_processes {processes} --main_process_port 0"
+    return f"-m accelerate.commands.launch {how} {where} --mixed_precision no --dynamo_backend no".split()
 
 
 def _state(run: RunDir) -> str:
@@ -162,11 +159,8 @@ def _state(run: RunDir) -> str:
         return N_("not started")
     status = {file.suffix: file.read_text().strip() for file in run.path.glob("launch.*") if file.suffix in ENDS}
     if run.trained.exists():
-        if status.get(".exit", "0") != "0":
-            return N_("finished; what the notebook did after the training failed: the end of launch.log says why")
-        if status.get(".then", "0") != "0":
-            return N_("finished; the command to run after it failed: the end of launch.log says why")
-        return N_("finished")
+        failed = [sentence for end, sentence in ENDS.items() if status.get(end, "0") != "0"]
+        return failed[0] if failed else N_("finished")
     if ".exit" not in status:
         return N_("killed: start it again, it resumes from its last complete checkpoint")
     return N_("stopped with a checkpoint") if run.stopped.exists() else N_("failed: the end of launch.log says why")

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
-from helpers.files import read_jsonl, write_atomic
+from helpers.files import read_jsonl, write_jsonl
 from helpers.runs.paid import paid_seconds
 from helpers.show.units import human_bytes, human_time
 from helpers.show.words import _
@@ -34,7 +34,7 @@ class MetricsLog(TrainerCallback):
         before = read_jsonl(self.path) if self.path.exists() else []
         rows = [row for row in before if state.global_step and row["step"] <= state.global_step]
         if state.is_world_process_zero:
-            write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in rows))
+            write_jsonl(self.path, rows)
         last, end = rows[-1] if rows else {}, before[-1] if before else {}
         self.elapsed = last.get("elapsed_s", 0.0)
         finished = "device" in end and not state.global_step  # another training, which this one begins anew

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOTrainer
 
 from helpers.evaluate.checks import Check, Checked, run_checks
 from helpers.evaluate.decoding import Sampling
 from helpers.evaluate.generation import Reply, cut_reply, generate_replies, prompts_and_references
 from helpers.evaluate.intervals import BETTER, FEWEST, TOO_FEW, UNCLEAR, WORSE, paired_difference, told_interval
+from helpers.show.pictures import INK, Picture, chart
 from helpers.show.words import _
 from helpers.template.chat import fold_system, prompt_ids, render, stop_ids
 from helpers.train.branch import one_function_a_branch
-from helpers.train.trainer import float32_adapter
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from helpers.show.pictures import Picture
-
+from helpers.train.trainer import LeanTrainer, float32_adapter
 
 OF_EACH = 4  # drawn replies to a prompt
 
@@ -44,8 +40,6 @@ class Group(NamedTuple):
 
 def reward_prompts(rows: list[dict], tokenizer: PreTrainedTokenizerBase) -> Dataset:
     """What rows without tools ask: `prompt` as the template shows it, `asked` as the checks get it, `reference`."""
-    from datasets import Dataset
-
     asked, references = prompts_and_references([row for row in rows if not row.get("tools")], tokenizer=tokenizer)
     texts = [[{key: turn[key] for key in ("role", "content")} for turn in messages] for messages in asked]
     prompts = [fold_system(tokenizer, messages) for messages in texts]
@@ -117,10 +111,7 @@ def pairs_by_checks(groups: list[Group]) -> list[dict]:
     """The best and the worst reply of each prompt as a pair for A2, where they differ in worth (rejection sampling)."""
     pairs = []
     for prompt, replies, rewards in groups:
-        worst, best = (
-            min(range(len(rewards)), key=rewards.__getitem__),
-            max(range(len(rewards)), key=rewards.__getitem__),
-        )
+        worst, best = rewards.index(min(rewards)), rewards.index(max(rewards))
         if rewards[best] > rewards[worst] and replies[best].stopped:
             sides = {"chosen": replies[best].text, "rejected": replies[worst].text}
             answers = {name: [{"role": "assistant", "content": text}] for name, text in sides.items()}
@@ -132,6 +123,7 @@ class RewardTrainer(GRPOTrainer):
     """`GRPOTrainer` on a trained adapter (PeftModel), which stays in float32; a reply ends where it does in 06."""
 
     model: Any
+    load_trained: Any = LeanTrainer.load_trained  # as in 04
 
     def __init__(self, *args, **kwargs):
         """Raises ValueError where TRL would ask with other tokens than 04 trained."""
@@ -148,15 +140,9 @@ class RewardTrainer(GRPOTrainer):
                 sentence = _("TRL asks with {theirs!r}, but 04 trained on {ours!r}: set another chat_template in 03.")
                 raise ValueError(sentence.format(theirs=tokenizer.decode(theirs), ours=tokenizer.decode(ours)))
 
-    def load_trained(self, checkpoint) -> None:
-        """The adapter of a finished training into the model, when there is nothing left to train."""
-        self._load_from_checkpoint(str(checkpoint))
-
 
 def reward_chart(history: list[dict], checks: list[str]) -> Picture:
     """The share of drawn replies that pass, in all and for each check, over the steps of a trainer's `log_history`."""
-    from helpers.show.pictures import INK, Picture, chart
-
     rows = [row for row in history if "reward" in row]
     figure, axis = chart(8, 3)
     for name in checks:

@@ -36,9 +36,8 @@ def begin_from(trainer: LeanTrainer, run: RunDir, config: RunConfig) -> None:
     if folder is None:
         return
     if sharded():
-        raise ValueError(
-            _("start_from={name!r} cannot be read in parts: train without sharded=True.").format(name=config.start_from)
-        )
+        sentence = _("start_from={name!r} cannot be read in parts: train without sharded=True.")
+        raise ValueError(sentence.format(name=config.start_from))
     trainer.load_trained(folder)
     print(_("The training begins from the adapter in {folder}.").format(folder=folder))
     rows = [row_key(row) for row in trainer.eval_dataset or ()]
@@ -76,17 +75,10 @@ def since_start(run: RunDir) -> list[dict]:
 
 def told_since_start(run: RunDir) -> str:
     """The same in a sentence; "" where the training began from a new adapter."""
-    part = _("{against}: {gap} ({interval}, {rows} rows): {verdict}")
-    told = [
-        part.format(
-            against=_(gap["against"]),
-            gap=f"{gap['difference']:+.2f}",
-            interval=told_gap(gap, form="+.2f"),
-            rows=gap["rows"],
-            verdict=_(gap["verdict"]),
-        )
-        for gap in since_start(run)
-    ]
+    part, told = _("{against}: {gap} ({interval}, {rows} rows): {verdict}"), []
+    for gap in since_start(run):
+        words = {name: _(gap[name]) for name in ("against", "verdict")} | {"interval": told_gap(gap, form="+.2f")}
+        told.append(part.format(**gap | words, gap=f"{gap['difference']:+.2f}"))
     return _("NLL against the {parts}.").format(parts="; ".join(told)) if told else ""
 
 

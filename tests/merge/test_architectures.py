@@ -1,5 +1,4 @@
-"""Merged logits against the live adapter's: architectures unlike each other, and every way of LoRA that a reader may
-set.
+"""Merged logits against the live adapter's: architectures unlike each other, and every way of LoRA that can be set.
 
 In float32, so that rounding hides nothing: the merged model, loaded from its files, may be off by a thousandth of the
 logits' spread (about 1e-5 was seen). The adapter moves them by a hundred times that, or the case proves nothing.
@@ -8,9 +7,8 @@ logits' spread (about 1e-5 was seen). The adapter moves them by a hundred times 
 import pytest
 import torch
 
-from helpers.merge.shards import merge_shards
 from helpers.model.load import load_base_model
-from tests.merge.test_shards import SIZES, logits, make_adapter, settings, weights
+from tests.merge.test_shards import SIZES, logits, merge, settings, weights
 
 TOLERANCE = 1e-3  # of the standard deviation of the logits
 EXTRA = {
@@ -39,11 +37,7 @@ def kinds(architecture: str) -> dict[str, dict]:
     tokens = {"target_modules": [linear], "trainable_token_indices": [5, 6, 20]}
     return {
         "LoRA": {},
-        "rsLoRA, patterns": {
-            "use_rslora": True,
-            "rank_pattern": {LAYER_1: 2},
-            "alpha_pattern": {LAYER_1: 20},
-        },
+        "rsLoRA, patterns": {"use_rslora": True, "rank_pattern": {LAYER_1: 2}, "alpha_pattern": {LAYER_1: 20}},
         "DoRA": {"use_dora": True, "target_modules": [linear]},
         "norm saved": {"modules_to_save": [norm]},
         "embeddings": {"target_modules": [embedding, linear]},
@@ -84,8 +78,7 @@ def test_the_merged_model_says_what_the_adapter_said(architecture, tokenizer, tm
     config = settings(tmp_path / "base", compute_dtype="float32")
     wrong = {}
     for kind, lora in kinds(architecture).items():
-        wanted = logits(make_adapter(config, tmp_path / "adapter", **lora))
-        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+        wanted = logits(merge(config, tmp_path, **lora))
         merged = load_base_model(config, four_bit=False, source=str(tmp_path / "merged"))
         off, moved = (logits(merged) - wanted).abs().max() / wanted.std(), (base - wanted).abs().max() / wanted.std()
         assert set(weights(tmp_path / "base")) <= set(weights(tmp_path / "merged")), "a weight has another name"

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from helpers.evaluate.generation import generate_replies
+from helpers.files import write_json
 from helpers.merge.folder import write_old_names
 from helpers.merge.push import check_repo_name
 from helpers.merge.shards import merge_shards
@@ -19,7 +20,8 @@ from helpers.model.lora import load_adapter
 from helpers.model.refusal import Reason, Refused
 from helpers.model.tokenizer import load_tokenizer
 from helpers.template.chat import prompt_ids
-from tests.merge.test_shards import SIZES, logits, make_adapter, settings
+from tests.conftest import edit_json
+from tests.merge.test_shards import SIZES, logits, make_adapter, merge, settings, spoil
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def base(tmp_path_factory, tiny_model):
         shutil.copytree(plain, folder)
         file = folder / name
         kept = json.loads(file.read_text()) if file.exists() else {}
-        file.write_text(json.dumps({key: value for key, value in (kept | changes).items() if key not in gone}))
+        write_json(file, {key: value for key, value in (kept | changes).items() if key not in gone})
         return folder
 
     return make
@@ -114,25 +116,20 @@ def test_an_adapter_whose_tensors_are_not_those_of_this_base_is_refused(base, tm
         load_adapter(load_base_model(config, four_bit=False), tmp_path / "adapter")
 
 
+TOKENS = {"trainable_token_indices": [5, 6]}
 SAYS = [
-    {"r": 8},
-    {"rank_pattern": {"q_proj": 2}},
-    {"lora_alpha": "6"},
-    {"r": None},
-    {"alpha_pattern": ["q_proj"]},
-    {"peft_type": "lora"},
-    {"target_modules": "("},
-    {"bias": "some"},
-    {"trainable_token_indices": [10**6]},
-]
+    ({}, {"r": 8}), ({}, {"rank_pattern": {"q_proj": 2}}), ({}, {"lora_alpha": "6"}), ({}, {"r": None}),
+    ({}, {"alpha_pattern": ["q_proj"]}), ({}, {"peft_type": "lora"}), ({}, {"target_modules": "("}),
+    ({}, {"bias": "some"}), ({}, {"trainable_token_indices": [10**6]}),
+    (TOKENS, {"trainable_token_indices": [5, 10**6]}),  # one that the base does not have
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("changes", SAYS, ids=str)
-def test_an_adapter_config_that_says_something_else_than_its_file_is_refused(base, tmp_path, changes):
+@pytest.mark.parametrize(("lora", "changes"), SAYS, ids=str)
+def test_an_adapter_config_that_says_something_else_than_its_file_is_refused(base, tmp_path, lora, changes):
     config = settings(base(tmp_path / "base"))
-    make_adapter(config, tmp_path / "adapter")
-    file = tmp_path / "adapter" / "adapter_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    make_adapter(config, tmp_path / "adapter", **lora)
+    edit_json(tmp_path / "adapter" / "adapter_config.json", **changes)
     with pytest.raises(Refused, match="does not fit this base"):
         merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
 
@@ -144,28 +141,15 @@ def test_an_adapter_of_another_architecture_with_equal_shapes_is_refused(base, t
         merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
 
 
-def test_a_token_that_the_base_does_not_have_is_refused(base, tmp_path):
-    config = settings(base(tmp_path / "base"))
-    make_adapter(config, tmp_path / "adapter", trainable_token_indices=[5, 6])
-    file = tmp_path / "adapter" / "adapter_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"trainable_token_indices": [5, 10**6]}))
-    with pytest.raises(Refused, match="does not fit this base"):
-        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
-
-
 @pytest.mark.parametrize("guilty", ["adapter", "base"])
 def test_a_number_that_is_not_finite_is_laid_at_the_right_door(base, tmp_path, guilty):
     config = settings(base(tmp_path / "base"), compute_dtype="float32")
     make_adapter(config, tmp_path / "adapter")
-    file, name = (
-        tmp_path / "adapter" / "adapter_model.safetensors",
-        "base_model.model.model.layers.0.mlp.up_proj.lora_B",
-    )
     if guilty == "base":
-        file, name = tmp_path / "base" / "model.safetensors", "model.layers.0.mlp.up_proj"
-    tensors = load_file(file)
-    tensors[f"{name}.weight"][0, 0] = float("nan")
-    save_file(tensors, file, metadata={"format": "pt"})
+        spoil(tmp_path / "base" / "model.safetensors", "model.layers.0.mlp.up_proj.weight", float("nan"))
+    else:
+        name = "base_model.model.model.layers.0.mlp.up_proj.lora_B.weight"
+        spoil(tmp_path / "adapter" / "adapter_model.safetensors", name, float("nan"))
     with pytest.raises(ValueError, match={"adapter": "the adapter holds", "base": "base model's own file"}[guilty]):
         merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
 
@@ -214,9 +198,7 @@ def test_what_belongs_to_the_model_is_carried_and_the_way_to_ask_is_not(base, tm
     of_the_model = {"suppress_tokens": [7, 8], "begin_suppress_tokens": [9], "bad_words_ids": [[5, 6]]}
     of_the_model["sequence_bias"] = [[[5], -1.0]]
     ways = {"min_new_tokens": 20, "no_repeat_ngram_size": 3, "temperature": 0.7, "stop_strings": ["요"]}
-    config = settings(base(tmp_path / "base", "generation_config.json", **of_the_model, **ways))
-    make_adapter(config, tmp_path / "adapter", **lora)
-    merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+    merge(settings(base(tmp_path / "base", "generation_config.json", **of_the_model, **ways)), tmp_path, **lora)
     kept = json.loads((tmp_path / "merged" / "generation_config.json").read_text())
     assert set(of_the_model) == set(OF_THE_MODEL)
     assert kept.items() >= of_the_model.items() and not kept.keys() & ways.keys() and kept["eos_token_id"]
@@ -232,8 +214,7 @@ ASKED = [
 @pytest.mark.parametrize("of_the_base", ASKED, ids=str)
 def test_anybody_who_loads_the_folder_hears_what_was_measured(base, tmp_path, of_the_base):
     config = settings(base(tmp_path / "base", "generation_config.json", **of_the_base), compute_dtype="float32")
-    live, prompt = make_adapter(config, tmp_path / "adapter"), [{"role": "user", "content": "얼음은 왜 물에 떠요?"}]
-    merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+    live, prompt = merge(config, tmp_path), [{"role": "user", "content": "얼음은 왜 물에 떠요?"}]
     tokenizer = load_tokenizer(config, source=str(tmp_path / "adapter"))
     (measured,) = generate_replies(live, tokenizer, [prompt], 8)
     merged = load_base_model(config, four_bit=False, source=str(tmp_path / "merged"))
@@ -258,8 +239,7 @@ ROPES = {
 @pytest.mark.parametrize("lora", WAYS, ids=["by weight", "in memory"])
 def test_older_programs_find_the_rotary_positions_by_their_old_names(base, tmp_path, kind, lora):
     config = settings(base(tmp_path / "base", gone=["rope_parameters"], **ROPES[kind]), compute_dtype="float32")
-    live = make_adapter(config, tmp_path / "adapter", **lora)
-    merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+    live = merge(config, tmp_path, **lora)
     written = json.loads((tmp_path / "merged" / "config.json").read_text())
     assert written["rope_theta"] == ROPES[kind]["rope_theta"] and written["torch_dtype"] == written["dtype"]
     assert (written["rope_scaling"] or {}).items() >= (ROPES[kind]["rope_scaling"] or {}).items()
@@ -303,14 +283,10 @@ def test_both_releases_read_the_same_rotary_positions(tmp_path, kind):
 def test_no_strangers_code_is_named_and_every_file_has_the_usual_mode(base, tmp_path, lora):
     code = {"AutoConfig": "stranger--code.Config", "AutoModelForCausalLM": "stranger--code.Model"}
     folder = base(tmp_path / "base", auto_map=code)
-    (folder / "preprocessor_config.json").write_text(
-        json.dumps({"size": 1, "auto_map": code, "part": {"auto_map": code}})
-    )
-    config = settings(folder)
-    make_adapter(config, tmp_path / "adapter", **lora)
+    write_json(folder / "preprocessor_config.json", {"size": 1, "auto_map": code, "part": {"auto_map": code}})
     before = os.umask(0o027)
     try:
-        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+        merge(settings(folder), tmp_path, **lora)
     finally:
         os.umask(before)
     for file in (tmp_path / "merged").iterdir():

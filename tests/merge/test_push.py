@@ -11,14 +11,14 @@ from huggingface_hub import ModelCard
 
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.served import Served
-from helpers.files import sha256
+from helpers.files import sha256, write_json, write_jsonl
 from helpers.merge.card import write_card
 from helpers.merge.licences import Licence, naming_rule
 from helpers.merge.push import Push
 from helpers.runs import RunDir
 from helpers.series import NOTEBOOKS, run_notebooks
 from helpers.settings import RunConfig
-from tests.conftest import ROOT
+from tests.conftest import ROOT, edit_json
 from tests.hub_double import HubDouble
 
 PUSH = """
@@ -62,27 +62,21 @@ def run(tmp_path):
         (folder / name / "config.json").write_text("{}")
     (folder / "adapter" / "adapter_config.json").write_text('{"r": 8, "base_model_name_or_path": "/home/kim/base"}')
     row = {"nll": 1.0, "nll_low": 0.9, "nll_high": 1.1, "stops": 1.0, "replies": 4}
-    report = {
-        "verdict": "green",
-        "verdict_reason": "all well",
-        "chosen": "16bit-base",
-        "seed": 42,
-        "versions": {"torch": "9"},
-    }
+    report = {"verdict": "green", "verdict_reason": "all well", "chosen": "16bit-base", "seed": 42}
     report |= {"measured": {"adapter": row, "16bit-base": row}, "counts": {"rows": 3, "tokens": 40}}
     report["examples"] = [{"prompt": EVIL, "base": "", "adapter": EVIL_REPLY, "merged": "m"}]
     weights = folder / "merged" / "model.safetensors"
-    report["files"] = {weights.name: sha256(weights)}
-    (folder / "merge_report.json").write_text(json.dumps(report))
+    write_json(
+        folder / "merge_report.json", {**report, "versions": {"torch": "9"}, "files": {weights.name: sha256(weights)}}
+    )
     return folder
 
 
 def python(code: str, hub, kind: str | None, run, **settings) -> subprocess.CompletedProcess:
     environment = {**os.environ, **hub.environment(kind), "QLORA_RUNS_DIR": str(run.parent)}
     environment |= {"HF_HOME": str(run.parent / "hf"), **{f"QLORA_{k.upper()}": str(v) for k, v in settings.items()}}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+    command, piped = [sys.executable, "-c", code], {"capture_output": True, "text": True, "timeout": 120}
+    done = subprocess.run(command, env=environment, cwd=ROOT, **piped)
     for token in hub.tokens.values():
         assert token not in done.stdout + done.stderr
     return done
@@ -126,14 +120,8 @@ def test_a_broken_connection_is_resumed(hub, run, where):
 def test_a_file_changed_on_the_way_is_found(hub, run):
     spoil = PUSH.replace("commit = upload(push, config)", "commit = upload(push, config); input()")
     environment = {**os.environ, **hub.environment("write"), "QLORA_RUNS_DIR": str(run.parent), "QLORA_PUSH": "merged"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", spoil],
-        env=environment,
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    piped = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", spoil], env=environment, cwd=ROOT, **piped)
     while not (hub.repos.get("alice/tiny") and "model.safetensors" in hub.repos["alice/tiny"].files):
         assert process.poll() is None
     hub.repos["alice/tiny"].files["model.safetensors"] += b"x"
@@ -199,29 +187,20 @@ def test_an_earlier_push_leaves_nothing_behind(hub, run):
     for name in ("model.safetensors", "notes.txt", "config.json"):
         assert f"- {name}\n" in repo.files["README.md"].decode()  # the card knows what was written
     (merged / "model.safetensors").rename(merged / "model-00001-of-00001.safetensors")
-    report = json.loads((run / "merge_report.json").read_text())
-    report["files"] = {"model-00001-of-00001.safetensors": report["files"]["model.safetensors"]}
-    (run / "merge_report.json").write_text(json.dumps(report))
+    digest = json.loads((run / "merge_report.json").read_text())["files"]["model.safetensors"]
+    edit_json(run / "merge_report.json", files={"model-00001-of-00001.safetensors": digest})
     for name in (".secret", "Model-Q8.GGUF", ".cache/notes.txt", "deep/.ssh/key", ".eval_results/.key"):
         (merged / name).parent.mkdir(parents=True, exist_ok=True)
         (merged / name).write_bytes(b"stays here")
     theirs = {".gitattributes": b"*.bin filter=lfs", "Model-Q8.GGUF": b"of alice", "assets/a.png": b"picture"}
     theirs |= {"old/pytorch_model.bin": b"of alice", "LICENSE": b"terms", "training_args.bin": b"of alice"}
-    repo.files |= theirs | {
-        "pytorch_model.bin.index.json": b"{}",
-        "consolidated.safetensors": b"old",
-        "adapter_config.json": b"{}",
-    }
+    old = ("pytorch_model.bin.index.json", "consolidated.safetensors", "adapter_config.json")
+    repo.files |= theirs | dict.fromkeys(old, b"{}")
     for _ in range(2):
         done = python(PUSH, hub, "write", run, push="merged")
         assert done.returncode == 0, done.stderr
-    wanted = {
-        "model-00001-of-00001.safetensors",
-        "tokenizer_config.json",
-        "chat_template.jinja",
-        "config.json",
-        "README.md",
-    }
+    wanted = {"model-00001-of-00001.safetensors", "tokenizer_config.json", "chat_template.jinja"}
+    wanted |= {"config.json", "README.md"}
     assert set(repo.files) == wanted | set(theirs) and len(repo.commits) == 3  # nothing new, no commit
     assert {name: repo.files[name] for name in theirs} == theirs
     assert "files that are the same: 5" in done.stdout and "removed from" not in done.stdout
@@ -238,9 +217,8 @@ def test_what_goes_is_told(hub, run, manifest):
     repo.files |= {"notes.txt": b"by hand"}
     for name in ("model.safetensors", "config.json"):
         (run / "merged" / name).rename(run / "merged" / f"new-{name}")
-    report = json.loads((run / "merge_report.json").read_text())
-    report["files"] = {f"new-{name}": digest for name, digest in report["files"].items()}
-    (run / "merge_report.json").write_text(json.dumps(report))
+    digests = json.loads((run / "merge_report.json").read_text())["files"]
+    edit_json(run / "merge_report.json", files={f"new-{name}": digest for name, digest in digests.items()})
     told = python(PUSH, hub, "write", run, push="merged").stdout
     gone = "config.json, model.safetensors" if manifest else "model.safetensors"
     assert f"so removed from alice/tiny (its history keeps them): {gone}\n" in told
@@ -259,9 +237,8 @@ def test_the_hubs_results_file(hub, run):
     for repo in (hub.repos["alice/tiny"], hub.repos["alice/tiny-adapter"]):
         (entry,) = parse_eval_result_entries(yaml.safe_load(repo.files[".eval_results/held-out.yaml"]))
         assert (entry.dataset_id, entry.task_id, entry.value) == ("owner/data", "held_out_nll", 1.0)
-        assert (
-            entry.dataset_revision == "a" * 40 and "95 % interval 0.9000 to 1.1000; on 3 conversations" in entry.notes
-        )
+        assert entry.dataset_revision == "a" * 40
+        assert "95 % interval 0.9000 to 1.1000; on 3 conversations" in entry.notes
         (result,) = ModelCard(repo.files["README.md"].decode()).data.eval_results
         assert (result.metric_type, result.metric_value, result.dataset_type) == ("nll", 1.0, "owner/data")
     done = python(PUSH, hub, "write", run, push="merged")  # data of this machine: others could not look it up
@@ -287,9 +264,8 @@ def empty_adapter(run):
     save_file({}, run / "adapter" / "adapter_model.safetensors")
 
 
-def red_report(run):
-    report = json.loads((run / "merge_report.json").read_text())
-    (run / "merge_report.json").write_text(json.dumps({**report, "verdict": "red"}))
+def lost(name):
+    return lambda run: (run / name).unlink()
 
 
 def other_weights(run):
@@ -301,16 +277,12 @@ def other_weights(run):
     ("spoil", "sentence", "can_be_forced"),
     [
         (empty_adapter, "holds 0 tensors", False),
-        (red_report, "The merge report is red.", True),
-        (
-            lambda run: (run / "merged" / "tokenizer_config.json").unlink(),
-            "The tokenizer is missing in merged/.",
-            False,
-        ),
-        (lambda run: (run / "merged" / "chat_template.jinja").unlink(), "has no chat template", False),
+        (lambda run: edit_json(run / "merge_report.json", verdict="red"), "The merge report is red.", True),
+        (lost("merged/tokenizer_config.json"), "The tokenizer is missing in merged/.", False),
+        (lost("merged/chat_template.jinja"), "has no chat template", False),
         (other_weights, "The merge report is of other weights than merged/ holds", True),
-        (lambda run: (run / "merged" / "model.safetensors").unlink(), "The merged folder holds no weights", False),
-        (lambda run: (run / "merge_report.json").unlink(), "The merge has no report", True),
+        (lost("merged/model.safetensors"), "The merged folder holds no weights", False),
+        (lost("merge_report.json"), "The merge has no report", True),
     ],
 )
 @pytest.mark.slow
@@ -333,7 +305,7 @@ def test_the_gate_is_asked_before_a_push(hub, run):
 
     assert "Nothing was measured yet" in last_line(push("exact >= 0.8")) and hub.repos == {}
     checks = {"exact": {"merged": 44, "of": 48}}
-    (run / "evaluation.json").write_text(json.dumps({"models": {"merged": {}}, "checks": checks}))
+    write_json(run / "evaluation.json", {"models": {"merged": {}}, "checks": checks})
     assert "does not hold" in last_line(push("exact >= 0.99")) and "no requirement" in last_line(push("exact"))
     assert push("exact >= 0.8").returncode == 0 and hub.repos
     assert push("exact >= 0.99", hub_force=True).returncode == 0
@@ -368,51 +340,24 @@ def test_nothing_to_push_touches_no_network(hub, run):
 def test_the_card_says_that_preferences_were_trained(run):
     config, push = RunConfig.load("tiny"), Push("adapter", run / "adapter", "alice/tiny", "message")
     assert "DPO" not in write_card(RunDir(run), config, push).text
-    made = {
-        "from": "tiny",
-        "data": "/home/me/pairs*.jsonl",
-        "beta": 0.1,
-        "learning_rate": 5e-4,
-        "epochs": 2.0,
-        "pairs": 18,
-    }
-    (run / "preference.json").write_text(json.dumps(made))
+    made = {"from": "tiny", "data": "/home/me/pairs*.jsonl", "beta": 0.1, "learning_rate": 5e-4}
+    write_json(run / "preference.json", {**made, "epochs": 2.0, "pairs": 18})
     card = write_card(RunDir(run), config, push).text
     assert "- then: DPO on 18 preference pairs \\(pairs\\*.jsonl\\), beta 0.1" in card and "home" not in card
 
 
 def test_the_card_is_escaped_and_complete(run):
-    rows = [
-        {"step": 40, "device": "CPU, 2 cores", "elapsed_s": 120.0},
-        {"step": 40, "eval_loss": 1.0, "elapsed_s": 130.0},
-    ]
-    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = [{"step": 40, "device": "CPU, 2 cores", "elapsed_s": 120.0}]
+    write_jsonl(run / "metrics.jsonl", [*rows, {"step": 40, "eval_loss": 1.0, "elapsed_s": 130.0}])
     settings = {"model_id": "meta-llama/Llama-2-7b-hf", "dataset_id": "heegyu/open-korean-instructions"}
     config = RunConfig.load("tiny", **settings, price_per_hour=3.0, hub_examples=True)
     card = write_card(RunDir(run), config, Push("adapter", run / "adapter", "alice/tiny", "message"))
     assert "<script>" not in card.text and "](http" not in card.text and r"\# a" in card.text
     assert card.data.base_model == "meta-llama/Llama-2-7b-hf" and card.data.datasets == [config.dataset_id]
     assert card.data.eval_results[0].metric_value == 1.0 and card.data.license == "other"  # the data's is stricter
-    for part in (
-        "CC\\-BY\\-NC\\-4.0",
-        "Llama 2 Community",
-        "r 8, alpha 16",
-        "CPU, 2 cores",
-        "2 min",
-        "0.10",
-        "learning rate",
-    ):
-        assert part in card.text, part
-    for part in (
-        "4 of 4",
-        "seed 42",
-        "torch 9",
-        "40 answer tokens",
-        "The merge report is green",
-        "(nothing)",
-        '"alice/tiny"',
-    ):
-        assert part in card.text, part
+    parts = "CC\\-BY\\-NC\\-4.0|Llama 2 Community|r 8, alpha 16|CPU, 2 cores|2 min|0.10|learning rate|4 of 4|seed 42"
+    parts += '|torch 9|40 answer tokens|The merge report is green|(nothing)|"alice/tiny"'
+    assert [part for part in parts.split("|") if part not in card.text] == []
     assert ModelCard.load(run / "adapter" / "README.md").data.get("qlora_run") == config.run_name
 
 
@@ -427,8 +372,7 @@ def test_the_card_shows_the_checks_of_this_merge_with_intervals_and_the_baseline
     text = write_card(folder, config, push).text
     assert "| check | base | merged | baseline |" in text and "| 27% of 48 (17% to 41%) |" in text
     assert "| late\\_one |  | 100% of 48" in text and "| check | merged | model\\-q8\\_0.gguf |" in text
-    report = json.loads((run / "merge_report.json").read_text())
-    (run / "merge_report.json").write_text(json.dumps({**report, "files": {"model.safetensors": "of another merge"}}))
+    edit_json(run / "merge_report.json", files={"model.safetensors": "of another merge"})
     assert "## Checks" not in write_card(folder, config, push).text
 
 
@@ -476,9 +420,8 @@ for name, kind in names:
     told = python(code, hub, "write", run).stdout.splitlines()
     assert told[0] == told[1] == "gemma | gemma (meta/base) |  | "
     assert told[4].endswith("| exaone | https://huggingface.co/lg/exaone/blob/main/LICENSE")
-    assert told[2].startswith("other | bob/secret: not known here") and told[3].startswith(
-        "other | rows.csv: not known"
-    )
+    assert told[2].startswith("other | bob/secret: not known here")
+    assert told[3].startswith("other | rows.csv: not known")
 
 
 # --- from a real run
@@ -490,14 +433,9 @@ def test_notebook_05_pushes_what_it_made(hub, trained_run, tmp_path, monkeypatch
     import nbformat
 
     shutil.copytree(trained_run.path, tmp_path / "runs" / "tiny", ignore=shutil.ignore_patterns("merge*", "notebooks"))
-    for name, value in {
-        **hub.environment("write"),
-        "QLORA_PUSH": "both",
-        "QLORA_HUB_EXAMPLES": "true",
-        "HF_HOME": str(tmp_path / "hf"),
-    }.items():
+    settings = {"QLORA_PUSH": "both", "QLORA_HUB_EXAMPLES": "true", "QLORA_RUNS_DIR": str(tmp_path / "runs")}
+    for name, value in {**hub.environment("write"), **settings, "HF_HOME": str(tmp_path / "hf")}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path / "runs"))
     run = run_notebooks([NOTEBOOKS / "05_merge_and_push.ipynb"], "tiny")
     report = json.loads(run.merge_report.read_text(encoding="utf-8"))
     cells = nbformat.read(run.notebooks / "05_merge_and_push.ipynb", as_version=4).cells
@@ -511,17 +449,14 @@ def test_notebook_05_pushes_what_it_made(hub, trained_run, tmp_path, monkeypatch
         assert repo.private and {file: repo.files[file] for file in local} == local and len(repo.commits) == 2
         assert f"{name}: {len(local)} files arrived and are the same, commit {repo.sha[:8]}" in shown
         measured = report["measured"]["adapter" if folder == run.adapter else report["chosen"]]
-        assert (
-            f"| {measured['nll']:.3f} | {measured['nll_low']:.3f} to " in card
-            and f"The merge report is {report['verdict']}" in card
-        )
+        assert f"| {measured['nll']:.3f} | {measured['nll_low']:.3f} to " in card
+        assert f"The merge report is {report['verdict']}" in card
         assert card.count("**Asked:**") == len(report["examples"]) >= 3
         assert r"mit \(built by this project\)" in card
         assert "hardware: CPU" in card and "not recorded" not in card.partition("cost")[0]
         for file, content in repo.files.items():
-            assert str(tmp_path).encode() not in content and str(ROOT).encode() not in content, (
-                f"a path of this machine is in {file}"
-            )
+            for path in (tmp_path, ROOT):
+                assert str(path).encode() not in content, f"a path of this machine is in {file}"
     for path in tmp_path.rglob("*"):
         if path.is_file() and not path.is_symlink():
             assert hub.tokens["write"].encode() not in path.read_bytes(), f"the token is in {path}"

@@ -17,14 +17,8 @@ def report(merged_run):
 
 def test_every_model_was_measured_on_the_same_rows(report):
     measured = report["measured"]
-    assert list(measured) == [
-        "base",
-        "adapter",
-        "requantised merge",
-        "16bit-base",
-        "dequantised-base",
-        "16bit-base, read in 4 bits",
-    ]
+    ways = ["requantised merge", "16bit-base", "dequantised-base", "16bit-base, read in 4 bits"]
+    assert list(measured) == ["base", "adapter", *ways]
     assert report["counts"]["rows"] >= 10 and report["counts"]["tokens"] > 100
     assert all(row["nll_low"] <= row["nll"] <= row["nll_high"] for row in measured.values())
     assert measured["base"]["nll"] > measured["adapter"]["nll"] + 1

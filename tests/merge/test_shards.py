@@ -19,7 +19,7 @@ from helpers.model.load import load_base_model
 from helpers.model.lora import load_adapter
 from helpers.model.quantise import through_4bit
 from helpers.settings import RunConfig
-from tests.conftest import ROOT
+from tests.conftest import ROOT, edit_json
 
 SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
 SIZES |= {"num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 64}
@@ -66,6 +66,13 @@ def make_adapter(config, folder, **lora):
     return model.eval()
 
 
+def merge(config, folder, method="16bit-base", **lora):
+    """`make_adapter` in `folder`/adapter, merged into `folder`/merged; the live model is returned."""
+    live = make_adapter(config, folder / "adapter", **lora)
+    merge_shards(config, folder / "adapter", folder / "merged", method)
+    return live
+
+
 def settings(base, **more):
     return RunConfig.load("tiny", model_id=str(base), **more)
 
@@ -103,8 +110,7 @@ ALL = [(kind, "16bit-base") for kind in KINDS] + [("plain", "dequantised-base"),
 @pytest.mark.parametrize(("kind", "method"), ALL)
 def test_same_weights_as_peft(bases, tmp_path, capsys, kind, architecture, method):
     config = settings(bases[architecture])
-    make_adapter(config, tmp_path / "adapter", **KINDS[kind])
-    merge_shards(config, tmp_path / "adapter", tmp_path / "merged", method)
+    merge(config, tmp_path, method, **KINDS[kind])
     assert "peft merges" not in capsys.readouterr().out
     ours, theirs = weights(tmp_path / "merged"), peft_merge(config, tmp_path / "adapter", method)
     assert set(theirs) - set(ours) <= {"lm_head.weight"}  # tied: written once
@@ -119,17 +125,15 @@ def test_same_weights_as_peft(bases, tmp_path, capsys, kind, architecture, metho
     "lora",
     [
         {"target_modules": ["q_proj", "embed_tokens"]},
-        {"modules_to_save": ["lm_head"]},
-        {"modules_to_save": ["embed_tokens"]},
+        *({"modules_to_save": [one]} for one in ("lm_head", "embed_tokens")),
     ],
     ids=["LoRA on embeddings", "head saved", "embeddings saved"],
 )
 def test_a_tied_pair_that_the_adapter_changes_is_untied(bases, tmp_path, lora):
     """Here peft's own merge is no measure; the live adapter is."""
     config = settings(bases["gemma"])
-    live = make_adapter(config, tmp_path / "adapter", **lora)
+    merge(config, tmp_path, **lora)
     live = load_adapter(load_base_model(config, four_bit=False), tmp_path / "adapter")
-    merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
     merged = load_base_model(config, four_bit=False, source=str(tmp_path / "merged"))
     assert not merged.config.tie_word_embeddings
     difference = (logits(merged) - logits(live)).abs().max()
@@ -150,8 +154,7 @@ OTHER_KINDS = {
 )
 def test_other_kinds_are_merged_by_peft(bases, tmp_path, capsys, kind, method):
     config = settings(bases["qwen2"])
-    make_adapter(config, tmp_path / "adapter", **OTHER_KINDS[kind])
-    merge_shards(config, tmp_path / "adapter", tmp_path / "merged", method)
+    merge(config, tmp_path, method, **OTHER_KINDS[kind])
     assert "peft merges this adapter itself" in capsys.readouterr().out
     live = load_adapter(load_base_model(config, four_bit=method == "dequantised-base"), tmp_path / "adapter")
     merged = load_base_model(config, four_bit=False, source=str(tmp_path / "merged"))
@@ -159,19 +162,16 @@ def test_other_kinds_are_merged_by_peft(bases, tmp_path, capsys, kind, method):
     assert difference < 0.1 * logits(live).std(), difference
 
 
-def test_what_peft_cannot_merge_is_refused(bases, tmp_path):
-    config = settings(bases["llama"])  # its layers have no bias for the adapter's bias to go into
-    make_adapter(config, tmp_path / "adapter", lora_bias=True)
-    with pytest.raises(ValueError, match="peft cannot merge this adapter .*: push the adapter instead"):
-        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
-    assert not (tmp_path / "merged").exists()
-
-
-def test_prompt_tuning_has_no_merged_form(bases, tmp_path):
-    config = settings(bases["llama"])
-    make_adapter(config, tmp_path / "adapter", kind="PromptTuningConfig", num_virtual_tokens=3)
-    with pytest.raises(ValueError, match="PROMPT_TUNING has no merged form: push the adapter instead"):
-        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+@pytest.mark.parametrize(
+    ("lora", "told"),
+    [
+        ({"lora_bias": True}, "peft cannot merge this adapter .*"),  # Llama's layers have no bias for it to go into
+        ({"kind": "PromptTuningConfig", "num_virtual_tokens": 3}, "PROMPT_TUNING has no merged form"),
+    ],
+)
+def test_what_peft_cannot_merge_is_refused(bases, tmp_path, lora, told):
+    with pytest.raises(ValueError, match=f"{told}: push the adapter instead"):
+        merge(settings(bases["llama"]), tmp_path, **lora)
     assert not (tmp_path / "merged").exists()
 
 
@@ -180,8 +180,7 @@ def test_an_option_nobody_here_knows_goes_to_peft(bases, tmp_path):
 
     make_adapter(settings(bases["llama"]), tmp_path)
     assert not_understood(tmp_path) == ""
-    stored = json.loads((tmp_path / "adapter_config.json").read_text())
-    (tmp_path / "adapter_config.json").write_text(json.dumps({**stored, "use_qalora": True}))
+    edit_json(tmp_path / "adapter_config.json", use_qalora=True)
     assert "use_qalora=True" in not_understood(tmp_path)
 
 
@@ -223,7 +222,6 @@ def test_an_interrupted_merge_goes_on(bases, adapter, tmp_path, monkeypatch, cap
 
     config, out = settings(bases["llama"]), tmp_path / "merged"
     merge_shards(config, adapter, tmp_path / "whole", "16bit-base")
-    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").glob("*.safetensors")}
     written, real = [], safetensors.torch.save_file
 
     def dies_at_the_second(tensors, path, **more):
@@ -245,10 +243,8 @@ def test_an_interrupted_merge_goes_on(bases, adapter, tmp_path, monkeypatch, cap
     merge_shards(config, adapter, out, "16bit-base")
     assert "An unfinished merge resumes: 1 weight file(s)" in capsys.readouterr().out
     assert not set(written) & set(again) and len(again) >= 2
-    assert {k: v.tolist() for k, v in weights(out).items()} == {
-        k: v.tolist() for k, v in weights(tmp_path / "whole").items()
-    }
-    assert whole
+    whole, resumed = weights(tmp_path / "whole"), weights(out)
+    assert whole.keys() == resumed.keys() and all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_a_half_done_merge_of_something_else_is_not_continued(bases, adapter, tmp_path, capsys):
@@ -300,33 +296,32 @@ def test_a_weight_that_is_not_finite_stops_the_merge(bases, tmp_path, lora, dtyp
     """In float16 the first made inf, and the report called the merge green."""
     shutil.copytree(bases["gemma"], tmp_path / "base")
     config = settings(tmp_path / "base", compute_dtype=dtype)
-    make_adapter(config, tmp_path / "adapter", **lora)
     name = "model.layers.1.mlp.up_proj.weight"
     spoil(next(f for f in (tmp_path / "base").glob("*.safetensors") if name in load_file(f)), name, value)
     if sentence is None:
-        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+        merge(config, tmp_path, **lora)
         assert (tmp_path / "merged").exists()
         return
     told = f"merged weight {name} is not finite" + (f".*{sentence}" if not lora else "")
     with pytest.raises(ValueError, match=told):
-        merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
+        merge(config, tmp_path, **lora)
     assert not (tmp_path / "merged").exists()
 
 
-def test_a_scale_that_is_not_a_number_is_the_adapters(bases, adapter, tmp_path):
-    file = adapter / "adapter_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "lora_alpha": float("nan")}))
-    with pytest.raises(ValueError, match="is not finite: the adapter holds such a number"):
-        merge_shards(settings(bases["llama"]), adapter, tmp_path / "merged", "16bit-base")
-    assert not (tmp_path / "merged").exists()
-
-
-def test_an_adapter_that_diverged_is_named(bases, adapter, tmp_path):
-    name = "base_model.model.model.layers.0.self_attn.k_proj.lora_B.weight"
-    spoil(adapter / "adapter_model.safetensors", name, float("nan"))
-    with pytest.raises(
-        ValueError, match="layers.0.self_attn.k_proj.weight is not finite: the adapter .* learning_rate"
-    ):
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("scale", "is not finite: the adapter holds such a number"),
+        ("weight", "layers.0.self_attn.k_proj.weight is not finite: the adapter .* learning_rate"),
+    ],
+)
+def test_a_number_that_is_none_is_the_adapters(bases, adapter, tmp_path, what, told):
+    if what == "scale":
+        edit_json(adapter / "adapter_config.json", lora_alpha=float("nan"))
+    else:
+        name = "base_model.model.model.layers.0.self_attn.k_proj.lora_B.weight"
+        spoil(adapter / "adapter_model.safetensors", name, float("nan"))
+    with pytest.raises(ValueError, match=told):
         merge_shards(settings(bases["llama"]), adapter, tmp_path / "merged", "16bit-base")
     assert not (tmp_path / "merged").exists()
 
@@ -358,12 +353,8 @@ def test_an_index_that_names_a_missing_file(bases, adapter, tmp_path):
 def test_what_other_programs_need_goes_along(bases, adapter, tmp_path):
     """Without tokenizer.model llama.cpp gave other token ids for 3 of 4 English texts."""
     shutil.copytree(bases["llama"], tmp_path / "base")
-    needed = {
-        "tokenizer.model": b"sp",
-        "merges.txt": b"a b",
-        "preprocessor_config.json": b"{}",
-        "added_tokens.json": b"{}",
-    }
+    needed = {"tokenizer.model": b"sp", "merges.txt": b"a b"}
+    needed |= dict.fromkeys(("preprocessor_config.json", "added_tokens.json"), b"{}")
     for name, content in needed.items():
         (tmp_path / "base" / name).write_bytes(content)
     (tmp_path / "base" / "consolidated.pth").write_bytes(b"weights of another kind")
@@ -392,18 +383,18 @@ print(sorted(path.name for path in ModelSource.of(RunConfig.load("tiny", model_i
 
 @pytest.mark.parametrize("lora", [{}, {"use_dora": True}], ids=["by weight", "in memory"])
 def test_a_full_disk_is_one_sentence(bases, tmp_path, small_disk, monkeypatch, lora):
-    config = settings(bases["llama"])
-    make_adapter(config, tmp_path / "adapter", **lora)
+    make_adapter(settings(bases["llama"]), tmp_path / "adapter", **lora)
+    order = settings(bases["llama"]), tmp_path / "adapter", small_disk / "merged", "16bit-base"
     (small_disk / "ballast").write_bytes(bytes(700_000))
     with pytest.raises(OSError, match="The merge writes .* free some space"):
-        merge_shards(config, tmp_path / "adapter", small_disk / "merged", "16bit-base")
+        merge_shards(*order)
     for module in ("shards", "in_memory"):
         monkeypatch.setattr(f"helpers.merge.{module}.check_disk", lambda part, missing: None)
     with pytest.raises(OSError, match="is full .no space left.: free some space and run the cell again, or move"):
-        merge_shards(config, tmp_path / "adapter", small_disk / "merged", "16bit-base")
+        merge_shards(*order)
     assert not (small_disk / "merged").exists()
     (small_disk / "ballast").unlink()
-    merge_shards(config, tmp_path / "adapter", small_disk / "merged", "16bit-base")
+    merge_shards(*order)
     assert weights(small_disk / "merged") and not list(small_disk.glob(".merged*"))
 
 

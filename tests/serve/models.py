@@ -9,15 +9,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from tests.conftest import ROOT
 from tests.template.tokenizer_kinds import FORGETS_THINKING, INST, kind
 
-TALKS = [
-    [{"role": "user", "content": text}]
-    for text in (
-        "얼음은 왜 물에 떠요?",
-        "Hello  there,\n\n it's 12,345 o'clock",
-        "  두 칸 띄고 🐢 café ㅋㅋ",
-        "a\tb <think> c",
-    )
-]
+ASKED = ("얼음은 왜 물에 떠요?", "Hello  there,\n\n it's 12,345 o'clock", "  두 칸 띄고 🐢 café ㅋㅋ", "a\tb <think> c")
+TALKS = [[{"role": "user", "content": text}] for text in ASKED]
 
 
 def llama(folder: Path, tokenizer, seed: int = 0) -> Path:
@@ -41,9 +34,8 @@ def sentencepiece(folder: Path):
 
     folder.mkdir(parents=True, exist_ok=True)
     lines = (ROOT / "notebooks/data/sample_ko_instructions.jsonl").read_text(encoding="utf-8").splitlines()[:300]
-    texts = [json.loads(line)["text"].replace("\n", " ") for line in lines] + [
-        "Hello there, it is twelve o'clock."
-    ] * 20
+    texts = [json.loads(line)["text"].replace("\n", " ") for line in lines]
+    texts += ["Hello there, it is twelve o'clock."] * 20
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
         model_prefix=str(folder / "tokenizer"),
@@ -67,8 +59,7 @@ def sentencepiece(folder: Path):
 def thinking():
     """Byte-level, ChatML, with <think> in its vocabulary; its template takes the thinking out of past answers."""
     tokenizer = kind("forgets thinking")
-    tokenizer.add_special_tokens(
-        {"additional_special_tokens": ["<think>", "</think>"]}, replace_extra_special_tokens=False
-    )
+    special = {"additional_special_tokens": ["<think>", "</think>"]}
+    tokenizer.add_special_tokens(special, replace_extra_special_tokens=False)
     tokenizer.chat_template = FORGETS_THINKING
     return tokenizer

@@ -1,19 +1,17 @@
 """The files, made and read by llama.cpp itself: what is right gets its name, what is wrong leaves nothing behind."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from helpers.data.labels import encode_rows
 from helpers.evaluate.served import Served, served_table
 from helpers.files import write_json
-from helpers.merge.shards import merge_shards
 from helpers.runs import RunDir
 from helpers.serve import conversion, gguf
 from helpers.serve.checks import NotTheSame
@@ -23,7 +21,8 @@ from helpers.serve.parity import first_choices, measure_gguf, measure_merged, re
 from helpers.serve.server import served_alike
 from helpers.settings import RunConfig
 from helpers.template.chat import Prompt, prompt_ids, render, stop_ids
-from tests.merge.test_shards import make_adapter
+from tests.conftest import edit_json
+from tests.merge.test_shards import merge, spoil
 from tests.serve.models import TALKS, llama, sentencepiece, thinking
 from tests.template.tokenizer_kinds import CHATML, kind
 
@@ -32,6 +31,19 @@ ROWS = [{"messages": [*talk, {"role": "assistant", "content": "<think>음</think
 
 def texts(tokenizer):
     return [render(tokenizer, talk, add_generation_prompt=True) for talk in TALKS]
+
+
+def float32(folder):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def logits_of(model, ids, lora=None):
+    """What a transformers model, or the GGUF file `model`, computes for `ids`: (tokens, vocabulary)."""
+    if isinstance(model, Path):
+        with LlamaCpp(model, 256, lora=lora) as served:
+            return torch.tensor(served.logits(ids, list(range(len(ids)))))
+    with torch.inference_mode():
+        return model(torch.tensor([ids])).logits[0]
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +74,8 @@ def test_a_sentencepiece_model_has_its_token_ids_or_no_file(tmp_path):
 def test_tokens_that_were_added_to_a_sentencepiece_model(tmp_path):
     """A Llama-2 with ChatML's tokens: they are in tokenizer.json only, and the converter called them [PAD1500]."""
     tokenizer = sentencepiece(tmp_path / "base")
-    tokenizer.add_special_tokens(
-        {"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]}, replace_extra_special_tokens=False
-    )
+    special = {"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]}
+    tokenizer.add_special_tokens(special, replace_extra_special_tokens=False)
     tokenizer.add_tokens(["얼음물"])
     asked = [*texts(tokenizer), "<|im_start|>user\n찬 얼음물 주세요<|im_end|>\n<|im_start|>assistant\n"]
     merged, file = llama(tmp_path / "merged", tokenizer), tmp_path / "model-f16.gguf"
@@ -79,37 +90,29 @@ def test_tokens_that_were_added_to_a_sentencepiece_model(tmp_path):
 def test_embeddings_of_another_shape(tmp_path, kind):
     tokenizer = thinking()
     folder = llama(tmp_path / "merged", tokenizer)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = float32(folder)
     if kind == "tied":
         model.config.tie_word_embeddings, model.lm_head.weight = True, model.model.embed_tokens.weight
     else:  # as models whose vocabulary was rounded up
         model.resize_token_embeddings(len(tokenizer) + 37, mean_resizing=False)
     model.save_pretrained(folder)
     assert ("lm_head.weight" in load_file(folder / "model.safetensors")) is (kind != "tied")
-    ids = prompt_ids(tokenizer, TALKS[0])
-    with torch.inference_mode():
-        ours = model(torch.tensor([ids])).logits[0]
-    with LlamaCpp(convert(folder, tmp_path / "model-f16.gguf", tokenizer, texts(tokenizer)), 256) as served:
-        theirs = torch.tensor(served.logits(ids, list(range(len(ids)))))
+    ids, file = prompt_ids(tokenizer, TALKS[0]), convert(folder, tmp_path / "f16.gguf", tokenizer, texts(tokenizer))
+    ours, theirs = logits_of(model, ids), logits_of(file, ids)
     assert theirs.shape == ours.shape and (theirs - ours).abs().max() < 0.03 * ours.std()
 
 
 def test_llama_cpp_computes_what_transformers_does(thinker):
     merged, tokenizer, file = thinker
-    model = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)
     ids = prompt_ids(tokenizer, TALKS[0])
-    with torch.inference_mode():
-        ours = model(torch.tensor([ids])).logits[0]
-    with LlamaCpp(file, 256) as served:
-        theirs = torch.tensor(served.logits(ids, list(range(len(ids)))))
-        with pytest.raises(ValueError, match="257 tokens does not fit: 1 of 256"):
-            served.logits([5] * 257, [0])
+    ours, theirs = logits_of(float32(merged), ids), logits_of(file, ids)
+    with LlamaCpp(file, 256) as served, pytest.raises(ValueError, match="257 tokens does not fit: 1 of 256"):
+        served.logits([5] * 257, [0])
     assert (theirs - ours).abs().max() < 0.03 * ours.std()  # 16-bit weights; 0.012 here
 
 
 def test_replies_written_together_are_greedy_replies(thinker):
-    """Each token is the best one behind the text so far, but for rounding, also when more are asked than are written at
-    once."""
+    """Each token is the best one behind the text so far, but for rounding, also for more texts than are written at once."""
     _, tokenizer, file = thinker
     prompts = [prompt_ids(tokenizer, talk) for talk in TALKS[:3]]
     with LlamaCpp(file, 256, texts=2) as served:
@@ -128,8 +131,7 @@ def test_what_each_file_costs(thinker, tmp_path):
     encoded = encode_rows(ROWS, tokenizer, RunConfig.load("tiny"))
     rows = rows_in_time(f16, encoded, seconds=1e-9)  # at least eight, or all
     assert len(rows) == len(encoded) == 4
-    model = AutoModelForCausalLM.from_pretrained(merged_folder, dtype=torch.float32).eval()
-    merged = measure_merged(model, tokenizer, rows, TALKS, 8, merged_folder)
+    merged = measure_merged(float32(merged_folder), tokenizer, rows, TALKS, 8, merged_folder)
     files = [f16] + [quantise(f16, tmp_path / f"{kind}.gguf", kind) for kind in formats("q8_0,q4_k_m")[1:]]
     measured = [measure_gguf(file, tokenizer, rows, TALKS, 8, merged) for file in files]
     more = [abs(one.scores.nll_per_token - merged.scores.nll_per_token) for one in measured]
@@ -158,9 +160,7 @@ def test_what_each_file_costs(thinker, tmp_path):
 def test_a_weight_that_is_not_finite_is_found(thinker, tmp_path):
     merged_folder, tokenizer, f16 = thinker
     shutil.copytree(merged_folder, tmp_path / "merged")
-    weights = load_file(tmp_path / "merged" / "model.safetensors")
-    weights["model.norm.weight"][3] = float("nan")
-    save_file(weights, tmp_path / "merged" / "model.safetensors", metadata={"format": "pt"})
+    spoil(tmp_path / "merged" / "model.safetensors", "model.norm.weight", float("nan"))
     with pytest.raises(NotTheSame) as refusal:
         convert(tmp_path / "merged", tmp_path / "model-f16.gguf", tokenizer, texts(tokenizer))
     assert refusal.value.what == "logits"
@@ -176,26 +176,17 @@ def test_a_weight_that_is_not_finite_is_found(thinker, tmp_path):
 @pytest.mark.parametrize("settings", [{}, {"use_rslora": True}], ids=["LoRA", "rsLoRA"])
 def test_the_adapter_file_on_the_base_file_is_the_adapter(thinker, tmp_path, settings):
     folder, tokenizer, file = thinker
-    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    config = LoraConfig(
-        task_type="CAUSAL_LM", r=4, lora_alpha=16, target_modules="all-linear", init_lora_weights=False, **settings
-    )
+    kind = {"r": 4, "lora_alpha": 16, "target_modules": "all-linear", "init_lora_weights": False, **settings}
+    place, gguf_file, ids = tmp_path / "adapter", tmp_path / "adapter-f16.gguf", prompt_ids(tokenizer, TALKS[1])
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        get_peft_model(base, config).save_pretrained(tmp_path / "adapter")
-    adapter = convert_adapter(
-        tmp_path / "adapter", folder, tmp_path / "adapter-f16.gguf", on=file, texts=texts(tokenizer)
+        get_peft_model(float32(folder), LoraConfig(task_type="CAUSAL_LM", **kind)).save_pretrained(place)
+    adapter = convert_adapter(place, folder, gguf_file, on=file, texts=texts(tokenizer))
+    plain, ours = (
+        logits_of(float32(folder), ids),
+        logits_of(PeftModel.from_pretrained(float32(folder), place).eval(), ids),
     )
-    model = PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), tmp_path / "adapter"
-    )
-    ids = prompt_ids(tokenizer, TALKS[1])
-    with torch.inference_mode(), model.eval().disable_adapter():
-        plain = model(torch.tensor([ids])).logits[0]
-    with torch.inference_mode():
-        ours = model(torch.tensor([ids])).logits[0]
-    with LlamaCpp(file, 256, lora=adapter) as served:
-        theirs = torch.tensor(served.logits(ids, list(range(len(ids)))))
+    theirs = logits_of(file, ids, lora=adapter)
     assert (theirs - ours).abs().max() < 0.05 * (plain - ours).abs().max()
 
 
@@ -221,17 +212,12 @@ def test_llama_cpp_ends_a_reply_where_the_training_did(tmp_path, stop):
         assert all(model.ends(token) for token in stop_ids(tokenizer)) and len(stop_ids(tokenizer)) == 2
 
 
-def adds_eos(folder):
-    file = folder / "tokenizer_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "add_eos_token": True}))
-
-
 @pytest.mark.parametrize("where", ["base", "merged"])
 @pytest.mark.slow
 def test_nothing_stands_behind_a_prompt(tmp_path, where):
     tokenizer = sentencepiece(tmp_path / "base")
     merged = llama(tmp_path / "merged", tokenizer)
-    adds_eos(tmp_path / where)
+    edit_json(tmp_path / where / "tokenizer_config.json", add_eos_token=True)
     file = convert(merged, tmp_path / "model-f16.gguf", tokenizer, texts(tokenizer), base=str(tmp_path / "base"))
     with LlamaCpp(file) as model:
         for talk in TALKS:
@@ -247,8 +233,7 @@ def test_a_converter_has_no_token_and_runs_no_code_of_the_model(thinker, tmp_pat
     shutil.copytree(merged, folder)
     (folder / "code.py").write_text(f"open({str(seen)!r}, 'w').write('ran')\nclass Code: pass\n")
     for name, kind_of in (("config.json", "AutoConfig"), ("tokenizer_config.json", "AutoTokenizer")):
-        kept = json.loads((folder / name).read_text())
-        (folder / name).write_text(json.dumps({**kept, "auto_map": {kind_of: "code.Code"}}))
+        edit_json(folder / name, auto_map={kind_of: "code.Code"})
     told = "import os\nraise ValueError(' '.join(f'{k}={v}' for k, v in os.environ.items()) + os.path.expanduser('~'))"
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "RUNPOD_API_KEY", "MY_SECRET"):
         monkeypatch.setenv(name, "hf_private")
@@ -266,32 +251,23 @@ def test_a_converter_has_no_token_and_runs_no_code_of_the_model(thinker, tmp_pat
 def test_a_head_that_the_converter_leaves_out_gives_no_file(tmp_path, modules):
     """Gemma ties its head; the merge unties one that was trained, and the converter drops it without a word."""
     tokenizer = sentencepiece(tmp_path / "base")
-    sizes = {
-        "hidden_size": 256,
-        "intermediate_size": 512,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 4,
-        "head_dim": 64,
-    }
-    sizes |= {"num_key_value_heads": 2, "max_position_embeddings": 512, "vocab_size": len(tokenizer)}
+    sizes = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 1, "num_attention_heads": 4}
+    sizes |= {"head_dim": 64, "num_key_value_heads": 2, "max_position_embeddings": 512, "vocab_size": len(tokenizer)}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         shape = AutoConfig.for_model("gemma2", query_pre_attn_scalar=64, **sizes)
         AutoModelForCausalLM.from_config(shape, dtype=torch.bfloat16).save_pretrained(tmp_path / "base")
         tokenizer.save_pretrained(tmp_path / "base")
         config = RunConfig.load("tiny", model_id=str(tmp_path / "base"), load_in_4bit=False)
-        make_adapter(config, tmp_path / "adapter", target_modules=modules, lora_alpha=64)
-    merge_shards(config, tmp_path / "adapter", tmp_path / "merged", "16bit-base")
-    for what, make in (
-        (
-            "logits",
-            lambda file: convert(tmp_path / "merged", file, tokenizer, texts(tokenizer), str(tmp_path / "base")),
-        ),
-        ("tensors", lambda file: convert_adapter(tmp_path / "adapter", tmp_path / "base", file)),
+        merge(config, tmp_path, target_modules=modules, lora_alpha=64)
+    file = tmp_path / "gguf" / "model.gguf"
+    for what, make, order in (
+        ("logits", convert, (tmp_path / "merged", file, tokenizer, texts(tokenizer), str(tmp_path / "base"))),
+        ("tensors", convert_adapter, (tmp_path / "adapter", tmp_path / "base", file)),
     ):
         with pytest.raises(NotTheSame) as refusal:
-            make(tmp_path / "gguf" / "model.gguf")
-        assert refusal.value.what == what and list((tmp_path / "gguf").iterdir()) == []
+            make(*order)
+        assert refusal.value.what == what and list(file.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -300,9 +276,7 @@ def test_a_head_that_the_converter_leaves_out_gives_no_file(tmp_path, modules):
     + [{"use_rslora": True, "rank_pattern": {"q_proj": 2}}, {"trainable_token_indices": [1]}, {"peft_type": "LOHA"}],
 )
 def test_an_adapter_that_a_file_cannot_hold_is_refused(tmp_path, settings):
-    (tmp_path / "adapter_config.json").write_text(
-        json.dumps({"peft_type": "LORA", "r": 8, "lora_alpha": 16, **settings})
-    )
+    write_json(tmp_path / "adapter_config.json", {"peft_type": "LORA", "r": 8, "lora_alpha": 16, **settings})
     with pytest.raises(ValueError, match="cannot hold"):
         convert_adapter(tmp_path, tmp_path, tmp_path / "adapter-f16.gguf")
 
@@ -310,8 +284,7 @@ def test_an_adapter_that_a_file_cannot_hold_is_refused(tmp_path, settings):
 def test_what_the_converter_does_not_know_is_one_sentence(thinker, tmp_path):
     folder, tokenizer, _ = thinker
     shutil.copytree(folder, tmp_path / "merged")
-    settings = json.loads((tmp_path / "merged" / "config.json").read_text())
-    (tmp_path / "merged" / "config.json").write_text(json.dumps({**settings, "architectures": ["NoSuchForCausalLM"]}))
+    edit_json(tmp_path / "merged" / "config.json", architectures=["NoSuchForCausalLM"])
     with pytest.raises(ValueError, match="NoSuchForCausalLM.*Serve the merged folder with vLLM"):
         convert(tmp_path / "merged", tmp_path / "gguf" / "model-f16.gguf", tokenizer, texts(tokenizer))
     assert list((tmp_path / "gguf").iterdir()) == []
@@ -386,9 +359,8 @@ def test_a_missing_package_names_what_it_is_for(thinker, tmp_path, monkeypatch, 
     for name in [package, *(name for name in conversion.sys.modules if name.startswith(f"{package}."))]:
         monkeypatch.setitem(conversion.sys.modules, name, None)
     llama_cpp._library.cache_clear()
-    with pytest.raises(
-        ModuleNotFoundError, match=f"The package {package}, which brings llama.cpp.* run `bash setup_kernel.sh`"
-    ):
+    told = f"The package {package}, which brings llama.cpp.* run `bash setup_kernel.sh`"
+    with pytest.raises(ModuleNotFoundError, match=told):
         quantise(thinker[2], tmp_path / "q.gguf", "q8_0") if package == "cyllama" else LlamaCpp(thinker[2])
     llama_cpp._library.cache_clear()
     assert list(tmp_path.iterdir()) == []

@@ -20,11 +20,7 @@ def test_the_same_objects_pass():
 
 @pytest.mark.parametrize(
     ("name", "value", "setting"),
-    [
-        ("r", 99, "lora_r"),
-        ("lora_dropout", 0.5, "lora_dropout"),
-        ("target_modules", ["q_proj"], "lora_target_modules"),
-    ],
+    [("r", 99, "lora_r"), ("lora_dropout", 0.5, "lora_dropout"), ("target_modules", ["q_proj"], "lora_target_modules")],
 )
 def test_an_edited_adapter_is_told(name, value, setting):
     config = RunConfig.load("tiny")
@@ -72,9 +68,8 @@ def with_adapter(tiny_model):
 
 def test_a_model_that_is_not_as_config_json_says_is_told(with_adapter):
     assert require_adapter_alone(with_adapter, RunConfig.load("tiny", load_in_4bit=False))[0] == 0
-    with pytest.raises(
-        ValueError, match="has 0 layers in 4 bits, but config.json says load_in_4bit=True: put load_in_4"
-    ):
+    told = "has 0 layers in 4 bits, but config.json says load_in_4bit=True: put load_in_4"
+    with pytest.raises(ValueError, match=told):
         require_adapter_alone(with_adapter, RunConfig.load("tiny"))
 
 
@@ -95,7 +90,6 @@ def test_a_file_that_is_not_what_was_trained_is_told(with_adapter, tmp_path):
     trained = get_peft_model_state_dict(with_adapter)
     assert check_adapter(tmp_path, trained) == len(trained)
     name = sorted(trained)[-1]
-    with pytest.raises(ValueError, match=f"not the adapter that was trained: {name} and 0 more"):
-        check_adapter(tmp_path, {**trained, name: trained[name] + 1})
-    with pytest.raises(ValueError, match=f"not the adapter that was trained: {name} and 0 more"):
-        check_adapter(tmp_path, {key: value for key, value in trained.items() if key != name})
+    for other in (trained | {name: trained[name] + 1}, {key: value for key, value in trained.items() if key != name}):
+        with pytest.raises(ValueError, match=f"not the adapter that was trained: {name} and 0 more"):
+            check_adapter(tmp_path, other)

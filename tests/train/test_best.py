@@ -119,10 +119,7 @@ HISTORY = [
 )  # fmt: skip
 def test_what_is_said(rise, history, said):
     noise = [0.001 * (-1) ** i for i in range(20)]
-    scores = {
-        50: Scores([10.0] * 20, [10] * 20),
-        100: Scores([10.0 + 10 * (rise + n) for n in noise], [10] * 20),
-    }
+    scores = {50: Scores([10.0] * 20, [10] * 20), 100: Scores([10.0 + 10 * (rise + n) for n in noise], [10] * 20)}
     text = summary(history, scores, 50, BEST)
     assert re.search(said, text) and "nan" not in text and "The adapter of step 50 is used (keep='best')." in text
     assert "step 100 is used (keep='last')" in summary(history, scores, 50, CONFIG)

@@ -2,18 +2,20 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from helpers import files
 from helpers.runs import RunDir
-from helpers.train import guards, saving
+from helpers.train import callbacks, guards
 from helpers.train.arguments import QUIET
 from helpers.train.checkpoints import checkpoints, mark_complete, rows_per_step
 from helpers.train.failures import disk_full, failures_explained
@@ -56,31 +58,20 @@ def test_the_adapter_is_float32_in_every_training(run, format, four_bit):
     assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
 
 
-class Skips:
-    step_was_skipped = True
-
-
 def test_steps_that_are_all_skipped_are_a_fault(run):
-    from transformers import TrainerControl, TrainerState, TrainingArguments
-
-    guard, args = guards.LossGuard(), TrainingArguments(output_dir=str(run.path), use_cpu=True)
-    state, control = TrainerState(), TrainerControl()
-    guard.on_train_begin(args, state, control)
-    for _ in range(guards.SKIPPED - 1):
-        guard.on_step_end(args, state, control, optimizer=Skips())
-    guard.on_step_end(args, state, control, optimizer=None)  # one that was taken: the count begins anew
-    for _ in range(guards.SKIPPED - 1):
-        guard.on_step_end(args, state, control, optimizer=Skips())
+    guard, skips = guards.LossGuard(), SimpleNamespace(step_was_skipped=True)
+    now = TrainingArguments(output_dir=str(run.path), use_cpu=True), TrainerState(), TrainerControl()
+    guard.on_train_begin(*now)
+    for taken in [*[skips] * (guards.SKIPPED - 1), None, *[skips] * (guards.SKIPPED - 1)]:  # None: one that was taken,
+        guard.on_step_end(*now, optimizer=taken)  # at which the count begins anew
     with pytest.raises(FloatingPointError, match="32 steps in a row were skipped"):
-        guard.on_step_end(args, state, control, optimizer=Skips())
+        guard.on_step_end(*now, optimizer=skips)
 
 
 @pytest.mark.parametrize(
     "warmup, steps, told", [(9, 10, ""), (10, 10, "rises for 10 steps"), (0.9, 10, ""), (100, 2, "the training has 2")]
 )
 def test_a_warm_up_that_outlasts_the_training_is_told(run, capsys, warmup, steps, told):
-    from transformers import TrainerControl, TrainerState, TrainingArguments
-
     args = TrainingArguments(output_dir=str(run.path), use_cpu=True, warmup_steps=warmup)
     guards.LossGuard().on_train_begin(args, TrainerState(max_steps=steps), TrainerControl())
     said = capsys.readouterr().out
@@ -116,10 +107,8 @@ def test_a_quota_is_a_full_disk(error, full):
 
 
 def test_a_device_side_assert_is_not_blamed_on_the_pod(run):
-    with (
-        pytest.raises(IndexError, match="out of range .*token id.*resumes from step 0") as told,
-        failures_explained(run),
-    ):
+    refused = pytest.raises(IndexError, match="out of range .*token id.*resumes from step 0")
+    with refused as told, failures_explained(run):
         raise torch.AcceleratorError("CUDA error: device-side assert triggered\nmore")
     assert "pod." in str(told.value) and "stopped answering" not in str(told.value)
 
@@ -131,23 +120,13 @@ def test_a_start_without_room_leaves_the_adapter_fresh(run, monkeypatch):
     with pytest.raises(OSError, match="The disk is full: training needs"):
         trainer.train()
     trainer.train()  # room was made, and this cell run again, as the sentence says
-    with pytest.raises(RuntimeError, match="no longer fresh"):
+    with pytest.raises(RuntimeError, match="adapter is no longer fresh: run the cell that loads the model again"):
         trainer.train()
 
 
-class Clock:
-    """Half a minute passes at each look."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def monotonic(self):
-        self.now += 30
-        return self.now
-
-
 def test_a_checkpoint_comes_by_the_clock_too(run, monkeypatch):
-    monkeypatch.setattr(saving.time, "monotonic", Clock().monotonic)
+    looks = itertools.count(30.0, 30.0)  # half a minute passes at each look
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(looks))
     build(run, replace(CONFIG, save_minutes=1.0), max_steps=5, save_steps=1000, eval_strategy="no").train()
     # looks at 0 (start), 30, 60: step 2 saves, looks at 90 itself, and so on; step 5 is the last
     assert [path.name for path in checkpoints(run.trainer)] == ["checkpoint-5", "checkpoint-4"]
@@ -166,9 +145,8 @@ def test_steps_keep_their_rows_on_another_number_of_processes(run, capsys):
         assert trainer.args.gradient_accumulation_steps == 6
     assert capsys.readouterr().out.count("gradient_accumulation_steps is 6 instead of 2") == 1
     mark_complete(saved, 10)
-    with pytest.raises(
-        ValueError, match="checkpoint-1 was trained with 10 rows per step; 1 processes of 4 rows cannot"
-    ):
+    told = "checkpoint-1 was trained with 10 rows per step; 1 processes of 4 rows cannot"
+    with pytest.raises(ValueError, match=told):
         trainer.keep_rows_per_step(saved)
     mark_complete(saved)  # an older checkpoint
     trainer.keep_rows_per_step(saved)
@@ -201,11 +179,9 @@ print(" ".join(map(str, seen)) + "\\n", end="", flush=True)  # one write: the ot
 def test_the_first_process_decides_for_all(tmp_path):
     """Two processes (gloo) that see different things: both do what the first one sees."""
     (tmp_path / "two.py").write_text(TWO)
-    command = [sys.executable, *launch_options(2)]
+    command = [sys.executable, *launch_options(2), str(tmp_path / "two.py")]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(tmp_path / "two.py")], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert sorted(done.stdout.splitlines()) == ["0 True False", "1 True False"], done.stderr[-2000:]
 
 

@@ -7,27 +7,27 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 
+from helpers.files import read_jsonl
 from helpers.runs import RunDir
-from helpers.settings import RunConfig
 from helpers.train import launch
 from helpers.train.checkpoints import checkpoints, fault
+from tests.conftest import edit_json
 
 
 @pytest.fixture
 def prepared(trained_run, tmp_path, monkeypatch):
     """A run directory after notebook 03, and its config."""
     run = RunDir(tmp_path / "detached")
-    shutil.copytree(
-        trained_run.path, run.path, ignore=shutil.ignore_patterns("trainer", "adapter", "merged", "metrics.jsonl")
-    )
-    config = RunConfig.from_json(run.config_json.read_text())
-    values = json.loads(config.to_json())
-    run.config_json.write_text(RunConfig(**{**values, "run_name": "detached", "price_per_hour": 3.6}).to_json())
+    made = shutil.ignore_patterns("trainer", "adapter", "merged", "metrics.jsonl")
+    shutil.copytree(trained_run.path, run.path, ignore=made)
+    config = replace(run.stored_config(), price_per_hour=3.6)
+    run.config_json.write_text(config.to_json())
     monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
-    yield run, RunConfig.from_json(run.config_json.read_text())
+    yield run, config
     if owner := launch.running(run):
         os.killpg(owner["pid"], signal.SIGKILL)
 
@@ -59,16 +59,15 @@ def test_the_life_of_a_detached_training(prepared):
     wait_until(lambda: launch.running(run) is None)
     facts = told(run, config)
     assert facts["state"] == "finished" and facts["step"] == "40 of 40", (run.path / "launch.log").read_text()[-2000:]
-    assert facts["cost so far"] == pytest.approx(float(facts_seconds(run)) / 1000, rel=1e-6)  # 3.6 per hour
+    seconds = read_jsonl(run.metrics)[-1]["elapsed_s"]
+    assert facts["cost so far"] == pytest.approx(seconds / 1000, rel=1e-6)  # 3.6 per hour
     assert (run.adapter / "adapter_model.safetensors").exists() and (run.path / "pod-stopped").exists()
 
 
 def test_a_failure_says_where_to_look(prepared):
     """Also with the request of an earlier sitting still there, which must not make it read "stopped"."""
     run, config = prepared
-    report = json.loads(run.data_report.read_text())
-    red = {"ok": False, "check": "c", "measured": "m", "fix": "f"}
-    run.data_report.write_text(json.dumps({**report, "verdicts": [red]}))
+    edit_json(run.data_report, verdicts=[{"ok": False, "check": "c", "measured": "m", "fix": "f"}])
     run.trainer.mkdir()
     run.stop_request.touch()
     run.stopped.touch()
@@ -82,15 +81,11 @@ def test_a_failure_says_where_to_look(prepared):
 @pytest.mark.parametrize(
     ("command", "then", "state"),
     [
-        ("touch trained.json", "touch pod-stopped", "finished"),
-        (
-            "touch trained.json; exit 3",
-            "touch pod-stopped",
-            "finished; what the notebook did after the training failed",
-        ),
-        ("touch trained.json", "touch pod-stopped; exit 4", "finished; the command to run after it failed"),
-        ("exit 3", "touch pod-stopped", "failed: the end of launch.log says why"),
-        ("touch trainer/stopped; exit 1", "touch pod-stopped", "stopped with a checkpoint"),
+        ("touch trained.json", "", "finished"),
+        ("touch trained.json; exit 3", "", "finished; what the notebook did after the training failed"),
+        ("touch trained.json", "; exit 4", "finished; the command to run after it failed"),
+        ("exit 3", "", "failed: the end of launch.log says why"),
+        ("touch trainer/stopped; exit 1", "", "stopped with a checkpoint"),
     ],
 )
 def test_a_training_that_ended_well_is_finished_whatever_comes_after(prepared, monkeypatch, command, then, state):
@@ -99,7 +94,7 @@ def test_a_training_that_ended_well_is_finished_whatever_comes_after(prepared, m
     run.trainer.mkdir()
     run.trained.touch()  # of an earlier sitting
     monkeypatch.setattr(launch, "_command", lambda *settings: ["bash", "-c", command])
-    launch.start(run, config, then=then)
+    launch.start(run, config, then=f"touch pod-stopped{then}")
     wait_until(lambda: launch.running(run) is None)
     assert told(run, config)["state"].startswith(state)
     assert (run.path / "pod-stopped").exists() == state.startswith("finished")
@@ -122,9 +117,3 @@ def test_a_process_of_another_pod_or_another_birth_is_not_ours(prepared):
 
 def told(run, config) -> dict:
     return {row["fact"]: row["value"] for row in launch.watch(run, config)}
-
-
-def facts_seconds(run) -> float:
-    from helpers.files import read_jsonl
-
-    return read_jsonl(run.metrics)[-1]["elapsed_s"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 from peft.tuners.lora.bnb import Linear4bit
-from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainerControl, TrainerState
 
 from helpers.evaluate.held_out import held_out_nll
 from helpers.files import read_json, read_jsonl
@@ -19,12 +19,11 @@ from helpers.model.requantised import Requantised, requantise
 from helpers.model.tokenizer import load_tokenizer
 from helpers.settings import RunConfig
 from helpers.train.arguments import QUIET
-from helpers.train.best import HeldOut, KeepBest
+from helpers.train.best import HeldOut, KeepBest, aware_from
 from helpers.train.callbacks import callbacks
-from helpers.train.merge_aware import aware_from
 from helpers.train.start import begin_from
 from tests.small_training import CONFIG, build, train
-from tests.train.test_training import assert_same_training, new_run
+from tests.train.test_training import Ask, assert_same_training, new_run
 
 AWARE = replace(
     CONFIG, merge_aware=True, merge_aware_from=0.5, keep="best", eval_steps=3, lora_dropout=0.0, compute_dtype="float32"
@@ -128,9 +127,8 @@ def test_what_was_trained_is_the_requantised_merge(aware, tmp_path):
         wanted, other = trained(input_ids=ids).logits, alone(input_ids=ids).logits
         merged = load_adapter(load_base_model(AWARE), run.adapter).merge_and_unload()(input_ids=ids).logits
         folder = merge_shards(AWARE, run.adapter, tmp_path / "merged", "requantised")
-        read = [
-            load_base_model(AWARE, four_bit=four, source=str(folder))(input_ids=ids).logits for four in (False, True)
-        ]
+        again = [load_base_model(AWARE, four_bit=four, source=str(folder)) for four in (False, True)]
+        read = [model(input_ids=ids).logits for model in again]
     off = [float((logits - wanted).square().mean().sqrt() / wanted.std()) for logits in (merged, *read, other)]
     assert max(off[:3]) < off[3] / 5, off  # the adapter on the plain 4-bit base is another model
 
@@ -156,22 +154,11 @@ def test_what_goes_on_from_it_begins_as_the_model_that_was_trained(aware, tmp_pa
     assert not any(isinstance(layer, Requantised) for layer in trainer.model.modules())  # until its phase begins
 
 
-class StopAt(TrainerCallback):
-    def __init__(self, run, step: int):
-        self.request, self.step = run.trainer / "stop.request", step
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            self.request.touch()
-
-
 @pytest.mark.parametrize("step", [4, 9])
 def test_a_resume_before_and_in_the_phase_is_exact(aware, tmp_path, monkeypatch, step, capsys):
     run = new_run(tmp_path / "stopped")
     real = callbacks
-    monkeypatch.setattr(
-        "helpers.train.callbacks.callbacks", lambda run, config: [*real(run, config), StopAt(run, step)]
-    )
+    monkeypatch.setattr("helpers.train.callbacks.callbacks", lambda run, config: [*real(run, config), Ask(run, step)])
     with pytest.raises(Exception, match="not finished|stopped"):
         train(run, AWARE, bf16=False)
     monkeypatch.undo()

@@ -12,24 +12,17 @@ from transformers import set_seed
 
 from helpers.data.copies import overlap
 from helpers.data.formats import convert, recognise
-from helpers.files import read_json, read_jsonl, write_json
+from helpers.files import read_json, read_jsonl, write_json, write_jsonl
 from helpers.model.lora import lora_config
 from helpers.model.tokenizer import load_tokenizer
 from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir, fork
 from helpers.settings import RunConfig
+from helpers.train.callbacks import CheckpointKeeper
 from helpers.train.checkpoints import newest_complete
 from helpers.train.dpo import ExactDPO, NotTheReference, StartsAtReference, partners, require_same_text
 from helpers.train.guards import LossGuard
-from helpers.train.preferences import (
-    OWN,
-    fingerprint,
-    preference_run,
-    read_pairs,
-    ready,
-    unvoted,
-)
-from helpers.train.saving import CheckpointKeeper
+from helpers.train.preferences import OWN, fingerprint, preference_run, read_pairs, ready, unvoted
 from tests.small_training import CONFIG
 
 
@@ -57,9 +50,8 @@ def test_the_projects_own_pairs_have_one_form_and_differ_in_one_value():
         assert list(right) == list(wrong) and wrong[field] in pair["prompt"][-1]["content"]
     asked = [[*p["prompt"], *p["chosen"]] for p in pairs]
     for name in ("calendar_en", "general", "rehearsal"):
-        rows = [
-            r for r in read_jsonl(PROJECT_ROOT / f"notebooks/data/{name}.jsonl") if not {"ask", "language"} & r.keys()
-        ]
+        rows = read_jsonl(PROJECT_ROOT / f"notebooks/data/{name}.jsonl")
+        rows = [row for row in rows if not {"ask", "language"} & row.keys()]
         other = [convert(row, recognise(rows)).messages for row in rows]
         assert not other or overlap(other, asked) == (0, 0)
 
@@ -73,13 +65,13 @@ def test_only_pairs_are_pairs(tmp_path, capsys):
         {"prompt": turns, "chosen": [said("좋은 답")], "rejected": [said("나쁜 답")]},
         {"chosen": [said("q", "user"), said("a")], "rejected": [said("p", "user"), said("b")]},
     ]
-    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:4]))
+    write_jsonl(tmp_path / "p.jsonl", rows[:4])
     found = read_pairs(str(tmp_path / "p.jsonl"), CONFIG)
     assert [p["prompt"] for p in found] == [[said("가", "user")], turns]
     assert found[1]["chosen"] == [said("좋은 답")] and found[1]["rejected"] == [said("나쁜 답")]
     told = capsys.readouterr().out
     assert "1 pair, both answers are the same" in told and told.count("Left out") == 2
-    (tmp_path / "q.jsonl").write_text(json.dumps(rows[4]) + "\n")
+    write_jsonl(tmp_path / "q.jsonl", rows[4:])
     assert read_pairs(str(tmp_path / "q.jsonl"), CONFIG) == []
     assert "not to the same conversation" in capsys.readouterr().out
     with pytest.raises(ValueError, match="No known format 'preference'"):
@@ -89,9 +81,8 @@ def test_only_pairs_are_pairs(tmp_path, capsys):
 def test_eight_are_enough_and_one_that_would_be_cut_is_left_out(tokenizer, capsys):
     eight = [pair(f"질문 {i}") for i in range(8)]
     assert len(ready(eight, tokenizer, CONFIG)) == 8
-    with pytest.raises(
-        ValueError, match="7 usable preference pairs .longer than max_length=96 tokens: 1 left out. are too few"
-    ):
+    told = "7 usable preference pairs .longer than max_length=96 tokens: 1 left out. are too few"
+    with pytest.raises(ValueError, match=told):
         ready([*eight[:7], pair("길어요", rejected="가" * 500)], tokenizer, CONFIG)
     assert "1 pair, longer than max_length=96 tokens" in capsys.readouterr().out
 

@@ -15,6 +15,7 @@ from helpers.evaluate.checks import Checked
 from helpers.evaluate.generation import Reply
 from helpers.model.tokenizer import load_tokenizer
 from helpers.template.chat import prompt_ids, stop_ids
+from helpers.train.callbacks import CheckpointKeeper
 from helpers.train.checkpoints import newest_complete
 from helpers.train.guards import LossGuard
 from helpers.train.preferences import read_pairs
@@ -30,7 +31,6 @@ from helpers.train.reward import (
     reward_prompts,
     told_reward,
 )
-from helpers.train.saving import CheckpointKeeper
 from tests.small_training import CONFIG
 from tests.train.test_preferences import adapter_on_disk, said
 
@@ -84,9 +84,8 @@ def test_a_reward_that_tells_nothing_apart_is_said_before_the_training(rewards, 
 
 
 def test_one_prompt_with_different_replies_is_enough_to_begin():
-    assert require_signal([group(0, 0), group(0, 2)], 2).startswith(
-        "1 of 2 prompts have replies of different worth (0 to 2)"
-    )
+    told = require_signal([group(0, 0), group(0, 2)], 2)
+    assert told.startswith("1 of 2 prompts have replies of different worth (0 to 2)")
 
 
 def test_the_best_and_the_worst_reply_are_a_pair_that_A2_can_read(tmp_path):
@@ -99,10 +98,8 @@ def test_the_best_and_the_worst_reply_are_a_pair_that_A2_can_read(tmp_path):
 
 def test_a_reward_is_the_check_itself_and_a_fault_is_worth_nothing(tokenizer, prompts):
     stop = stop_ids(tokenizer)[0]
-    ids = [
-        tokenizer("네네", add_special_tokens=False).input_ids,
-        tokenizer("응", add_special_tokens=False).input_ids + [stop],
-    ]
+    cut, whole = (tokenizer(text, add_special_tokens=False).input_ids for text in ("네네", "응"))
+    ids = [cut, [*whole, stop]]
     columns = {name: prompts[name][:2] for name in ("asked", "reference")}
     found = {
         reward.__name__: reward(prompts=prompts["prompt"][:2], completion_ids=ids, completions=[], **columns)
@@ -130,25 +127,14 @@ def small(folder, adapter, prompts, tokenizer, **changes) -> RewardTrainer:
     from helpers.model.load import load_base_model
 
     sizes = {"per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 8, "max_steps": 2}
-    more = {
-        "log_completions": True,
-        "num_completions_to_print": 0,
-        "logging_steps": 1,
-        "save_steps": 1,
-        "disable_dropout": True,
-    }
+    more = {"log_completions": True, "num_completions_to_print": 0, "logging_steps": 1, "save_steps": 1}
     steps = {"use_cpu": True, "bf16": False, "learning_rate": 1e-2, "report_to": "none", "disable_tqdm": True}
+    args = GRPOConfig(str(folder), disable_dropout=True, **(sizes | more | steps | changes))
     set_seed(1)
     policy = PeftModel.from_pretrained(load_base_model(CONFIG), str(adapter), is_trainable=True)
-    data = {
-        "train_dataset": prompts,
-        "processing_class": tokenizer,
-        "reward_funcs": reward_functions(CHECKS, tokenizer),
-    }
-    callbacks = [CheckpointKeeper(3), LossGuard(labels=False)]
-    return RewardTrainer(
-        model=policy, args=GRPOConfig(str(folder), **(sizes | more | steps | changes)), callbacks=callbacks, **data
-    )
+    data = {"train_dataset": prompts, "processing_class": tokenizer}
+    data |= {"reward_funcs": reward_functions(CHECKS, tokenizer), "callbacks": [CheckpointKeeper(3), LossGuard(False)]}
+    return RewardTrainer(model=policy, args=args, **data)
 
 
 def test_it_begins_at_the_adapter_learns_and_resumes_exactly(tmp_path, tokenizer, prompts):

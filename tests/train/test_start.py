@@ -26,18 +26,16 @@ def started(tmp_path_factory, tiny_model):
     run, adapter = RunDir(folder / "run"), save_adapter(folder / "adapter", r=4, lora_alpha=32, target_modules=SEVEN)
     config = replace(CONFIG, start_from=str(adapter))
     trainer = build(run, config)
-    run.eval_jsonl.parent.mkdir(parents=True)
-    told = [row["input_ids"] for row in trainer.eval_dataset]
     rows = [{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}], "earlier": True}]
     write_jsonl(run.eval_jsonl, rows)
     begin_from(trainer, run, config)
     run.config_json.write_text(config.to_json())
-    return run, trainer, told
+    return run, trainer
 
 
 def test_it_begins_at_the_very_numbers_and_in_float32(started):
-    run, trainer, _told = started
-    there = load_file(trainer_adapter(run) / "adapter_model.safetensors")
+    run, trainer = started
+    there = load_file(run.path.parent / "adapter" / "adapter_model.safetensors")
     now = get_peft_model_state_dict(trainer.model)
     assert there.keys() == now.keys() and all(torch.equal(there[name].float(), now[name]) for name in there)
     assert {weight.dtype for weight in now.values()} == {torch.float32}
@@ -46,20 +44,12 @@ def test_it_begins_at_the_very_numbers_and_in_float32(started):
     assert scores["rows"] == list(map(row_key, trainer.eval_dataset)) and min(scores["nll"]) > 0
 
 
-def trainer_adapter(run):
-    return run.path.parent / "adapter"
-
-
 def test_won_on_the_new_and_lost_on_the_old_rows_are_told_apart(started, tmp_path):
     run = RunDir(tmp_path)
     (tmp_path / "start").mkdir()
     rows = [f"row-{i}" for i in range(60)]
-    before = {
-        "rows": rows,
-        "nll": [20.0 + i % 3 for i in range(60)],
-        "tokens": [10] * 60,
-        "earlier": [i < 30 for i in range(60)],
-    }
+    before = {"rows": rows, "nll": [20.0 + i % 3 for i in range(60)], "tokens": [10] * 60}
+    before["earlier"] = [i < 30 for i in range(60)]
     write_json(run.start_scores, before)
     assert since_start(run) == []
     now = [nll + (3 + i % 2 if i < 30 else -4 - i % 2) for i, nll in enumerate(before["nll"])]
@@ -75,7 +65,7 @@ def test_won_on_the_new_and_lost_on_the_old_rows_are_told_apart(started, tmp_pat
 
 
 def test_it_is_measured_once_and_again_when_the_rows_are_others(started):
-    run, trainer, _told = started
+    run, trainer = started
     config = run.stored_config()
     marked = json.loads(run.start_scores.read_text()) | {"nll": [1.0] * len(trainer.eval_dataset)}
     write_json(run.start_scores, marked)

@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 
 from helpers import files
 from helpers.evaluate.held_out import held_out_nll
-from helpers.files import read_json, read_jsonl
+from helpers.files import read_json, read_jsonl, write_jsonl
 from helpers.runs import RunDir
 from helpers.runs.directory import ChangedRows
 from helpers.runs.paid import cost
@@ -49,13 +49,13 @@ def adapter(run: RunDir) -> dict:
 
 
 class Ask(TrainerCallback):
-    """Asks for a stop in the fifth step."""
+    """Asks for a stop in the step after `step`."""
 
-    def __init__(self, run: RunDir):
-        self.request = run.trainer / "stop.request"
+    def __init__(self, run: RunDir, step: int = 4):
+        self.request, self.step = run.trainer / "stop.request", step
 
     def on_step_begin(self, args, state, control, **kwargs):
-        if state.global_step == 4:
+        if state.global_step == self.step:
             self.request.touch()
 
 
@@ -192,9 +192,8 @@ def test_a_full_disk_stops_before_the_save(tmp_path, monkeypatch):
     free = iter([10 * needed, 2 * needed, needed - 1])  # before the start, at step 3, at step 6
     real = files.shutil.disk_usage
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: real(path)._replace(free=next(free)))
-    with pytest.raises(
-        OSError, match=r"The disk is full: the checkpoint of step 6 needs .* Checkpoints there: checkpoint-3\."
-    ):
+    told = r"The disk is full: the checkpoint of step 6 needs .* Checkpoints there: checkpoint-3\."
+    with pytest.raises(OSError, match=told):
         train(run)
     assert [path.name for path in checkpoints(run.trainer)] == ["checkpoint-3"]
     assert fault(run.trainer / "checkpoint-3") is None and not run.lock_file.exists()
@@ -215,9 +214,8 @@ def test_a_disk_that_fills_inside_a_save_stops_cleanly_and_resumes_exactly(whole
     (tmp_path / "disk").mkdir()
     names = {"folder": tmp_path / "disk", "root": ROOT, "python": sys.executable, "out": tmp_path / "saved"}
     script = SMALL_DISK.format(**names, size=4 * guards.checkpoint_bytes(build(RunDir(tmp_path)).model))
-    done = subprocess.run(
-        ["unshare", "--map-root-user", "--mount", "bash", "-c", script], capture_output=True, text=True
-    )
+    command = ["unshare", "--map-root-user", "--mount", "bash", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert "OSError: The disk ran full while a file was written at" in done.stderr, done.stderr[-2000:]
     assert "It resumes from checkpoint-6, which is complete." in done.stderr and "exit status 1" in done.stdout
     assert done.returncode == 0, done.stderr[-2000:]
@@ -228,12 +226,8 @@ def test_a_disk_that_fills_inside_a_save_stops_cleanly_and_resumes_exactly(whole
 
 
 def test_a_gpu_that_fails_is_named_with_the_checkpoint(tmp_path):
-    with (
-        pytest.raises(
-            RuntimeError, match=r"The GPU stopped answering \(CUDA error: unspecified launch failure\): .* step 0"
-        ),
-        failures_explained(RunDir(tmp_path)),
-    ):
+    told = r"The GPU stopped answering \(CUDA error: unspecified launch failure\): .* step 0"
+    with pytest.raises(RuntimeError, match=told), failures_explained(RunDir(tmp_path)):
         raise torch.AcceleratorError("CUDA error: unspecified launch failure\nmore lines")
     with pytest.raises(ValueError, match="something else"), failures_explained(RunDir(tmp_path)):
         raise ValueError("something else")
@@ -248,9 +242,8 @@ def test_a_broken_loss_stops_and_is_not_saved(tmp_path, monkeypatch):
         return healthy(*args, **kwargs) * (float("nan") if trainer.state.global_step == 5 else 1)
 
     monkeypatch.setattr(trainer, "compute_loss", breaks)
-    with pytest.raises(
-        FloatingPointError, match=r"loss is nan at step 6: training has broken down\. Lower learning_rate"
-    ):
+    told = r"loss is nan at step 6: training has broken down\. Lower learning_rate"
+    with pytest.raises(FloatingPointError, match=told):
         trainer.train()
     assert [path.name for path in checkpoints(run.trainer)] == ["checkpoint-3"]
 
@@ -300,7 +293,7 @@ def test_what_a_kill_took_back_was_paid_for(whole, tmp_path):
     shutil.copytree(whole.trainer, run.trainer)
     shutil.rmtree(run.trainer / "checkpoint-14")
     rows = [row for row in read_jsonl(whole.metrics) if "device" not in row]
-    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_jsonl(run.metrics, rows)
     kept = next(row for row in reversed(rows) if row["step"] <= 12)
     train(run)
     end = read_jsonl(run.metrics)[-1]
@@ -342,14 +335,6 @@ def test_the_stop_button_says_where_it_goes_on(tmp_path, step, resumes):
         require_trained(run)
 
 
-def test_an_interrupted_adapter_is_not_taken_for_a_fresh_one(tmp_path):
-    run = new_run(tmp_path / "interrupted")
-    trainer = build(run, max_steps=2, save_strategy="no", eval_strategy="no")
-    trainer.train()
-    with pytest.raises(RuntimeError, match="adapter is no longer fresh: run the cell that loads the model again"):
-        trainer.train()
-
-
 def test_a_stop_on_request_saves_and_resumes_exactly(whole, tmp_path, monkeypatch):
     run = new_run(tmp_path / "stopped")
     trainer = build(run, eval_on_start=True)
@@ -384,15 +369,9 @@ def focal(outputs, labels, num_items_in_batch=None):
 
 @pytest.mark.parametrize(
     ("items", "kind", "args"),
-    [
-        (None, "llama", {}),
-        (100, "llama", {}),
-        (None, "gemma2", {}),
-        (None, "llama", {"loss_type": "dft"}),
-        (100, "llama", {"label_smoothing_factor": 0.1}),
-        (None, "llama", {"compute_loss_func": focal}),
-        (None, "llama", {"packing": True}),
-    ],
+    [(None, "llama", {}), (100, "llama", {}), (None, "gemma2", {}), (None, "llama", {"loss_type": "dft"})]
+    + [(100, "llama", {"label_smoothing_factor": 0.1}), (None, "llama", {"compute_loss_func": focal})]
+    + [(None, "llama", {"packing": True})],
 )
 def test_the_lean_loss_is_the_loss(tmp_path, tiny_model, items, kind, args):
     """Loss and gradients of LeanTrainer and of plain SFTTrainer, in float32."""
@@ -436,10 +415,8 @@ def test_the_held_out_loss_is_a_mean_of_tokens_whatever_the_batch(tmp_path, pack
 
 def test_sample_replies_change_nothing_in_the_training(whole, tmp_path, capsys):
     run = new_run(tmp_path / "samples")
-    run.eval_jsonl.parent.mkdir()
-    run.eval_jsonl.write_text(
-        json.dumps({"messages": [{"role": "user", "content": "안녕?"}, {"role": "assistant", "content": "네."}]}) + "\n"
-    )
+    talk = [{"role": "user", "content": "안녕?"}, {"role": "assistant", "content": "네."}]
+    write_jsonl(run.eval_jsonl, [{"messages": talk}])
     train(run, replace(CONFIG, sample_steps=5, max_new_tokens=4))
     assert re.findall(r"step (\d+): '안녕\?' -> ", capsys.readouterr().out) == ["5", "10"]
     assert_same_training(run, whole)
