@@ -27,6 +27,12 @@ STAY += "default-timeout retries cache-dir no-cache-dir keyring-provider"
 HARMLESS = "config-file disable-pip-version-check progress-bar no-input no-color quiet verbose root-user-action "
 HARMLESS += "break-system-packages"
 
+PRESENT = """\
+.jp-Notebook .jp-Cell { max-width: calc(60 * var(--jp-content-font-size1)); margin-left: auto; margin-right: auto; }
+.jp-OutputArea ::-webkit-scrollbar { height: 14px; }
+.jp-OutputArea ::-webkit-scrollbar-thumb { background: #6e7781; border-radius: 7px; }
+"""
+
 
 def kind(first, end):
     """Which torch the interpreter has; torch itself is not imported."""
@@ -161,6 +167,29 @@ def changes(before):
     added = len(new.keys() - old.keys())
     changed = f"; {len(other)} changed ({', '.join(other)}): restart the kernel before you go on" if other else ""
     return f"Ready: {added} packages were added{changed}."
+
+
+def lab(place, **settings):
+    """JupyterLab's defaults in an environment: `settings` by plugin beside those that an earlier option has set."""
+    file = Path(place, "share", "jupyter", "lab", "settings", "overrides.json")
+    there = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(there | settings, indent=1) + "\n", encoding="utf-8")
+    return ""
+
+
+def korean(place):
+    """JupyterLab's menus in Korean."""
+    return lab(place, **{"@jupyterlab/translation-extension:plugin": {"locale": "ko_KR"}})
+
+
+def present(place):
+    """JupyterLab for a projector: large letters, lines of 60 em, and tables that show their scroll bar."""
+    sizes = {"code-font-size": "20px", "content-font-size1": "20px", "ui-font-size1": "16px"}
+    style = Path(place, "etc", "present", "custom", "custom.css")
+    style.parent.mkdir(parents=True, exist_ok=True)
+    style.write_text(PRESENT, encoding="utf-8")
+    return lab(place, **{"@jupyterlab/apputils-extension:themes": {"overrides": sizes}})
 
 
 def kernel(*where):

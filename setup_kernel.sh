@@ -5,6 +5,7 @@
 #   bash setup_kernel.sh --test [WHAT]   set up, then check style and run all tests; or WHAT pytest takes: a path, -m "not slow"
 #   bash setup_kernel.sh --here          install into the Python that runs already (Colab, Kaggle, a plain JupyterLab), keep its torch
 #   bash setup_kernel.sh --korean        set up for Korean: notebooks/ko, JupyterLab's menus, a font for charts
+#   bash setup_kernel.sh --present       set up for a projector: letters of 20 pixels, lines of 60 em, wide tables scroll
 #   bash setup_kernel.sh --canary        the same tests with the newest releases, in .venv-canary; a line in COMPATIBILITY.md
 # VENV_DIR chooses the virtual environment (default .venv), PYTHON the interpreter it is made from, NEW_TORCH=1 a new torch.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # sh setup_kernel.sh
@@ -227,10 +228,13 @@ case "${1:-}" in
   --korean)
     set_up run ""
     korean
-    settings=$VENV_DIR/share/jupyter/lab/settings
-    mkdir -p "$settings"
-    printf '{"@jupyterlab/translation-extension:plugin": {"locale": "ko_KR"}}\n' >"$settings/overrides.json"
+    "$VENV_DIR/bin/python" setup_kernel.py korean "$VENV_DIR"
     say "준비가 끝났습니다. $(jupyter_lab notebooks/ko) 를 실행하고 QLoRA 커널을 고르세요."
+    ;;
+  --present)
+    set_up run ""
+    "$VENV_DIR/bin/python" setup_kernel.py present "$VENV_DIR"
+    say "Ready: JUPYTER_CONFIG_DIR=$VENV_DIR/etc/present $(jupyter_lab notebooks) --custom-css"
     ;;
   --canary)
     VENV_DIR=$PWD/.venv-canary USER_KERNEL="" tree=$PWD/.venv-canary/tree
@@ -247,6 +251,6 @@ case "${1:-}" in
     exec "$VENV_DIR/bin/python" -m tests.canary line "$VENV_DIR/results.xml"
     ;;
   *)
-    fail "'$1' is no option: use no option, --run [PRESET], --test, --here, --korean or --canary."
+    fail "'$1' is no option: use no option, --run [PRESET], --test, --here, --korean, --present or --canary."
     ;;
 esac

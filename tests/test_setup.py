@@ -409,7 +409,7 @@ def test_unknown_option(tmp_path):
     result = set_up(tmp_path, "--fast")
     assert (
         result.returncode == 1
-        and "'--fast' is no option: use no option, --run [PRESET], --test, --here, --korean or --canary."
+        and "'--fast' is no option: use no option, --run [PRESET], --test, --here, --korean, --present or --canary."
         in result.stderr
     )
 
@@ -448,3 +448,13 @@ def test_threads_are_those_that_the_container_may_use(tmp_path, monkeypatch, fil
     env = setup_kernel.threads(tmp_path, tmp_path / "groups")
     assert env.get("OMP_NUM_THREADS") == count and ("OMP_WAIT_POLICY" in env) is (count is not None)
     assert env["GOMP_SPINCOUNT"] == "1000"
+
+
+def test_menus_in_korean_and_large_letters_do_not_undo_each_other(tmp_path):
+    for option in ("korean", "present"):
+        subprocess.run([sys.executable, ROOT / "setup_kernel.py", option, tmp_path], check=True)
+    file = tmp_path / "share/jupyter/lab/settings/overrides.json"
+    plugins = json.loads(file.read_text())
+    assert plugins["@jupyterlab/translation-extension:plugin"] == {"locale": "ko_KR"}
+    assert plugins["@jupyterlab/apputils-extension:themes"]["overrides"]["content-font-size1"] == "20px"
+    assert "60 *" in (tmp_path / "etc/present/custom/custom.css").read_text()

@@ -6,7 +6,7 @@ import json
 
 from helpers.evaluate.generation import Reply, shown
 from helpers.evaluate.prompts import FIXED_PROMPTS, fixed_prompts
-from helpers.files import write_jsonl
+from helpers.files import read_jsonl, write_jsonl
 from helpers.runs import RunDir
 from helpers.show.pages import render_page
 from helpers.show.tables import Table, as_written
@@ -85,3 +85,10 @@ def one_by_one(rows: list[dict]):
 
     shown = [(side_by_side(row), row.get("thoughts", {})) for row in rows]
     return HTML(as_written(render_page("one_by_one.html.j2", rows=shown)))
+
+
+def sample_strip(run: RunDir) -> Table:
+    """What the model wrote to one question while it learned (samples.jsonl), the question above; empty without."""
+    rows = read_jsonl(run.samples) if run.samples.exists() else []
+    asked = rows[0]["question"] if rows else ""
+    return Table([{"step": row["step"], "reply": row["reply"]} for row in rows], caption=asked)

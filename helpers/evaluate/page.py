@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from helpers.evaluate.comparison import side_by_side
+from helpers.evaluate.comparison import sample_strip, side_by_side
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.forgetting import forgetting_table, won_and_lost
 from helpers.evaluate.known import known_table
@@ -38,6 +38,7 @@ def write_report(run: RunDir, xray=None) -> Path:
         "title": config["run_name"],
         "config": config,
         "curve": curve(metrics) if metrics else "",
+        "samples": sample_strip(run) if run.samples.exists() else "",
         "xray": xray,
         "merge": merge,
         "verdict": _(merge["verdict"]),

@@ -57,6 +57,7 @@ class RunDir:
     comparisons = _file("comparisons.jsonl")
     votes = _file("votes.jsonl")
     report_html = _file("report.html")
+    samples = _file("samples.jsonl")  # 04: replies to one question while it learned
     served = _file("served.json")  # every file of 07, measured
     gguf = _file("gguf")
     labs = _file("labs")  # what a participant solved

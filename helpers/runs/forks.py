@@ -23,12 +23,22 @@ from helpers.show.words import N_, _
 # only where the last one is there. PUSH makes no file.
 STEPS = (
     ((Stage.DATA, Stage.LABELS), "03", ("train_jsonl", "eval_jsonl", "data_report")),
-    ((Stage.TRAINING,), "04", ("adapter", "preference", "metrics", "held_out", "trainer", "trained")),
+    ((Stage.TRAINING,), "04", ("adapter", "preference", "metrics", "held_out", "samples", "trainer", "trained")),
     ((Stage.MERGE,), "05", ("merged", "measured", "merge_report")),
     ((Stage.EVALUATION,), "06", ("comparisons", "votes", "report_html", "evaluation")),
     ((Stage.SERVE,), "07", ("gguf",)),
 )
-OPTIONAL = ("preference", "metrics", "held_out", "trainer", "measured", "comparisons", "votes", "report_html")
+OPTIONAL = (
+    "preference",
+    "metrics",
+    "held_out",
+    "samples",
+    "trainer",
+    "measured",
+    "comparisons",
+    "votes",
+    "report_html",
+)
 LARGE = 1 << 20  # bytes: weights of this size are linked, and never written in place; everything else is the fork's own
 
 

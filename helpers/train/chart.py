@@ -8,7 +8,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from helpers.files import read_jsonl
+from helpers.evaluate.comparison import sample_strip
+from helpers.files import read_jsonl, write_jsonl
 from helpers.model.device import sharded
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
@@ -77,22 +78,45 @@ class LiveChart(TrainerCallback):
 
 
 class SampleReplies(TrainerCallback):
-    """Prints replies to the first held-out questions every `config.sample_steps` steps; not under FSDP, where one
-    process has no whole layer: it would wait for the others for ever."""
+    """What the model writes to the first held-out question, every `config.sample_steps` steps: a strip below the curve,
+    kept in samples.jsonl; not under FSDP, where one process has no whole layer: it would wait for the others for
+    ever."""
 
     def __init__(self, run: RunDir, config: RunConfig):
         self.run, self.config = run, config
 
+    def on_train_begin(self, args, state, control, model: Any = None, processing_class: Any = None, **kwargs):
+        before = read_jsonl(self.run.samples) if self.run.samples.exists() else []
+        self.display = None
+        self.rows = [row for row in before if state.global_step and row["step"] <= state.global_step]
+        if not state.global_step and self._wanted(state):
+            self._ask(0, model, processing_class)  # the base, or where the training starts from; shown with the next
+
     def on_step_end(self, args, state, control, model: Any = None, processing_class: Any = None, **kwargs):
-        every = self.config.sample_steps
-        if not every or state.global_step % every or not state.is_world_process_zero or sharded():
-            return
+        if self._wanted(state) and state.global_step % self.config.sample_steps == 0:
+            self._ask(state.global_step, model, processing_class)
+            self._show()
+
+    def _wanted(self, state) -> bool:
+        return bool(self.config.sample_steps) and state.is_world_process_zero and not sharded()
+
+    def _ask(self, step: int, model: Any, tokenizer: Any) -> None:
         from helpers.evaluate.generation import generate_replies, prompts_and_references
 
-        prompts, _answers = prompts_and_references(read_jsonl(self.run.eval_jsonl), count=2)
-        replies = generate_replies(model.eval(), processing_class, prompts, self.config.max_new_tokens)
+        prompts, _answers = prompts_and_references(read_jsonl(self.run.eval_jsonl), count=1)
+        for reply in generate_replies(model.eval(), tokenizer, prompts, self.config.max_new_tokens) if prompts else []:
+            self.rows.append({"step": step, "question": reply.question, "reply": reply.shown})
         model.train()
-        sentence = _("step {step}: {question!r} -> {reply!r}")
-        for prompt, reply in zip(prompts, replies, strict=True):
-            question = prompt[-1]["content"]
-            print(sentence.format(step=state.global_step, question=question, reply=reply.shown), flush=True)
+        write_jsonl(self.run.samples, self.rows)
+
+    def _show(self) -> None:
+        from IPython import get_ipython
+        from IPython.display import display
+
+        if get_ipython() is None:
+            sentence = _("step {step}: {question!r} -> {reply!r}")
+            print("".join(sentence.format(**row) for row in self.rows[-1:]), flush=True)
+        elif self.display is None:
+            self.display = display(sample_strip(self.run), display_id=True)
+        else:
+            self.display.update(sample_strip(self.run))

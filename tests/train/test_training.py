@@ -24,6 +24,7 @@ from helpers.runs.directory import ChangedRows
 from helpers.runs.paid import cost
 from helpers.train import guards, metrics
 from helpers.train.best import conclusion
+from helpers.train.chart import sample_strip
 from helpers.train.checkpoints import checkpoints, fault, mark_complete, newest_complete
 from helpers.train.failures import NotFinished, Stopped, failures_explained, require_finished, require_trained
 from tests.conftest import ROOT
@@ -420,6 +421,9 @@ def test_sample_replies_change_nothing_in_the_training(whole, tmp_path, capsys):
     train(run, replace(CONFIG, sample_steps=5, max_new_tokens=4))
     assert re.findall(r"step (\d+): '안녕\?' -> ", capsys.readouterr().out) == ["5", "10"]
     assert_same_training(run, whole)
+    kept = [(row["step"], row["question"]) for row in read_jsonl(run.samples)]
+    assert kept == [(0, "안녕?"), (5, "안녕?"), (10, "안녕?")], "the first is the base's"
+    assert "안녕?" in repr(sample_strip(run))
 
 
 @pytest.mark.slow
