@@ -77,6 +77,9 @@ class LiveChart(TrainerCallback):
             self.display.update(picture)
 
 
+GLANCE = 24  # tokens of a sample reply at most: on a CPU each costs as much as a good part of a step
+
+
 class SampleReplies(TrainerCallback):
     """What the model writes to the first held-out question, every `config.sample_steps` steps: a strip below the curve,
     kept in samples.jsonl; not under FSDP, where one process has no whole layer: it would wait for the others for
@@ -104,7 +107,8 @@ class SampleReplies(TrainerCallback):
         from helpers.evaluate.generation import generate_replies, prompts_and_references
 
         prompts, _answers = prompts_and_references(read_jsonl(self.run.eval_jsonl), count=1)
-        for reply in generate_replies(model.eval(), tokenizer, prompts, self.config.max_new_tokens) if prompts else []:
+        most = min(self.config.max_new_tokens, GLANCE)
+        for reply in generate_replies(model.eval(), tokenizer, prompts, most) if prompts else []:
             self.rows.append({"step": step, "question": reply.question, "reply": reply.shown})
         model.train()
         write_jsonl(self.run.samples, self.rows)
