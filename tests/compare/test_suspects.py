@@ -1,8 +1,19 @@
 """The rows of a real run by their loss; what is made of them is in test_counts.py."""
 
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+
 from helpers.compare.suspects import early_checkpoint, losses_chart, rows_by_loss
+from helpers.compare.take_out import gained, next_step, without
 from helpers.data.left_out import row_hash
-from helpers.files import read_jsonl
+from helpers.files import read_json, read_jsonl
+from helpers.paths import PROJECT_ROOT
+from helpers.runs import RunDir
 
 
 def test_every_row_once_worst_first_early_and_late(trained_run):
@@ -18,3 +29,19 @@ def test_every_row_once_worst_first_early_and_late(trained_run):
         text = "".join(message["content"] for message in row.row["messages"])
         assert row.token.strip() in text or row.token.startswith("</")
     assert f"{sum(marked)} are marked" in losses_chart(found).alt
+
+
+@pytest.mark.slow
+def test_a_fork_without_the_worst_rows_is_trained_by_the_printed_line_and_compared(trained_run, tmp_path, monkeypatch):
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
+    run = RunDir(shutil.copytree(trained_run.path, tmp_path / trained_run.path.name))
+    worst = [found.row for found in rows_by_loss(run, run.stored_config())[:5]]
+    fewer = without(run.path.name, worst)
+    setting, _python, *words = shlex.split(next_step(fewer).partition(": ")[2])
+    environment = os.environ | dict([setting.split("=")])
+    done = subprocess.run([sys.executable, *words], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    learned = set(map(row_hash, read_jsonl(fewer.train_jsonl)))
+    assert len(learned) == len(read_jsonl(run.train_jsonl)) - 5 and not learned & set(map(row_hash, worst))
+    assert read_json(fewer.held_out)["nll"] != read_json(run.held_out)["nll"]
+    assert f"{fewer.path.name} against {run.path.name}: " in gained(run.path.name, fewer.path.name)
