@@ -82,13 +82,14 @@ def alone(trained_run, tmp_path_factory):
     return RunDir(folder / "on-1"), rows
 
 
-def train(trained_run, folder, processes: int, sharded: bool = False) -> list[dict]:
+def train(trained_run, folder, processes: int, sharded: bool = False, **changes) -> list[dict]:
     run = RunDir(folder / (f"on-{processes}" + "-sharded" * sharded))
     for name in ("data", "data_report.json"):
         share(trained_run.path / name, run.path / name)
     values = json.loads(trained_run.config_json.read_text())
     batch = 8 // processes
-    config = RunConfig(**{**values, **SETTINGS, "run_name": run.path.name, "per_device_train_batch_size": batch})
+    values |= {**SETTINGS, **changes, "run_name": run.path.name, "per_device_train_batch_size": batch}
+    config = RunConfig(**values)
     run.save_config(config)
     launch(run, folder, processes, sharded)
     return read_jsonl(run.metrics)
@@ -132,6 +133,16 @@ def test_two_processes_train_as_one(trained_run, alone, tmp_path):
     resumed = read_jsonl(run.metrics)
     assert [row["loss"] for row in resumed if "loss" in row] == pytest.approx(losses[1], rel=5e-4)
     assert resumed[-1]["tokens"] == two[-1]["tokens"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_merge_in_4_bits_as_one(trained_run, alone, tmp_path):
+    one, two = (train(trained_run, tmp_path, count, merge_aware=True, merge_aware_from=0.5) for count in (1, 2))
+    losses = [[row["loss"] for row in rows if "loss" in row] for rows in (one, two, alone[1])]
+    assert losses[0] == pytest.approx(losses[1], rel=5e-4) and len(losses[0]) == 6
+    assert losses[0][:3] == losses[2][:3] and losses[0][3] != losses[2][3]  # from the fourth step on
+    held = [json.loads((tmp_path / f"on-{count}/held_out.json").read_text()) for count in (1, 2)]
+    assert held[0]["nll"] == pytest.approx(held[1]["nll"], rel=5e-3) and held[0]["step"] == held[1]["step"]
 
 
 @pytest.mark.slow
