@@ -18,24 +18,10 @@ from helpers.data.values import from_json, in_words, is_turn, is_turns
 HH_RLHF = re.compile(r"\n\n(Human|Assistant):")  # how hh-rlhf writes a whole conversation as one text
 
 
-def marked_text(values: list, row: dict, form, repairs: list[Repair]) -> list[dict]:
-    """open-korean-instructions: one text with role tokens."""
-    if not isinstance(values[0], str):
-        raise Unusable(Reason.TEXT_MISSING)
-    return parse_text(values[0], str(row.get("source", "")), repairs)
-
-
-def messages(values: list, row: dict, form, repairs: list[Repair]) -> list[dict]:
-    """A list of turns, which a CSV file holds as text."""
-    return listed_turns(values[0], repairs, form.tabular)
-
-
 def question_answer(values: list, row: dict, form, repairs: list[Repair]) -> list[dict]:
     """A question and an answer: two texts, TRL's two lists of messages, or several questions and their answers."""
     question, answer = map(from_json, values) if form.lists else values  # lists in one cell: see Format
-    if is_turns(question) or is_turns(answer):
-        return _side("user", question, form, repairs) + _side("assistant", answer, form, repairs)
-    if not form.several:
+    if is_turns(question) or is_turns(answer) or not form.several:
         return _pair(question, answer, form, repairs)
     if isinstance(answer, dict) and "answer_start" in answer:  # SQuAD, CoQA
         texts = answer.get("text", answer.get("input_text"))
@@ -55,26 +41,18 @@ def preference(values: list, row: dict, form, repairs: list[Repair]) -> list[dic
     turns, question = _side("assistant", chosen, form, repairs), questions[0]
     if form.columns[0].strip().lower() in ("conversations", "messages"):
         question = from_json(question)
-    if isinstance(question, list):
-        asked = listed_turns(question, repairs, form.tabular)
-    else:
-        asked = _side("user", question, form, repairs)
+    as_list = isinstance(question, list)
+    asked = listed_turns(question, repairs, form.tabular) if as_list else _side("user", question, form, repairs)
     begins_with_it = turns[: len(asked)] == asked or (len(turns) > 1 and turns[0]["content"] == asked[0]["content"])
     return turns if begins_with_it else asked + turns
 
 
-def _side(role: str, value: object, form, repairs: list[Repair]) -> list[dict]:
-    """One side of a pair: turns as they are, or what `role` says."""
-    turns = [value] if is_turn(value) else value
-    if is_turns(turns):
-        return listed_turns(turns, repairs, form.tabular)
-    return [message(role, in_words(value, repairs, form.tabular))]
-
-
 ADAPTERS: dict[str, Callable] = {
     "preference": preference,
-    "messages": messages,
-    "open-korean-instructions": marked_text,
+    "messages": lambda values, row, form, repairs: listed_turns(values[0], repairs, form.tabular),
+    "open-korean-instructions": lambda values, row, form, repairs: parse_text(
+        values[0], str(row.get("source", "")), repairs
+    ),
     "instruction": question_answer,
     "prompt-completion": question_answer,
     "question-answer": question_answer,
@@ -84,24 +62,19 @@ ADAPTERS: dict[str, Callable] = {
 def put_beside(turns: list[dict], columns: Beside, form, repairs: list[Repair]) -> list[dict]:
     """`turns` with the columns beside them in their places."""
     if columns.context:
-        _add_context(turns, columns.context)
+        first = next((turn for turn in turns if turn["role"] == "user"), {})
+        question = first.get("content")
+        if not isinstance(question, str):
+            raise Unusable(Reason.NOT_TEXT)
+        if columns.context not in question:
+            first["content"] = f"{question}\n\n{columns.context}" if question.strip() else columns.context
     answers = [turn for turn in turns if turn["role"] == "assistant"]
     if columns.thought and answers and not answers[-1].get("reasoning_content"):
         answers[-1]["reasoning_content"] = columns.thought
-    if columns.history:
-        turns = [*_earlier(columns.history, form, repairs), *turns]
-    system = message("system", columns.system)
+    turns = [*_earlier(columns.history, form, repairs), *turns]
     known = [(turn["role"], turn["content"]) for turn in turns]
-    return [system, *turns] if columns.system and ("system", columns.system) not in known else turns
-
-
-def _add_context(turns: list[dict], context: str) -> None:
-    first = next((turn for turn in turns if turn["role"] == "user"), {})
-    question = first.get("content")
-    if not isinstance(question, str):
-        raise Unusable(Reason.NOT_TEXT)
-    if context not in question:
-        first["content"] = f"{question}\n\n{context}" if question.strip() else context
+    wanted = columns.system and ("system", columns.system) not in known
+    return [message("system", columns.system), *turns] if wanted else turns
 
 
 def _earlier(history: tuple, form, repairs: list[Repair]) -> list[dict]:
@@ -111,7 +84,7 @@ def _earlier(history: tuple, form, repairs: list[Repair]) -> list[dict]:
         pair = isinstance(entry, (list, tuple))
         if pair and len(entry) != 2:
             raise Unusable(Reason.HISTORY_NO_PAIRS)
-        turns += _pair(entry[0], entry[1], form, repairs) if pair else [entry]
+        turns += _pair(*entry, form, repairs) if pair else [entry]
     if all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns):
         return turns
     try:
@@ -122,6 +95,14 @@ def _earlier(history: tuple, form, repairs: list[Repair]) -> list[dict]:
 
 def _pair(question: object, answer: object, form, repairs: list[Repair]) -> list[dict]:
     return [*_side("user", question, form, repairs), *_side("assistant", answer, form, repairs)]
+
+
+def _side(role: str, value: object, form, repairs: list[Repair]) -> list[dict]:
+    """One side of a pair: turns as they are, or what `role` says."""
+    turns = [value] if is_turn(value) else value
+    if is_turns(turns):
+        return listed_turns(turns, repairs, form.tabular)
+    return [message(role, in_words(value, repairs, form.tabular))]
 
 
 def _human_assistant(text: str) -> list[dict]:

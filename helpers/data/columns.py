@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections import defaultdict
 from enum import StrEnum
+from itertools import chain
 from typing import NamedTuple
 
 from helpers.data.reasons import Reason, Repair, Unusable
@@ -54,7 +56,7 @@ MARKS = (Means.GOOD, Means.BAD, Means.RATED, Means.LEARNED)
 CHOICE = re.compile(r"(?:option|choice|opt|답지|보기)s?[ _-]?[a-e1-5]")  # one of several columns of a multiple choice
 LETTERS = set("abcd")
 BAD_WORDS = "bad wrong incorrect rejected reject negative poor dislike down thumbs_down thumbsdown 👎 나쁨 불량".split()
-NO_INPUT = set(
+NO_INPUT = (
     "noinput|no input|n/a|n.a|not applicable|none|null|nan|nil|없음|해당 없음|해당없음|해당사항 없음|입력 없음".split(
         "|"
     )
@@ -73,14 +75,9 @@ class Beside(NamedTuple):
     tools: list[dict]
 
 
-def plain_name(name: object) -> str:
-    """A name as it is compared: letters put together (a Mac takes them apart), small, without blanks around and what
-    nobody sees in it."""
-    return _plain_name(str(name))
-
-
 @functools.lru_cache(maxsize=4096)
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A name as it is compared: small, its letters put together (a Mac takes them apart), without invisible signs."""
     return "".join(filter(str.isprintable, unicodedata.normalize("NFKC", name))).strip().lower()
 
 
@@ -96,15 +93,17 @@ def meaning(column: object) -> Means | None:
     return MEANING.get(plain_name(column).replace(" ", "_")) if isinstance(column, str) else None
 
 
-def beside(row: dict, columns: tuple[str, ...], form, repairs: list[Repair]) -> Beside:
-    """The columns of `row` other than `columns`. Raises Unusable when one forbids the row."""
-    if choices := _choices(tuple(row), columns):
+def beside(row: dict, form, repairs: list[Repair]) -> Beside:
+    """The columns of `row` other than those of its format. Raises Unusable when one forbids the row."""
+    if choices := _choices(tuple(row), form.columns):
         raise Unusable(Reason.CHOICES, value=", ".join(choices))
     texts: dict[Means, list[str]] = {means: [] for means in TEXTS}
     lists = {Means.HISTORY: [], Means.TOOLS: []}
     for column, value in row.items():
-        means = _read_as(column, form)
-        if means is None or column in columns or missing(value):
+        means = meaning(column)
+        if column in form.misnamed:  # the values of the first rows are of another kind
+            means = Means.CONTEXT if form.joins else None
+        if means is None or column in form.columns or missing(value):
             continue
         if means in texts:
             texts[means] += _text_of(column, value, means, form, repairs)
@@ -120,15 +119,7 @@ def beside(row: dict, columns: tuple[str, ...], form, repairs: list[Repair]) -> 
         raise Unusable(Reason.HISTORY_NO_LIST)
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         raise Unusable(Reason.TOOLS)
-    system, context, thought = map("\n\n".join, texts.values())
-    return Beside(system, context, thought, tuple(history), tools)
-
-
-def _read_as(column: object, form) -> Means | None:
-    """What `column` is read as: by its name, unless the values of the first rows are of another kind."""
-    if column in form.misnamed:
-        return Means.CONTEXT if form.joins else None
-    return meaning(column)
+    return Beside(*map("\n\n".join, texts.values()), tuple(history), tools)
 
 
 def _text_of(column: str, value: object, means: Means, form, repairs: list[Repair]) -> list[str]:
@@ -137,40 +128,36 @@ def _text_of(column: str, value: object, means: Means, form, repairs: list[Repai
     text = in_words(value, repairs, form.tabular) if of_question else as_text(value)
     if text is None:
         raise Unusable(Reason.COLUMN_NOT_TEXT, value=column)
-    if means is Means.CONTEXT and is_no_input(text):
-        repairs.append(Repair.NO_INPUT)
-        return []
-    return [text]
+    if means is not Means.CONTEXT or not is_no_input(text):
+        return [text]
+    repairs.append(Repair.NO_INPUT)
+    return []
 
 
 @functools.lru_cache(maxsize=4096)
 def _choices(names: tuple, columns: tuple[str, ...]) -> list[str]:
     """The columns of a multiple choice, one per choice: A, B, C, D, or option_1, option_2 and so on."""
-    plain = {str(name): plain_name(name) for name in names if name not in columns}
+    plain = {name: plain_name(str(name)) for name in names if name not in columns}
     letters = [column for column, name in plain.items() if name in LETTERS]
-    if len(letters) == len(LETTERS):
-        return letters
     numbered = [column for column, name in plain.items() if CHOICE.fullmatch(name)]
-    return numbered if len(numbered) > 1 else []
+    return letters if len(letters) == len(LETTERS) else numbered if len(numbered) > 1 else []
 
 
 def misnamed_columns(rows: list[dict], columns: tuple[str, ...]) -> tuple[str, ...]:
     """Columns of which more than half of the values are of another kind than their name says: a review that is a text,
     a history that is prose, a loss that is a measured number."""
-    values: dict[str, list] = {}
-    for row in rows:
-        for column, value in row.items():
-            if column not in columns and meaning(column) and not missing(value):
-                values.setdefault(column, []).append(value)
-    return tuple(name for name, found in values.items() if _misnamed(name, found))
-
-
-def _misnamed(column: str, values: list) -> bool:
-    means = meaning(column)
-    other = [value for value in values if not _fits(means, column, value)]
-    if means is Means.SOURCE:  # a name stands in many rows, a text in one
-        other = {value for value in other if " " in value}
-    return len(other) > len(values) / 2
+    values: dict[str, list] = defaultdict(list)
+    for column, value in chain.from_iterable(row.items() for row in rows):
+        if column not in columns and meaning(column) and not missing(value):
+            values[column].append(value)
+    misnamed = []
+    for column, held in values.items():
+        other = [value for value in held if not _fits(meaning(column), column, value)]
+        if meaning(column) is Means.SOURCE:  # a name stands in many rows, a text in one
+            other = {value for value in other if " " in value}
+        if len(other) > len(held) / 2:
+            misnamed.append(column)
+    return tuple(misnamed)
 
 
 def _fits(means: Means | None, column: str, value: object) -> bool:
@@ -191,16 +178,13 @@ def refuse_marked(name: str, value: object, zero_is_bad: bool = False) -> None:
     True and false count also as a CSV file writes them; yes and no may be the names of classes.
     """
     means, number, word = meaning(name), as_number(value), str(value).strip().lower()
-    shown, bad = f"{name}: {str(value)[:20]}", False
+    shown = f"{name}: {str(value)[:20]}"
     if means is Means.LEARNED:
         if word == "false" or number == 0:
             raise Unusable(Reason.NOT_LEARNED, value=shown)
         if word != "true" and number != 1:
             raise Unusable(Reason.WEIGHT, value=name)
-    elif means is Means.BAD:
-        bad = word == "true"
-    elif means in (Means.GOOD, Means.RATED):
-        low = number is not None and (number < 0 or (zero_is_bad and number == 0))
-        bad = low or word == "false" or (means is Means.RATED and word in BAD_WORDS)
-    if bad:
+    low = word == "false" or (number is not None and (number < 0 or (zero_is_bad and number == 0)))
+    bad = {Means.BAD: word == "true", Means.GOOD: low, Means.RATED: low or word in BAD_WORDS}
+    if means and bad.get(means):
         raise Unusable(Reason.MARKED_BAD, value=shown)

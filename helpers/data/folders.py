@@ -11,7 +11,7 @@ from typing import Any
 from helpers.data.encodings import Notes
 from helpers.data.parts import described, fits, nfc, part_of, part_word, wanted_parts
 from helpers.data.readers import READERS, TEXTS, passages
-from helpers.data.tools import TableRow
+from helpers.data.values import TableRow
 from helpers.files import read_json
 from helpers.model.source import require_readable
 from helpers.settings import RunConfig

@@ -1,7 +1,5 @@
 """Any common format of instruction data -> messages: which columns hold what; `adapters`, `normalise` do the rest."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +9,8 @@ from helpers.data.adapters import ADAPTERS, put_beside
 from helpers.data.columns import Means, beside, meaning, misnamed_columns, plain_name
 from helpers.data.normalise import ROLE_TOKEN, Converted, document, normalise
 from helpers.data.reasons import Reason, Repair, UnreadRow, Unusable
-from helpers.data.tools import is_tabular, schema
+from helpers.data.turns import schema
+from helpers.data.values import is_tabular
 from helpers.show.words import N_, _
 
 # format -> the sets of columns that it is recognised by, in order of preference; the last column is the answer's
@@ -31,17 +30,16 @@ FORMATS = {
     ],
     "text": [("text",)],
 }
-THE_TEXT = N_("the text")
-THE_CONVERSATION, QUESTION, ANSWER = N_("the conversation"), N_("question"), N_("answer")
-WORSE, THE_TURN, NOT_READ = N_("left out: the worse answer"), N_("the turn"), N_("not read")
+WHOLE = {"text": N_("the text"), "messages": N_("the conversation"), "open-korean-instructions": N_("the conversation")}
+QUESTION, ANSWER, WORSE = N_("question"), N_("answer"), N_("left out: the worse answer")
+THE_TURN, NOT_READ = N_("the turn"), N_("not read")
 TURN_FIELDS = {"role", "from", "content", "value", "tool_calls", "function_call", "tool_call_id", "name", "id"}
 SHOWN = 20  # names of columns in a sentence
 # of a raw text; beside other columns, or with turns in it, a text is not taken for one unless dataset_format says so
 ABOUT_A_TEXT = {*"id title url source date timestamp created language lang author license meta metadata".split()}
 TURNS = re.compile(
     r"<\|(im_start|user|assistant|start_header_id)|\[/?INST\]|<start_of_turn>|"
-    r"^(### ?|<)?(human|user|assistant|instruction|response"
-    r"|bot|질문|답변|사용자)>?\s*:", re.I | re.M,
+    r"^(### ?|<)?(human|user|assistant|instruction|response|bot|질문|답변|사용자)>?\s*:", re.I | re.M,
 )  # fmt: skip
 FEW = 8  # rows from which on it can be said that the questions are all alike
 
@@ -58,14 +56,13 @@ class Format(NamedTuple):
 
     @property
     def several(self) -> bool:
-        """May a list in one row be several questions and answers? In other formats it is data, such as an
-        extraction."""
+        """May a list in one row be several questions and answers? Elsewhere it is data, such as an extraction."""
         return self.lists or (self.name == "question-answer" and plain_name(self.columns[0]) != "input")
 
 
-def known_columns(names: Iterable) -> bool:
+def known_columns(names: Iterable[str]) -> bool:
     """True when `names` of columns are those of a format."""
-    there = {plain_name(name) for name in names}
+    there = set(map(plain_name, names))
     return any(there.issuperset(columns) for sets in FORMATS.values() for columns in sets)
 
 
@@ -100,20 +97,16 @@ def _holds(name: str, column: str, rows: list[dict]) -> bool:
 
 
 def _format(name: str, spelled: list[list[str]], rows: list[dict], lists: bool) -> Format:
-    for same in spelled:
-        if len(same) > 1:
-            sentence = _("The columns {columns} have one name: rename or remove one.")
-            raise ValueError(sentence.format(columns=_(" and ").join(map(repr, same))))
-    columns = tuple(same[0] for same in spelled)
+    if same := next((names for names in spelled if len(names) > 1), None):
+        sentence = _("The columns {columns} have one name: rename or remove one.")
+        raise ValueError(sentence.format(columns=_(" and ").join(map(repr, same))))
+    columns = tuple(names[0] for names in spelled)
     misnamed = misnamed_columns(rows, columns)
-    return Format(name, columns, misnamed, bool(misnamed) and _alike(rows, columns), lists, is_tabular(rows))
-
-
-def _alike(rows: list[dict], columns: tuple[str, ...]) -> bool:
-    """True when most rows ask the same: what tells them apart must stand elsewhere."""
-    asking = {name for row in rows for name in row if name in columns[:-1] or meaning(name) is Means.CONTEXT}
-    questions = {str([value for name, value in row.items() if name in asking]) for row in rows}
-    return len(rows) >= FEW and len(questions) <= len(rows) / 2
+    # where most rows ask the same, what tells them apart must stand elsewhere
+    asking = {column for row in rows for column in row if column in columns[:-1] or meaning(column) is Means.CONTEXT}
+    questions = {str([value for column, value in row.items() if column in asking]) for row in rows}
+    alike = len(rows) >= FEW and len(questions) <= len(rows) / 2
+    return Format(name, columns, misnamed, bool(misnamed) and alike, lists, is_tabular(rows))
 
 
 def _unknown(rows: list, columns: list[str], wanted: str) -> str:
@@ -131,8 +124,7 @@ def _unknown(rows: list, columns: list[str], wanted: str) -> str:
         names = _("{names} and {more} more").format(names=names, more=len(columns) - SHOWN)
     sentence = _(
         "No known format{wanted} in the columns {columns}. Known are {known} (a text with turns or marks beside it "
-        "only when "
-        "dataset_format says how to read it). Rename your columns, or set dataset_format."
+        "only when dataset_format says how to read it). Rename your columns, or set dataset_format."
     )
     return sentence.format(wanted="" if wanted == "auto" else f" {wanted!r}", columns=names, known=known)
 
@@ -149,7 +141,7 @@ def convert(row: object, form: Format) -> Converted:
     repairs: list[Repair] = []
     if form.name == "text":
         return document(row[form.columns[0]], repairs)
-    others = beside(row, form.columns, form, repairs)
+    others = beside(row, form, repairs)
     turns = ADAPTERS[form.name]([row[column] for column in form.columns], row, form, repairs)
     turns = put_beside(turns, others, form, repairs)
     return normalise(turns, repairs, tuple(schema(tool, repairs, form.tabular) for tool in others.tools))
@@ -166,14 +158,12 @@ def in_one_text(row: object, form: Format) -> str:
 
 def fields_read(form: Format, columns: Counter, turns: Counter) -> list[dict]:
     """What is read and what is not, for the reader: column or field, read as, rows (or turns) that hold it."""
-    parts = {**dict.fromkeys(form.columns[:-1], QUESTION), form.columns[-1]: ANSWER}
-    if len(form.columns) == 1:
-        parts = {form.columns[0]: THE_TEXT if form.name == "text" else THE_CONVERSATION}
-    elif form.name == "preference":
+    parts = {**dict.fromkeys(form.columns[:-1], QUESTION), form.columns[-1]: WHOLE.get(form.name, ANSWER)}
+    if form.name == "preference":
         parts |= {form.columns[-2]: ANSWER, form.columns[-1]: WORSE}
     parts |= dict.fromkeys(form.misnamed, Means.CONTEXT if form.joins else NOT_READ)
-    of_turns = dict.fromkeys(TURN_FIELDS, THE_TURN)
     fields = [(name, parts.get(name) or meaning(name), rows) for name, rows in columns.items()]
     for name, rows in turns.items():
-        fields.append((f"{form.columns[0]}[].{name}", meaning(name) or of_turns.get(name), rows))
+        means = meaning(name) or (THE_TURN if name in TURN_FIELDS else None)
+        fields.append((f"{form.columns[0]}[].{name}", means, rows))
     return [{"field": name, "read as": str(means or NOT_READ), "rows": rows} for name, means, rows in fields]

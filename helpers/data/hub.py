@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Iterator
 
-from helpers.data.tools import TableRow
+from helpers.data.values import TableRow
 from helpers.model.source import hub_revision
 from helpers.settings import RunConfig
 from helpers.show.words import _

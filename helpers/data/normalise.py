@@ -4,11 +4,10 @@ A conversation is a system turn or none, then user and assistant in turn, tools 
 with the assistant.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata
+from itertools import pairwise
 from typing import NamedTuple
 
 from helpers.data.reasons import Reason, Repair, Unusable
@@ -41,8 +40,13 @@ def normalise(turns: list[dict], repairs: list[Repair], tools: tuple = ()) -> Co
         repairs.append(Repair.TAIL_CUT)
     if not rest:
         raise Unusable(Reason.NO_ANSWER)
-    _require_tools_in_order(rest)
-    if all(turn["role"] != "assistant" or not turn.get("train", True) for turn in rest):
+    for before, turn in pairwise(rest):
+        called, answered = bool(before.get("tool_calls")), before["role"] == "tool"
+        if turn["role"] == "tool" and not (called or answered):
+            raise Unusable(Reason.NO_CALL)
+        if (called and turn["role"] != "tool") or (answered and turn["role"] == "user"):
+            raise Unusable(Reason.NO_RESULT)
+    if not any(turn["role"] == "assistant" and turn.get("train", True) for turn in rest):
         raise Unusable(Reason.NOTHING_LEARNED)
     _require_writable(head + rest, tools)
     return Converted(head + rest, tuple(dict.fromkeys(repairs)), tools)
@@ -62,7 +66,10 @@ def _in_turn(turns: list[dict], repairs: list[Repair]) -> list[dict]:
     read: list[dict] = []
     waiting: list[str] = []  # later system texts, for the next user's turn
     for turn in turns:
-        role, text = turn["role"], _text_of(turn, repairs)
+        role, text = turn["role"], None if isinstance(turn["content"], list) else as_text(turn["content"])
+        if text is None:
+            raise Unusable(Reason.NOT_TEXT)
+        text = _clean(text, repairs, edge=role != "assistant")
         if role == "system":
             _put_system(text, read, waiting, repairs)
             continue
@@ -81,31 +88,20 @@ def _in_turn(turns: list[dict], repairs: list[Repair]) -> list[dict]:
     return read
 
 
-def _text_of(turn: dict, repairs: list[Repair]) -> str:
-    """The content as clean text. Raises Unusable when it is no text."""
-    text = None if isinstance(turn["content"], list) else as_text(turn["content"])
-    if text is None:
-        raise Unusable(Reason.NOT_TEXT)
-    return _clean(text, repairs, edge=turn["role"] != "assistant")
-
-
 def _put_system(text: str, read: list[dict], waiting: list[str], repairs: list[Repair]) -> None:
     """A system text to the head; a later one into the user's turn, or among those that wait for the next."""
-    if not text:
-        return
-    if not read:
+    if text and read:
+        repairs.append(Repair.SYSTEM_LATER)
+        if read[-1]["role"] == "assistant":
+            waiting.append(text)
+        else:
+            read[-1]["content"] += f"\n\n{text}"
+    elif text:
         read.append(message("system", text))
-        return
-    repairs.append(Repair.SYSTEM_LATER)
-    if read[-1]["role"] == "assistant":
-        waiting.append(text)
-    else:
-        read[-1]["content"] += f"\n\n{text}"
 
 
 def _clean(text: str, repairs: list[Repair], edge: bool = True) -> str:
-    """One kind of line end, no blanks around (an answer keeps those of its first line), no NUL, letters put
-    together."""
+    """One kind of line end, no NUL, letters put together, no blanks around (an answer keeps its first indentation)."""
     if "\0" in text:
         text = text.replace("\0", "")
         repairs.append(Repair.NUL)
@@ -128,15 +124,6 @@ def _join(before: dict, turn: dict) -> None:
     before["content"] = "\n\n".join(filter(None, (before["content"], turn["content"])))
     if turn.get("tool_calls"):
         before["tool_calls"] = [*before.get("tool_calls", []), *turn["tool_calls"]]
-
-
-def _require_tools_in_order(turns: list[dict]) -> None:
-    for before, turn in zip(turns, turns[1:], strict=False):
-        called, answered = bool(before.get("tool_calls")), before["role"] == "tool"
-        if turn["role"] == "tool" and not (called or answered):
-            raise Unusable(Reason.NO_CALL)
-        if (called and turn["role"] != "tool") or (answered and turn["role"] == "user"):
-            raise Unusable(Reason.NO_RESULT)
 
 
 def _require_writable(messages: list[dict], tools: tuple) -> None:

@@ -12,8 +12,7 @@ from helpers.data.encodings import BROKEN, Encoding, Notes, encoding_of
 from helpers.data.formats import known_columns
 from helpers.data.reasons import Reason, UnreadRow
 from helpers.data.separated import csv_rows
-from helpers.data.tools import TableRow
-from helpers.data.values import is_turns
+from helpers.data.values import TableRow, is_turns
 from helpers.show.words import _
 
 MOST = 8  # names in a sentence

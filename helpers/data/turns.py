@@ -1,4 +1,4 @@
-"""One turn as any data set spells it -> a message.
+"""Turns, tool calls and tools as any data set spells them -> messages.
 
 A message is {"role", "content"}; an assistant's may also hold "reasoning_content" (its thought), "tool_calls" and
 "train": False (read, not learned); a tool's holds what the tool answered.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from helpers.data.columns import Means, meaning, plain_name, refuse_marked
 from helpers.data.reasons import LONGEST, Reason, Repair, Unusable
-from helpers.data.tools import tool_calls
-from helpers.data.values import from_json, in_words, missing
+from helpers.data.values import from_json, in_words, missing, objects_in, without_nulls
 
 ROLES = {
     **dict.fromkeys(("user", "human", "usr", "prompter"), "user"),
@@ -30,11 +29,9 @@ def message(role: str, content: object, **more) -> dict:
 
 
 def listed_turns(turns: object, repairs: list[Repair], tabular: bool = False) -> list[dict]:
-    """A list of {"role", "content"} or {"from", "value"}, or of texts in turn, as messages (`tabular`: see `tools`)."""
+    """A list of {"role", "content"} or {"from", "value"}, or of texts in turn, as messages."""
     turns = from_json(turns)
-    if not isinstance(turns, (list, tuple)):
-        raise Unusable(Reason.NO_LIST)
-    kinds = set(map(type, turns))
+    kinds = set(map(type, turns)) if isinstance(turns, (list, tuple)) else {None}
     if kinds == {str}:
         return [message(("user", "assistant")[i % 2], text) for i, text in enumerate(turns)]
     if not kinds <= {dict}:
@@ -43,11 +40,13 @@ def listed_turns(turns: object, repairs: list[Repair], tabular: bool = False) ->
 
 
 def _turn(turn: dict, repairs: list[Repair], tabular: bool) -> dict:
-    name = plain_name(turn.get("role", turn.get("from", "")))
+    name = plain_name(str(turn.get("role", turn.get("from", ""))))
     if name not in ROLES:
         raise Unusable(Reason.ROLE, value=name[:LONGEST] or "(none)")
-    role, content = ROLES[name], turn.get("content", turn.get("value"))
-    calls, thought = _spelled_calls(name, turn, content), ""
+    role, content, thought = ROLES[name], turn.get("content", turn.get("value")), ""
+    spelled = content if name in CALL_ROLES else turn.get("tool_calls")
+    if missing(calls := from_json(spelled)) and name not in CALL_ROLES:
+        calls = from_json(turn.get("function_call"))
     if name in CALL_ROLES or (calls and missing(content)):
         content = ""
     if isinstance(content, dict) and content.get("type") in TEXTS:
@@ -56,22 +55,13 @@ def _turn(turn: dict, repairs: list[Repair], tabular: bool) -> dict:
         content, thought = _parts(content)
     if isinstance(content, (dict, list, bool)) and not missing(content):
         content = in_words(content, [] if role == "tool" else repairs, tabular)
-    read = message(role, content, tool_calls=tool_calls(calls, repairs, tabular), reasoning_content=thought)
+    read = message(role, content, tool_calls=_tool_calls(calls, repairs, tabular), reasoning_content=thought)
     if role == "tool":
         read |= {key: turn[key] for key in ("name", "tool_call_id") if isinstance(turn.get(key), str)}
     for key, value in turn.items():
-        means = meaning(key)
-        if means is not None and not missing(value):
+        if (means := meaning(key)) and not missing(value):
             _attach(read, key, value, means)
     return read
-
-
-def _spelled_calls(name: str, turn: dict, content: object) -> object:
-    """The tool calls of a turn as they are spelled: its text, `tool_calls`, or the older `function_call`."""
-    if name in CALL_ROLES:
-        return from_json(content)
-    calls = from_json(turn.get("tool_calls"))
-    return from_json(turn.get("function_call")) if missing(calls) else calls
 
 
 def _attach(read: dict, key: str, value: object, means: Means) -> None:
@@ -107,17 +97,42 @@ def _parts(parts: list) -> tuple[str, str]:
         if not isinstance(part, dict):
             raise Unusable(Reason.NOT_TEXT)
         kind = part.get("type") or "text"
-        if kind in THOUGHTS:
-            thoughts.append(_text_of(part, kind, part.get(kind, part.get("text"))))
-            continue
-        texts.append(_text_of(part, kind, part.get("text")))
-        more = [key for key in part if key not in TEXT_KEYS and not missing(part[key])]
-        if kind not in TEXTS or more:
-            raise Unusable(Reason.PART, value=str(more[0] if more and kind == "text" else kind)[:LONGEST])
+        thinks = kind in THOUGHTS
+        text = part.get(kind, part.get("text")) if thinks else part.get("text")
+        more = [] if thinks else [key for key in part if key not in TEXT_KEYS and not missing(part[key])]
+        if not isinstance(text, str) or more or not (thinks or kind in TEXTS):
+            unread = more[0] if more and kind == "text" and isinstance(text, str) else kind
+            raise Unusable(Reason.PART, value=str(unread)[:LONGEST])
+        (thoughts if thinks else texts).append(text)
     return "".join(texts), "\n\n".join(thoughts)
 
 
-def _text_of(part: dict, kind: object, text: object) -> str:
-    if not isinstance(text, str):
-        raise Unusable(Reason.PART, value=str(kind)[:LONGEST])
-    return text
+def _tool_calls(calls: object, repairs: list[Repair], tabular: bool) -> list[dict]:
+    """Tool calls as [{"type": "function", "function": {"name", "arguments": {...}}}]."""
+    if missing(calls):
+        return []
+    return [_call(call, repairs, tabular) for call in (calls if isinstance(calls, list) else [calls])]
+
+
+def _call(call: object, repairs: list[Repair], tabular: bool) -> dict:
+    call = call if isinstance(call, dict) else {}
+    function = call.get("function", call)
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise Unusable(Reason.CALL_NAME)
+    given = function.get("arguments", function.get("parameters"))
+    arguments = from_json(given)
+    if not missing(arguments) and not isinstance(arguments, dict):
+        raise Unusable(Reason.CALL_ARGUMENTS)
+    if tabular and arguments is given:  # a JSON text has no nulls but the author's
+        arguments = without_nulls(arguments, repairs)
+    known = {"id": call["id"]} if isinstance(call.get("id"), str) else {}
+    return {**known, "type": "function", "function": {"name": function["name"], "arguments": arguments or {}}}
+
+
+def schema(tool: dict, repairs: list[Repair], tabular: bool) -> dict:
+    """A tool as {"type": "function", "function": {...}}, without the nulls that a table (Arrow, Parquet) adds."""
+    if tabular:
+        defaults = [node["default"] for node in objects_in(tool) if "default" in node]
+        explicit = all(default is None for default in defaults)  # else a table put the null beside a real default
+        tool = without_nulls(tool, repairs, keep="default" if explicit else None)
+    return tool if "function" in tool or "name" not in tool else {"type": "function", "function": tool}

@@ -1,4 +1,4 @@
-"""Values of somebody's data: is one missing, a text, a number, or structure? And structure in place of a text."""
+"""Values of somebody's data: is one missing, a text, a number, structure, or a null that only a table put there?"""
 
 from __future__ import annotations
 
@@ -16,20 +16,16 @@ def missing(value: object) -> bool:
         return not value.strip()
     if isinstance(value, (list, tuple, dict)):
         return not value
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value is None or value != value
 
 
 def as_text(value: object) -> str | None:
     """Text and numbers as text, a list of texts as paragraphs; None for all that is no text (None, NaN, dict, true)."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return str(value) if math.isfinite(value) else None
-    if isinstance(value, int):
-        return None if isinstance(value, bool) else str(value)
     if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
         return "\n\n".join(value)
-    return None
+    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return str(value) if isinstance(value, (str, int, float)) else None
 
 
 def as_number(value: Any) -> float | None:
@@ -60,25 +56,13 @@ def in_words(value: Any, repairs: list[Repair], tabular: bool = False) -> Any:
         repairs.append(Repair.WORD)
         return str(value).lower()
     if not isinstance(value, (dict, list)):
-        return value if isinstance(value, str) else as_text(value)
+        return as_text(value)
     try:
         text = json.dumps(without_nulls(value, []) if tabular else value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError):
         return value
     repairs.append(Repair.OBJECT)
     return text
-
-
-def without_nulls(value: Any, repairs: list[Repair], keep: str | None = None) -> Any:
-    """`value` without the fields that are null, but for `keep`: a table gives every object the fields of all."""
-    if isinstance(value, list):
-        return [without_nulls(item, repairs, keep) for item in value]
-    if not isinstance(value, dict):
-        return value
-    real = {name: item for name, item in value.items() if item is not None or name == keep}
-    if len(real) < len(value):
-        repairs.append(Repair.NULLS)
-    return {name: without_nulls(item, repairs, keep) for name, item in real.items()}
 
 
 def from_json(value: object) -> Any:
@@ -94,3 +78,45 @@ def from_json(value: object) -> Any:
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     return value
+
+
+class TableRow(dict):
+    """A row of a table (Arrow, Parquet), which fills what an object does not have with nulls."""
+
+
+def without_nulls(value: Any, repairs: list[Repair], keep: str | None = None) -> Any:
+    """`value` without the fields that are null, but for `keep`: a table gives every object the fields of all."""
+    if isinstance(value, list):
+        return [without_nulls(item, repairs, keep) for item in value]
+    if not isinstance(value, dict):
+        return value
+    real = {name: item for name, item in value.items() if item is not None or name == keep}
+    if len(real) < len(value):
+        repairs.append(Repair.NULLS)
+    return {name: without_nulls(item, repairs, keep) for name, item in real.items()}
+
+
+def objects_in(value: object) -> list[dict]:
+    """Every object inside of `value`."""
+    if isinstance(value, list):
+        return [node for item in value for node in objects_in(item)]
+    return [value, *objects_in([*value.values()])] if isinstance(value, dict) else []
+
+
+def is_tabular(rows: list[dict]) -> bool:
+    """True when the nulls of tools and calls come from a table, or from one that was written as JSON.
+
+    There a turn or a property is null; or every call names the same arguments, though the tools are several, or an
+    argument is null here and has a value there. Nobody writes such nulls by hand.
+    """
+    if any(isinstance(row, TableRow) for row in rows):
+        return True
+    nodes = objects_in([value for row in rows for value in map(from_json, row.values()) if isinstance(value, list)])
+    properties = [node["properties"].values() for node in nodes if isinstance(node.get("properties"), dict)]
+    if any(node.get("tool_calls", ()) is None for node in nodes) or any(None in values for values in properties):
+        return True
+    calls = [node for node in nodes if isinstance(node.get("name"), str) and isinstance(node.get("arguments"), dict)]
+    given = [(call["name"], name, value is None) for call in calls for name, value in call["arguments"].items()]
+    null, typed = ({(tool, name) for tool, name, is_null in given if is_null == wanted} for wanted in (True, False))
+    several = len({call["name"] for call in calls}) > 1 or bool(null & typed)
+    return bool(null) and several and len({frozenset(call["arguments"]) for call in calls}) == 1
