@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.data.labels import encode_rows, encoded, in_rows
-from helpers.data.left_out import row_hash
+from helpers.data.split import row_hash
 from helpers.evaluate.held_out import Surprise, surprises
 from helpers.files import read_jsonl
 from helpers.model.load import load_base_model

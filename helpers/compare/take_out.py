@@ -7,8 +7,8 @@ import hashlib
 from helpers.compare.runs import read_run
 from helpers.compare.suspects import RowLoss, suspects_table
 from helpers.compare.table import paired
-from helpers.data.again import prepare_again
-from helpers.data.left_out import leave_out, row_hash
+from helpers.data.split import leave_out, row_hash
+from helpers.data.verdicts import prepare_again
 from helpers.evaluate.intervals import told_gap
 from helpers.paths import runs_root
 from helpers.runs import RunDir, fork

@@ -12,19 +12,15 @@ columns      which columns are read, as what, and which are not
 formats      which columns hold the conversation; any row becomes messages, by
 role_tokens  the text format of open-korean-instructions
 adapters     one function a format
-turns        turns as any data set spells them
-tools        tool calls and schemas, without the nulls of a table
-values       is a value missing, a text, a number, or structure as text?
+turns        turns, tool calls and tools as any data set spells them
+values       is a value missing, a text, a number, structure as text, or a null of a table?
 normalise    a valid conversation, or Unusable
 reasons      why a row cannot be used, and what was mended
 leftovers    what exports leave in texts
-marks        does a column of marks take away whole answers?
-tally        rows that were dropped or mended, counted by reason and source
+tally        rows that were dropped or mended, counted by reason and source; marks that take away whole answers
 copies       when is one conversation a copy of another?
-split        which conversations belong together, and which are held out
-earlier      rows of the run whose adapter a training begins from
-left_out     rows that somebody took out by hand
-rehearsal    general conversations for the training part
+split        which conversations belong together, which are held out, and which were taken out by hand
+rehearsal    general conversations for the training part, and the rows of the run whose adapter it begins from
 report       data_report.json, from what was counted
 prepare      rows -> data/train.jsonl, data/eval.jsonl and a report of what was dropped
 labels       messages -> token ids and labels; 04 trains on these
@@ -32,6 +28,5 @@ limits       every check by its name: its limit, and what to do
 checks       how one row fails a check
 verdicts     what is wrong with the labels, for the whole set
 costs        what the tokenizer makes of this language, and what max_length costs
-again        all of it without the page
 xray         the tokens and labels of single rows, to look at
 """

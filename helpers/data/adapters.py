@@ -4,8 +4,6 @@ Only what the file itself holds as a list or an object is structure; a text that
 that is no turn, as data for extraction hold it, is written as JSON.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 
@@ -84,7 +82,7 @@ def _earlier(history: tuple, form, repairs: list[Repair]) -> list[dict]:
         pair = isinstance(entry, (list, tuple))
         if pair and len(entry) != 2:
             raise Unusable(Reason.HISTORY_NO_PAIRS)
-        turns += _pair(*entry, form, repairs) if pair else [entry]
+        turns += _pair(entry[0], entry[1], form, repairs) if pair else [entry]
     if all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns):
         return turns
     try:

@@ -20,11 +20,10 @@ from helpers.data.normalise import ROLE_TOKEN
 from helpers.settings import RunConfig
 from helpers.template.capabilities import split_thinking
 from helpers.template.chat import render, stop_ids
-from helpers.template.document import DOCUMENT, is_document
+from helpers.template.spans import DOCUMENT, is_document
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
 
 WRITES = ("assistant", DOCUMENT)  # whose words the model learns
 
@@ -90,10 +89,13 @@ class Row:
         return any(ROLE_TOKEN.search(text) or self.special.control.search(text) for text in texts)
 
     @cached_property
+    def has_unknown(self) -> bool:
+        return self.special.unknown is not None and self.special.unknown in self.ids
+
+    @cached_property
     def comparable(self) -> bool:
-        """Can what is learned be read back and compared? Not where it is cut off, or holds what decodes to
-        something else."""
-        return not (self.cut_off or self.has_control or has_unknown(self))
+        """Can what is learned be read back? Not where it is cut off, or holds what decodes to something else."""
+        return not (self.cut_off or self.has_control or self.has_unknown)
 
     @cached_property
     def between(self) -> str | None:
@@ -102,26 +104,10 @@ class Row:
         return without_answers(plain(self.special.control.sub(" ", text)), self.answers)
 
 
-def has_unknown(row: Row) -> bool:
-    return row.special.unknown is not None and row.special.unknown in row.ids
-
-
-def is_longer(row: Row) -> bool:
-    return len(row.full["input_ids"]) > row.config.max_length and not row.whole
-
-
-def has_label_of_another_place(row: Row) -> bool:
-    return any(label not in (CONTEXT, token) for token, label in zip(row.ids, row.labels, strict=True))
-
-
 def is_comparable(encoded: dict) -> bool:
     """One label for each token, each -100 or the id of some token: else nothing more can be asked of the row."""
     ids, labels = encoded["input_ids"], encoded["labels"]
     return len(ids) == len(labels) and all(label >= 0 or label == CONTEXT for label in labels)
-
-
-def answer_is_missing(row: Row) -> bool:
-    return row.comparable and row.between is None
 
 
 def user_text_is_learned(row: Row) -> bool:
@@ -132,8 +118,7 @@ def user_text_is_learned(row: Row) -> bool:
 
 
 def end_is_missing(row: Row) -> bool:
-    """Must end with a control token: every learned piece, white space aside; with one that stops a reply: the last
-    answer."""
+    """A learned piece must end with a control token, white space aside; the last answer with one that stops a reply."""
     if row.cut_off:
         return False
     ends, stops = row.special.ends, row.special.stops
@@ -141,22 +126,20 @@ def end_is_missing(row: Row) -> bool:
         return sum(token in ends for run in row.runs for token in run) < len(row.answers)
     last = [next((i for i in reversed(run) if str(row.tokenizer.decode([i])).strip()), None) for run in row.runs]
     last_is_learned = bool(row.answers) and row.answers[-1] is row.messages[-1]
-    return any(token not in ends for token in last) or (last_is_learned and last[-1] not in stops)
+    return not ends.issuperset(last) or (last_is_learned and last[-1] not in stops)
 
 
 def bos_is_wrong(row: Row) -> bool:
-    bos = row.special.bos
-    if bos is None:
-        return False
-    return row.ids[:2] == [bos, bos] or (row.special.begins_with_bos and row.ids[0] != bos)
+    bos, wanted = row.special.bos, row.special.begins_with_bos
+    return bos is not None and (row.ids[:2] == [bos, bos] or (wanted and row.ids[0] != bos))
 
 
 ROW_CHECKS: dict[Check, Callable[[Row], bool]] = {
     Check.CUT_OFF: lambda row: row.cut_off and not row.whole,
-    Check.LONGER: is_longer,
-    Check.PLACE: has_label_of_another_place,
-    Check.UNKNOWN: has_unknown,
-    Check.NOT_LEARNED: answer_is_missing,
+    Check.LONGER: lambda row: len(row.full["input_ids"]) > row.config.max_length and not row.whole,
+    Check.PLACE: lambda row: any(label not in (CONTEXT, i) for i, label in zip(row.ids, row.labels, strict=True)),
+    Check.UNKNOWN: lambda row: row.has_unknown,
+    Check.NOT_LEARNED: lambda row: row.comparable and row.between is None,
     Check.USER_LEARNED: user_text_is_learned,
     Check.NO_END: end_is_missing,
     Check.BOS: bos_is_wrong,
@@ -179,18 +162,12 @@ def without_answers(learned: str, answers: list[dict]) -> str | None:
         if at < 0:
             return None
         rest.append(learned[position:at])
-        position = _behind_calls(learned, at + len(text), answer, answers[number + 1 : number + 2])
+        position = at + len(text)
+        if calls := answer.get("tool_calls"):  # their arguments often repeat what the user said
+            last = max(learned.rfind(plain(call["function"]["name"]), position) for call in calls)
+            following = [learned.find(plain(later["content"]), last) for later in answers[number + 1 : number + 2]]
+            position = next((place for place in following if place >= 0), len(learned))
     return re.sub("</?think>", "\n", "\n".join([*rest, learned[position:]]))
-
-
-def _behind_calls(learned: str, position: int, answer: dict, following: list[dict]) -> int:
-    """The place behind the tool calls of an answer: their arguments often repeat what the user said."""
-    calls = answer.get("tool_calls")
-    if not calls:
-        return position
-    last = max(learned.rfind(plain(call["function"]["name"]), position) for call in calls)
-    places = [learned.find(plain(later["content"]), last) for later in following]
-    return next((place for place in places if place >= 0), len(learned))
 
 
 def plain(text: str) -> str:

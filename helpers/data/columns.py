@@ -4,8 +4,6 @@ A column that is not known is not read, and 03 lists it. One that is known to re
 complete it (choices, images) is honoured, or its row is dropped with the reason.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 import unicodedata
@@ -119,7 +117,8 @@ def beside(row: dict, form, repairs: list[Repair]) -> Beside:
         raise Unusable(Reason.HISTORY_NO_LIST)
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         raise Unusable(Reason.TOOLS)
-    return Beside(*map("\n\n".join, texts.values()), tuple(history), tools)
+    system, context, thought = map("\n\n".join, texts.values())
+    return Beside(system, context, thought, tuple(history), tools)
 
 
 def _text_of(column: str, value: object, means: Means, form, repairs: list[Repair]) -> list[str]:

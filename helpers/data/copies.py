@@ -6,8 +6,6 @@ documents"). Only pairs that share one of their 8 smallest piece hashes are comp
 probability 0.3^8, under 1 in 10,000, and the work grows with the text, not with the number of pairs.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import defaultdict
@@ -48,8 +46,8 @@ def _in(some, known):
 class CopyIndex:
     """The held-out conversations, ready to be compared with any number of others.
 
-    What many conversations of the data set share (`sample` is some of them) tells nothing about two of them: pieces
-    that a tenth of the sample has, such as those of one long instruction, are left out where anything else is left.
+    What many conversations share (`sample` is some of them) tells nothing about two of them: pieces that a tenth of
+    the sample has, such as those of one long instruction, are left out where anything else is left.
     """
 
     def __init__(self, conversations: list[list[dict]], sample: Sequence[list[dict]] = ()):
@@ -109,8 +107,7 @@ def answer_keys(messages: list[dict]) -> list[int]:
 
 
 def overlap(train: list[list[dict]], held_out: list[list[dict]]) -> tuple[int, int]:
-    """Held-out conversations that training has seen (nearly the whole, or an answer behind its question), and those
-    whose first question training asks too."""
+    """How many held-out conversations training has seen (nearly, or an answer of), or asks the first question of."""
     index = CopyIndex(held_out, spread(train))
     copied = set().union(*map(index.seen_in, train))
     asked = set(map(_first_question, train))

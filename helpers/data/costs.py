@@ -21,7 +21,8 @@ def numbers(rows: list[dict], used: Counter, learned: int, lengths: list[int], t
     texts = [message["content"] for row in rows[:SAMPLED] for message in row["messages"]]
     total, whole = max(used.total(), 1), np.array([length for length in lengths if length] or [0])
     parts = sum(count for token, count in used.items() if is_part_of_character(token, tokenizer))
-    unknown = used[tokenizer.unk_token_id] if tokenizer.unk_token_id not in _other_uses(tokenizer) else 0
+    other_uses = (None, tokenizer.bos_token_id, tokenizer.eos_token_id)
+    unknown = used[tokenizer.unk_token_id] if tokenizer.unk_token_id not in other_uses else 0
     return {
         N_("rows"): len(rows),
         N_("tokens"): used.total(),
@@ -76,9 +77,9 @@ def max_length_table(lengths: list[int], max_length: int) -> list[dict]:
     candidates = sorted({max_length // 2, max_length, max_length * 2, int(whole.max())})
     return [
         {
-            "max_length": _("{number} (now)").format(number=f"{candidate:,}")
-            if candidate == max_length
-            else f"{candidate:,}",
+            "max_length": (_("{number} (now)") if candidate == max_length else "{number}").format(
+                number=f"{candidate:,}"
+            ),
             "rows cut": int((whole > candidate).sum()),
             "share of rows cut": f"{(whole > candidate).mean():.1%}",
             "tokens to train on": int(np.minimum(whole, candidate).sum()),
@@ -87,10 +88,6 @@ def max_length_table(lengths: list[int], max_length: int) -> list[dict]:
         }
         for candidate in candidates
     ]
-
-
-def _other_uses(tokenizer) -> tuple:
-    return (None, tokenizer.bos_token_id, tokenizer.eos_token_id)
 
 
 def summary(lengths: list[int]) -> dict[str, int]:

@@ -1,7 +1,4 @@
-"""Which characters the bytes of a file are. UTF-8 unless it fails in many places; a guess is limited to what
-occurs, and noted."""
-
-from __future__ import annotations
+"""Which characters the bytes of a file are: UTF-8 unless it fails in many places; a guess is limited, and noted."""
 
 import codecs
 import re
@@ -14,7 +11,7 @@ Notes = list[str]  # sentences for the reader
 BROKEN = re.compile("[\udc80-\udcff]")  # a byte that is no character, as Python's surrogateescape reads it
 FEW_LINES = 0.05  # share of the lines that may be broken in a file that is UTF-8 all the same
 COMMON_HANGUL = re.compile(rb"[\xb0-\xc8][\xa1-\xfe]")  # the 2,350 syllables of KS X 1001, in CP949's bytes
-WESTERN = re.compile("[À-ÿ‘’“”–—…€•«»©®°£§´¿¡Œœ]")
+WESTERN = re.compile("[À-ÿ‘’“”–—…•€«»©®°£§´¿¡Œœ]")
 
 
 class Encoding(NamedTuple):
@@ -51,10 +48,10 @@ def encoding_of(path: Path, notes: Notes) -> Encoding:
     with path.open("rb") as file:
         head = file.read(1 << 16)
     utf8 = _decodes(path, "utf-8")
-    if found := _utf16(head, utf8):
-        if _decodes(path, found):
-            return _guessed(path, Encoding(found), _fit(path, found), notes)
-    elif utf8:
+    utf16 = _utf16(head, utf8)
+    if utf16 and _decodes(path, utf16):
+        return _guessed(path, Encoding(utf16), _fit(path, utf16), notes)
+    if utf8 and not utf16:
         return Encoding("utf-8-sig")
     fit = _fit(path, "utf-8")
     if fit.bad * 10 <= fit.characters or len(fit.bad_lines) <= max(1, FEW_LINES * fit.lines) < fit.lines:
@@ -82,23 +79,20 @@ def _utf16(head: bytes, utf8: bool) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     big, little = head[::2].count(0), head[1::2].count(0)
-    side = len(head) / 2
-    one_sided = min(big, little) <= 0.05 * max(big, little)
+    fewer, more = sorted((big, little))
     # Korean in UTF-16 has NUL only beside ASCII; then the file is no UTF-8 either
-    if one_sided and max(big, little) >= (0.9 if utf8 else 0.1) * side > 0:
-        return "utf-16-le" if little > big else "utf-16-be"
-    return ""
+    if fewer > 0.05 * more or not more >= (0.9 if utf8 else 0.1) * len(head) / 2 > 0:
+        return ""
+    return "utf-16-le" if little > big else "utf-16-be"
 
 
 def _decodes(path: Path, encoding: str) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    with path.open("rb") as file:
-        try:
-            while chunk := file.read(1 << 20):
-                decoder.decode(chunk)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return False
+    try:
+        with path.open(encoding=encoding, newline="\n") as file:
+            while file.read(1 << 20):
+                pass
+    except UnicodeDecodeError:
+        return False
     return True
 
 
@@ -111,11 +105,11 @@ def _fit(path: Path, encoding: str) -> Fit:
                 continue
             broken = len(BROKEN.findall(line))
             characters += sum(char > "\x7f" for char in line) - broken
+            bad += broken
             if broken:
-                bad += broken
                 bad_lines.append(number)
-            elif not sample:
-                sample = line.strip()[:60]
+            else:
+                sample = sample or line.strip()[:60]
             if encoding == "cp949":
                 hangul += len(COMMON_HANGUL.findall(line.encode(encoding, "surrogateescape")))
     return Fit(characters, bad, hangul, bad_lines, number, sample)
@@ -126,7 +120,6 @@ def _is_western(path: Path) -> bool:
     if not _decodes(path, "cp1252"):
         return False
     text = path.read_text(encoding="cp1252")
-    other = [char for char in text if char > "\x7f"]
-    letters = sum(map(str.isalpha, text))
-    plausible = sum(bool(WESTERN.match(char)) for char in other) > 0.8 * len(other)
+    other, letters = [char for char in text if char > "\x7f"], sum(map(str.isalpha, text))
+    plausible = sum(map(bool, map(WESTERN.match, other))) > 0.8 * len(other)
     return plausible and len(other) < 0.3 * letters and not re.search("[À-ÿ]{4}", text)

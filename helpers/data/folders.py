@@ -1,10 +1,8 @@
 """Which files of a folder are read: its subset, its part (train or test), no hidden files; what is left is said."""
 
-from __future__ import annotations
-
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +27,18 @@ def folder_rows(path: Path, config: RunConfig, notes: Notes) -> Iterator[object]
     """
     part = config.dataset_split
     if re.search(r"[\[+]", part):
-        sentence = _(
-            "dataset_split={part!r} asks for a slice, which is for hub data sets: use max_rows for local files."
-        )
+        sentence = _("dataset_split={part!r} asks for a slice, for hub data sets only: use max_rows for local files.")
         raise ValueError(sentence.format(part=part))
     require_readable(path)
-    if path.is_file():
-        _note_single(path, config, notes)
-        if kind(path) in TEXTS:
-            yield from passages(path, notes)
-            return
-        files = [path]
-    elif any((path / name).exists() for name in ("state.json", "dataset_dict.json")):
+    if path.is_dir() and any((path / name).exists() for name in ("state.json", "dataset_dict.json")):
         yield from _saved_to_disk(path, part, notes)
         return
-    else:
-        files = _files(path, config, notes)
-    for file in files:
+    if path.is_file():
+        _note_single(path, config, notes)
+    if path.is_file() and kind(path) in TEXTS:
+        yield from passages(path, notes)
+        return
+    for file in [path] if path.is_file() else _files(path, config, notes):
         require_readable(file)
         yield from READERS[kind(file)](file, notes, part)
 
@@ -62,10 +55,9 @@ def _note_single(path: Path, config: RunConfig, notes: Notes) -> None:
     if config.dataset_config:
         sentence = _("dataset_config={subset!r} names a subset of a data set, but {file} is one file: leave it empty.")
         raise ValueError(sentence.format(subset=config.dataset_config, file=path.name))
-    part = config.dataset_split
-    if kind(path) != ".json" and part_word(part) != "train":
+    if kind(path) != ".json" and part_word(config.dataset_split) != "train":
         sentence = _("dataset_split={part!r} says nothing about a single file: all of {file} is read.")
-        notes.append(sentence.format(part=part, file=path.name))
+        notes.append(sentence.format(part=config.dataset_split, file=path.name))
 
 
 def _no_data_file(path: Path) -> str:
@@ -75,27 +67,26 @@ def _no_data_file(path: Path) -> str:
 
 def _files(folder: Path, config: RunConfig, notes: Notes) -> list[Path]:
     """The data files of `folder` that the settings mean; notes name the others."""
-    every = _all_files(folder)
-    hidden = {name for name in every if any(part.startswith((".", "~$", "__MACOSX")) for part in name.parts)}
-    nowhere = {name for name in every if name not in hidden and not (folder / name).exists()}
-    data = [name for name in every if name not in hidden | nowhere and kind(folder / name)]
-    data = [name for name in data if name.name not in DESCRIPTIONS]
-    data = [name for name in data if name.stem.upper() not in ABOUT or kind(name) not in TEXTS]
-    data = [
-        name for name in data if kind(folder / name) not in TEXTS
-    ] or data  # what is written beside tables is about them
-    parts = _of_subset(folder, data, config.dataset_config)
+    hidden, nowhere, others, tables, texts = ([] for _i in range(5))
+    for name in _all_files(folder):
+        ending, about = kind(folder / name), name.stem.upper() in ABOUT
+        if any(part.startswith((".", "~$", "__MACOSX")) for part in name.parts):
+            hidden.append(name)
+        elif not (folder / name).exists():
+            nowhere.append(name)
+        elif not ending or name.name in DESCRIPTIONS or (ending in TEXTS and about):
+            others.append(name)
+        else:
+            (texts if ending in TEXTS else tables).append(name)
+    parts = _of_subset(folder, tables or texts, config.dataset_config)
     wanted = wanted_parts({*parts.values()}, config.dataset_split, folder.name) if parts else set()
     kept = [name for name, part in parts.items() if part in wanted]
-    left = {
-        _("hidden"): hidden,
-        _("a link that leads nowhere"): nowhere,
-        _("another part than {part!r}").format(part=config.dataset_split): parts.keys() - kept,
-        _("another subset"): set(data) - parts.keys(),
-        _("no data file"): set(every) - hidden - nowhere - set(data),
-    }
-    for why, names in left.items():
-        _note_left(why, sorted(map(str, names)), notes)
+    _note_left(_("hidden"), hidden, notes)
+    _note_left(_("a link that leads nowhere"), nowhere, notes)
+    _note_left(_("another part than {part!r}").format(part=config.dataset_split), parts.keys() - kept, notes)
+    _note_left(_("another subset"), {*(tables or texts)} - parts.keys(), notes)
+    # texts that are written beside tables are about them
+    _note_left(_("no data file"), others + (texts if tables else []), notes)
     if not kept:
         raise ValueError(_no_data_file(folder))
     return [folder / name for name in kept]
@@ -118,7 +109,8 @@ def _all_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _note_left(why: str, names: list[str], notes: Notes) -> None:
+def _note_left(why: str, left: Iterable, notes: Notes) -> None:
+    names = sorted(map(str, left))
     if not names:
         return
     shown = ", ".join(names[:5])
@@ -130,8 +122,9 @@ def _note_left(why: str, names: list[str], notes: Notes) -> None:
 def _of_subset(folder: Path, data: list[Path], subset: str) -> dict[Path, str | None]:
     """The files of one subset and their parts: as README.md describes them, else by folder and name."""
     (known, default), subset = described(folder), nfc(subset)
-    folders = sorted({nfc(name.parts[0]) for name in data if len(name.parts) > 1})
-    if subset and subset not in known and subset not in folders:
+    folder_of = {name: nfc(name.parts[0]) for name in data}
+    folders = sorted({first for name, first in folder_of.items() if len(name.parts) > 1})
+    if subset not in ("", *known, *folders):
         sentence = _("dataset_config={subset!r} is no subset of {folder}: it has {known}.")
         names = ", ".join(known) or ", ".join(folders) or _("none")
         raise ValueError(sentence.format(subset=subset, folder=folder.name, known=names))
@@ -141,8 +134,8 @@ def _of_subset(folder: Path, data: list[Path], subset: str) -> dict[Path, str | 
     found: dict[Path, str | None] = {}
     for split, pattern in known.get(subset or default, ()):
         found |= {name: split or part_of(name) for name in data if name not in found and fits(name, pattern)}
-    inside = [name for name in data if not subset or subset in known or nfc(name.parts[0]) == subset]
-    return found or {name: part_of(name) for name in inside}
+    whole = subset == "" or subset in known
+    return found or {name: part_of(name) for name in data if whole or folder_of[name] == subset}
 
 
 def _saved_to_disk(folder: Path, part: str, notes: Notes) -> Iterator[dict]:
@@ -153,8 +146,7 @@ def _saved_to_disk(folder: Path, part: str, notes: Notes) -> Iterator[dict]:
         parts = read_json(folder / "dataset_dict.json")["splits"]
         wanted = wanted_parts(set(parts), part, folder.name)
         chosen = next(str(name) for name in parts if name in wanted)
-        others = [name for name in parts if name != chosen]
-        _note_left(_("another part than {part!r}").format(part=part), others, notes)
+        _note_left(_("another part than {part!r}").format(part=part), {*parts} - {chosen}, notes)
         folder = folder / chosen
     rows: Any = load_from_disk(str(folder))
     for batch in rows.iter(1000):

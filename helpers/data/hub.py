@@ -1,7 +1,5 @@
 """Rows and sizes of a data set of the hub; nothing that a data set brings is run."""
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Iterator
@@ -12,6 +10,7 @@ from helpers.settings import RunConfig
 from helpers.show.words import _
 
 SHUFFLE_BUFFER = 10_000  # rows in memory when a stream is sampled
+LISTED = re.compile(r"(?:among the available configs|Available): \[(.*?)\]")  # subsets, in the library's words
 
 
 def hub_info(config: RunConfig):
@@ -36,10 +35,11 @@ def hub_rows(config: RunConfig) -> Iterator[dict]:
     try:
         rows = load_dataset(config.dataset_id, **named)
     except (RuntimeError, ValueError) as error:
-        sentence = _refusal(config, str(error))
-        if not sentence:
+        if not (sentence := _refusal(str(error))):
             raise
-        raise ValueError(sentence) from None
+        values = {"data": config.dataset_id, "subset": config.dataset_config, "split": config.dataset_split}
+        listed = LISTED.search(str(error))
+        raise ValueError(sentence.format(**values, listed=listed and listed[1], error=error)) from None
     size = config.max_rows
     if size and not isinstance(rows, Dataset):
         return map(TableRow, rows.shuffle(seed=config.seed, buffer_size=SHUFFLE_BUFFER).take(size))
@@ -48,19 +48,13 @@ def hub_rows(config: RunConfig) -> Iterator[dict]:
     return map(TableRow, rows)
 
 
-def _refusal(config: RunConfig, error: str) -> str:
+def _refusal(error: str) -> str:
     """What to do about an error of `load_dataset`; "" when it speaks for itself."""
-    data = config.dataset_id
     if "script" in error:
-        sentence = _(
+        return _(
             "dataset_id={data!r} wants to run its own program, which is refused: the hub's Parquet copy needs none, "
             "try dataset_revision='refs/convert/parquet'."
         )
-        return sentence.format(data=data)
-    if listed := re.search(r"(?:among the available configs|Available): \[(.*?)\]", error):
-        sentence = _("dataset_id={data!r} has the subsets {listed}: choose one with dataset_config (now {subset!r}).")
-        return sentence.format(data=data, listed=listed[1], subset=config.dataset_config)
-    if "split" in error.lower():
-        sentence = _("dataset_split={split!r} is no part of {data!r}: {error}")
-        return sentence.format(split=config.dataset_split, data=data, error=error)
-    return ""
+    if LISTED.search(error):
+        return _("dataset_id={data!r} has the subsets {listed}: choose one with dataset_config (now {subset!r}).")
+    return _("dataset_split={split!r} is no part of {data!r}: {error}") if "split" in error.lower() else ""

@@ -1,7 +1,5 @@
 """Labels: which tokens the loss sees. A label is the token's own id where the model is to learn it, else -100."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from itertools import islice
@@ -10,8 +8,7 @@ from helpers.fields import Stage
 from helpers.settings import PAD_TO, RunConfig, names_of
 from helpers.show.words import _
 from helpers.template.chat import render
-from helpers.template.document import is_document
-from helpers.template.spans import answer_spans, thoughts
+from helpers.template.spans import answer_spans, is_document, thoughts
 
 CONTEXT = -100  # the loss skips this label: text that the model reads and does not learn
 ONE_ROW = "one_row"  # of a held-out text: only its beginning is judged
@@ -24,8 +21,7 @@ def encode(
     """One conversation as {"input_ids", "labels"}, cut to `max_length` tokens.
 
     With `answer_only` every assistant turn is learned, its end-of-turn token included; the rest is -100. What is
-    learned
-    of thoughts, see `spans.answer_spans`.
+    learned of thoughts, see `spans.answer_spans`.
     Raises ValueError when the chat template refuses or changes the texts, so that the answers cannot be found.
     """
     row = {"messages": messages, "tools": tools}
@@ -36,8 +32,7 @@ def encode(
 
 
 def encode_rows(rows: list[dict], tokenizer, config: RunConfig):
-    """Conversations {"messages": ...} as a `datasets.Dataset` with columns input_ids and labels, for SFTTrainer as
-    it is.
+    """Conversations {"messages": ...} as a `datasets.Dataset` with columns input_ids and labels, for SFTTrainer.
 
     Rows in which nothing is left to learn (the prompt alone fills config.max_length) are left out. A raw text becomes
     as many rows as it needs.
@@ -56,8 +51,7 @@ def encode_rows(rows: list[dict], tokenizer, config: RunConfig):
 def encoded(
     rows: list[dict], tokenizer, answer_only: bool = True, learn_thinking: str = "auto"
 ) -> Iterator[dict | None]:
-    """Each of `rows` as {"input_ids", "labels"} in full length; None where the chat template refuses or changes its
-    text."""
+    """Each of `rows` as {"input_ids", "labels"} in full length; None where the template refuses or changes it."""
     from helpers.show.progress import Progress
 
     with Progress(total=len(rows), desc=_("tokenising"), unit=_(" rows")) as progress:
@@ -82,8 +76,7 @@ def in_rows(row: dict, full: dict, max_length: int) -> list[dict | None]:
 
 
 def collator(tokenizer):
-    """The collator that SFTTrainer uses in 04: it pads encoded rows to a batch of input_ids, labels and
-    attention_mask."""
+    """The collator of SFTTrainer in 04: it pads encoded rows to a batch of input_ids, labels and attention_mask."""
     with contextlib.redirect_stdout(None):  # transformers prints a line about W&B when it is first imported
         from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -107,8 +100,7 @@ def require_green(report: dict, config: RunConfig) -> None:
         other = other or dict.fromkeys(now)
         changes = ", ".join(f"{name} {was!r} -> {now[name]!r}" for name, was in other.items())
         sentence = _(
-            "The labels were judged for other settings ({changes}): run 03_data_preview.ipynb with these settings "
-            "first."
+            "The labels were judged for other settings ({changes}): run 03_data_preview.ipynb with these first."
         )
         raise ValueError(sentence.format(changes=changes))
     red = [verdict for verdict in report["verdicts"] if not verdict["ok"]]
@@ -120,22 +112,18 @@ def require_green(report: dict, config: RunConfig) -> None:
 
 def _encode_batch(tokenizer, rows: list[dict], answer_only: bool, learn_thinking: str) -> list[dict | None]:
     """`encoded` for a batch: one call of the tokenizer, which works on all cores."""
-    found = []
-    for row in rows:
-        try:
-            found.append(_text_and_spans(tokenizer, row, answer_only, learn_thinking))
-        except ValueError:
-            found.append(None)
-    known = [item for item in found if item]
-    if not known:
-        return [None] * len(found)
-    # the template has written BOS already: the tokenizer must not add another
-    tokens = tokenizer([text for text, _spans in known], add_special_tokens=False, return_offsets_mapping=True)
-    done = iter(
-        {"input_ids": ids, "labels": _labels(ids, offsets, spans)}
-        for ids, offsets, (_text, spans) in zip(tokens.input_ids, tokens.offset_mapping, known, strict=True)
-    )
-    return [next(done) if item else None for item in found]
+    known: dict[int, tuple] = {}
+    found: list[dict | None] = [None] * len(rows)
+    for number, row in enumerate(rows):
+        with contextlib.suppress(ValueError):
+            known[number] = _text_and_spans(tokenizer, row, answer_only, learn_thinking)
+    if known:
+        # the template has written BOS already: the tokenizer must not add another
+        texts = [text for text, _spans in known.values()]
+        tokens = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+        for number, ids, offsets in zip(known, tokens.input_ids, tokens.offset_mapping, strict=True):
+            found[number] = {"input_ids": ids, "labels": _labels(ids, offsets, known[number][1])}
+    return found
 
 
 def _text_and_spans(tokenizer, row: dict, answer_only: bool, learn_thinking: str) -> tuple[str, list[tuple[int, int]]]:
@@ -155,11 +143,9 @@ def thought_tokens(tokenizer, messages: list[dict], tools=(), learn_thinking: st
     if not any("reasoning_content" in message or "</think>" in message["content"] for message in messages):
         return set()
     text = answer_spans(tokenizer, messages, tools, learn_thinking)[0]
-    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    marked = _labels(
-        list(range(len(found.input_ids))), found.offset_mapping, thoughts(tokenizer, messages, tools, learn_thinking)
-    )
-    return {place for place in marked if place != CONTEXT}
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+    spans = thoughts(tokenizer, messages, tools, learn_thinking)
+    return set(_labels([*range(len(offsets))], offsets, spans)) - {CONTEXT}
 
 
 def _labels(ids: list[int], offsets: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[int]:

@@ -1,7 +1,4 @@
-"""What exports leave in texts: counted with one example each, and amber above one row in a hundred. Nothing is
-changed."""
-
-from __future__ import annotations
+"""What exports leave in texts: counted with an example, amber above one row in a hundred, and never changed."""
 
 import re
 from collections import Counter
@@ -66,9 +63,8 @@ PROGRAM = re.compile(r"\s*(?:\[object Object\]|#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!
 # \nabla and \text are LaTeX, and C:\new is a path
 ESCAPED = re.compile(r"(?:\\[nrt]){2}|\\[nrt](?![a-z])|(?<=[.!?,;)])\\[nrt]|\\u[0-9a-fA-F]{4}|\\[\"/]")
 # one look for all: most texts have none of these
-RARE = "\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\xad\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e"
-RARE += "\u2060-\u2069\u2800\u3164\ue000-\uf8ff"
-RARE += "\ufeff\uffa0\ufffc\ufffdÂÃâêëìíãäåæçèĊĠ▁"
+RARE = "\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\xad\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069"
+RARE += "\u2800\u3164\ue000-\uf8ff\ufeff\uffa0\ufffc\ufffdÂÃâêëìíãäåæçèĊĠ▁"
 ANY = re.compile(rf"[\\&<\[{RARE}]|###|_x0")
 
 
@@ -80,27 +76,20 @@ class Leftovers:
         self.examples: dict[Leftover, str] = {}
 
     def look(self, messages: list[dict]) -> None:
-        found = set()
-        for message in messages:
-            found.update(kinds(message["content"], message["role"]))
-            if thought := message.get("reasoning_content"):
-                found.update(kinds(thought, "assistant"))
-        for kind in found:
+        texts = [(message["content"], message["role"]) for message in messages]
+        texts += [(message["reasoning_content"], "assistant") for message in messages if "reasoning_content" in message]
+        for kind in {kind for text, role in texts for kind in kinds(text, role)}:
             self.counts[kind] += 1
             if kind not in self.examples:
                 self.examples[kind] = as_example(messages)
 
     def rows(self, read: int) -> list[dict]:
         """One row per kind that was seen: reason, rows, verdict, example."""
-        return [
-            {
-                "reason": str(kind),
-                "rows": count,
-                "verdict": str(Verdict.AMBER if count > AMBER_ABOVE * read else Verdict.GREEN),
-                "example": self.examples[kind],
-            }
-            for kind, count in self.counts.most_common()
-        ]
+        found = []
+        for kind, count in self.counts.most_common():
+            state = Verdict.AMBER if count > AMBER_ABOVE * read else Verdict.GREEN
+            found.append({"reason": str(kind), "rows": count, "verdict": str(state), "example": self.examples[kind]})
+        return found
 
 
 def leftovers_verdict(rows: list[dict], read: int) -> dict:
@@ -124,13 +113,9 @@ def kinds(text: str, role: str) -> list[Leftover]:
         found.append(Leftover.PROGRAM)
     if SPEAKER.match(text) or (role in LETTER and LETTER[role].match(text)):
         found.append(Leftover.SPEAKER)
-    if role == "user" and _ends_with_no_input(text):
-        found.append(Leftover.NO_INPUT)
+    if role == "user":
+        before, _line, last = text.rpartition("\n")
+        alone = before and len(last) < 40 and any(map(str.isalpha, last)) and is_no_input(last)
+        if alone or text.lower().endswith(("<noinput>", "<no input>", "<nooutput>")):
+            found.append(Leftover.NO_INPUT)
     return found
-
-
-def _ends_with_no_input(text: str) -> bool:
-    before, _line, last = text.rpartition("\n")
-    return text.lower().endswith(("<noinput>", "<no input>", "<nooutput>")) or (
-        bool(before) and len(last) < 40 and any(map(str.isalpha, last)) and is_no_input(last)
-    )

@@ -1,7 +1,5 @@
 """Every check by its name: its limit, and what to do when it fails."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from helpers.show.verdict import Verdict
@@ -60,14 +58,8 @@ LIMITS: dict[Check, tuple[float, str]] = {
 
 def verdict(check: Check, state: Verdict, measured: str, limit: str, fix: str) -> dict:
     """One verdict for data_report.json; `ok` is False for red alone."""
-    return {
-        "check": str(check),
-        "ok": state is not Verdict.RED,
-        "verdict": str(state),
-        "measured": measured,
-        "limit": limit,
-        "fix": fix,
-    }
+    found = {"check": str(check), "ok": state is not Verdict.RED, "verdict": str(state)}
+    return {**found, "measured": measured, "limit": limit, "fix": fix}
 
 
 def rows_verdict(check: Check, failed: int, of: int, fix: str = "") -> dict:

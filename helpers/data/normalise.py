@@ -13,7 +13,7 @@ from typing import NamedTuple
 from helpers.data.reasons import Reason, Repair, Unusable
 from helpers.data.turns import message
 from helpers.data.values import as_text
-from helpers.template.document import DOCUMENT
+from helpers.template.spans import DOCUMENT
 
 ROLE_TOKEN = re.compile(r"<(usr|bot|sys)>")
 BLANK_LINES = re.compile(r"^(?:[^\S\n]*\n)+")

@@ -1,7 +1,4 @@
-"""The parts of a data set (train, validation, test), by the names of its files and folders, or as README.md has
-them."""
-
-from __future__ import annotations
+"""The parts of a data set (train, validation, test), by the names of its files and folders, or by README.md."""
 
 import re
 import unicodedata
@@ -19,20 +16,14 @@ PART_OF = {word: part for part, words in PARTS.items() for word in words.split()
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[가-힣]+|\d+")  # trainData, train2017, 학습_데이터
 PLAIN = re.compile(rf"({'|'.join(PART_OF)})(?:data|set|용|셋|데이터|데이터셋)?")
 SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}.*")  # train_sft-00000-of-00002, as the hub names its files
-PIECE = re.compile(
-    r"part|shard|chunk|file|v|data|set|\d+|[a-z]|데이터|셋"
-)  # what is left of train_1, train-part2, train_b
+# what is left of train_1, train-part2, train_b
+PIECE = re.compile(r"part|shard|chunk|file|v|data|set|\d+|[a-z]|데이터|셋")
 GLOB = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 def nfc(name: object) -> str:
     """A name as it is typed: a Mac takes letters apart in the names of files."""
     return unicodedata.normalize("NFC", str(name))
-
-
-def part_word(name: str) -> str | None:
-    """train, validation or test, when a word of the name says so; the last one counts."""
-    return next((part for part in map(_part, reversed(_words(name))) if part), None)
 
 
 def _words(name: str) -> list[str]:
@@ -42,6 +33,11 @@ def _words(name: str) -> list[str]:
 def _part(word: str) -> str | None:
     match = PLAIN.fullmatch(word)
     return PART_OF[match[1]] if match else None
+
+
+def part_word(name: str) -> str | None:
+    """train, validation or test, when a word of the name says so; the last one counts."""
+    return next(filter(None, map(_part, reversed(_words(name)))), None)
 
 
 def part_of(name: Path) -> str | None:
@@ -55,12 +51,11 @@ def part_of(name: Path) -> str | None:
     first, *more = _words(stem) or [""]
     if _part(first) and not all(map(PIECE.fullmatch, more)) and not any(map(_part, more)):
         return stem.lower()
-    return next((part for part in map(part_word, (stem, *reversed(name.parts[:-1]))) if part), None)
+    return next(filter(None, map(part_word, (stem, *reversed(name.parts[:-1])))), None)
 
 
 def wanted_parts(parts: set[str | None], split: str, folder: str) -> set[str | None]:
-    """The parts that `split` means: the one of that name, else those of its kind; files of no part where no other is
-    named.
+    """The parts that `split` means: that of this name, else those of its kind; files of no part where none is named.
 
     Raises ValueError for none, or for several that are no pieces of one.
     """
@@ -68,13 +63,11 @@ def wanted_parts(parts: set[str | None], split: str, folder: str) -> set[str | N
     if split in parts:
         return {split}
     kind = part_word(split)
-    alike = [part for part in parts if part and kind and part_word(part) == kind]
-    if len(alike) > 1 and not all(part in PART_OF for part in alike):
+    alike = {part for part in parts if part and kind and part_word(part) == kind}
+    if len(alike) > 1 and not alike <= PART_OF.keys():
         sentence = _("{folder} has several parts that dataset_split={split!r} may mean: set it to {parts}.")
         raise ValueError(sentence.format(folder=folder, split=split, parts=_(" or ").join(sorted(alike))))
-    found: set[str | None] = {*alike}
-    if not found and kind == "train":
-        found = {part for part in parts if part is None}
+    found: set[str | None] = {*alike} or {part for part in parts if part is None and kind == "train"}
     if not found:
         sentence = _("{folder} has no part {split!r}: set dataset_split to {parts}.")
         known = sorted({part or "train" for part in parts})
@@ -83,10 +76,7 @@ def wanted_parts(parts: set[str | None], split: str, folder: str) -> set[str | N
 
 
 def described(folder: Path) -> tuple[dict[str, list[tuple[str, str]]], str]:
-    """Subset -> (split, pattern of its files), from the head of README.md, as the hub reads it, and the default subset.
-
-    A split may be "".
-    """
+    """Subset -> (split or "", pattern of its files), from the head of README.md as the hub reads it; the default."""
     import yaml
 
     readme = folder / "README.md"
@@ -95,12 +85,11 @@ def described(folder: Path) -> tuple[dict[str, list[tuple[str, str]]], str]:
     try:
         known = yaml.safe_load(head[1])["configs"] if head else []
     except (yaml.YAMLError, LookupError, TypeError):
-        return {}, ""
+        known = []
     known = [subset for subset in known if isinstance(subset, dict)] if isinstance(known, list) else []
     found = {nfc(subset.get("config_name", "default")): _patterns(subset) for subset in known}
     marked = [nfc(subset.get("config_name")) for subset in known if subset.get("default")]
-    first = [*marked, *(name for name in found if name == "default" or len(found) == 1), ""]
-    return found, first[0]
+    return found, [*marked, *(name for name in found if name == "default" or len(found) == 1), ""][0]
 
 
 def _patterns(subset: dict) -> list[tuple[str, str]]:

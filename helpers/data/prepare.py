@@ -11,25 +11,23 @@ import tempfile
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.data.copies import SAMPLE, CopyIndex, answer_keys
-from helpers.data.earlier import MARK, Earlier
 from helpers.data.formats import convert
 from helpers.data.labels import ONE_ROW
-from helpers.data.left_out import left_out, row_hash
 from helpers.data.normalise import Converted
 from helpers.data.reasons import Reason, Unusable
-from helpers.data.rehearsal import SOURCE, append_rehearsal, rehearsal_config, rehearsal_rows
+from helpers.data.rehearsal import MARK, SOURCE, Earlier, append_rehearsal, rehearsal_config, rehearsal_rows
 from helpers.data.report import Counts, DataReport
 from helpers.data.sources import Source, open_sources
-from helpers.data.split import beginning_key, conversation_key, held_out_units, joined_units, units
+from helpers.data.split import beginning_key, conversation_key, held_out_units, joined_units, left_out, row_hash, units
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
-from helpers.template.document import is_document
-from helpers.template.spans import require_learnable
+from helpers.template.spans import is_document, require_learnable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -67,7 +65,7 @@ class Preparation:
     tokenizer: PreTrainedTokenizerBase | None
     folder: Path
     earlier: Earlier = field(default_factory=Earlier)
-    left_out: dict[str, str] = field(default_factory=dict)  # see `left_out.left_out`
+    left_out: dict[str, str] = field(default_factory=dict)  # see `split.left_out`
     counts: Counts = field(default_factory=Counts)
     keys: array = field(default_factory=lambda: array("Q"))  # of every conversation in `everything`
     beginnings: array = field(default_factory=lambda: array("Q"))
@@ -81,38 +79,39 @@ class Preparation:
 
     def read_all(self, sources: list[Source]) -> None:
         """Every usable conversation of `sources` into `everything`, each once."""
+        several = len(sources) > 1
+        rows = chain.from_iterable(self.conversations(source, source.name if several else "") for source in sources)
         with self.everything.open("w", encoding="utf-8") as file:
-            for source in sources:
-                name = source.name if len(sources) > 1 else ""
-                for key, row in self.conversations(source, name):
-                    self.keys.append(key)
-                    self.beginnings.append(beginning_key(row["messages"]))
-                    answers = answer_keys(row["messages"])
-                    self.answers.extend(answers)
-                    self.answered.extend([len(self.keys) - 1] * len(answers))
-                    file.write(_line(row))
+            for number, (key, row) in enumerate(rows):
+                answers = answer_keys(row["messages"])
+                self.keys.append(key)
+                self.beginnings.append(beginning_key(row["messages"]))
+                self.answers.extend(answers)
+                self.answered.extend([number] * len(answers))
+                file.write(_line(row))
 
     def conversations(self, source: Source, name: str = "") -> Iterator[tuple[int, dict]]:
         """(key, row to write) of every usable conversation of one data set, each once; counts as it goes."""
         from helpers.show.progress import Progress
 
+        counts = self.counts
         for row in Progress(source.rows, desc=_("reading"), unit=_(" rows")):
             origin = name or _source(row, source)
-            self.counts.read[origin] += 1
+            counts.read[origin] += 1
             source.count(row)
             try:
                 converted = convert(row, source.form)
                 key = conversation_key(converted.messages, self.config.seed)
                 self._require_new(key, converted)
             except Unusable as unusable:
-                self.counts.drops.add(unusable, origin, row)
-                self.counts.marks.dropped(unusable, row, source.form)
+                counts.drops.add(unusable, origin, row)
+                counts.marks.dropped(unusable, row, source.form)
                 continue
             self.seen.add(key)
-            self.counts.marks.kept(row, source.form)
-            self.counts.leftovers.look(converted.messages)
+            counts.marks.kept(row, source.form)
+            counts.leftovers.look(converted.messages)
             for repair in converted.repairs:
-                self.counts.repairs.add(repair, origin, row)
+                counts.repairs.add(repair, origin, row)
             tools = {"tools": converted.tools} if converted.tools else {}
             yield key, {"messages": converted.messages, **tools, "source": origin}
 
@@ -179,16 +178,16 @@ class Preparation:
                 if unit in chosen:
                     continue
                 row = json.loads(line)
-                if self.left_out and row_hash(row) in self.left_out:
-                    self.counts.drops.add(Reason.LEFT_OUT, row["source"], row)
-                    continue
-                seen = index.seen_in(row["messages"])
-                if min(seen, default=old) < old:
-                    self.counts.drops.add(Reason.HELD_BEFORE, row["source"], row)
-                    continue
+                out = bool(self.left_out) and row_hash(row) in self.left_out
+                seen = set() if out else index.seen_in(row["messages"])
                 times = _times(weights.get(row["source"], 1.0), key)
-                if not times:
-                    self.counts.drops.add(Reason.LIGHT, row["source"], row)
+                reasons = {
+                    Reason.LEFT_OUT: out,
+                    Reason.HELD_BEFORE: min(seen, default=old) < old,
+                    Reason.LIGHT: not times,
+                }
+                if why := next((reason for reason, holds in reasons.items() if holds), None):
+                    self.counts.drops.add(why, row["source"], row)
                     continue
                 file.write(line * times)
                 self.counts.rows.update(train=times, repeated=times - 1)

@@ -1,7 +1,5 @@
 """Rows of one local file, as they are. What had to be guessed or was not as expected is said in `notes`."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator
@@ -24,9 +22,8 @@ def jsonl_rows(path: Path, notes: Notes, part: str = "") -> Iterator[object]:
     encoding = encoding_of(path, notes)
     if path.suffix.lower() == ".jsonl" and _is_one_list(path, encoding):
         notes.append(_("{file} holds one JSON list, and was read so.").format(file=path.name))
-        yield from json_rows(path, [])
-        return
-    yield from _lines(path, encoding, notes)
+        return json_rows(path, [])
+    return _lines(path, encoding, notes)
 
 
 def _lines(path: Path, encoding: Encoding, notes: Notes) -> Iterator[object]:
@@ -53,14 +50,11 @@ def _lines(path: Path, encoding: Encoding, notes: Notes) -> Iterator[object]:
 def _is_one_list(path: Path, encoding: Encoding) -> bool:
     """True for a list over the whole file; a list in each line is a row of its own."""
     with encoding.open(path) as file:
-        first, *more = list(islice((line.strip() for line in file if line.strip()), 2)) or [""]
-    if not first.startswith("["):
-        return False
+        first, *more = list(islice(filter(None, map(str.strip, file)), 2)) or [""]
     try:
-        value = json.loads(first)
+        return first.startswith("[") and not (is_turns(json.loads(first)) or more)
     except (ValueError, RecursionError):
         return True
-    return not more and not is_turns(value)
 
 
 def json_rows(path: Path, notes: Notes, part: str = "train") -> Iterator[object]:
@@ -77,17 +71,12 @@ def json_rows(path: Path, notes: Notes, part: str = "train") -> Iterator[object]
             reason, line = getattr(error, "msg", type(error).__name__), getattr(error, "lineno", 1)
             sentence = _("{file} is not valid JSON ({error}, line {line:,}): was it cut off?")
             raise ValueError(sentence.format(file=path.name, error=reason, line=line)) from None
-        yield from _lines(path, encoding, notes)
-        return
+        return _lines(path, encoding, notes)
+    if whole == []:
+        notes.append(_("{file} is an empty list.").format(file=path.name))
     if isinstance(whole, dict):
-        yield from map(_row, _rows_of_object(whole, path, notes, part))
-    elif isinstance(whole, list):
-        if not whole:
-            notes.append(_("{file} is an empty list.").format(file=path.name))
-        one = is_turns(whole)
-        yield from [_row(whole)] if one else map(_row, whole)
-    else:
-        yield whole
+        return map(_row, _rows_of_object(whole, path, notes, part))
+    return map(_row, whole if isinstance(whole, list) and not is_turns(whole) else [whole])
 
 
 def _rows_of_object(whole: dict, path: Path, notes: Notes, part: str) -> list:
@@ -102,10 +91,6 @@ def _rows_of_object(whole: dict, path: Path, notes: Notes, part: str) -> list:
     if 2 * sum(map(_is_row, values)) > len(values):
         notes.append(_("{file} holds a row under each key, and was read so.").format(file=path.name))
         return values
-    return _the_list(whole, path, notes, part)
-
-
-def _the_list(whole: dict, path: Path, notes: Notes, part: str) -> list:
     lists = [name for name, value in whole.items() if isinstance(value, list)]
     if not lists:
         raise ValueError(_("{file} holds no list of rows: keep one list of rows.").format(file=path.name))
@@ -126,10 +111,9 @@ def _columns(whole: dict) -> dict[str, list]:
     if len(whole) < 2 or not all(isinstance(column, (dict, list)) for column in whole.values()):
         return {}
     values = [list(column.values()) if isinstance(column, dict) else column for column in whole.values()]
-    if not all(len(column) == len(values[0]) > 0 for column in values):
-        return {}
     plain = all(isinstance(value, str) for value in values[0]) and known_columns(whole)
-    return dict(zip(whole, values, strict=True)) if plain else {}
+    same = all(len(column) == len(values[0]) > 0 for column in values)
+    return dict(zip(whole, values, strict=True)) if plain and same else {}
 
 
 def parquet_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict]:
@@ -159,25 +143,22 @@ def text_rows(path: Path, notes: Notes, part: str = "") -> Iterator[object]:
 
 
 def passages(path: Path, notes: Notes) -> Iterator[object]:
-    """A text that is alone in passages of about `PASSAGE` characters, cut at blank lines: some of them can be held
-    out."""
-    for row in text_rows(path, notes):
-        if not isinstance(row, dict):
-            yield row
-            continue
-        parts = [""]
-        for paragraph in re.split(r"\n\s*\n", row["text"]):
-            if parts[-1] and len(parts[-1]) + len(paragraph) > PASSAGE:
-                parts.append("")
-            parts[-1] += f"\n\n{paragraph}" if parts[-1] else paragraph
-        sentence = _("{file} is one text: read as {count} passages, cut at blank lines, some of which are held out.")
-        notes.append(sentence.format(file=path.name, count=len(parts)))
-        yield from ({**row, "text": text} for text in parts)
+    """A text that is alone, cut at blank lines into about `PASSAGE` characters: some passages can be held out."""
+    (row,) = text_rows(path, notes)
+    if not isinstance(row, dict):
+        return iter([row])
+    parts = [""]
+    for paragraph in re.split(r"\n\s*\n", row["text"]):
+        if parts[-1] and len(parts[-1]) + len(paragraph) > PASSAGE:
+            parts.append("")
+        parts[-1] += f"\n\n{paragraph}" if parts[-1] else paragraph
+    sentence = _("{file} is one text: read as {count} passages, cut at blank lines, some of which are held out.")
+    notes.append(sentence.format(file=path.name, count=len(parts)))
+    return ({**row, "text": text} for text in parts)
 
 
 def _object(pairs: list[tuple]) -> dict | UnreadRow:
-    """A JSON object; one whose field stands twice is not read, since json.loads would keep the last of the two
-    alone."""
+    """A JSON object; not read where a field stands twice, since json.loads would keep the last alone."""
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
@@ -195,6 +176,6 @@ def _is_row(value: object) -> bool:
     return is_turns(value) or (isinstance(value, dict) and known_columns(value))
 
 
-READERS = {".jsonl": jsonl_rows, ".json": json_rows, ".csv": csv_rows, ".tsv": csv_rows, ".parquet": parquet_rows}
 TEXTS = (".txt", ".md")
+READERS = {".jsonl": jsonl_rows, ".json": json_rows, ".csv": csv_rows, ".tsv": csv_rows, ".parquet": parquet_rows}
 READERS |= dict.fromkeys(TEXTS, text_rows)

@@ -1,7 +1,5 @@
 """Why a row cannot be used, and what was mended in one: each a member of an Enum, so that none is misspelt."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -100,7 +98,7 @@ class UnreadRow:
     values: dict = field(default_factory=dict)
 
 
-def in_words(row: dict) -> str:
+def reason_in_words(row: dict) -> str:
     """The reason of a row of data_report.json in the reader's language."""
     known = {**Reason.__members__, **Repair.__members__}.get(row.get("code", ""))
     return _(known).format(**row.get("values", {})) if known else row["reason"]

@@ -1,17 +1,13 @@
 """data_report.json: what 03 has read, kept, mended and dropped."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from helpers.data.earlier import MARK
 from helpers.data.leftovers import Leftovers, leftovers_verdict
-from helpers.data.marks import Marks, marks_verdict
-from helpers.data.rehearsal import SOURCE
+from helpers.data.rehearsal import MARK, SOURCE
 from helpers.data.sources import Source
-from helpers.data.tally import Tally, rows_lost, shorter
+from helpers.data.tally import Marks, Tally, rows_lost, shorter
 from helpers.settings import RunConfig
 
 
@@ -26,9 +22,9 @@ class DataReport(TypedDict, total=False):
     drops: list[dict]
     repairs: list[dict]
     leftovers: list[dict]
-    lost: dict  # a verdict
-    marks: dict  # a verdict
-    left: dict  # a verdict
+    lost: dict  # a verdict, as marks and left
+    marks: dict
+    left: dict
     verdicts: list[dict]
     judged_for: dict
     numbers: dict[str, float]
@@ -51,10 +47,8 @@ class Counts:
     def report(self, config: RunConfig, sources: list[Source]) -> DataReport:
         """For data_report.json; complete when all rows were read and written."""
         read, form = self.read.total(), sources[0].form
-        rows = {"read": read, "train": self.rows["train"], "eval": self.rows["eval"]}
-        if any(source.weight != 1 for source in sources):
-            rows["repeated"] = self.rows["repeated"]
-        rows |= {name: self.rows[name] for name in (SOURCE, MARK) if self.rows[name]}
+        optional = ["repeated"] if any(source.weight != 1 for source in sources) else []
+        optional += [name for name in (SOURCE, MARK) if self.rows[name]]
         by_source = [
             {"source": name, "read": count, "dropped": self.drops.of_source(name), "kept": self.kept[name]}
             for name, count in self.read.most_common()
@@ -64,13 +58,17 @@ class Counts:
         return {
             "schema": 1,
             "dataset": {**dataset, "name": form.name, "columns": form.columns},
-            "rows": {**rows, "dropped": self.drops.total()},
+            "rows": {
+                "read": read,
+                **{name: self.rows[name] for name in ("train", "eval", *optional)},
+                "dropped": self.drops.total(),
+            },
             "sources": sorted(shorter(by_source), key=lambda row: row["source"]),
             "data": [source.summary() for source in sources],
             "drops": self.drops.rows(),
             "repairs": self.repairs.rows(),
             "leftovers": leftovers,
             "lost": rows_lost(read, self.drops),
-            "marks": marks_verdict(read, self.marks),
+            "marks": self.marks.verdict(read),
             "left": leftovers_verdict(leftovers, read),
         }

@@ -1,7 +1,5 @@
 """`<usr> ...\\n<bot> ...`, the text format of open-korean-instructions, with the traps that its sources left in it."""
 
-from __future__ import annotations
-
 import re
 
 from helpers.data.reasons import Reason, Repair, Unusable

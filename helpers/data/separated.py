@@ -1,7 +1,5 @@
 """Rows of comma-, semicolon- or tab-separated text; a quotation mark gone wrong is named by its line."""
 
-from __future__ import annotations
-
 import csv
 import json
 import sys
@@ -33,41 +31,38 @@ class Lines:
         try:
             return start, next(self.reader, None)
         except csv.Error as error:
-            if "end of data" in str(error):
-                sentence = _(
-                    "{file}: the quotation mark that opens in line {line:,} is never closed: close it, or remove it."
-                )
-                raise ValueError(sentence.format(file=self.path.name, line=start)) from None
             sentence = _(
                 "{file}, line {line:,}: text follows a closing quotation mark ({error}). Inside a field in quotation "
-                "marks, "
-                'each of its own is written twice: "she said ""yes"" to me".'
+                'marks, each of its own is written twice: "she said ""yes"" to me".'
             )
+            if "end of data" in str(error):
+                sentence = _(
+                    "{file}: the quotation mark that opens in line {line:,} is never closed: close or remove it."
+                )
             raise ValueError(sentence.format(file=self.path.name, line=start, error=error)) from None
 
     def row(self, start: int, fields: list[str], header: list[str]) -> dict | UnreadRow:
         """The fields of the row that begins in line `start`, by name."""
-        more = self.reader.line_num - start
+        more, text = self.reader.line_num - start, self.delimiter.join(fields)
         self.rows += 1
         if more > 0:
             self.several += 1
             self.longest = max(self.longest, (more + 1, start))
-        if self.encoding.broken and any(map(BROKEN.search, fields)):
-            text = f"{self.path.name}, line {start:,}: {self.delimiter.join(fields)}"
+        if self.encoding.broken and BROKEN.search(text):
+            text = f"{self.path.name}, line {start:,}: {text}"
             return UnreadRow(text, Reason.BROKEN_BYTES, {"value": self.encoding.label})
         if len(fields) != len(header):
             return UnreadRow(json.dumps(fields, ensure_ascii=False))
         if more > 1 and (swallowed := _rows_inside(fields, self.delimiter, len(header))):
             where = f"{self.path.name}, line {start}: {swallowed} rows"
-            return UnreadRow(self.delimiter.join(fields), Reason.SWALLOWED, {"value": where})
+            return UnreadRow(text, Reason.SWALLOWED, {"value": where})
         return dict(zip(header, fields, strict=True))
 
     def note(self, header: list[str], notes: Notes) -> None:
         if self.several:
             sentence = _(
                 "{rows:,} rows of {file} go over several lines, the longest over {lines:,} from line {start:,}: is "
-                "that one "
-                "text, or a quotation mark that was not closed?"
+                "that one text, or a quotation mark that was not closed?"
             )
             lines, start = self.longest
             notes.append(sentence.format(rows=self.several, file=self.path.name, lines=lines, start=start))
@@ -89,7 +84,10 @@ def csv_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict | Unread
         reader = csv.reader(file, delimiter=delimiter, strict=True, quoting=quoting)
         lines = Lines(path, reader, delimiter, encoding)
         header = lines.next()[1] or []
-        _require_one_name_each(path, header)
+        names = [name.strip() for name in header if name.strip()]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            sentence = _("{file} has two columns of the name {name!r}: rename or remove one.")
+            raise ValueError(sentence.format(file=path.name, name=twice))
         start, fields = lines.next()
         while fields is not None:
             if fields:
@@ -116,14 +114,6 @@ def _delimiter(path: Path, first: str, notes: Notes) -> str:
     return found
 
 
-def _require_one_name_each(path: Path, header: list[str]) -> None:
-    names = [name.strip() for name in header if name.strip()]
-    for name in names:
-        if names.count(name) > 1:
-            sentence = _("{file} has two columns of the name {name!r}: rename or remove one.")
-            raise ValueError(sentence.format(file=path.name, name=name))
-
-
 def _rows_inside(fields: list[str], delimiter: str, width: int) -> int:
     """Lines inside of a field that look like whole rows; 0 where one does not, for then it is text."""
     inner = [line for field in fields if field.count("\n") > 1 for line in field.splitlines()[1:-1] if line]
@@ -132,8 +122,7 @@ def _rows_inside(fields: list[str], delimiter: str, width: int) -> int:
 
 
 def _quotes_quote(path: Path, encoding: Encoding) -> bool:
-    """True when the quotation marks of a tab-separated file really quote: then every row has as many fields as the
-    header."""
+    """Do the quotation marks of a tab-separated file really quote? Then every row is as wide as the header."""
     with encoding.open(path, newline="") as file:
         if not any(field.startswith('"') for line in file for field in line.split("\t")):
             return False
@@ -141,10 +130,6 @@ def _quotes_quote(path: Path, encoding: Encoding) -> bool:
         lines = csv.reader(file, delimiter="\t", strict=True)
         try:
             width = len(next(lines, []))
-            return all(not row or (len(row) == width and not any(map(_swallows, row))) for row in lines)
+            return not any(len(row) != width or any("\n" in f and "\t" in f for f in row) for row in lines if row)
         except csv.Error:
             return False
-
-
-def _swallows(field: str) -> bool:
-    return "\n" in field and "\t" in field

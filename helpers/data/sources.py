@@ -1,7 +1,5 @@
 """Raw rows of the data sets of a run, one at a time: local files and folders, or the hub."""
 
-from __future__ import annotations
-
 import random
 import re
 from collections import Counter
@@ -64,25 +62,19 @@ def parts(config: RunConfig) -> list[tuple[RunConfig, float]]:
 
     Raises ValueError for a weight that is not above 0.
     """
-    names = [config.dataset_id] if local_path(config.dataset_id) else config.dataset_id.split(",")
+    whole, sources = config.dataset_id, []
+    names = [whole] if local_path(whole) else whole.split(",")
     revisions = config.dataset_revision.split(", ")
     revisions = revisions if len(revisions) == len(names) else revisions[:1] * len(names)
-    sources = []
     for name, revision in zip(map(str.strip, names), revisions, strict=True):
-        data, weight = _weighted(name, config.dataset_id)
+        match = re.fullmatch(r"(.+?):([\d.]+)", name)
+        data, weight = (match[1], match[2]) if match and not local_path(name) else (name, "1")
+        if not data or not re.fullmatch(r"\d+(\.\d+)?", weight) or not 0 < float(weight) <= 100:
+            sentence = _("dataset_id={whole!r}: {name!r} is no data set with a weight of 0 to 100, such as a.csv:2.")
+            raise ValueError(sentence.format(whole=whole, name=name))
         settings = replace(config, dataset_id=data, dataset_revision=revision, run_name=config.run_name)
-        sources.append((settings, weight))
+        sources.append((settings, float(weight)))
     return sources
-
-
-def _weighted(name: str, whole: str) -> tuple[str, float]:
-    """ "a.csv:2" as its name and its weight."""
-    match = re.fullmatch(r"(.+?):([\d.]+)", name)
-    data, weight = (match[1], match[2]) if match and not local_path(name) else (name, "1")
-    if not data or not re.fullmatch(r"\d+(\.\d+)?", weight) or not 0 < float(weight) <= 100:
-        sentence = _("dataset_id={whole!r}: {name!r} is no data set with a weight of 0 to 100, such as a.csv:2.")
-        raise ValueError(sentence.format(whole=whole, name=name))
-    return data, float(weight)
 
 
 def open_sources(config: RunConfig) -> list[Source]:
@@ -99,25 +91,20 @@ def _open(config: RunConfig, weight: float) -> Source:
         raise ValueError(sentence.format(data=config.dataset_id, notes=" ".join(notes)).strip())
     form = recognise(head, config.dataset_format)
     if form.misnamed:
-        sentence = _(
-            "{columns}: not read, since the values are of another kind than the name says. If it is part of the "
-            "question, "
-            "name it input."
-        )
-        if form.joins:
-            sentence = _("{columns}: joined to the question, since it holds texts, which the name does not say.")
+        sentence = _("{columns}: joined to the question, since it holds texts, which the name does not say.")
+        if not form.joins:
+            sentence = _(
+                "{columns}: not read, since the values are of another kind than the name says. If it is part of the "
+                "question, name it input."
+            )
         notes.append(sentence.format(columns=", ".join(form.misnamed)))
     return Source(config.dataset_id, weight, chain(head, rows), form, notes)
 
 
 def data_revision(config: RunConfig) -> str:
-    """What is really read, to be recorded: the hub commit, or "sha256:..." over the local files; of several in
-    order."""
-    revisions = []
-    for data, _weight in parts(config):
-        path = _local(data)
-        revisions.append(folder_digest(path) if path else str(hub_info(data).sha))
-    return ", ".join(revisions)
+    """What is really read, to be recorded: the hub commit, or "sha256:..." over the local files; several in order."""
+    found = [(data, _local(data)) for data, _weight in parts(config)]
+    return ", ".join(folder_digest(path) if path else str(hub_info(data).sha) for data, path in found)
 
 
 def data_size(config: RunConfig) -> int:

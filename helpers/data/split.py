@@ -1,4 +1,4 @@
-"""Which conversations are held out: rows that begin alike go to one side, and none that training has seen is kept.
+"""Which conversations are held out, or left out by hand: rows that begin alike go to one side.
 
 The unit of the draw is a beginning: the system turn and the first question. Its key is the xor of the keys of its
 conversations, so the draw is seeded and does not depend on the order of the rows.
@@ -9,7 +9,11 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+from helpers.files import read_json, write_json
+from helpers.runs import RunDir
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
 TOGETHER = 50  # conversations that share an answer; what more of them have is said everywhere
 MOST_SHARE = 0.75  # of the conversations
+BEGINNING = 60  # characters of a row that stand beside its hash, for whoever reads the file
 
 
 def conversation_key(messages: list[dict], seed: int) -> int:
@@ -27,13 +32,9 @@ def conversation_key(messages: list[dict], seed: int) -> int:
 
 
 def beginning_key(messages: list[dict]) -> int:
-    """64 bits that are the same for conversations with the same system turn and first question; case and spaces do
-    not count."""
-    texts = []
-    for message in messages:
-        texts.append("".join(message["content"].casefold().split()))
-        if message["role"] == "user":
-            break
+    """64 bits that are the same for the same system turn and first question; case and spaces do not count."""
+    first = next((number for number, message in enumerate(messages) if message["role"] == "user"), len(messages))
+    texts = ["".join(message["content"].casefold().split()) for message in messages[: first + 1]]
     return _bits("\x1e".join(texts), "")
 
 
@@ -94,14 +95,11 @@ def held_out_units(keys: array, unit_of: array, wanted: int) -> set[int]:
         if sizes[number] <= left:
             found.add(int(values[number]))
             left -= int(sizes[number])
-        if not left:
-            break
     return found or {int(values[sizes.argmin()])}
 
 
 def split_pairs(pairs: Dataset, share: float, seed: int) -> dict[str, Dataset]:
-    """ "train" and "test" as `Dataset.train_test_split` draws them, but pairs whose prompts begin alike stay
-    together."""
+    """ "train" and "test" as `Dataset.train_test_split` draws them, but prompts that begin alike stay together."""
     from datasets import Dataset
 
     places: dict[int, list[int]] = {}
@@ -111,6 +109,24 @@ def split_pairs(pairs: Dataset, share: float, seed: int) -> dict[str, Dataset]:
     drawn = Dataset.from_dict({"number": range(len(alike))}).train_test_split(test_size=share, seed=seed)
     sides = {name: [place for number in drawn[name]["number"] for place in alike[number]] for name in drawn}
     return {str(name): pairs.select(chosen) for name, chosen in sides.items()}
+
+
+def row_hash(row: dict) -> str:
+    """16 hexadecimal digits that a conversation has in every run, whatever its seed."""
+    return f"{conversation_key(row['messages'], 0):016x}"
+
+
+def left_out(run: RunDir) -> dict[str, str]:
+    """The rows that somebody took out of the training part: hash -> how the row begins. 03 obeys data/left_out.json."""
+    return read_json(run.left_out)["rows"] if run.left_out.exists() else {}
+
+
+def leave_out(run: RunDir, rows: Iterable[dict]) -> int:
+    """Put conversations on the list of `run`; how many stand there now. 03 has to run again."""
+    listed = left_out(run) | {row_hash(row): row["messages"][-1]["content"][:BEGINNING] for row in rows}
+    run.left_out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(run.left_out, {"schema": 1, "rows": listed})
+    return len(listed)
 
 
 def _bits(text: str, key: str) -> int:

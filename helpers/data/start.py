@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 
 def start(config: RunConfig, run: RunDir) -> tuple[RunConfig, PreTrainedTokenizerBase]:
-    """`config` with the revisions that are really there, written to config.json, and a tokenizer that fits the
-    model."""
+    """`config` with the revisions that are there, written to config.json, and a tokenizer that fits the model."""
     begins = start_folder(run, config)  # an adapter that no training can begin from is refused before anything is read
     config = with_revisions(config, run)
     run.save_config(config)
@@ -27,11 +26,8 @@ def start(config: RunConfig, run: RunDir) -> tuple[RunConfig, PreTrainedTokenize
     require_embedding(tokenizer, config)
     theirs = begins / "chat_template.jinja" if begins else None
     if theirs and theirs.exists() and theirs.read_text(encoding="utf-8") != tokenizer.get_chat_template():
-        print(
-            _("The adapter was trained with another chat template: chat_template={file!r} keeps it.").format(
-                file=str(theirs)
-            )
-        )
+        sentence = _("The adapter was trained with another chat template: chat_template={file!r} keeps it.")
+        print(sentence.format(file=str(theirs)))
     return config, tokenizer
 
 
@@ -40,10 +36,8 @@ def with_revisions(config: RunConfig, run: RunDir) -> RunConfig:
 
     Prints a line for each that is another than when this run was prepared before: the results may differ too.
     """
-    found = {
-        "model_revision": model_revision(config.model_id, config.model_revision),
-        "dataset_revision": data_revision(config),
-    }
+    found = {"model_revision": model_revision(config.model_id, config.model_revision)}
+    found["dataset_revision"] = data_revision(config)
     if run.config_json.exists():
         before = run.stored_config()
         for name, source in (("model_revision", "model_id"), ("dataset_revision", "dataset_id")):

@@ -1,12 +1,11 @@
-"""What became of the rows: counted by reason and source, with an example of each."""
-
-from __future__ import annotations
+"""What became of the rows: counted by reason and source with examples; and did a mark take away whole answers?"""
 
 import json
 from collections import Counter
 
 from helpers.data.limits import Check, rows_verdict, verdict
-from helpers.data.reasons import Reason, Repair, UnreadRow, Unusable, in_words
+from helpers.data.reasons import Reason, Repair, UnreadRow, Unusable, reason_in_words
+from helpers.data.values import from_json, in_words, is_turns
 from helpers.show.verdict import Verdict
 from helpers.show.words import _
 
@@ -19,6 +18,12 @@ MOST_SOURCES = 100  # sources that the report names; the rest is put together
 OTHERS = "(other sources)"
 EXAMPLE = 300  # characters of an example
 PROJECTED = 160  # ... and of one in the table that a teacher can project
+BY_A_COLUMN = (Reason.MARKED_BAD, Reason.NOT_LEARNED, Reason.WEIGHT, Reason.BELONGS, Reason.BELONG)
+SHORT = 60  # characters of an answer that can be the name of a class
+FEWEST = 3  # rows of an answer that are all taken away
+MOST_GONE = 1 / 3  # share of the rows
+MOST = 1000  # different answers that are remembered
+EACH = 4  # rows that an answer has at least on average, where answers are classes
 
 
 class Tally:
@@ -31,9 +36,8 @@ class Tally:
     def add(self, reason: Unusable | Reason | Repair, source: str, row: object) -> None:
         sentence = str(reason)
         if sentence not in self.firsts:
-            values = reason.values if isinstance(reason, Unusable) else {}
-            code = reason.reason.name if isinstance(reason, Unusable) else reason.name
-            self.firsts[sentence] = {"example": as_example(row), "code": code, "values": values}
+            kind, values = (reason.reason, reason.values) if isinstance(reason, Unusable) else (reason, {})
+            self.firsts[sentence] = {"example": as_example(row), "code": kind.name, "values": values}
             self.counts[sentence] = Counter()
         self.counts[sentence][source] += 1
 
@@ -49,8 +53,7 @@ class Tally:
         return sum(count.get(source, 0) for count in self.counts.values())
 
     def rows(self) -> list[dict]:
-        """One row per reason, the most frequent first: reason, rows, by_source, example; code and values, to say it
-        again."""
+        """One row per reason, the most frequent first: reason, rows, by_source, example; code and values."""
         found = []
         for sentence, first in self.firsts.items():
             count = self.counts[sentence]
@@ -75,8 +78,7 @@ def shorter(rows: list[dict]) -> list[dict]:
 
 
 def rows_lost(read: int, drops: Tally) -> dict:
-    """The verdict on how much of the data was lost. Copies and what the data itself marks as bad are left out, not
-    lost."""
+    """The verdict on how much was lost; copies, and what the data itself marks as bad, are left out and not lost."""
     found = rows_verdict(Check.ROWS_LOST, drops.total() - drops.of(*WANTED), read)
     again = drops.of(Reason.AGAIN)
     if found["ok"] and again > MOST_AGAIN * read:
@@ -87,22 +89,23 @@ def rows_lost(read: int, drops: Tally) -> dict:
 
 
 def what_was_done(report: dict) -> list[dict]:
-    """data_report.json as the rows of one table, for a class: read, kept, repaired, dropped, amber, each with an
-    example."""
-    rows = report["rows"]
-    read = rows["read"]
+    """data_report.json as one table for a class: read, kept, repaired, dropped, amber, each with an example."""
+    rows, formats = report["rows"], ", ".join(data["format"] for data in report["data"])
     found = [
-        _line(_("read"), ", ".join(data["format"] for data in report["data"]), read, read),
-        _line(_("kept"), _("to train on"), rows["train"], read),
-        _line(_("kept"), _("held out"), rows["eval"], read),
+        (_("read"), formats, rows["read"], ""),
+        (_("kept"), _("to train on"), rows["train"], ""),
+        (_("kept"), _("held out"), rows["eval"], ""),
     ]
     for what, part in ((_("repaired"), "repairs"), (_("dropped"), "drops")):
-        found += [_line(what, in_words(row), row["rows"], read, row["example"]) for row in report[part]]
+        found += [(what, reason_in_words(row), row["rows"], row["example"]) for row in report[part]]
     for row in report.get("leftovers", []):
-        amber = row["verdict"] == Verdict.AMBER
-        what = Verdict.AMBER.word if amber else _("seen")
-        found.append(_line(what, _(row["reason"]), row["rows"], read, row["example"]))
-    return found
+        what = Verdict.AMBER.word if row["verdict"] == Verdict.AMBER else _("seen")
+        found.append((what, _(row["reason"]), row["rows"], row["example"]))
+    read = max(rows["read"], 1)
+    return [
+        {"what": what, "which": why, "rows": count, "share": f"{count / read:.1%}", "example": example[:PROJECTED]}
+        for what, why, count, example in found
+    ]
 
 
 def fields_table(data: dict) -> list[dict]:
@@ -110,6 +113,50 @@ def fields_table(data: dict) -> list[dict]:
     return [{**row, "read as": _(row["read as"])} for row in data["fields"]]
 
 
-def _line(what: str, why: str, rows: int, read: int, example: str = "") -> dict:
-    share = f"{rows / max(read, 1):.1%}"
-    return {"what": what, "which": why, "rows": rows, "share": share, "example": example[:PROJECTED]}
+class Marks:
+    """Rows that a column has dropped (label: false), by column, and the short answers that went and stayed."""
+
+    def __init__(self):
+        self.columns: Counter[str] = Counter()
+        self.gone: Counter[str] = Counter()
+        self.stayed: set[str] = set()
+        self.bad = 0  # rows that a judgement has dropped
+        self.rows = 0  # that stayed, as long as their answers were looked at
+
+    def dropped(self, unusable: Unusable, row: object, form) -> None:
+        if unusable.reason in BY_A_COLUMN and isinstance(row, dict):
+            self.columns[unusable.values["value"].partition(":")[0]] += 1
+            self.bad += unusable.reason is Reason.MARKED_BAD
+            answer = _answer(row, form)
+            if answer and len(answer) <= SHORT and len(self.gone) < MOST:
+                self.gone[answer] += 1
+
+    def kept(self, row: dict, form) -> None:
+        if len(self.stayed) < MOST:
+            self.rows += 1
+            self.stayed.add(_answer(row, form))
+
+    def verdict(self, read: int) -> dict:
+        """Red when a mark takes away every row of an answer, or over a third of all: it is a class, no judgement."""
+        gone, rows, columns = [], self.columns.total(), ", ".join(self.columns)
+        if len(self.stayed) * EACH <= max(self.rows, EACH):  # answers are few, and come again
+            gone = [name for name, count in self.gone.most_common() if count >= FEWEST and name not in self.stayed]
+        measured = _("{rows:,} of {read:,} rows").format(rows=rows, read=read) + (f" ({columns})" if rows else "")
+        if gone:
+            measured += _(", with all of the answers {answers}").format(answers=", ".join(map(repr, gone[:3])))
+        fix = _(
+            "if {columns} is a class and no judgement of the answer, rename the column, such as to class; if it is a "
+            "judgement (KTO's label), write the good rows into a file of their own"
+        )
+        state = Verdict.RED if gone or self.bad > MOST_GONE * read else Verdict.GREEN
+        return verdict(Check.MARKS, state, measured, _("a third, no answer wholly"), fix.format(columns=columns))
+
+
+def _answer(row: dict, form) -> str:
+    """The beginning of the last answer of a row, as it stands there."""
+    value = row.get(form.columns[-2 if form.name == "preference" else -1])
+    turns = from_json(value) if form.name == "messages" else value
+    if is_turns(turns):
+        value = turns[-1].get("content", turns[-1].get("value"))
+    text = in_words(value, [])
+    return text.rpartition("<bot>")[2].strip()[: 2 * SHORT] if isinstance(text, str) else ""

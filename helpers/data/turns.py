@@ -4,8 +4,6 @@ A message is {"role", "content"}; an assistant's may also hold "reasoning_conten
 "train": False (read, not learned); a tool's holds what the tool answered.
 """
 
-from __future__ import annotations
-
 from helpers.data.columns import Means, meaning, plain_name, refuse_marked
 from helpers.data.reasons import LONGEST, Reason, Repair, Unusable
 from helpers.data.values import from_json, in_words, missing, objects_in, without_nulls
@@ -31,7 +29,9 @@ def message(role: str, content: object, **more) -> dict:
 def listed_turns(turns: object, repairs: list[Repair], tabular: bool = False) -> list[dict]:
     """A list of {"role", "content"} or {"from", "value"}, or of texts in turn, as messages."""
     turns = from_json(turns)
-    kinds = set(map(type, turns)) if isinstance(turns, (list, tuple)) else {None}
+    if not isinstance(turns, (list, tuple)):
+        raise Unusable(Reason.NO_LIST)
+    kinds = set(map(type, turns))
     if kinds == {str}:
         return [message(("user", "assistant")[i % 2], text) for i, text in enumerate(turns)]
     if not kinds <= {dict}:

@@ -1,7 +1,5 @@
 """Values of somebody's data: is one missing, a text, a number, structure, or a null that only a table put there?"""
 
-from __future__ import annotations
-
 import ast
 import json
 import math

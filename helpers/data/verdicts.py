@@ -1,5 +1,4 @@
-"""Are rows and labels right? Every check counts the rows that fail it, in what the trainer's own collator hands to
-the model.
+"""Are rows and labels right? Every check counts its failures in what the trainer's own collator gives to the model.
 
 04 refuses to train while a verdict is red (`require_green`). Amber and "too few" are to be looked at, and stop nothing.
 """
@@ -14,17 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.data.checks import ROW_CHECKS, Row, Special, is_comparable
 from helpers.data.copies import overlap
-from helpers.data.costs import numbers
-from helpers.data.labels import CONTEXT, collator, cut, encoded
+from helpers.data.costs import numbers, summary
+from helpers.data.labels import CONTEXT, collator, cut, encoded, judged_settings
 from helpers.data.limits import LIMITS, Check, rows_verdict, verdict
+from helpers.data.prepare import prepare
 from helpers.data.start import shapes
+from helpers.files import read_jsonl, write_json
 from helpers.model.source import longest_text
+from helpers.model.tokenizer import load_tokenizer
+from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.verdict import Verdict
 from helpers.show.words import N_, _
 from helpers.template.chat import fold_system, render
-from helpers.template.document import is_document
-from helpers.template.spans import answer_spans, training_template
+from helpers.template.spans import answer_spans, is_document, training_template
 from helpers.template.thoughts import opens_a_thought
 
 if TYPE_CHECKING:
@@ -45,12 +47,14 @@ def inspect(
     "verdicts": check, ok, verdict, measured, limit, fix. "numbers": name -> number. "lengths": tokens per training "
     "row, uncut.
     """
-    rows = train + held_out
+    rows, limit = train + held_out, config.max_length
     report = judge(rows, encoded(rows, tokenizer, config.answer_only_loss, config.learn_thinking), tokenizer, config)
-    whole = zip(train, report["lengths"][: len(train)], strict=True)
-    lengths = [part for row, length in whole for part in row_lengths(row, length, config)]
-    if most := positions(config):
-        too_long = sum(min(length, config.max_length) > most for length in report["lengths"])
+    lengths: list[int] = []
+    for row, length in zip(train, report["lengths"], strict=False):
+        full, rest = divmod(length, limit)  # a raw text becomes as many rows as it needs
+        lengths += [limit] * full + [rest] * (rest > 1) if is_document(row["messages"]) else [length]
+    if most := longest_text(shapes(config)):  # None where the model's config.json sets no limit
+        too_long = sum(min(length, limit) > most for length in report["lengths"])
         report["verdicts"].append(rows_verdict(Check.POSITIONS, too_long, len(rows)))
     copied, asked_again = overlap([row["messages"] for row in train], [row["messages"] for row in held_out])
     report["verdicts"].append(rows_verdict(Check.COPIED, copied, len(held_out)))
@@ -58,12 +62,6 @@ def inspect(
     report["verdicts"].append(steps_verdict(lengths, config))
     report["numbers"][N_("held-out first questions that training asks too")] = asked_again
     return {**report, "lengths": lengths}
-
-
-def row_lengths(row: dict, length: int, config: RunConfig) -> list[int]:
-    """Tokens of the rows that a conversation of `length` tokens becomes: one; of a raw text as many as it needs."""
-    full, rest = divmod(length, config.max_length)
-    return [*[config.max_length] * full, *[rest] * (rest > 1)] if is_document(row["messages"]) else [length]
 
 
 def judge(
@@ -87,27 +85,29 @@ def judge(
             learned += sum(label != CONTEXT for label in labels)
             used.update(ids)
     found = [rows_verdict(check, failed[check], len(rows)) for check in (Check.TEMPLATE, Check.NOTHING, *ROW_CHECKS)]
-    most = 1.0 if any(is_document(row["messages"]) for row in rows) else MOST_LEARNED
-    verdicts = [
-        learned_verdict(learned, used.total(), config, most),
-        *found,
-        asked_verdict(rows[:ASKED], tokenizer, config),
-    ]
-    return {"verdicts": verdicts, "numbers": numbers(rows, used, learned, lengths, tokenizer), "lengths": lengths}
+    all_may_be = not config.answer_only_loss or any(is_document(row["messages"]) for row in rows)
+    share = learned_verdict(learned, used.total(), 1.0 if all_may_be else MOST_LEARNED)
+    # is a reply asked for with the very tokens that training has before an answer?
+    advice = [fix for row in rows[:ASKED] if (fix := asked_otherwise(row, tokenizer, config.learn_thinking))]
+    asked = rows_verdict(Check.ASKED, len(advice), len(rows[:ASKED]), fix=advice[0] if advice else "")
+    return {
+        "verdicts": [share, *found, asked],
+        "numbers": numbers(rows, used, learned, lengths, tokenizer),
+        "lengths": lengths,
+    }
 
 
 def _collated(kept: list[tuple], collate) -> Iterable[tuple[list[int], list[int]]]:
     """(ids, labels) of every row, out of the collator's padded batch."""
-    if not kept:
-        return
-    batch = collate([short for _messages, _full, short in kept])
-    for ids, labels, mask in zip(batch["input_ids"], batch["labels"], batch["attention_mask"].bool(), strict=True):
+    batch = collate([short for _messages, _full, short in kept]) if kept else {}
+    masks = batch["attention_mask"].bool() if kept else ()
+    for ids, labels, mask in zip(batch.get("input_ids", ()), batch.get("labels", ()), masks, strict=True):
         yield ids[mask].tolist(), labels[mask].tolist()
 
 
-def learned_verdict(learned: int, tokens: int, config: RunConfig, most: float = MOST_LEARNED) -> dict:
+def learned_verdict(learned: int, tokens: int, most: float) -> dict:
     """A small share is no fault: long documents have short answers. Rows without any are counted elsewhere."""
-    share, most = learned / max(tokens, 1), most if config.answer_only_loss else 1.0
+    share = learned / max(tokens, 1)
     fix = _("nothing is learned, or the prompt is learned too: make the labels with labels.encode_rows")
     measured = _("{share:.2%} of {tokens:,} tokens").format(share=share, tokens=tokens)
     state = Verdict.GREEN if 0 < share <= most else Verdict.RED
@@ -135,12 +135,6 @@ def steps_verdict(lengths: list[int], config: RunConfig) -> dict:
     return verdict(Check.FEW_STEPS, state, measured, _("{few} or more").format(few=FEW_STEPS), fix)
 
 
-def asked_verdict(rows: list[dict], tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> dict:
-    """Is a reply asked for with the very tokens that training has before an answer?"""
-    advice = [sentence for row in rows if (sentence := asked_otherwise(row, tokenizer, config.learn_thinking))]
-    return rows_verdict(Check.ASKED, len(advice), len(rows), fix=advice[0] if advice else "")
-
-
 def asked_otherwise(row: dict, tokenizer: PreTrainedTokenizerBase, learn_thinking: str = "auto") -> str:
     """What to do when the prompt for the last answer is another text, or has other tokens, than training; "" when not.
 
@@ -158,26 +152,15 @@ def asked_otherwise(row: dict, tokenizer: PreTrainedTokenizerBase, learn_thinkin
         header = asked.rpartition(fold_system(tokenizer, messages[:-1])[-1]["content"].strip())[2]
         own = training_template(tokenizer) in (None, tokenizer.get_chat_template())
         if header not in text or own:
-            return _other_prompt(tokenizer, asked)
+            sentence = _(
+                "the generation prompt opens a thought ({opens}) that these answers do not have: set "
+                'chat_template="no-thought" to ask without it, or give each answer a thought (reasoning_content)'
+            )
+            opens = opens_a_thought(tokenizer, asked)
+            return sentence.format(opens=opens) if opens else _(LIMITS[Check.ASKED][1])
         asked = text.rpartition(header)[0] + header
     ids, whole = (tokenizer(part, add_special_tokens=False).input_ids for part in (asked, text))
     return "" if whole[: len(ids)] == ids else _(LIMITS[Check.ASKED][1])
-
-
-def _other_prompt(tokenizer: PreTrainedTokenizerBase, asked: str) -> str:
-    opens = opens_a_thought(tokenizer, asked)
-    if not opens:
-        return _(LIMITS[Check.ASKED][1])
-    sentence = _(
-        "the generation prompt opens a thought ({opens}) that these answers do not have: set "
-        'chat_template="no-thought" to ask without it, or give each answer a thought (reasoning_content)'
-    )
-    return sentence.format(opens=opens)
-
-
-def positions(config: RunConfig) -> int | None:
-    """The longest text in tokens that the base model was made for; None where its config.json sets no limit."""
-    return longest_text(shapes(config))
 
 
 def verdicts_of(report: Mapping[str, Any], labels: dict) -> list[dict]:
@@ -187,14 +170,23 @@ def verdicts_of(report: Mapping[str, Any], labels: dict) -> list[dict]:
 
 
 def verdict_rows(verdicts: list[dict]) -> list[dict]:
-    """Verdicts as a table: the check in the reader's language, a mark or a word, and what to do where it is not
-    green."""
+    """Verdicts as a table: the check in the reader's language, a mark or a word, and what to do unless it is green."""
     rows = []
     for found in verdicts:
         state = Verdict(found.get("verdict", Verdict.GREEN if found["ok"] else Verdict.RED))
-        plain = {Verdict.GREEN: True, Verdict.RED: False}.get(state, state.word)
-        fix = "" if state is Verdict.GREEN else found["fix"]
-        rows.append(
-            {"check": _(found["check"]), "ok": plain, **{k: found[k] for k in ("measured", "limit")}, "fix": fix}
-        )
+        row = {"check": _(found["check"]), "ok": {Verdict.GREEN: True, Verdict.RED: False}.get(state, state.word)}
+        row |= {"measured": found["measured"], "limit": found["limit"]}
+        rows.append({**row, "fix": "" if state is Verdict.GREEN else found["fix"]})
     return rows
+
+
+def prepare_again(run: RunDir) -> dict[str, object]:
+    """03 without its page: data/ and data_report.json of `run`, by its settings and its list of rows to leave out."""
+    config = run.stored_config()
+    tokenizer = load_tokenizer(config)
+    report = prepare(config, run, tokenizer)
+    labels = inspect(read_jsonl(run.train_jsonl), read_jsonl(run.eval_jsonl), tokenizer, config)
+    judged = {"verdicts": verdicts_of(report, labels), "judged_for": judged_settings(config)}
+    whole = {**report, **judged, "numbers": labels["numbers"], "lengths": summary(labels["lengths"])}
+    write_json(run.data_report, whole)
+    return whole

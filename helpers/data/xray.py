@@ -1,7 +1,5 @@
 """The X-ray: every token of a batch as the loss sees it. Green is learned, plain is context, grey is padding."""
 
-from __future__ import annotations
-
 import html
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -44,11 +42,8 @@ class XRay:
 
     def _repr_html_(self) -> str:
         there = {piece.kind for row in self.rows for piece in row} | {"learned", "context", "padding"}
-        legend = " ".join(
-            f'<span style="{STYLES[kind]};padding:1px 6px">{html.escape(_(kind))}</span>'
-            for kind in STYLES
-            if kind in there
-        )
+        known = ((style, html.escape(_(kind))) for kind, style in STYLES.items() if kind in there)
+        legend = " ".join(f'<span style="{style};padding:1px 6px">{name}</span>' for style, name in known)
         rows = "".join(f"<div style='{ROW}'>{''.join(map(_html, row))}</div>" for row in self.rows)
         hint = html.escape(_("hover a token for its id and label"))
         return as_written(f'<div style="margin:4px 0">{legend} &nbsp; {hint}</div>{rows}')
@@ -71,8 +66,7 @@ def xray(rows: list[dict], tokenizer, config: RunConfig) -> XRay:
 
 
 def look_at(encoded: list[dict], tokenizer, thoughts: list[set[int]] | None = None) -> XRay:
-    """Rows {"input_ids", "labels"} from anywhere, after the collator; `thoughts`: the places of each row's thought
-    tokens."""
+    """Rows {"input_ids", "labels"} from anywhere, after the collator; `thoughts`: places of each row's thoughts."""
     batch = collator(tokenizer)(encoded)
     tensors = (batch["input_ids"], batch["labels"], batch["attention_mask"])
     rows = zip(*tensors, thoughts or [set()] * len(encoded), strict=True)

@@ -10,8 +10,7 @@ from helpers.model.rows import reply_rows
 from helpers.show.words import _
 from helpers.template.capabilities import split_thinking
 from helpers.template.chat import Prompt, prompt_ids, render
-from helpers.template.document import is_document
-from helpers.template.spans import answer_spans
+from helpers.template.spans import answer_spans, is_document
 from helpers.template.thoughts import parse_reply
 
 if TYPE_CHECKING:

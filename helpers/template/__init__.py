@@ -1,9 +1,7 @@
 """The chat template: how messages become one text, and which of its tokens are the answer's.
 
 sandbox       a stranger's template, run once in a process with limits before anything else runs it
-document      a text without turns
-capabilities  how a template wants its messages: parts, thoughts, tool calls
-policy        which answers and thoughts of a conversation are learned
+capabilities  how a template wants its messages: parts, thoughts, tool calls; which thoughts are learned
 asking        answers of a template without marks: its own text with marks, laid over the conversation's; what ends one
 spans         which characters of a rendered conversation the model has to write: marked by the template, by TRL, or
 asked

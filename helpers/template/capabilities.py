@@ -1,4 +1,4 @@
-"""How a chat template wants its messages: what it takes, what it shows, and what it hides.
+"""How a chat template wants its messages: what it takes, shows and hides; and so which thoughts are learned.
 
 Every answer comes from the template itself, asked once with marks in place of the texts.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from helpers.template.sandbox import ANSWER, CALL, USER
@@ -78,21 +79,17 @@ def normalise(tokenizer: PreTrainedTokenizerBase, messages: list[dict], template
 
 
 def _as_taken(message: dict, takes: Capabilities) -> dict:
-    """Without the mark whether a turn is learned; its thought and the arguments of its calls as the template reads
-    them."""
+    """Without the mark whether it is learned; thought and arguments of calls as the template reads them."""
     message = {name: value for name, value in message.items() if name != "train"}
     if message["role"] == "assistant":
         message = split_thinking(message) if takes.thoughts == "field" else join_thinking(message)
-    if calls := message.get("tool_calls"):
-        message["tool_calls"] = [_with_text(call) for call in calls] if takes.arguments is str else calls
+    if takes.arguments is str and message.get("tool_calls"):
+        calls = [{**call, "function": {**call["function"]}} for call in message["tool_calls"]]
+        for function in (call["function"] for call in calls):
+            if isinstance(function["arguments"], dict):
+                function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
+        message["tool_calls"] = calls
     return message
-
-
-def _with_text(call: dict) -> dict:
-    """A tool call whose arguments are a text."""
-    arguments = call["function"]["arguments"]
-    text = json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else arguments
-    return {**call, "function": {**call["function"], "arguments": text}}
 
 
 def fold(messages: list[dict]) -> list[dict]:
@@ -108,18 +105,21 @@ def split_thinking(message: dict) -> dict:
     match = THOUGHT.match(message["content"] or "")
     if "reasoning_content" in message or not match:
         return message
-    thought = match[1].strip()
-    return {**message, "content": message["content"][match.end() :]} | (
-        {"reasoning_content": thought} if thought else {}
-    )
+    thought = {"reasoning_content": match[1].strip()} if match[1].strip() else {}
+    return {**message, "content": message["content"][match.end() :], **thought}
 
 
 def join_thinking(message: dict) -> dict:
     """An answer with its thought written before it, for templates that know no field for it."""
     if not message.get("reasoning_content"):
         return message
-    rest = {name: value for name, value in message.items() if name != "reasoning_content"}
-    return {**rest, "content": f"<think>\n{message['reasoning_content']}\n</think>\n\n{message['content']}"}
+    return without_thought(message) | {
+        "content": f"<think>\n{message['reasoning_content']}\n</think>\n\n{message['content']}"
+    }
+
+
+def without_thought(message: dict) -> dict:
+    return {name: value for name, value in message.items() if name != "reasoning_content"}
 
 
 def with_parts(messages: list[dict] | tuple[dict, ...]) -> list[dict]:
@@ -129,3 +129,37 @@ def with_parts(messages: list[dict] | tuple[dict, ...]) -> list[dict]:
 def text_of(message: dict) -> str:
     """The text of a turn, whether its content is in parts or not."""
     return message["content"] if isinstance(message["content"], str) else message["content"][0]["text"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is written of a conversation, and what of it is learned."""
+
+    messages: list[dict]  # to be written; thoughts that nobody shows are taken out
+    shown: list[dict]  # the same turns as the template shows them, thoughts in their field
+    learned: dict[int, bool]  # turn of `shown` -> is its thought learned too?
+    as_at_use: bool = False  # the template has to write it itself, since its marked twin shows more
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, messages: list[dict], learn_thinking: str) -> Policy:
+        """`learn_thinking`: all, last, none or auto; see `spans.answer_spans`."""
+        takes = capabilities(tokenizer)
+        folded = int(messages[0]["role"] == "system" and len(messages) > 1 and not takes.system)
+        shown = [split_thinking(turn) if turn["role"] == "assistant" else turn for turn in messages[folded:]]
+        question = max((number for number, turn in enumerate(shown) if turn["role"] == "user"), default=0)
+        answers = [number for number, turn in enumerate(shown) if turn["role"] == "assistant"]
+        learned = {number: True for number in answers if shown[number].get("train", True)}
+        thinking = {number for number in answers if "reasoning_content" in shown[number]}
+        earlier = {number for number in thinking if number < question}
+        if learn_thinking == "all" or (learn_thinking == "auto" and takes.earlier_thoughts):
+            return cls(messages, shown, learned)
+        if learn_thinking == "none" or takes.earlier_thoughts or not earlier:
+            read = thinking if learn_thinking == "none" else earlier
+            return cls(messages, shown, learned | dict.fromkeys(read & learned.keys(), False))
+        learned = {number: True for number in learned if number > question}
+        if takes.thoughts:
+            return cls(messages, shown, learned, as_at_use=True)
+        written = list(messages)
+        for number in earlier:  # whether its thought stood in a field or in the text
+            written[number + folded] = without_thought(shown[number])
+        return cls(written, shown, learned)

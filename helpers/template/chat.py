@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.template.asking import end_of_turn
 from helpers.template.capabilities import CALLING_ANSWER, THINKING_ANSWER, capabilities, fold, normalise, write
-from helpers.template.document import is_document, write_document
 from helpers.template.sandbox import ANSWER, TOOLS, USER
-from helpers.template.spans import answer_spans
+from helpers.template.spans import answer_spans, is_document, write_document
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

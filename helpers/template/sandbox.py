@@ -36,39 +36,24 @@ class Unsafe(ValueError):
 
 
 def require_safe(template: str, special_tokens: dict[str, str], name: str) -> None:
-    """Raises `Unsafe`, in one sentence, for a template of `name` that never ends, takes all memory, or writes
-    nothing."""
+    """Raises `Unsafe`, in one sentence, for a template that never ends, takes all memory, or writes nothing."""
     from helpers.show.words import _
 
     reason = _fault(template, json.dumps(special_tokens, sort_keys=True, default=str))
     if not reason:
         return
+    kind, _in, line = reason.partition(" in line ")
+    faults = {
+        "slow": _("did not end within {seconds} seconds of computing: it may be made to hang"),
+        "large": _("takes more than {gigabytes} GB of memory or writes without end: it may be made to hang"),
+        "repeats": _("repeats or counts by itself (line {line}), which none needs: it may be made to hang"),
+    }
+    fault = faults.get(kind, _("can write no conversation ({reason})"))
+    fault = fault.format(reason=reason, line=line, seconds=SECONDS, gigabytes=MEMORY // 2**30)
     sentence = _(
-        "The chat template of {name} can write no conversation ({reason}). Choose another model, or set chat_template "
-        "to "
-        "a file of your own."
+        "The chat template of {name} {fault}. Choose another model, or set chat_template to a file of your own."
     )
-    if reason == "slow":
-        sentence = _(
-            "The chat template of {name} did not end within {seconds} seconds of computing: it may be made to hang. "
-            "Choose another model, or set chat_template to a file of your own."
-        )
-    elif reason == "large":
-        sentence = _(
-            "The chat template of {name} takes more than {gigabytes} GB of memory or writes without end: it may be "
-            "made to "
-            "hang. Choose another model, or set chat_template to a file of your own."
-        )
-    elif reason.startswith("repeats"):
-        sentence = _(
-            "The chat template of {name} repeats or counts by itself (line {line}), which none needs: it may be made "
-            "to "
-            "hang on some conversations. Choose another model, or set chat_template to a file of your own."
-        )
-    line = reason.rpartition(" ")[2]
-    raise Unsafe(
-        reason, sentence.format(name=name, reason=reason, line=line, seconds=SECONDS, gigabytes=MEMORY // 2**30)
-    )
+    raise Unsafe(reason, sentence.format(name=name, fault=fault))
 
 
 @lru_cache(maxsize=64)
@@ -125,21 +110,14 @@ def _repeats(tree):
     """
     from jinja2 import nodes
 
-    calls = [call for call in tree.find_all(nodes.Call) if isinstance(call.node, nodes.Name)]
-    ranges = [call for call in calls if call.node.name == "range"]
-    large = [const for place in ranges for const in place.find_all(nodes.Const) if _above(const, 10)]
-    large += [
-        const for place in tree.find_all(nodes.Filter) for const in place.find_all(nodes.Const) if _above(const, 999)
-    ]
-    large += [const for const in tree.find_all(nodes.Const) if _above(const, LARGEST)]
+    ranges = [call for call in tree.find_all(nodes.Call) if getattr(call.node, "name", "") == "range"]
+    limits = ((ranges, 10), (tree.find_all(nodes.Filter), 999), ([tree], LARGEST))
+    numbers = [(const, most) for places, most in limits for place in places for const in place.find_all(nodes.Const)]
+    large = [const for const, most in numbers if isinstance(const.value, (int, float)) and const.value > most]
+    called = {id(call.node) for call in ranges}
     own = [name for name in tree.find_all(nodes.Name) if name.name in ("range", "lipsum", "cycler")]
-    own = [name for name in own if all(name is not call.node for call in ranges)]
-    found = [*large, *own, *tree.find_all((nodes.Mul, nodes.Pow))]
+    found = [*large, *(name for name in own if id(name) not in called), *tree.find_all((nodes.Mul, nodes.Pow))]
     return found[0].lineno if found else 0
-
-
-def _above(const, limit: int) -> bool:
-    return isinstance(const.value, (int, float)) and const.value > limit
 
 
 def _try(text: str, special_tokens: dict[str, str]) -> str:

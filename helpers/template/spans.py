@@ -1,7 +1,7 @@
-"""Which characters of a rendered conversation are the model's to write? The template is asked; no marker is searched
-for.
+"""Which characters of a rendered conversation are the model's to write? The template is asked.
 
-Three ways, the first that applies:
+A document is a text without turns, for training on raw text: BOS, the text, EOS, and all of it is learned. For
+conversations there are three ways, the first that applies:
 1. the template marks them itself with {% generation %};
 2. TRL knows the template and has a twin of it with marks (`trl.chat_template_utils.get_training_chat_template`);
 3. the conversation's own shape is rendered with marks in place of its texts, and what stands around them is compared
@@ -18,12 +18,22 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.show.words import _
 from helpers.template.asking import Changed, Span, by_asking, end_of_turn, not_found
-from helpers.template.capabilities import normalise, split_thinking, text_of
-from helpers.template.document import is_document, write_document
-from helpers.template.policy import Policy
+from helpers.template.capabilities import Policy, normalise, split_thinking, text_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+DOCUMENT = "document"  # the role of its only message
+
+
+def is_document(messages: list[dict]) -> bool:
+    """True for a raw text in the place of a conversation."""
+    return bool(messages) and messages[0]["role"] == DOCUMENT
+
+
+def write_document(tokenizer: PreTrainedTokenizerBase, messages: list[dict], ends: bool = True) -> str:
+    """The text that the model sees, as the base saw its own in pretraining; without `ends` it is to go on."""
+    return (tokenizer.bos_token or "") + messages[0]["content"] + (tokenizer.eos_token or "") * ends
 
 
 def answer_spans(
@@ -81,8 +91,7 @@ def _located(
 
 
 def training_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """The template with {% generation %} marks: the tokenizer's own, or TRL's twin of it; None where there is
-    neither."""
+    """The template with {% generation %} marks: the tokenizer's own, or TRL's twin of it; None for neither."""
     return _training_template(tokenizer.get_chat_template())
 
 
@@ -95,8 +104,7 @@ def _training_template(template: str) -> str | None:
 
 @functools.cache
 def _twins() -> dict[str, str]:
-    """The templates that TRL has a marked twin of -> the twin. (Its function for this imports torch and the
-    Trainer.)"""
+    """The templates that TRL has a marked twin of -> the twin. (Its own function imports torch and the Trainer.)"""
     twins = {}
     spec = find_spec("trl")
     for path in Path((spec and spec.origin) or "").with_name("chat_templates").glob("*.jinja"):
@@ -109,8 +117,7 @@ def _twins() -> dict[str, str]:
 def by_marks(
     tokenizer: PreTrainedTokenizerBase, template: str, messages: list[dict], tools: list | tuple
 ) -> tuple[str, list[Span] | None]:
-    """Text and spans from the {% generation %} marks of `template`; None for spans when it does not mark each answer
-    once.
+    """Text and spans from the {% generation %} marks of `template`; None unless it marks each answer once.
 
     In TRL's twins the white space behind the end of a turn is left out.
     """
@@ -164,9 +171,8 @@ def _require_all_shown(text: str, spans: list[Span], policy: Policy, tools: list
     for span in spans:
         message = policy.shown[span.turn]
         if span.turn in policy.learned and message.get("reasoning_content") and span.answer < 0:
-            raise Changed(
-                _("The chat template changes the text of this conversation: it hides a thought that is to be learned.")
-            )
+            sentence = _("The chat template changes the text of this conversation: it hides a thought to be learned.")
+            raise Changed(sentence)
         calls = [call["function"]["name"] for call in message.get("tool_calls", ())]
         if not all(name in text[span.start : span.end] for name in calls):
             raise Changed(_("The chat template changes the text of this conversation: it does not show tool calls."))

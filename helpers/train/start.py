@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.data.earlier import MARK
 from helpers.data.labels import encode_rows
+from helpers.data.rehearsal import MARK
 from helpers.evaluate.held_out import Scores, held_out_nll
 from helpers.evaluate.intervals import NLL, judged_difference, told_gap
 from helpers.files import read_json, read_jsonl, sha256, write_json

@@ -12,9 +12,9 @@ from helpers.compare.runs import read_runs
 from helpers.compare.seeds import repeated
 from helpers.compare.suspects import RowLoss, TooFewHeldOut, mark_limit, suspects_table
 from helpers.compare.take_out import _widget, gained, next_step, tick_page, without
-from helpers.data.again import prepare_again
-from helpers.data.left_out import left_out, row_hash
 from helpers.data.reasons import Reason
+from helpers.data.split import left_out, row_hash
+from helpers.data.verdicts import prepare_again
 from helpers.evaluate.held_out import Surprise
 from helpers.files import read_json, read_jsonl, write_json
 from helpers.paths import runs_root

@@ -10,7 +10,7 @@ import pytest
 
 from helpers.compare.suspects import early_checkpoint, losses_chart, rows_by_loss
 from helpers.compare.take_out import gained, next_step, without
-from helpers.data.left_out import row_hash
+from helpers.data.split import row_hash
 from helpers.files import read_json, read_jsonl
 from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir

@@ -19,6 +19,10 @@ def parse(text, source=""):
     return convert({"source": source, "text": text}, TEXT)
 
 
+def read(row):
+    return convert(row, recognise([row]))
+
+
 def why(convert_it) -> str:
     """The reason for which a row is dropped."""
     with pytest.raises(Unusable) as raised:
@@ -40,46 +44,16 @@ def test_plain_and_multi_turn():
     ("source", "text", "expected", "repair"),
     [
         # 1. the Alpaca input comes as <sys> after <usr>: it belongs to the user's turn
-        (
-            "koalpaca-v1.0",
-            "<usr> 번역\n<sys> tea\n<bot> 차",
-            [("u", "번역\n\ntea"), ("a", "차")],
-            "system turn put into",
-        ),
+        ("koalpaca-v1.0", "<usr> 번역\n<sys> tea\n<bot> 차", [("u", "번역\n\ntea"), ("a", "차")], "system turn put into"),
         # 2. <sys> without a blank, over several lines
-        (
-            "korquad-chat",
-            "<sys>첫 줄\n둘째 줄\n<usr> 몇 줄?\n<bot> 둘",
-            [("s", "첫 줄\n둘째 줄"), ("u", "몇 줄?"), ("a", "둘")],
-            "",
-        ),
+        ("korquad-chat", "<sys>첫 줄\n둘째 줄\n<usr> 몇 줄?\n<bot> 둘", [("s", "첫 줄\n둘째 줄"), ("u", "몇 줄?"), ("a", "둘")], ""),
         # 3. <|user|> and <|bot|> are names inside the text
-        (
-            "korquad-chat",
-            "<usr> <|bot|>아, 안녕?\n<bot> 네, <|user|>님.",
-            [("u", "<|bot|>아, 안녕?"), ("a", "네, <|user|>님.")],
-            "",
-        ),
+        ("korquad-chat", "<usr> <|bot|>아, 안녕?\n<bot> 네, <|user|>님.", [("u", "<|bot|>아, 안녕?"), ("a", "네, <|user|>님.")], ""),
         # 4. "A: " was replaced everywhere, in the middle of words too
-        (
-            "korquad-chat",
-            "<usr> 뭐?\n<bot> DN<usr> 유전자",
-            [("u", "뭐?"), ("a", "DNA: 유전자")],
-            "put back to 'DNA: '",
-        ),
-        (
-            "korquad-chat",
-            "<usr> 뭐?\nB: 유전자\nA : 왜?\nB: 네",
-            [("u", "뭐?"), ("a", "유전자"), ("u", "왜?"), ("a", "네")],
-            "read as roles",
-        ),
+        ("korquad-chat", "<usr> 뭐?\n<bot> DN<usr> 유전자", [("u", "뭐?"), ("a", "DNA: 유전자")], "put back to 'DNA: '"),
+        ("korquad-chat", "<usr> 뭐?\nB: 유전자\nA : 왜?\nB: 네", [("u", "뭐?"), ("a", "유전자"), ("u", "왜?"), ("a", "네")], "read as roles"),
         # 5. ShareGPT rows begin with the bot, end with the user, hold blank lines
-        (
-            "sharegpt",
-            "<bot> 무엇을?\n<usr> 시\n<bot> 봄\n\n밤\n<usr> 고마워",
-            [("u", "시"), ("a", "봄\n\n밤")],
-            "cut off",
-        ),
+        ("sharegpt", "<bot> 무엇을?\n<usr> 시\n<bot> 봄\n\n밤\n<usr> 고마워", [("u", "시"), ("a", "봄\n\n밤")], "cut off"),
         ("sharegpt", "<usr> 하나\n<usr> 둘\n<bot> 셋", [("u", "하나\n\n둘"), ("a", "셋")], "one speaker joined"),
         # the tutorials of 2023 lost the backslash of "\n<bot>"
         ("", "<usr> 안녕n<bot> 네", [("u", "안녕"), ("a", "네")], "read as a new line"),
@@ -89,7 +63,7 @@ def test_plain_and_multi_turn():
         ("", "<usr> \u1112\u1161\u11ab?\n<bot> 글", [("u", "한?"), ("a", "글")], "NFD"),
         ("", "<usr> 안녕\r\n<bot> 네\r\n", [("u", "안녕"), ("a", "네")], ""),
     ],
-)
+)  # fmt: skip
 def test_repaired(source, text, expected, repair):
     done = parse(text, source)
     assert turns(done) == expected
@@ -131,51 +105,41 @@ WELL_FORMED = {
 
 @pytest.mark.parametrize("row", WELL_FORMED.values(), ids=WELL_FORMED.keys())
 def test_every_format_is_recognised_by_its_columns(row):
-    assert turns(convert(row, recognise([row]))) == [("u", "물"), ("a", "불")]
-
-
-def test_an_input_follows_its_instruction():
-    row = {"instruction": "번역해 줘", "input": "tea", "output": "차"}
-    assert turns(convert(row, recognise([row]))) == [("u", "번역해 줘\n\ntea"), ("a", "차")]
-    row = {"instruction": "번역해 줘", "context": "tea", "response": "차"}
-    assert turns(convert(row, recognise([row]))) == [("u", "번역해 줘\n\ntea"), ("a", "차")]
+    assert turns(read(row)) == [("u", "물"), ("a", "불")]
 
 
 def test_input_is_the_system_turn_of_the_later_set_and_may_come_later():
     said = [("input", "지문"), ("human", "질문"), ("bot", "답"), ("input", "새 지문"), ("human", "또?"), ("bot", "네")]
-    done = convert(
-        {"conversations": [{"from": f, "value": v} for f, v in said]}, Format("messages", ("conversations",))
-    )
+    done = convert({"talk": [{"from": f, "value": v} for f, v in said]}, Format("messages", ("talk",)))
     assert turns(done) == [("s", "지문"), ("u", "질문"), ("a", "답"), ("u", "새 지문\n\n또?"), ("a", "네")]
 
 
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        (
-            [{"role": "user", "content": "물"}, {"role": "narrator", "content": "불"}],
-            "a role that is not trained: narrator",
-        ),
+        ([{"role": "user", "content": "물"}, {"role": "narrator", "content": "불"}], "a role that is not trained: narrator"),
         ([{"role": "user", "content": "물"}, {"role": "assistant", "content": None}], "a turn is not text"),
         ("물", "the conversation is not a list of turns"),
         ([], "no question followed by an answer"),
     ],
-)
+)  # fmt: skip
 def test_messages_that_cannot_be_used(said, reason):
     assert why(lambda: convert({"messages": said}, Format("messages", ("messages",)))) == reason
 
 
-def test_an_unknown_format_names_the_columns_found_and_the_formats_known():
-    with pytest.raises(ValueError, match=r"in the columns id, body.*question-answer: q\+a or question\+answer"):
-        recognise([{"id": 1, "body": "x"}])
-    with pytest.raises(ValueError, match=r"columns text, label\. .*dataset_format says how to read it"):
-        recognise([{"text": "plain text", "label": 1}])
-    with pytest.raises(
-        ValueError, match="dataset_format='alpaca' is not known: use auto or one of preference, messages"
-    ):
-        recognise([{"instruction": "a", "output": "b"}], "alpaca")
-    with pytest.raises(ValueError, match="No known format 'messages' in the columns Q, A"):
-        recognise([{"Q": "a", "A": "b"}], "messages")
+@pytest.mark.parametrize(
+    ("row", "wanted", "why"),
+    [
+        ({"id": 1, "body": "x"}, "auto", r"in the columns id, body.*question-answer: q\+a or question\+answer"),
+        ({"text": "plain text", "label": 1}, "auto", r"columns text, label\. .*dataset_format says how to read it"),
+        ({"instruction": "a", "output": "b"}, "alpaca", "dataset_format='alpaca' is not known: use auto or one of preference, messages"),
+        ({"Q": "a", "A": "b"}, "messages", "No known format 'messages' in the columns Q, A"),
+        ({"Q": "물", "A": "불", "q ": "바람"}, "auto", "The columns 'Q' and 'q ' have one name: rename or remove one."),
+    ],
+)  # fmt: skip
+def test_an_unknown_format_names_the_columns_found_and_the_formats_known(row, wanted, why):
+    with pytest.raises(ValueError, match=why):
+        recognise([row], wanted)
 
 
 def test_the_format_can_be_set():
@@ -258,16 +222,14 @@ SAID = [{"from": "human", "value": "몇 시에 열어요?"}, {"from": "gpt", "va
 NAN = float("nan")
 
 
-def read(row):
-    return convert(row, recognise([row]))
-
-
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
         ({"conversations": SAID, "system": "존댓말로."}, "s:존댓말로. u:몇 시에 열어요? a:아홉 시요."),
         ({"conversations": SAID, "System_Prompt": "존댓말로.", "tools": "[]"}, "s:존댓말로. u:몇 시에 열어요? a:아홉 시요."),
         ({**QA, "system": NAN, "context": None}, "u:몇 시에 열어요? a:아홉 시요."),
+        ({"instruction": "번역해 줘", "input": "tea", "output": "차"}, "u:번역해 줘\n\ntea a:차"),
+        ({"instruction": "번역해 줘", "context": "tea", "response": "차"}, "u:번역해 줘\n\ntea a:차"),
         ({**QA, "context": "가게는 9시에 연다."}, "u:몇 시에 열어요?\n\n가게는 9시에 연다. a:아홉 시요."),
         ({**QA, "passage": ["하나.", "둘."]}, "u:몇 시에 열어요?\n\n하나.\n\n둘. a:아홉 시요."),
         ({**QA, "history": [["안녕?", "네."]]}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
@@ -385,13 +347,18 @@ CALL = [{"type": "function", "function": {"name": "shelf", "arguments": {"item":
 @pytest.mark.parametrize(
     "called",
     [
-        {"role": "assistant", "content": "찾을게요.", "tool_calls": CALL},
-        {"role": "assistant", "content": "찾을게요.", "tool_calls": [{"name": "shelf", "arguments": '{"item": 3}'}]},
-        {"role": "assistant", "content": "찾을게요.", "function_call": {"name": "shelf", "arguments": '{"item": 3}'}},
+        {"tool_calls": CALL},
+        {"tool_calls": [{"name": "shelf", "arguments": '{"item": 3}'}]},
+        {"function_call": {"name": "shelf", "arguments": '{"item": 3}'}},
     ],
 )
 def test_tools_in_every_spelling(called):
-    listed = [SAID[0], called, {"role": "tool", "content": "B열", "name": "shelf"}, SAID[1]]
+    listed = [
+        SAID[0],
+        {"role": "assistant", "content": "찾을게요.", **called},
+        {"role": "tool", "content": "B열", "name": "shelf"},
+        SAID[1],
+    ]
     schema = {"name": "shelf", "parameters": {"type": "object"}}
     done = read({"messages": listed, "tools": json.dumps([schema])})
     assert done.messages[1] == {"role": "assistant", "content": "찾을게요.", "tool_calls": CALL}
@@ -416,11 +383,6 @@ def test_every_field_is_told_as_read_or_not_read():
         "conversations": "the conversation", "system": "system turn", "topic": "not read",
         "conversations[].from": "the turn", "conversations[].value": "the turn", "conversations[].mood": "not read",
     }  # fmt: skip
-
-
-def test_two_columns_of_one_name_are_refused():
-    with pytest.raises(ValueError, match="The columns 'Q' and 'q ' have one name: rename or remove one."):
-        recognise([{"Q": "물", "A": "불", "q ": "바람"}])
 
 
 @settings(max_examples=300, deadline=None)

@@ -37,15 +37,7 @@ def reasons(report) -> dict:
 # --- text of the user is text
 
 
-JSON_TEXTS = [
-    '{"도시": "울산", "번호": 0}',
-    '["창문", "물"]',
-    '["기차"]',
-    '{"text": ["울산"], "확신": 0.9}',
-    "[]",
-    "{'a': None}",
-    '[{"role": "user"}]',
-]
+JSON_TEXTS = ['{"도시": "울산", "번호": 0}', '["창문", "물"]', '["기차"]', '{"text": ["울산"], "확신": 0.9}', "[]", "{'a': None}", '[{"role": "user"}]']  # fmt: skip
 
 
 @pytest.mark.parametrize("text", JSON_TEXTS)
@@ -54,12 +46,8 @@ def test_a_text_that_looks_like_json_is_learned_letter_by_letter(text, asked, an
     for question, answer in (("뭐?", text), (text, "네."), (text, text)):
         done = as_messages({asked: question, answered: answer})
         assert [turn["content"] for turn in done.messages] == [question, answer] and not done.repairs
-
-
-@pytest.mark.parametrize("text", JSON_TEXTS)
-def test_so_is_one_of_a_preference_pair(text):
-    done = as_messages({"prompt": text, "chosen": text, "rejected": "흥."})
-    assert [turn["content"] for turn in done.messages] == [text, text]
+    pair = as_messages({"prompt": text, "chosen": text, "rejected": "흥."})
+    assert [turn["content"] for turn in pair.messages] == [text, text]
 
 
 def test_structure_is_read_where_the_column_is_for_structure_or_the_format_is_asked_for():
@@ -98,10 +86,7 @@ def test_one_side_may_be_turns_and_the_other_a_text():
 
 
 def test_rows_that_differ_in_a_column_that_is_not_read_are_amber(tmp_path):
-    rows = [
-        {"instruction": "분류해", "sentence": row["Q"], "output": "가나다라마바사"[i % 7]}
-        for i, row in enumerate(questions(60))
-    ]
+    rows = [{"instruction": "분류해", "sentence": row["Q"], "output": "가나다라마바사"[i % 7]} for i, row in enumerate(questions(60))]  # fmt: skip
     report = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows), eval_fraction=0.3), tmp_path)[0]
     assert report["lost"]["verdict"] == "amber" and report["lost"]["ok"]
 
@@ -110,10 +95,7 @@ def test_rows_that_differ_in_a_column_that_is_not_read_are_amber(tmp_path):
 
 
 LINES = [json.dumps({"Q": row["Q"], "A": row["A"]}, ensure_ascii=False) for row in questions(40)]
-ENGLISH = [
-    json.dumps({"Q": f"What is thing {i}?", "A": f"A kite for 김가 number {i * 37}."}, ensure_ascii=False)
-    for i in range(40)
-]
+ENGLISH = [json.dumps({"Q": f"What is {i}?", "A": f"A kite for 김가 number {i * 37}."}, ensure_ascii=False) for i in range(40)]  # fmt: skip
 
 
 @pytest.mark.parametrize("broken", [b"\x92", b"\xea\xb0", b"\xa0", b"\xff\xfe", "김".encode("cp949")])
@@ -135,10 +117,9 @@ def test_a_broken_place_in_utf8_costs_its_row_and_is_named(tmp_path, broken, lin
 
 @pytest.mark.parametrize(("encoding", "name"), [("cp949", "CP949"), ("cp1252", "CP1252"), ("utf-16", "UTF-16"), ("utf-16-le", "UTF-16-LE"), ("utf-16-be", "UTF-16-BE")])  # fmt: skip
 def test_another_character_set_is_read_and_shown_with_a_line(tmp_path, encoding, name):
-    western = [
-        {"Q": f"Où est la clé {i} ?", "A": f"Près de la fenêtre nº {i * 7919 % 997}, à l’étage."} for i in range(30)
-    ]
-    rows = western if encoding == "cp1252" else questions(30)
+    rows = questions(30)
+    if encoding == "cp1252":
+        rows = [{"Q": f"Où est la clé {i} ?", "A": f"Près de la fenêtre nº {i * 7919 % 997}, à l’étage."} for i in range(30)]  # fmt: skip
     as_csv(tmp_path / "a.csv", rows, encoding)
     report, train, held_out = prepared(settings(tmp_path / "a.csv"), tmp_path)
     note = report["data"][0]["notes"][0]
@@ -176,6 +157,10 @@ def test_nul_inside_a_text_is_taken_out_and_counted():
 # --- the unit of the split
 
 
+def batched(turns):
+    return zip(turns[::2], turns[1::2], strict=True)
+
+
 def talk(number, turns):
     rows = questions(turns, start=1000 * number)
     return [turn for row in rows for turn in messages(row["Q"], row["A"])]
@@ -210,14 +195,8 @@ def test_an_answer_that_is_trained_on_behind_its_question_is_not_held_out(tmp_pa
     long = [{"messages": talk(i, 2)} for i in range(30)]
     single = [{"messages": talk(i, 2)[2:]} for i in range(15)]
     report, train, held_out = prepared(settings(write_jsonl(tmp_path / "a.jsonl", long + single)), tmp_path)
-    trained = {
-        tuple(m["content"] for m in row["messages"][i : i + 2])
-        for row in train
-        for i in range(0, len(row["messages"]), 2)
-    }
-    for row in held_out:
-        pairs = [tuple(m["content"] for m in row["messages"][i : i + 2]) for i in range(0, len(row["messages"]), 2)]
-        assert not trained.intersection(pairs)
+    asked = [{(q["content"], a["content"]) for row in side for q, a in batched(row["messages"])} for side in (train, held_out)]  # fmt: skip
+    assert not asked[0] & asked[1] and all(asked)
     assert reasons(report)["COPY"] > 0
 
 
@@ -265,17 +244,11 @@ def weather(arguments, properties):
         {"role": "tool", "content": "맑음", "tool_calls": None},
         {"role": "assistant", "content": "맑아요.", "tool_calls": None},
     ]
-    parameters = {"type": "object", "properties": properties}
-    return {
-        "messages": turns,
-        "tools": [{"type": "function", "function": {"name": "get_weather", "parameters": parameters}}],
-    }
+    schema = {"name": "get_weather", "parameters": {"type": "object", "properties": properties}}
+    return {"messages": turns, "tools": [{"type": "function", "function": schema}]}
 
 
-NULLS = (
-    {"city": "춘천", "start": None, "at": {"x": 1, "y": None}},
-    {"city": {"type": "string", "default": None}, "start": None},
-)
+NULLS = ({"city": "춘천", "start": None, "at": {"x": 1, "y": None}}, {"city": {"type": "string", "default": None}, "start": None})  # fmt: skip
 
 
 def learned(row, rows=()):
@@ -293,7 +266,7 @@ def test_nulls_that_a_table_put_into_tools_are_left_out_and_counted(tmp_path):
         assert arguments == {"city": "춘천", "at": {"x": 1}} and Repair.NULLS in repairs
         assert properties == {
             "city": {"type": "string", "default": None}
-        }  # the author's own: no other default is there
+        }  # the author's own: there is no other default
 
 
 @pytest.mark.parametrize("spelled", ["tool_calls", "function_call"])
@@ -313,9 +286,7 @@ def test_a_table_of_one_tool_whose_calls_are_all_alike(tmp_path, spelled):
 
 
 def test_the_author_s_own_nulls_stay():
-    row = weather(
-        {"city": "춘천", "day": None}, {"city": {"enum": ["춘천", None]}, "day": {"type": "string", "default": None}}
-    )
+    row = weather({"city": "춘천", "day": None}, {"city": {"enum": ["춘천", None]}, "day": {"type": "string", "default": None}})  # fmt: skip
     for turn in row["messages"]:
         turn.update({key: value for key, value in turn.items() if value is not None})
         if turn.get("tool_calls", ...) is None:
@@ -325,10 +296,7 @@ def test_the_author_s_own_nulls_stay():
 
 
 def test_a_default_of_a_table_goes_where_another_is_real():
-    row = weather(
-        {"city": "춘천"},
-        {"city": {"type": "string", "default": None}, "n": {"type": "integer", "default": 3}, "x": None},
-    )
+    row = weather({"city": "춘천"}, {"city": {"type": "string", "default": None}, "n": {"type": "integer", "default": 3}, "x": None})  # fmt: skip
     assert learned(row)[1] == {"city": {"type": "string"}, "n": {"type": "integer", "default": 3}}
 
 
@@ -351,16 +319,9 @@ def test_a_text_under_the_name_of_a_mark_is_no_mark(tmp_path, column, alike):
 
 @pytest.mark.parametrize(("column", "values"), [("label", [True, False]), ("correct", ["true", "false"]), ("is_valid", [True, False]), ("deleted", [False, True])])  # fmt: skip
 def test_a_mark_that_takes_away_whole_answers_is_red_and_named(tmp_path, column, values):
-    rows = [
-        {"question": row["Q"], "answer": ["맞아요", "틀려요"][i % 2], column: values[i % 2]}
-        for i, row in enumerate(questions(60))
-    ]
-    report = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)[0]
-    assert (
-        report["marks"]["verdict"] == "red"
-        and column in report["marks"]["measured"]
-        and "틀려요" in report["marks"]["measured"]
-    )
+    rows = [{"question": row["Q"], "answer": ["맞아요", "틀려요"][i % 2], column: values[i % 2]} for i, row in enumerate(questions(60))]  # fmt: skip
+    marks = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)[0]["marks"]
+    assert marks["verdict"] == "red" and column in marks["measured"] and "틀려요" in marks["measured"]
     assert prepared(settings(write_jsonl(tmp_path / "b.jsonl", questions(60))), tmp_path)[0]["marks"]["ok"]
 
 
@@ -437,9 +398,8 @@ def test_leftovers_are_counted_with_an_example_and_amber_above_one_in_a_hundred(
         row["A"] += " &lt;b&gt;"
     report = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)[0]
     (found,) = report["leftovers"]
-    assert (found["rows"], found["verdict"], report["left"]["verdict"]) == (bad, state, state) and "&lt;" in found[
-        "example"
-    ]
+    assert (found["rows"], found["verdict"], report["left"]["verdict"]) == (bad, state, state)
+    assert "&lt;" in found["example"]
     assert [row["rows"] for row in what_was_done(report) if row["what"] == "amber"] == [bad] * (state == "amber")
 
 
@@ -522,10 +482,8 @@ def test_a_name_of_a_mac_is_found(tmp_path, forms):
 
 
 def test_headings_and_roles_of_a_mac_are_known():
-    apart = {
-        unicodedata.normalize("NFD", name): value
-        for name, value in {"질문": "물?", "답변\u200b": "불.", "문맥\u00a0": "글"}.items()
-    }
+    named = {"질문": "물?", "답변\u200b": "불.", "문맥\u00a0": "글"}
+    apart = {unicodedata.normalize("NFD", name): value for name, value in named.items()}
     assert [turn["content"] for turn in as_messages(apart).messages] == ["물?\n\n글", "불."]
 
 

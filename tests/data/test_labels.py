@@ -11,28 +11,29 @@ from helpers.model.tokenizer import load_tokenizer
 from helpers.settings import PAD_TO, RunConfig
 from helpers.template.chat import fold_system
 from helpers.template.spans import training_template
+from tests.data.test_prepare import messages
 from tests.template.test_chat import TALK
 from tests.template.tokenizer_kinds import KINDS, kind
 
 TINY = RunConfig.load("tiny")
 ENDS = {"inst": " </s>", "inst late system": "</s>", "no template": "</s>"}
-said = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("가나 뷁🙂\n"), min_size=1).map(
-    str.strip
-)
-said = said.filter(lambda text: text and not any(c in text for c in "<[⟦▁")).filter(lambda text: text == text.strip())
+letters = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="<[⟦▁") | st.sampled_from("가나 뷁🙂\n")
+said = st.text(letters, min_size=1).map(str.strip).filter(bool)
 
 
 def learned(tokenizer, row) -> str:
     return tokenizer.decode([label for label in row["labels"] if label != CONTEXT])
 
 
+def wanted(name, messages) -> str:
+    return "".join(turn["content"] + ENDS.get(name, "<|im_end|>") for turn in messages if turn["role"] == "assistant")
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_every_answer_and_its_end_is_learned_and_nothing_else(name):
     tokenizer = kind(name)
     row = encode(tokenizer, TALK, 10_000)
-    end = ENDS.get(name, "<|im_end|>")
-    wanted = "".join(message["content"] + end for message in TALK if message["role"] == "assistant")
-    assert learned(tokenizer, row).replace(" ", "") == wanted.replace(" ", "")
+    assert learned(tokenizer, row).replace(" ", "") == wanted(name, TALK).replace(" ", "")
     assert all(label in (CONTEXT, token) for token, label in zip(row["input_ids"], row["labels"], strict=True))
 
 
@@ -49,15 +50,10 @@ def test_the_tokens_are_those_of_apply_chat_template(name):
 def test_any_text(name, questions, answers):
     """Whatever is said, the learned tokens spell the answers: each token's text, put together, is found there."""
     tokenizer = kind(name)
-    messages = []
-    for question, answer in zip(questions, answers, strict=False):
-        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    row = encode(tokenizer, messages, 10_000)
-    whole = tokenizer.decode(row["labels"]) if CONTEXT not in row["labels"] else learned(tokenizer, row)
-    end = ENDS.get(name, "<|im_end|>")
-    wanted = "".join(message["content"] + end for message in messages if message["role"] == "assistant")
+    talk = [turn for pair in zip(questions, answers, strict=False) for turn in messages(*pair)]
+    row = encode(tokenizer, talk, 10_000)
     unknown = tokenizer.unk_token_id is not None and tokenizer.unk_token_id in row["input_ids"]
-    assert unknown or "".join(whole.split()) == "".join(wanted.split())
+    assert unknown or "".join(learned(tokenizer, row).split()) == "".join(wanted(name, talk).split())
 
 
 def test_marks_in_the_template_are_preferred():
@@ -104,9 +100,8 @@ def test_require_green():
     green = {**red, "verdicts": [{**red["verdicts"][0], "ok": True}]}
     require_green(green, TINY)
     for other in ({"max_length": 96}, {"answer_only_loss": False}, {"learn_thinking": "none"}, {"max_rows": 7}):
-        with pytest.raises(
-            ValueError, match=f"judged for other settings .{next(iter(other))}.*run 03_data_preview.ipynb"
-        ):
+        why = f"judged for other settings .{next(iter(other))}.*run 03_data_preview.ipynb"
+        with pytest.raises(ValueError, match=why):
             require_green(green, replace(TINY, **other))
     with pytest.raises(ValueError, match="judged for other settings"):
         require_green({"verdicts": green["verdicts"]}, TINY)
@@ -119,15 +114,7 @@ def tiny(tiny_model):
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(TINY)
-    rows = [
-        {
-            "messages": [
-                {"role": "user", "content": f"{i}번 질문 " * (1 + i % 5)},
-                {"role": "assistant", "content": "네, " * (1 + i % 7)},
-            ]
-        }
-        for i in range(24)
-    ]
+    rows = [{"messages": messages(f"{i}번 질문 " * (1 + i % 5), "네, " * (1 + i % 7))} for i in range(24)]
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     return model, tokenizer, encode_rows(rows, tokenizer, TINY)
 
@@ -136,12 +123,7 @@ def trainer(tiny, folder, **settings):
     from trl import SFTConfig, SFTTrainer
 
     model, tokenizer, rows = tiny
-    settings = {
-        "per_device_eval_batch_size": 4,
-        "max_length": TINY.max_length,
-        "pad_to_multiple_of": PAD_TO,
-        **settings,
-    }
+    settings |= {"per_device_eval_batch_size": 4, "max_length": TINY.max_length, "pad_to_multiple_of": PAD_TO}
     arguments = SFTConfig(output_dir=str(folder), report_to="none", use_cpu=True, bf16=False, **settings)
     return SFTTrainer(model, arguments, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer)
 
@@ -165,16 +147,13 @@ def test_packed_and_unpacked_held_out_loss_agree(tiny, tmp_path):
         ready = trainer(tiny, tmp_path, packing=packing, eval_packing=packing)
         total = count = 0
         for batch in ready.get_eval_dataloader():
-            inputs = {
-                name: value for name, value in batch.items() if name in ("input_ids", "attention_mask", "position_ids")
-            }
+            inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
             with torch.no_grad():
                 logits = ready.model.eval()(**inputs).logits[:, :-1]
             labels = batch["labels"][:, 1:]
-            total += torch.nn.functional.cross_entropy(
-                logits[labels != CONTEXT], labels[labels != CONTEXT], reduction="sum"
-            )
-            count += (labels != CONTEXT).sum()
+            real = labels != CONTEXT
+            total += torch.nn.functional.cross_entropy(logits[real], labels[real], reduction="sum")
+            count += real.sum()
         found[packing] = (total / count).item(), count.item(), len(ready.eval_dataset)
     assert found[True][2] < found[False][2], "nothing was packed"
     assert found[True][1] == found[False][1], "packing changed which tokens are learned"

@@ -18,23 +18,32 @@ SAMPLE = read_jsonl(ROOT / "notebooks/data/sample_ko_instructions.jsonl")
 ROWS = [{"messages": convert(row, Format("open-korean-instructions", ("text",))).messages} for row in SAMPLE[:60]]
 
 
-def loss_on_everything(case):
-    for row in case["encoded"]:
-        row["labels"] = list(row["input_ids"])
+def in_the_rows(change, rows=1):
+    """A fault in the encoding of the first rows: `change(ids, labels, tokenizer)` gives the new ids and labels."""
+
+    def fault(case):
+        for row in case["encoded"][:rows]:
+            row["input_ids"], row["labels"] = change(row["input_ids"], row["labels"], case["tokenizer"])
+
+    return fault
 
 
-def nothing_learned(case):
-    for row in case["encoded"]:
-        row["labels"] = [CONTEXT] * len(row["labels"])
+def in_the_labels(change, rows=1):
+    """A fault in the labels alone: `change(labels)`."""
+    return in_the_rows(lambda ids, labels, tokenizer: (ids, change(labels)), rows)
+
+
+def places(labels):
+    return [i for i, label in enumerate(labels) if label != CONTEXT]
+
+
+def one_place_late(ids, labels, tokenizer):
+    shown = [False, *[label != CONTEXT for label in labels][:-1]]
+    return ids, [token if show else CONTEXT for token, show in zip(ids, shown, strict=True)]
 
 
 def refused_by_the_template(case):
     case["encoded"][:2] = [None, None]
-
-
-def empty_mask(case):
-    for row in case["encoded"][:2]:
-        row["labels"] = [CONTEXT] * len(row["labels"])
 
 
 def max_length_inside_the_answers(case):
@@ -42,64 +51,8 @@ def max_length_inside_the_answers(case):
     case["config"] = replace(CONFIG, max_length=lengths[len(lengths) // 2] - 5)
 
 
-def first_tokens_of_the_answers_masked(case):
-    for row in case["encoded"][:1]:
-        learned = [i for i, label in enumerate(row["labels"]) if label != CONTEXT]
-        for i in learned[:4]:
-            row["labels"][i] = CONTEXT
-
-
-def labels_one_place_late(case):
-    for row in case["encoded"]:
-        shown = [CONTEXT, *[label != CONTEXT for label in row["labels"]][:-1]]
-        row["labels"] = [
-            token if show is True else CONTEXT for token, show in zip(row["input_ids"], shown, strict=True)
-        ]
-
-
-def labels_shifted_by_one(case):
-    for row in case["encoded"][:1]:
-        row["labels"] = [*row["labels"][1:], CONTEXT]
-
-
-def one_label_of_another_token(case):
-    labels = case["encoded"][0]["labels"]
-    place = next(i for i, label in enumerate(labels) if label != CONTEXT)
-    case["encoded"][0]["labels"] = [label + 1 if i == place else label for i, label in enumerate(labels)]
-
-
-def eos_masked_as_padding(case):
-    for row in case["encoded"][:1]:
-        pad = case["tokenizer"].eos_token_id
-        row["labels"] = [CONTEXT if label == pad else label for label in row["labels"]]
-
-
-def bos_added_by_the_tokenizer_too(case):
-    for row in case["encoded"][:1]:
-        row["input_ids"] = [case["tokenizer"].bos_token_id, *row["input_ids"]]
-        row["labels"] = [CONTEXT, *row["labels"]]
-
-
-def bos_forgotten(case):
-    for row in case["encoded"][:1]:
-        row["input_ids"], row["labels"] = row["input_ids"][1:], row["labels"][1:]
-
-
 def generation_prompt_says_more(case):
     case["tokenizer"].chat_template += "{% if add_generation_prompt %}{{ 'Answer!' }}{% endif %}"
-
-
-def one_label_too_many(case):
-    case["encoded"][0]["labels"].append(CONTEXT)
-
-
-def one_label_too_few(case):
-    case["encoded"][0]["labels"].pop(0)
-
-
-def context_by_another_number(case):
-    for row in case["encoded"]:
-        row["labels"] = [-1 if label == CONTEXT else label for label in row["labels"]]
 
 
 def eos_said_by_the_user(case):
@@ -112,33 +65,49 @@ def role_token_said_by_the_user(case):
     case["rows"] = [{"messages": [{"role": "user", "content": "a <usr> b"}, {"role": "assistant", "content": "네."}]}]
 
 
-def unknown_token(case):
-    for row in case["encoded"][:1]:
-        row["input_ids"][-4] = case["tokenizer"].unk_token_id
-
-
+FAULTS = {
+    "loss on everything": in_the_rows(lambda ids, labels, tokenizer: (ids, [*ids]), 60),
+    "nothing learned": in_the_labels(lambda labels: [CONTEXT] * len(labels), 60),
+    "refused by the template": refused_by_the_template,
+    "empty mask": in_the_labels(lambda labels: [CONTEXT] * len(labels), 2),
+    "max_length inside the answers": max_length_inside_the_answers,
+    "first tokens of the answers masked": in_the_labels(lambda labels: [CONTEXT if i in places(labels)[:4] else label for i, label in enumerate(labels)]),
+    "labels one place late": in_the_rows(one_place_late, 60),
+    "labels shifted by one": in_the_labels(lambda labels: [*labels[1:], CONTEXT]),
+    "one label of another token": in_the_labels(lambda labels: [label + (i == places(labels)[0]) for i, label in enumerate(labels)]),
+    "one label too many": in_the_labels(lambda labels: [*labels, CONTEXT]),
+    "one label too few": in_the_labels(lambda labels: labels[1:]),
+    "context by another number": in_the_labels(lambda labels: [-1 if label == CONTEXT else label for label in labels], 60),
+    "EOS masked as padding": in_the_rows(lambda ids, labels, tokenizer: (ids, [CONTEXT if label == tokenizer.eos_token_id else label for label in labels])),
+    "BOS added by the tokenizer too": in_the_rows(lambda ids, labels, tokenizer: ([tokenizer.bos_token_id, *ids], [CONTEXT, *labels])),
+    "BOS forgotten": in_the_rows(lambda ids, labels, tokenizer: (ids[1:], labels[1:])),
+    "generation prompt says more": generation_prompt_says_more,
+    "EOS said by the user": eos_said_by_the_user,
+    "role token said by the user": role_token_said_by_the_user,
+    "unknown token": in_the_rows(lambda ids, labels, tokenizer: ([*ids[:-4], tokenizer.unk_token_id, *ids[-3:]], labels)),
+}  # fmt: skip
 BREAKS = [
-    (loss_on_everything, Check.SHARE),
-    (loss_on_everything, "user text learned"),
-    (nothing_learned, Check.SHARE),
-    (refused_by_the_template, "template changes the text"),
-    (empty_mask, "nothing to learn"),
-    (max_length_inside_the_answers, "answer cut off by max_length"),
-    (max_length_inside_the_answers, "longer than max_length"),
-    (first_tokens_of_the_answers_masked, "answer not learned"),
-    (labels_one_place_late, "answer not learned"),
-    (labels_shifted_by_one, "label of another place"),
-    (one_label_of_another_token, "label of another place"),
-    (one_label_too_many, "label of another place"),
-    (one_label_too_few, "label of another place"),
-    (context_by_another_number, "label of another place"),
-    (eos_masked_as_padding, "end of turn not learned"),
-    (bos_added_by_the_tokenizer_too, "BOS missing or twice"),
-    (bos_forgotten, "BOS missing or twice"),
-    (generation_prompt_says_more, "asked otherwise than trained"),
-    (eos_said_by_the_user, "control token inside the text"),
-    (role_token_said_by_the_user, "control token inside the text"),
-    (unknown_token, "unknown characters"),
+    ("loss on everything", Check.SHARE),
+    ("loss on everything", "user text learned"),
+    ("nothing learned", Check.SHARE),
+    ("refused by the template", "template changes the text"),
+    ("empty mask", "nothing to learn"),
+    ("max_length inside the answers", "answer cut off by max_length"),
+    ("max_length inside the answers", "longer than max_length"),
+    ("first tokens of the answers masked", "answer not learned"),
+    ("labels one place late", "answer not learned"),
+    ("labels shifted by one", "label of another place"),
+    ("one label of another token", "label of another place"),
+    ("one label too many", "label of another place"),
+    ("one label too few", "label of another place"),
+    ("context by another number", "label of another place"),
+    ("EOS masked as padding", "end of turn not learned"),
+    ("BOS added by the tokenizer too", "BOS missing or twice"),
+    ("BOS forgotten", "BOS missing or twice"),
+    ("generation prompt says more", "asked otherwise than trained"),
+    ("EOS said by the user", "control token inside the text"),
+    ("role token said by the user", "control token inside the text"),
+    ("unknown token", "unknown characters"),
 ]
 
 
@@ -162,11 +131,11 @@ FOUR = ["inst", "chatml", "no template", "marks"]
 CASES = [(name, fault, check) for name in FOUR for fault, check in BREAKS if possible(name, check)]
 
 
-@pytest.mark.parametrize(("name", "fault", "check"), CASES, ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize(("name", "fault", "check"), CASES)
 def test_a_fault_turns_its_verdict_red(name, fault, check):
     tokenizer = kind(name)
     case = {"tokenizer": tokenizer, "rows": ROWS, "encoded": list(encoded(ROWS, tokenizer)), "config": CONFIG}
-    fault(case)
+    FAULTS[fault](case)
     if case["rows"] is not ROWS:
         case["encoded"] = list(encoded(case["rows"], tokenizer))
     assert check in red(judge(case["rows"], case["encoded"], tokenizer, case["config"])["verdicts"])
@@ -175,6 +144,7 @@ def test_a_fault_turns_its_verdict_red(name, fault, check):
 def test_every_verdict_has_a_fault():
     assert {check for _, check in BREAKS} >= {*ROW_CHECKS, Check.SHARE, Check.TEMPLATE, Check.NOTHING, Check.ASKED}
     assert {check for _, _, check in CASES} == {check for _, check in BREAKS}
+    assert {fault for fault, _ in BREAKS} == FAULTS.keys()
 
 
 def test_a_template_without_an_end_of_turn_is_red():
