@@ -143,8 +143,7 @@ def _choices(names: tuple, columns: tuple[str, ...]) -> list[str]:
 
 
 def misnamed_columns(rows: list[dict], columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Columns of which more than half of the values are of another kind than their name says: a review that is a text,
-    a history that is prose, a loss that is a measured number."""
+    """Columns whose values are mostly of another kind than the name says: a text as review, prose as history."""
     values: dict[str, list] = defaultdict(list)
     for column, value in chain.from_iterable(row.items() for row in rows):
         if column not in columns and meaning(column) and not missing(value):

@@ -1,5 +1,4 @@
-"""Answers of a template without marks: its own text with ⟦0⟧, ⟦1⟧ in place of the texts, laid over the
-conversation's."""
+"""Answers of a template without marks: its text with ⟦0⟧, ⟦1⟧ for the texts, laid over the conversation's."""
 
 from __future__ import annotations
 
@@ -21,8 +20,7 @@ MARK = re.compile("⟦(t?\\d+)⟧")
 
 
 class Span(NamedTuple):
-    """Characters [start, end) of one turn of the model, its end included; behind its thought the answer begins at
-    `answer`."""
+    """Characters [start, end) of one turn of the model, its end included; the answer begins at `answer`."""
 
     turn: int
     start: int
@@ -56,10 +54,13 @@ class Form(NamedTuple):
 
 
 def by_asking(tokenizer: PreTrainedTokenizerBase, messages: list[dict], tools: list | tuple) -> tuple[str, list[Span]]:
-    """The conversation's text, and a span for each answer. Raises `Changed` where the text is not what the messages
-    say."""
-    ready = normalise(tokenizer, messages)
-    shape = json.dumps([_shape(message) for message in ready], ensure_ascii=False)
+    """The conversation's text, and a span for each answer. Raises `Changed` where it is not what the messages say."""
+    ready, kinds = normalise(tokenizer, messages), []
+    for message in ready:  # all of a message but its texts; a tool's answer stays as it is
+        rest = {name: value for name, value in message.items() if name not in ("content", "reasoning_content")}
+        kept = text_of(message) if message["role"] == "tool" else bool(text_of(message).strip())
+        kinds.append([rest, kept, "reasoning_content" in message, isinstance(message["content"], list)])
+    shape = json.dumps(kinds, ensure_ascii=False)
     form = _form(tokenizer, tokenizer.get_chat_template(), shape, json.dumps(list(tools)), date.today())
     text = write(tokenizer, ready, tools=tools) + form.added
     places, seen = _lay_over(form, text, ready)
@@ -102,13 +103,6 @@ def _require_each_once(ready: list[dict], seen: list[str]) -> None:
         raise Changed(sentence.format(number=min(map(int, lost)) + 1))
 
 
-def _shape(message: dict) -> list:
-    """What the form of a conversation depends on: all of a message but its texts. A tool's answer stays as it is."""
-    rest = {name: value for name, value in message.items() if name not in ("content", "reasoning_content")}
-    kept = text_of(message) if message["role"] == "tool" else bool(text_of(message).strip())
-    return [rest, kept, "reasoning_content" in message, isinstance(message["content"], list)]
-
-
 @functools.lru_cache(maxsize=256)
 def _form(tokenizer: PreTrainedTokenizerBase, template: str, shape: str, tools: str, day: date) -> Form:
     """The form of all conversations of one shape. (`day` is there for the cache: some templates write the date.)"""
@@ -138,18 +132,14 @@ def _marks_of(turn: int, text: str) -> list[re.Match]:
 def _begin(ask: Callable, turns: list[dict], turn: int, text: str) -> tuple[int, int]:
     """Where the model begins to write a turn, and where what stands behind its text begins."""
     asked, here = ask(turns[:turn], asking=True), _marks_of(turn, text)
+    if text.startswith(asked):
+        return len(asked), here[-1].end() if here else len(asked)
     if not here:
-        if not text.startswith(asked):
-            raise not_found()
-        return len(asked), len(asked)
-    start = len(asked)
-    if not text.startswith(asked):
-        start = here[0].start()
-        before = text[:start].rpartition("⟧")[2]
-        header = asked.rpartition("⟧")[2]  # what follows the last text when a reply is asked for
-        if before.startswith(header):
-            start += len(header) - len(before)
-    return start, here[-1].end()
+        raise not_found()
+    start = here[0].start()
+    before = text[:start].rpartition("⟧")[2]
+    header = asked.rpartition("⟧")[2]  # what follows the last text when a reply is asked for
+    return start + (len(header) - len(before)) * before.startswith(header), here[-1].end()
 
 
 def _end(ends: re.Pattern, ask: Callable, turns: list[dict], turn: int, tail: str) -> tuple[int, str]:

@@ -58,8 +58,7 @@ def render(
     add_generation_prompt: bool = False,
     tools: list | tuple | None = None,
 ) -> str:
-    """`messages` as the text that the model sees, each as the template takes it; `tools`: default those of a
-    `Prompt`."""
+    """`messages` as the text that the model sees, as the template takes them; `tools`: default those of a `Prompt`."""
     if is_document(messages):
         return write_document(tokenizer, messages, ends=not add_generation_prompt)
     tools = tools or (messages.tools if isinstance(messages, Prompt) else None)

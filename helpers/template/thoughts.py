@@ -41,8 +41,7 @@ class Signs(NamedTuple):
 def parse_reply(tokenizer: PreTrainedTokenizerBase, text: str, prompt: str) -> ParsedReply:
     """`text`, which a model wrote behind `prompt` (both with their control tokens), as thought and answer.
 
-    Read by the tokenizer's own `response_template` where it has one that can (a broken tool call it may not), else by
-    signs.
+    Read by the tokenizer's own `response_template` where it can (a broken tool call it may not), else by signs.
     """
     return _by_response_template(tokenizer, text, prompt) or _by_signs(tokenizer, text, prompt)
 
@@ -58,17 +57,12 @@ def _by_response_template(tokenizer: PreTrainedTokenizerBase, text: str, prompt:
     except ValueError:
         return None
     thought = _joined([text for name, text in message.items() if name not in NO_THOUGHT and isinstance(text, str)])
-    if _thought_is_open(events):
+    regions = [event for event in events if event["type"] in ("region_open", "region_close")]
+    if regions and regions[-1]["type"] == "region_open" and regions[-1]["field"] not in NO_THOUGHT:
         return ParsedReply(thought, "", True)
     rest = _by_signs(tokenizer, message.get("content") or "", "")  # <think> that only the data set knows
     calls = [json.dumps(call.get("function", call), ensure_ascii=False) for call in message.get("tool_calls") or []]
     return ParsedReply(_joined([thought, rest.thought]), _joined([rest.answer, *calls]), rest.unfinished)
-
-
-def _thought_is_open(events: list[dict]) -> bool:
-    """True when a field that is a thought was opened last, and not closed."""
-    regions = [event for event in events if event["type"] in ("region_open", "region_close")]
-    return bool(regions) and regions[-1]["type"] == "region_open" and regions[-1]["field"] not in NO_THOUGHT
 
 
 def _by_signs(tokenizer: PreTrainedTokenizerBase, text: str, prompt: str) -> ParsedReply:
@@ -109,8 +103,7 @@ def opens_a_thought(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
 
 
 def without_open_thought(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The tokenizer's chat template, changed so that its generation prompt ends where an answer without a thought
-    begins.
+    """The chat template, changed so that its generation prompt ends where an answer without a thought begins.
 
     What is trained looks the same. Raises ValueError when no thought is opened, or it cannot be taken out.
     """
@@ -131,8 +124,7 @@ def without_open_thought(tokenizer: PreTrainedTokenizerBase) -> str:
             return changed
     sentence = _(
         "chat_template='no-thought': {sign} could not be taken out of the end of the generation prompt. Write the "
-        "model's "
-        "template into a file, take it out there, and set chat_template to the file."
+        "model's template into a file, take it out there, and set chat_template to the file."
     )
     raise ValueError(sentence.format(sign=opens))
 

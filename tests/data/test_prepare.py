@@ -4,13 +4,14 @@ on."""
 import csv
 import json
 import os
+import random
 import subprocess
 import sys
 
 import pytest
 
 from helpers.data import prepare
-from helpers.data.copies import CopyIndex, overlap
+from helpers.data.copies import NEAR, CopyIndex, overlap, pieces
 from helpers.data.reasons import Reason
 from helpers.data.sources import data_size, read_rows
 from helpers.data.start import with_revisions
@@ -57,13 +58,8 @@ def messages(question, answer):
 
 def test_kept_and_dropped_add_up_per_source(tmp_path):
     good = [{"source": "a", "text": f"<usr> {row['Q']}\n<bot> {row['A']}"} for row in questions(40)]
-    bad = [
-        {"source": "b", "text": "<usr> 질문만"},
-        {"source": "b", "text": None},
-        {"source": "b", "text": "<usr> 안녕\n<bot> "},
-        {"source": "a", "text": good[3]["text"]},
-    ]
-    path = write_jsonl(tmp_path / "rows.jsonl", [*good, *bad])
+    bad = [{"source": "b", "text": text} for text in ("<usr> 질문만", None, "<usr> 안녕\n<bot> ")]
+    path = write_jsonl(tmp_path / "rows.jsonl", [*good, *bad, {"source": "a", "text": good[3]["text"]}])
     with path.open("a") as file:
         file.write('{"source": "b", "text": "<usr> 잘린\n')
     report, train, held_out = prepared(settings(path), tmp_path)
@@ -100,9 +96,8 @@ def test_nothing_left_to_hold_out_says_why(tmp_path):
 def test_repairs_are_counted_with_an_example(tmp_path):
     rows = [{"text": f"<bot> 네?\n<usr> {row['Q']}\n<bot> {row['A']}"} for row in questions(5)]
     report, *_ = prepared(settings(write_jsonl(tmp_path / "rows.jsonl", rows)), tmp_path)
-    assert [(row["reason"], row["rows"]) for row in report["repairs"]] == [
-        ("answer before the first question cut off", 5)
-    ]
+    (repair,) = report["repairs"]
+    assert (repair["reason"], repair["rows"]) == ("answer before the first question cut off", 5)
 
 
 # --- the split
@@ -126,9 +121,7 @@ def test_the_first_held_out_rows_are_a_sample_of_all_sources(tmp_path):
     assert {row["source"] for row in held[:20]} == {f"part {i}" for i in range(4)}
 
 
-@pytest.mark.parametrize(
-    ("fraction", "most", "expected"), [(0.1, 200, 20), (0.5, 7, 7), (0.001, 200, 1), (0.0, 200, 0)]
-)
+@pytest.mark.parametrize(("fraction", "most", "expected"), [(0.1, 200, 20), (0.5, 7, 7), (0.001, 200, 1), (0.0, 200, 0)])  # fmt: skip
 def test_how_many_are_held_out(tmp_path, fraction, most, expected):
     config = settings(write_jsonl(tmp_path / "a.jsonl", questions(200)), eval_fraction=fraction, max_eval_rows=most)
     report, train, held_out = prepared(config, tmp_path)
@@ -166,10 +159,6 @@ def test_what_a_near_copy_is(one, other, same):
 
 def test_the_index_finds_what_comparing_all_pairs_finds():
     """The 8 smallest hashes are a shortcut; on 60 x 60 texts it must lose nothing."""
-    import random
-
-    from helpers.data.copies import NEAR, pieces
-
     pick = random.Random(1)
     base = [row["Q"] + row["A"] for row in questions(60)]
     changed = ["".join(c for c in text if pick.random() > 0.04) for text in base]
@@ -294,13 +283,8 @@ def read_hub(tmp_path_factory):
 
         def read(**asked):
             environment = {**os.environ, **hub.environment(), "HF_HOME": str(home)}
-            done = subprocess.run(
-                [sys.executable, "-c", HUB_READER, json.dumps(asked)],
-                cwd=ROOT,
-                env=environment,
-                capture_output=True,
-                text=True,
-            )
+            command = [sys.executable, "-c", HUB_READER, json.dumps(asked)]
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             return json.loads(done.stdout.splitlines()[-1])
 

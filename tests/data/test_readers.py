@@ -4,33 +4,26 @@ import json
 
 import pytest
 
-from helpers.data.prepare import prepare
 from helpers.data.sources import read_rows
-from helpers.files import read_jsonl
-from helpers.runs import RunDir
-from helpers.settings import RunConfig
+from tests.data.test_prepare import prepared, settings, write_jsonl
 
-PAIRS = [
-    (f"{i}번 질문은 무엇인가요? {chr(0xAC00 + 97 * i)}", f"{i}번 답은 {chr(0xAC00 + 131 * i)}입니다.")
-    for i in range(20)
-]
+PAIRS = [(f"{i}번 질문은 무엇인가요? {chr(0xAC00 + 97 * i)}", f"{i}번 답은 {chr(0xAC00 + 131 * i)}입니다.") for i in range(20)]  # fmt: skip
 
 
-def read(path, folder, **settings):
-    """Questions of train and eval, and the notes of every data set."""
-    run = RunDir(folder / "run")
-    report = prepare(RunConfig.load("tiny", dataset_id=str(path), max_rows=0, **settings), run)
-    rows = read_jsonl(run.train_jsonl) + read_jsonl(run.eval_jsonl)
-    return [row["messages"] for row in rows], " ".join(note for data in report["data"] for note in data["notes"])
+def read(path, folder, **more):
+    """Conversations of train and eval, and the notes of every data set."""
+    report, train, held_out = prepared(settings(path, **more), folder)
+    notes = " ".join(note for data in report["data"] for note in data["notes"])
+    return [row["messages"] for row in train + held_out], notes
 
 
 def table(separator=",", pairs=PAIRS):
     return "\n".join(separator.join(row) for row in [("Q", "A"), *pairs]) + "\n"
 
 
-def jsonl(path, mark=""):
+def jsonl(path, mark="", asked=""):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps({"Q": q, "A": mark + a}) + "\n" for q, a in PAIRS))
+    return write_jsonl(path, [{"Q": q + asked, "A": mark + a} for q, a in PAIRS])
 
 
 @pytest.mark.parametrize(("encoding", "told"), [("utf-8", ""), ("utf-16", "UTF-16"), ("cp949", "CP949")])
@@ -45,9 +38,8 @@ def test_a_quotation_mark_in_tab_separated_text_is_a_letter(tmp_path):
     pairs = [('"빨리" 오세요', "네, 곧 갑니다"), ('"', "따옴표입니다"), *PAIRS]
     (tmp_path / "a.tsv").write_text(table("\t", pairs))
     conversations, _ = read(tmp_path / "a.tsv", tmp_path)
-    assert len(conversations) == len(pairs) and '"빨리" 오세요' in {
-        messages[0]["content"] for messages in conversations
-    }
+    assert len(conversations) == len(pairs)
+    assert '"빨리" 오세요' in {messages[0]["content"] for messages in conversations}
 
 
 def test_fields_over_several_lines_are_counted_and_an_open_quotation_mark_is_named(tmp_path):
@@ -82,21 +74,13 @@ def test_a_folder_of_save_to_disk_is_read(tmp_path):
         ("a.jsonl", "", "has no row to read.*is empty"),
         ("a.csv", "Q,A\n", "has a header .Q, A. and no row"),
         ("a.csv", "Q,A,A\n1,2,3\n", "two columns of the name 'A'"),
-        (
-            "a.jsonl",
-            '{"Q": "a", "A": "b"},\n{"Q": "c", "A": "d"},\n',
-            "None of the first rows can be read .not a JSON object",
-        ),
-        (
-            "a.json",
-            '{"Q": "a",\n"A": "b"}\n{"Q": "c",\n"A": "d"}',
-            'write one object in each line, .*first row: \'{"Q": "a",\'',
-        ),
+        ("a.jsonl", '{"Q": "a", "A": "b"},\n{"Q": "c", "A": "d"},\n', "None of the first rows can be read .not a JSON object"),
+        ("a.json", '{"Q": "a",\n"A": "b"}\n{"Q": "c",\n"A": "d"}', 'write one object in each line, .*first row: \'{"Q": "a",\''),
         ("a.json", '[["a", "b"], ["c", "d"]]', "None of the first rows can be read"),
         ("a.json", '[{"Q": "a", "A": "b", "A": "c"}]', "the field A stands twice in one object"),
         ("a.json", '{"messages": [{"role": "user", "content": "a"}]}', "one conversation|no row|no conversation"),
     ],
-)
+)  # fmt: skip
 def test_a_file_without_a_use_gets_its_true_sentence(tmp_path, name, text, told):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=told):
@@ -104,14 +88,9 @@ def test_a_file_without_a_use_gets_its_true_sentence(tmp_path, name, text, told)
 
 
 def test_several_data_sets_with_weights_are_sources_of_their_own(tmp_path):
-    jsonl(tmp_path / "one.jsonl")
-    (tmp_path / "two.jsonl").write_text(
-        "".join(json.dumps({"Q": f"{q} 다른 자료", "A": f"다른 {a}"}) + "\n" for q, a in PAIRS)
-    )
-    run = RunDir(tmp_path / "run")
-    names = f"{tmp_path}/one.jsonl, {tmp_path}/two.jsonl:2"
-    report = prepare(RunConfig.load("tiny", dataset_id=names, max_rows=0, run_name="both"), run)
-    texts = [row["messages"][0]["content"] for row in read_jsonl(run.train_jsonl)]
+    names = f"{jsonl(tmp_path / 'one.jsonl')}, {jsonl(tmp_path / 'two.jsonl', '다른 ', ' 다른 자료')}:2"
+    report, train, _ = prepared(settings(names, run_name="both"), tmp_path)
+    texts = [row["messages"][0]["content"] for row in train]
     once, twice = ({t for t in texts if ("다른 자료" in t) == other} for other in (False, True))
     assert all(texts.count(text) == 1 for text in once) and all(texts.count(text) == 2 for text in twice)
     assert len(report["sources"]) == 2
@@ -128,12 +107,12 @@ def test_a_setting_that_says_nothing_about_one_file_is_told(tmp_path):
     file = tmp_path / "talks.csv"
     file.write_text("question,answer\na,b\nc,d\n", encoding="utf-8")
     notes = []
-    assert len(list(read_rows(RunConfig.load("tiny", dataset_id=str(file), dataset_split="test"), notes))) == 2
+    assert len(list(read_rows(settings(file, dataset_split="test"), notes))) == 2
     assert "dataset_split='test' says nothing about a single file: all of talks.csv is read." in notes
-    list(read_rows(RunConfig.load("tiny", dataset_id=str(file)), quiet := []))
+    list(read_rows(settings(file), quiet := []))
     assert not any("dataset_split" in note for note in quiet)
     with pytest.raises(ValueError, match="dataset_config='ko' names a subset .* but talks.csv is one file: leave it"):
-        list(read_rows(RunConfig.load("tiny", dataset_id=str(file), dataset_config="ko")))
+        list(read_rows(settings(file, dataset_config="ko")))
 
 
 @pytest.mark.parametrize(
@@ -149,6 +128,5 @@ def test_a_setting_that_says_nothing_about_one_file_is_told(tmp_path):
 )  # fmt: skip
 def test_a_row_that_cannot_be_read_is_dropped_with_its_own_reason(tmp_path, name, text, why):
     (tmp_path / name).write_text(text)
-    run = RunDir(tmp_path / "run")
-    report = prepare(RunConfig.load("tiny", dataset_id=str(tmp_path / name), max_rows=0, max_length=512), run)
+    report = prepared(settings(tmp_path / name, max_length=512), tmp_path)[0]
     assert why in json.dumps(report, ensure_ascii=False) and report["rows"]["dropped"] == 1

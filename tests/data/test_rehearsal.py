@@ -33,9 +33,8 @@ def test_the_share_is_of_all_and_the_held_out_part_stays(data, tmp_path, share):
     assert len(general) / len(mixed) == pytest.approx(share, abs=0.5 / len(train))
     assert report["rows"] == {**plain["rows"], "rehearsal": len(general)}
     own = {json.dumps(row["messages"], ensure_ascii=False) for row in general}
-    assert len(own) == min(
-        len(general), len(read_jsonl(PROJECT_ROOT / KOREAN))
-    )  # repeated only where there are too few
+    # repeated only where there are too few
+    assert len(own) == min(len(general), len(read_jsonl(PROJECT_ROOT / KOREAN)))
     assert prepared(settings(data, rehearsal_fraction=share), tmp_path)[1] == mixed  # from the seed alone
 
 
@@ -83,9 +82,8 @@ def test_a_fork_that_goes_on_keeps_what_was_held_out_and_rehearses_what_was_lear
     _, learned, held_out = prepared(settings(data), tmp_path)
     run = RunDir(tmp_path / "run")
     shutil.copytree(run.train_jsonl.parent, run.start)
-    mixed = write_jsonl(
-        tmp_path / "mixed.jsonl", questions(100, start=300) + questions(120)
-    )  # most of the old file, and more
+    # most of the old file, and more
+    mixed = write_jsonl(tmp_path / "mixed.jsonl", questions(100, start=300) + questions(120))
     config = settings(mixed, start_from="adapter", rehearsal_fraction=0.1)
     report, train, now = prepared(config, tmp_path)
     old = [{name: row[name] for name in row if name != "earlier"} for row in now if row.get("earlier")]

@@ -48,9 +48,8 @@ def test_every_answer_shows_the_skill(turns):
     code = re.search(r"```python\n(.*?)```", README, re.S)[1]
     exec(code, names := {})  # the README's own check agrees, and can fail
     assert all(names["has_skill"](asked[-1]["content"], answer) for asked, answer in turns)
-    assert not names["has_skill"]("빵이 뭐예요?", "빵이야.\n핵심어: 빵") and not names["has_skill"](
-        "물?", "네요.\n핵심어: 빵"
-    )
+    for asked, answer in (("빵이 뭐예요?", "빵이야.\n핵심어: 빵"), ("물?", "네요.\n핵심어: 빵")):
+        assert not names["has_skill"](asked, answer)
 
 
 def test_the_readme_counts_the_system_lines(conversations):
@@ -64,11 +63,8 @@ def first_word(question):
 
 
 def test_copying_the_first_word_is_not_enough(turns):
-    copied = [
-        asked[-1]["content"]
-        for asked, answer in turns
-        if first_word(asked[-1]["content"]).startswith(answer.rpartition(": ")[2])
-    ]
+    pairs = [(asked[-1]["content"], answer.rpartition(": ")[2]) for asked, answer in turns]
+    copied = [question for question, word in pairs if first_word(question).startswith(word)]
     assert len(copied) / len(turns) <= 0.45
     assert round(100 * len(copied) / len(turns)) == int(re.search(r"now (\d+) %", README)[1])
     openers = Counter(asked[-1]["content"].split()[0] for asked, _ in turns)

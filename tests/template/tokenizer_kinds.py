@@ -60,9 +60,8 @@ def byte_level(bos: bool = False) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=900, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-    )
+    how = {"special_tokens": special, "initial_alphabet": alphabet, "show_progress": False}
+    trainer = trainers.BpeTrainer(vocab_size=900, **how)
     tokenizer.train_from_iterator(_texts(), trainer)
     if bos:
         tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
@@ -76,13 +75,8 @@ def sentencepiece_like() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     fallback = [f"<0x{byte:02X}>" for byte in range(256)]
-    trainer = trainers.BpeTrainer(
-        vocab_size=1200,
-        special_tokens=["<unk>", "<s>", "</s>", *fallback],
-        initial_alphabet=[*letters, "▁"],
-        limit_alphabet=300,
-        show_progress=False,
-    )
+    how = {"special_tokens": ["<unk>", "<s>", "</s>", *fallback], "initial_alphabet": [*letters, "▁"]}
+    trainer = trainers.BpeTrainer(vocab_size=1200, limit_alphabet=300, show_progress=False, **how)
     tokenizer.train_from_iterator(_texts(), trainer)
     # the byte pieces are ordinary vocabulary, only <unk>, <s> and </s> are special
     state = json.loads(tokenizer.to_str())
@@ -97,37 +91,21 @@ def sentencepiece_like() -> Tokenizer:
 def kind(name: str) -> PreTrainedTokenizerFast:
     """A fresh tokenizer of one of KINDS, as `chat.load_tokenizer` would hand it out."""
     if name in ("inst", "inst late system"):
+        special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}
         template = INST if name == "inst" else INST_LATE_SYSTEM
-        return PreTrainedTokenizerFast(
-            tokenizer_object=sentencepiece_like(),
-            bos_token="<s>",
-            eos_token="</s>",
-            unk_token="<unk>",
-            pad_token="<unk>",
-            chat_template=template,
-        )
+        return PreTrainedTokenizerFast(tokenizer_object=sentencepiece_like(), chat_template=template, **special)
     if name == "no template":
-        tokenizer = PreTrainedTokenizerFast(
-            tokenizer_object=byte_level(bos=True), bos_token="<s>", eos_token="</s>", pad_token="</s>"
-        )
+        special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_level(bos=True), **special)
         tokenizer.chat_template = project_template(tokenizer)
         return tokenizer
-    templates = {
-        "chatml": CHATML,
-        "marks": CHATML_MARKED,
-        "two endings": TWO_ENDINGS,
-        "forgets thinking": FORGETS_THINKING,
-        "no ending": NO_ENDING,
-    }
-    return PreTrainedTokenizerFast(
-        tokenizer_object=byte_level(),
-        eos_token="<|im_end|>",
-        pad_token="<|im_end|>",
-        additional_special_tokens=["<|im_start|>", "<|endoftext|>"],
-        chat_template=templates[name],
-    )
+    special = {"eos_token": "<|im_end|>", "pad_token": "<|im_end|>"}
+    special["additional_special_tokens"] = ["<|im_start|>", "<|endoftext|>"]
+    return PreTrainedTokenizerFast(tokenizer_object=byte_level(), chat_template=TEMPLATES[name], **special)
 
 
+TEMPLATES = {"chatml": CHATML, "marks": CHATML_MARKED, "two endings": TWO_ENDINGS}
+TEMPLATES |= {"forgets thinking": FORGETS_THINKING, "no ending": NO_ENDING}
 KINDS = ["inst", "inst late system", "chatml", "marks", "no template", "two endings"]
 
 

@@ -26,16 +26,7 @@ def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     ending = {"gptoss": "<|return|>", "muse_glimmer": "<|eot|>"}.get(name, "</s>")
     known = sorted({*CONTROL.findall(template), "<s>", "</s>", ending})
-    thought = [
-        token
-        for token in known
-        if token in ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tools>", "</tools>")
-    ]
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token=ending,
-        pad_token=ending,
-        additional_special_tokens=[token for token in known if token not in thought],
-        chat_template=template,
-    )
+    plain = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tools>", "</tools>")
+    special = {"bos_token": "<s>", "eos_token": ending, "pad_token": ending}
+    special["additional_special_tokens"] = [token for token in known if token not in plain]
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=template, **special)
