@@ -69,10 +69,11 @@ def put_beside(turns: list[dict], columns: Beside, form, repairs: list[Repair]) 
     answers = [turn for turn in turns if turn["role"] == "assistant"]
     if columns.thought and answers and not answers[-1].get("reasoning_content"):
         answers[-1]["reasoning_content"] = columns.thought
-    turns = [*_earlier(columns.history, form, repairs), *turns]
-    known = [(turn["role"], turn["content"]) for turn in turns]
-    wanted = columns.system and ("system", columns.system) not in known
-    return [message("system", columns.system), *turns] if wanted else turns
+    if columns.history:
+        turns = [*_earlier(columns.history, form, repairs), *turns]
+    if columns.system and ("system", columns.system) not in [(turn["role"], turn["content"]) for turn in turns]:
+        turns = [message("system", columns.system), *turns]
+    return turns
 
 
 def _earlier(history: tuple, form, repairs: list[Repair]) -> list[dict]:

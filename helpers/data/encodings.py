@@ -89,7 +89,7 @@ def _utf16(head: bytes, utf8: bool) -> str:
 def _decodes(path: Path, encoding: str) -> bool:
     try:
         with path.open(encoding=encoding, newline="\n") as file:
-            while file.read(1 << 20):
+            while file.read(1 << 14):
                 pass
     except UnicodeDecodeError:
         return False

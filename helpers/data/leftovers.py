@@ -76,9 +76,12 @@ class Leftovers:
         self.examples: dict[Leftover, str] = {}
 
     def look(self, messages: list[dict]) -> None:
-        texts = [(message["content"], message["role"]) for message in messages]
-        texts += [(message["reasoning_content"], "assistant") for message in messages if "reasoning_content" in message]
-        for kind in {kind for text, role in texts for kind in kinds(text, role)}:
+        found = set()
+        for message in messages:
+            found.update(kinds(message["content"], message["role"]))
+            if thought := message.get("reasoning_content"):
+                found.update(kinds(thought, "assistant"))
+        for kind in found:
             self.counts[kind] += 1
             if kind not in self.examples:
                 self.examples[kind] = as_example(messages)

@@ -33,8 +33,11 @@ def conversation_key(messages: list[dict], seed: int) -> int:
 
 def beginning_key(messages: list[dict]) -> int:
     """64 bits that are the same for the same system turn and first question; case and spaces do not count."""
-    first = next((number for number, message in enumerate(messages) if message["role"] == "user"), len(messages))
-    texts = ["".join(message["content"].casefold().split()) for message in messages[: first + 1]]
+    texts = []
+    for message in messages:
+        texts.append("".join(message["content"].casefold().split()))
+        if message["role"] == "user":
+            break
     return _bits("\x1e".join(texts), "")
 
 

@@ -19,11 +19,13 @@ def missing(value: object) -> bool:
 
 def as_text(value: object) -> str | None:
     """Text and numbers as text, a list of texts as paragraphs; None for all that is no text (None, NaN, dict, true)."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
         return "\n\n".join(value)
     if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
         return None
-    return str(value) if isinstance(value, (str, int, float)) else None
+    return str(value) if isinstance(value, (int, float)) else None
 
 
 def as_number(value: Any) -> float | None:
