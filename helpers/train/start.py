@@ -15,7 +15,6 @@ from helpers.files import read_json, read_jsonl, sha256, write_json
 from helpers.model.device import sharded
 from helpers.model.elsewhere import start_folder
 from helpers.model.lora import FILE
-from helpers.model.requantised import requantise
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import N_, _
@@ -32,6 +31,8 @@ def begin_from(trainer: LeanTrainer, run: RunDir, config: RunConfig) -> None:
     Its score on every held-out row is kept, so that it can be said what was won on the new and lost on the old ones.
     Raises what `start_folder` raises.
     """
+    from helpers.model.requantised import requantise  # with bitsandbytes: 08 only reads what was measured
+
     folder = start_folder(run, config)
     if folder is None:
         return
