@@ -38,7 +38,7 @@ def write_report(run: RunDir, xray=None) -> Path:
         "title": config["run_name"],
         "config": config,
         "curve": curve(metrics) if metrics else "",
-        "samples": sample_strip(run) if run.samples.exists() else "",
+        "samples": sample_strip(run) if run.samples.exists() else None,
         "xray": xray,
         "merge": merge,
         "verdict": _(merge["verdict"]),

@@ -65,10 +65,14 @@ def hub_errors():
     except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, ValueError, ImportError) as error:
         raise RuntimeError(_refused_setting(error)) from None
     except HfHubHTTPError as error:
-        sentence = _(
-            "The hub refused (status {status}; 401: a wrong or expired token): make a new one, and set HF_TOKEN."
-        )
-        raise RuntimeError(sentence.format(status=error.response.status_code)) from None
+        status = error.response.status_code
+        if status == 401:
+            sentence = _(
+                "The hub refused the token (status {status}: wrong or expired): make a new one, and set HF_TOKEN."
+            )
+        else:
+            sentence = _("The hub answered with status {status}: try again later, or see whether HF_TOKEN may do this.")
+        raise RuntimeError(sentence.format(status=status)) from None
     except (httpx2.HTTPError, DeviceCodeError, OSError) as error:
         sentence = _(
             "The hub cannot be reached ({error}): check the network, and that HF_HUB_OFFLINE is not set; without the "

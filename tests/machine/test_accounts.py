@@ -102,7 +102,7 @@ PROXIES = {**OPEN, "https_proxy": "socks5://user:secret@127.0.0.1:9", "HTTP_PROX
     ("question", "kind", "variables", "told"),
     [
         ("hub_status", "read", OPEN, "Logged in on the hub as alice."),
-        ("hub_status", "expired", OPEN, "RuntimeError: The hub refused (status 401"),
+        ("hub_status", "expired", OPEN, "RuntimeError: The hub refused the token (status 401"),
         ("hub_status", "expired", {}, "This run needs nothing from it, so it goes on."),
         ("hub_status", None, OPEN, "No Hugging Face token here. Needed from the hub: model."),
         ("hub_status", "read", CLOSED, "RuntimeError: The hub cannot be reached"),

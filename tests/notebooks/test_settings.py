@@ -9,7 +9,11 @@ from proofs.proof_settings import cases, outcome
     ("name", "value", "told"),
     [
         ("seed", 2**32, "refused: seed=4294967296 is out of range"),
-        ("lora_target_modules", "lm_head", "refused: lora_target_modules='lm_head' adapts the output layer"),
+        (
+            "lora_target_modules",
+            "lm_head",
+            "refused: lora_target_modules='lm_head' cannot be used on build:tiny-llama: it adapts the output layer",
+        ),
         ("max_length", 8, "refused: The labels are not fit to train on."),
         ("lr_scheduler_type", "reduce_lr_on_plateau", "through"),
     ],
