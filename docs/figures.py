@@ -11,9 +11,8 @@ import re
 from pathlib import Path
 
 from helpers.files import write_atomic
-from helpers.languages import Language
 from helpers.paths import PROJECT_ROOT
-from helpers.translate import english, fingerprint, sign, translated
+from helpers.translate import HEAD, english, fingerprint, translated
 
 GALLERY, NOTEBOOKS = PROJECT_ROOT / "docs" / "gallery", PROJECT_ROOT / "notebooks"
 QUOTED = re.compile(r"(\d[\d,]*(?:\.\d+)?)<!--([a-z0-9_.]+)-->")
@@ -89,21 +88,22 @@ def fill() -> list[Path]:
     for page in sorted(NOTEBOOKS.glob("*.ipynb")):
         twin = NOTEBOOKS / "ko" / f"{page.stem}.md"
         old, korean = page.read_text(encoding="utf-8"), twin.read_text(encoding="utf-8")
-        signed = {name for name, block in translated(twin).items() if block.signed}
-        new, told = with_figures(old), with_figures(korean)
-        now, blocks = english(page, new), translated(twin)
-        for name, text in english(page, old).items():
-            was, block = fingerprint(text), blocks[name]
-            if now[name] != text and block.english == was:
-                signed = fingerprint(fingerprint(now[name]) + with_figures(block.text))
-                both = f"{fingerprint(now[name])} ko:{signed}" if block.both == fingerprint(was + block.text) else ""
-                head = f"{name} en:{was} ko:{block.both}" if block.both else f"{name} en:{was}"
-                told = told.replace(head, f"{name} en:{both or fingerprint(now[name])}")
+        new, blocks = with_figures(old), translated(twin)
+        was, now = ({name: fingerprint(text) for name, text in english(page, whole).items()} for whole in (old, new))
+
+        def head(found: re.Match, was=was, now=now, blocks=blocks) -> str:
+            """The head of a block that was up to date, and signed if it was, with the hashes of today."""
+            name, block = found[1], blocks[found[1]]
+            if was.get(name) != block.english:
+                return found[0]
+            both = fingerprint(now[name] + with_figures(block.text)) if block.signed else block.both
+            return f"<!-- {name} en:{now[name]}{f' ko:{both}' if both else ''} -->"
+
+        told = re.sub(HEAD, head, with_figures(korean))
         for file, before, after in ((page, old, new), (twin, korean, told)):
             if before != after:
                 write_atomic(file, after)
                 changed.append(file)
-        sign(page, twin, Language(), "ko", signed)
     return changed
 
 

@@ -46,6 +46,27 @@ def test_another_demo_changes_the_pages_and_keeps_the_translation_up_to_date(tmp
     assert (told.english, told.both) == (now, figures.fingerprint(now + told.text)) and fill() == []
 
 
+def test_another_demo_signs_nothing_that_was_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "NOTEBOOKS", tmp_path)
+    (tmp_path / "ko").mkdir()
+    text, words = "It is 7<!--first.right--> of 20.", "20개 중 7<!--first.right-->개."
+    cells = [{"id": name, "cell_type": "markdown", "source": [f"{name}: {text}"]} for name in "abc"]
+    (tmp_path / "p.ipynb").write_text(json.dumps({"cells": cells}))
+    old = english(tmp_path / "p.ipynb", json.dumps({"cells": cells}))
+    heads = [
+        f"a en:{figures.fingerprint(old['a'])}",
+        f"b en:{figures.fingerprint(old['b'])} ko:0000",
+        "c en:0000 ko:0000",
+    ]
+    (tmp_path / "ko/p.md").write_text("\n".join(f"<!-- {head} -->\n{words}\n" for head in heads))
+    assert fill() and fill() == []
+    now = english(tmp_path / "p.ipynb", (tmp_path / "p.ipynb").read_text())
+    unsigned, unread, stale = (translated(tmp_path / "ko/p.md")[name] for name in "abc")
+    assert (unsigned.english, unsigned.both) == (figures.fingerprint(now["a"]), "")
+    assert (unread.english, unread.both) == (figures.fingerprint(now["b"]), "0000") and not unread.signed
+    assert (stale.english, stale.both) == ("0000", "0000")
+
+
 def test_a_number_that_the_gallery_lost_is_named(monkeypatch):
     monkeypatch.setitem(FIGURES, "first.right", ("00_first_look", "no such (line)"))
     with pytest.raises(ValueError, match=r"00_first_look.html has no first.right"):
