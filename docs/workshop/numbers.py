@@ -28,10 +28,10 @@ def rows(run: RunDir, cache: Path | None, day: argparse.Namespace) -> list[tuple
     whole = folder_bytes(run.path)
     found = [(_("packages on a pod's disk"), human_bytes(folder_bytes(environment)))]
     if cache:
-        wheels = list((cache / "wheels").iterdir())
-        packed = human_bytes(sum(path.stat().st_size for path in wheels))
+        wheels = cache / "wheels"
+        packed, count = human_bytes(folder_bytes(wheels)), len(list(wheels.iterdir()))
         loaded = _("{size} in {count} files, once for all pods with warm_cache.sh")
-        found.append((_("packages to download"), loaded.format(size=packed, count=len(wheels))))
+        found.append((_("packages to download"), loaded.format(size=packed, count=count)))
     class_disk = _("{size} ({parts}); {people} people: {all}")
     sizes = {"size": human_bytes(whole), "all": human_bytes(whole * day.people)}
     found.append((_("a run directory"), class_disk.format(parts=listed, people=day.people, **sizes)))

@@ -62,7 +62,6 @@ class LiveChart(TrainerCallback):
 
     def on_log(self, args, state, control, logs: Any = None, **kwargs):
         from IPython import get_ipython
-        from IPython.display import display
 
         if get_ipython() is None or not state.is_world_process_zero or ("loss" not in logs and "eval_loss" not in logs):
             return
@@ -70,11 +69,17 @@ class LiveChart(TrainerCallback):
         left = (time.perf_counter() - self.start) / taken * (state.max_steps - state.global_step)
         title = _("step {step} of {last}, {time} left")
         title = title.format(step=state.global_step, last=state.max_steps, time=human_time(left))
-        picture = training_chart(read_jsonl(self.metrics), title)
-        if self.display is None:
-            self.display = display(picture, display_id=True)
-        else:
-            self.display.update(picture)
+        self.display = _shown(training_chart(read_jsonl(self.metrics), title), self.display)
+
+
+def _shown(output: Any, handle: Any) -> Any:
+    """Show `output`, in the place of the one before where there is a `handle`; the handle for the next one."""
+    from IPython.display import display
+
+    if handle is None:
+        return display(output, display_id=True)
+    handle.update(output)
+    return handle
 
 
 GLANCE = 24  # tokens of a sample reply at most: on a CPU each costs as much as a good part of a step
@@ -115,12 +120,9 @@ class SampleReplies(TrainerCallback):
 
     def _show(self) -> None:
         from IPython import get_ipython
-        from IPython.display import display
 
         if get_ipython() is None:
             sentence = _("step {step}: {question!r} -> {reply!r}")
             print("".join(sentence.format(**row) for row in self.rows[-1:]), flush=True)
-        elif self.display is None:
-            self.display = display(sample_strip(self.run), display_id=True)
         else:
-            self.display.update(sample_strip(self.run))
+            self.display = _shown(sample_strip(self.run), self.display)

@@ -9,7 +9,7 @@ from functools import partial
 from helpers.runs import RunDir
 from helpers.show.words import N_, _
 from helpers.workshop.nearby import larger_rank, rates_beside, record, report, rows_of, run_with, runs_beside
-from helpers.workshop.tasks import require, require_number
+from helpers.workshop.tasks import require, require_number, require_word
 
 # what is asked for, and the words of which one is enough
 WORDS = {
@@ -37,10 +37,7 @@ PAIRS = {
 def word(exercise: str, run: RunDir | None, answer) -> str:
     """The answer names what the page shows."""
     asked, words = _(WORDS[exercise][0]), WORDS[exercise][1]
-    missing = _("Still missing is the answer: {asked}. Write it into the cell as answer=...")
-    require(answer is not None, missing, asked=asked)
-    other = _("You say {answer!r}. Look once more: asked for is {asked}.")
-    require(any(one.lower() in str(answer).lower() for one in words), other, answer=answer, asked=asked)
+    require_word(answer, any(one.lower() in str(answer).lower() for one in words), asked)
     return _("{answer}: so it is. The answers below say why.").format(answer=answer)
 
 
@@ -126,9 +123,7 @@ def rank_judged(run: RunDir, answer) -> str:
     ours, theirs = HeldOut.read(larger), HeldOut.read(small)
     verdict = judged_difference(ours.nll, theirs.nll, ours.tokens)["verdict"]
     asked = _("the verdict on the smaller rank, as the table of runs has it")
-    require(answer, _("Still missing is the answer: {asked}. Write it into the cell as answer=..."), asked=asked)
-    other = _("You say {answer!r}. Look once more: asked for is {asked}.")
-    require(str(answer).lower() in (verdict, _(verdict)), other, answer=answer, asked=asked)
+    require_word(answer or None, str(answer).lower() in (verdict, _(verdict)), asked)
     return _("{small} against {larger}: {verdict}.").format(
         small=small.path.name, larger=larger.path.name, verdict=_(verdict)
     )

@@ -23,10 +23,22 @@ def require(met, sentence: str, **values) -> None:
         raise Missing(sentence, **values)
 
 
-def require_number(answer, right: float, asked: str, hint: str, off: float = 0) -> None:
-    """`answer` must be `right`, or at most `off` away; "12 %" is 0.12. `asked` is what is asked for, in words."""
+def require_answer(answer, asked: str) -> None:
+    """Raises Missing while there is no `answer`. `asked` is what is asked for, in words."""
     missing = _("Still missing is the answer: {asked}. Write it into the cell as answer=...")
     require(answer is not None, missing, asked=asked)
+
+
+def require_word(answer, right: bool, asked: str) -> None:
+    """The `answer` in words must be there, and `right`."""
+    require_answer(answer, asked)
+    other = _("You say {answer!r}. Look once more: asked for is {asked}.")
+    require(right, other, answer=answer, asked=asked)
+
+
+def require_number(answer, right: float, asked: str, hint: str, off: float = 0) -> None:
+    """`answer` must be `right`, or at most `off` away; "12 %" is 0.12. `asked` is what is asked for, in words."""
+    require_answer(answer, asked)
     text = str(answer).strip()
     try:
         number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
