@@ -29,6 +29,7 @@ from docs.drawings import file_size, series_map
 from docs.drawings.paper import Drawing
 from docs.drawings.result import draw as draw_result
 from docs.figures import fill
+from docs.make_badges import ID as SET_UP
 from helpers.files import write_atomic, write_json
 from helpers.model.source import cache_root
 from helpers.paths import PROJECT_ROOT, runs_root
@@ -36,6 +37,7 @@ from helpers.runs import RunDir
 from helpers.series import copies, series
 from helpers.show.units import human_bytes
 from helpers.show.words import _, language
+from helpers.translate import with_badges
 
 FOLDER = PROJECT_ROOT / "docs" / "gallery"
 NOTEBOOKS = PROJECT_ROOT / "notebooks"
@@ -49,8 +51,8 @@ STYLE = (Path(__file__).parent / "gallery.css").read_text(encoding="utf-8")
 
 
 def fingerprint(book) -> str:
-    """SHA-256 over the code cells: a change of text leaves it as it is."""
-    code = [cell.source for cell in book.cells if cell.cell_type == "code"]
+    """SHA-256 over the code cells: a change of text leaves it as it is, and so does the cell of the set-up."""
+    code = [cell.source for cell in book.cells if cell.cell_type == "code" and cell.id != SET_UP]
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
@@ -86,11 +88,12 @@ def executed(copy: Path):
     book = nbformat.read(source, as_version=4)
     if fingerprint(done) != fingerprint(book):
         raise ValueError(f"{copy} was run with other code cells than {source.relative_to(PROJECT_ROOT)}: run it again.")
-    ran = iter([cell for cell in done.cells if cell.cell_type == "code"])
+    ran = iter([cell for cell in done.cells if cell.cell_type == "code" and cell.id != SET_UP])
+    book.cells = [cell for cell in book.cells if cell.id != SET_UP]
     for cell in book.cells:
         if cell.cell_type != "code":
             # a language's pages lie in a folder of their own; the pictures are those of notebooks/
-            cell.source = cell.source.replace("](../drawings/", "](drawings/")
+            cell.source = with_badges(cell.source).replace("](../drawings/", "](drawings/")
             cell.source = re.sub(MATH, lambda found: formula(*found.groups()) if found[2] else found[0], cell.source)
             continue
         cell.outputs, cell.execution_count = (same := next(ran)).outputs, same.execution_count

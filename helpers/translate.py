@@ -30,6 +30,7 @@ from helpers.paths import PROJECT_ROOT
 
 NOTE = {"ko": "_이 노트북은 `{}`에서 자동으로 만들어집니다. 고칠 때는 그 파일을 고쳐 주세요._"}
 HEAD = r"<!-- (\S[^>\n]*?) en:(\w+)(?: [a-z]{2}:(\w+))? -->"
+BADGES = r"(?m)^\[!\[Open in .*\n\n"  # the line below a title, made by docs/make_badges.py: no text to translate
 GLOSSARY = "glossary.md"  # all languages in one
 NO_TABLES = Language()
 UNREAD = "the text has changed: read it beside the English, then `sign`"
@@ -59,9 +60,11 @@ def english(source: Path, content: str) -> dict[str, str]:
         return dict(re.findall(r"^\| \*\*(.+?)\*\* \|.*?\| ([^|]*?)<br>", content, flags=re.M))
     if source.suffix == ".ipynb":
         cells = json.loads(content)["cells"]
-        return {cell["id"]: "".join(cell["source"]).strip() for cell in cells if cell["cell_type"] == "markdown"}
+        texts = {cell["id"]: "".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"}
+        return {name: with_badges(text).strip() for name, text in texts.items()}
     fenced, sections = False, [[]]
-    for line in re.sub(r"\A---\n.*?\n---\s+", "", content, flags=re.S).splitlines():  # without the settings of slides
+    text = re.sub(r"\A---\n.*?\n---\s+", "", with_badges(content), flags=re.S)  # without the settings of slides
+    for line in text.splitlines():
         fenced ^= line.startswith("```")
         if re.match("#{1,3} ", line) and not fenced and sections[-1]:
             sections.append([])
@@ -69,10 +72,16 @@ def english(source: Path, content: str) -> dict[str, str]:
     return {str(number): "\n".join(lines).strip() for number, lines in enumerate(sections)}
 
 
+def with_badges(text: str, line: str = "") -> str:
+    """`text` with `line` below its first title, in place of the badges that were there."""
+    bare = re.sub(BADGES, "", text)
+    return re.sub(r"(?m)^(# .+\n)", rf"\1\n{line}\n", bare, count=1) if line else bare
+
+
 def translated(target: Path) -> dict[str, Block]:
     """Every block of a translation, by id; empty where the file is not there."""
     content = target.read_text(encoding="utf-8") if target.exists() else ""
-    parts = re.split(HEAD, content)[1:]
+    parts = re.split(HEAD, with_badges(content))[1:]
     texts = [text.partition(" |")[0] if target.name == GLOSSARY else text.strip() for text in parts[3::4]]
     heads = zip(parts[::4], parts[1::4], parts[2::4], texts, strict=True)
     return {name: Block(hashed, text, both or "") for name, hashed, both, text in heads}
@@ -146,7 +155,10 @@ def build(language: str, root: Path = PROJECT_ROOT) -> list[Path]:
                 for message in said if cell.cell_type == "code" else ():
                     cell.source = cell.source.replace(f'"{message.id}"', f'"{message.string}"')
                 if cell.cell_type == "markdown":
-                    cell.source = LINK.sub(moved, blocks[cell.id].text if cell.id in blocks else cell.source)
+                    badges = "".join(re.findall(BADGES, cell.source)).strip()
+                    badges = badges.replace("/notebooks/", f"/notebooks/{language}/")
+                    own = with_badges(blocks[cell.id].text, badges) if cell.id in blocks else cell.source
+                    cell.source = LINK.sub(moved, own)
             notebook.cells[0].source += "\n\n" + NOTE.get(language, "_Built from `{}`._").format(text.relative_to(root))
             setting = f'import os\n\nos.environ["QLORA_LANG"] = "{language}"'
             notebook.cells.insert(1, nbformat.v4.new_code_cell(setting, id="language"))

@@ -47,7 +47,7 @@ def test_the_errors_of_a_korean_page_are_korean(tmp_path, monkeypatch):
     monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
     [path] = [path for path in build("ko") if path.stem == "06_evaluation"]
     book = nbformat.read(path, 4)
-    book.cells = book.cells[:5]
+    book.cells = book.cells[:6]
     client = NotebookClient(
         book, kernel_name="qlora", timeout=300, allow_errors=True, resources={"metadata": {"path": path.parent}}
     )

@@ -64,7 +64,8 @@ def test_every_section_that_the_page_promises_runs_alone(number, whole_run, tmp_
 
     page.nb.cells.append(between := new_code_cell("_kept = list(globals())"))
     last = len(page.nb.cells) - 1
-    for index in (1, *parts["Start here after a restart"], last):
+    [parameters] = [i for i, cell in enumerate(page.nb.cells) if "parameters" in cell.metadata.get("tags", [])]
+    for index in (parameters, *parts["Start here after a restart"], last):
         execute(index)
     between.source = FORGET
     for name in names:
