@@ -23,9 +23,8 @@ from pathlib import Path
 # Of a machine's settings of pip, those of where packages come from, and which may not be taken. All others would send
 # them elsewhere, or change what is installed.
 STAY = "constraint index-url extra-index-url find-links no-index trusted-host cert client-cert proxy timeout "
-STAY += "default-timeout retries cache-dir no-cache-dir keyring-provider"
-HARMLESS = "config-file disable-pip-version-check progress-bar no-input no-color quiet verbose root-user-action "
-HARMLESS += "break-system-packages"
+STAY += "default-timeout retries cache-dir no-cache-dir keyring-provider break-system-packages"
+HARMLESS = "config-file disable-pip-version-check progress-bar no-input no-color quiet verbose root-user-action"
 
 PRESENT = """\
 .jp-Notebook .jp-Cell { max-width: calc(60 * var(--jp-content-font-size1)); margin-left: auto; margin-right: auto; }
