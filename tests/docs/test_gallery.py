@@ -44,16 +44,19 @@ def test_the_fingerprint_sees_code_and_not_text():
     before = fingerprint(book)
     book.cells[0].source += " More."
     assert fingerprint(book) == before
-    next(cell for cell in book.cells if cell.cell_type == "code").source += " # more"
+    set_up, parameters = [cell for cell in book.cells if cell.cell_type == "code"][:2]
+    set_up.source += " # of a fork"
+    assert fingerprint(book) == before
+    parameters.source += " # more"
     assert fingerprint(book) != before
 
 
 def as_run(path: Path, folder: Path, *outputs) -> Path:
-    """A copy of a notebook as papermill leaves it, with `outputs` in its first code cell."""
+    """A copy of a notebook as papermill leaves it, with `outputs` in its first code cell after that of the set-up."""
     book = nbformat.read(path, as_version=4)
     for count, cell in enumerate((cell for cell in book.cells if cell.cell_type == "code"), start=1):
         cell.execution_count = count
-        cell.outputs = list(outputs) if count == 1 else []
+        cell.outputs = list(outputs) if count == 2 else []
     nbformat.write(book, folder / path.name)
     return folder / path.name
 
