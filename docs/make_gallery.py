@@ -92,8 +92,7 @@ def executed(copy: Path):
     book.cells = [cell for cell in book.cells if cell.id != SET_UP]
     for cell in book.cells:
         if cell.cell_type != "code":
-            # a language's pages lie in a folder of their own; the pictures are those of notebooks/
-            cell.source = with_badges(cell.source).replace("](../drawings/", "](drawings/")
+            cell.source = with_badges(cell.source)
             cell.source = re.sub(MATH, lambda found: formula(*found.groups()) if found[2] else found[0], cell.source)
             continue
         cell.outputs, cell.execution_count = (same := next(ran)).outputs, same.execution_count
@@ -151,7 +150,7 @@ def page(book, name: str) -> str:
 
     exporter = HTMLExporter(template_name="basic", embed_images=True)
     folder = source_of(name).parent
-    resources = {"metadata": {"path": str(NOTEBOOKS), "name": name}}
+    resources = {"metadata": {"path": str(folder), "name": name}}
     body = re.sub(
         r'href="([^"#:]+)(?=["#])',
         lambda link: f'href="{moved(link[1], folder)}',

@@ -96,6 +96,7 @@ def _links(english: str, ours: str) -> Iterator[str]:
 def _target(link: str) -> str:
     """A link as the English has it: a page of this language is the same page."""
     link = re.sub(r"notebooks/[a-z]{2}/([^)]*?)\.md", r"notebooks/\1.ipynb", re.sub(r"\.[a-z]{2}\.md$", ".md", link))
+    link = re.sub(r"notebooks/[a-z]{2}/drawings/", "notebooks/drawings/", link)
     return re.sub(r"notebooks/[a-z]{2}/labs/$", "notebooks/labs/", link)
 
 

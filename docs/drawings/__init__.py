@@ -1,4 +1,5 @@
-"""The drawings of the notebooks: hand-placed shapes, computed numbers. `python -m docs.drawings` makes them all.
+"""The drawings of the notebooks: hand-placed shapes, computed numbers. `python -m docs.drawings` makes them all, in
+each language that has helpers/locale/LANGUAGE/drawings.po.
 
 paper          colours, shapes, words
 token_shift    which guess is compared with which label
@@ -21,12 +22,14 @@ result         what a run changed, from its evaluation.json; made with the galle
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 from docs.drawings import here
 from docs.drawings.paper import Drawing
 from helpers.paths import PROJECT_ROOT
+from helpers.show.words import LOCALE, in_language
 
-FOLDER = PROJECT_ROOT / "notebooks" / "drawings"
+LANGUAGES = ("en", *sorted(path.parent.name for path in LOCALE.glob("*/drawings.po")))
 SHEETS = (
     *("token_shift", "lora", "nf4", "checkpointing", "merges", "series_map"),
     *("paired", "interval", "blind_vote", "file_size", "forks", "influence", "reward"),
@@ -34,6 +37,14 @@ SHEETS = (
 NAMES = (*SHEETS, *(f"here_{page}" for page in here.PAGES))
 
 
-def drawings() -> list[Drawing]:
+def folder(language: str) -> Path:
+    """Where the drawings of a language lie: beside its pages."""
+    pages = PROJECT_ROOT / "notebooks"
+    return (pages if language == "en" else pages / language) / "drawings"
+
+
+def drawings(language: str = "en") -> list[Drawing]:
     """Every drawing, made now."""
-    return [import_module(f"docs.drawings.{name}").draw() for name in SHEETS] + [here.draw(page) for page in here.PAGES]
+    with in_language(language):
+        sheets = [import_module(f"docs.drawings.{name}").draw() for name in SHEETS]
+        return sheets + [here.draw(page) for page in here.PAGES]

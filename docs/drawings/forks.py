@@ -5,23 +5,25 @@ from __future__ import annotations
 from docs.drawings.paper import SIDE, Drawing
 from helpers.runs.forks import STEPS
 from helpers.settings import names_of
+from helpers.show.words import N_, _
 
-PARTS = {"03": "data", "04": "adapter", "05": "merged", "06": "report", "07": "gguf"}
+PARTS = {"03": N_("data"), "04": N_("adapter"), "05": N_("merged"), "06": N_("report"), "07": N_("gguf")}
 FORKS = {"max_length=128": "max_length", "lora_r=2": "lora_r", "temperature=0.7": "temperature"}
 TOP, ROW, FIRST, STEP = 156, 92, 372, 108
 
 
 def first_again(setting: str) -> str:
     """The notebook from which a run with another value of `setting` is made again."""
-    return next(number for stages, number, _ in STEPS if setting in names_of(*stages))
+    return next(number for stages, number, _words in STEPS if setting in names_of(*stages))
 
 
 def draw() -> Drawing:
     again = {words: first_again(setting) for words, setting in FORKS.items()}
-    told = "; ".join(f"{words} is made again from {number} on" for words, number in again.items())
-    alt = f"A run and three forks, as a tree. Each shares with its parent what its change leaves valid: {told}."
-    sheet = Drawing("forks", alt, TOP + ROW * (len(FORKS) + 1) + 26)
-    sheet.head("A fork: one thing changed", "what the change leaves valid is shared, and takes no room")
+    made = _("{setting} is made again from {number} on")
+    told = "; ".join(made.format(setting=words, number=number) for words, number in again.items())
+    alt = _("A run and three forks, as a tree. Each shares with its parent what its change leaves valid: {forks}.")
+    sheet = Drawing("forks", alt.format(forks=told), TOP + ROW * (len(FORKS) + 1) + 26)
+    sheet.head(_("A fork: one thing changed"), _("what the change leaves valid is shared, and takes no room"))
 
     def row(y, name, start):
         for i, (number, part) in enumerate(PARTS.items()):
@@ -29,7 +31,7 @@ def draw() -> Drawing:
             sheet.box(
                 x, y - 24, 92, 48, "orange-wash" if new else "green-wash", "orange" if new else "green", 6, 2, new
             )
-            sheet.text(x + 46, y + 6, part, 16, anchor="middle")
+            sheet.text(x + 46, y + 6, _(part), 16, anchor="middle")
         sheet.text(FIRST - 24, y + 6, name, 17, anchor="end", bold=True, mono=True)
 
     trunk = SIDE + 24
@@ -42,7 +44,7 @@ def draw() -> Drawing:
     sheet.circle(trunk, TOP, 14, "blue-wash", "blue", 3)
     y = TOP + ROW * len(FORKS) + 72
     sheet.box(SIDE, y - 17, 26, 22, "green-wash", "green", 4)
-    sheet.text(SIDE + 38, y, "shared with the parent", 17)
+    sheet.text(SIDE + 38, y, _("shared with the parent"), 17)
     sheet.box(SIDE + 290, y - 17, 26, 22, "orange-wash", "orange", 4, 2, True)
-    sheet.text(SIDE + 328, y, "made again, by the notebook that makes it", 17)
+    sheet.text(SIDE + 328, y, _("made again, by the notebook that makes it"), 17)
     return sheet

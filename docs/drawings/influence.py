@@ -5,22 +5,27 @@ from __future__ import annotations
 from math import cos, radians, sin
 
 from docs.drawings.paper import SIDE, Drawing
+from helpers.show.words import N_, _
 
 WANTED = 20  # degrees: where a step would lower the held-out loss
-ROWS = (("a good row", 45, "green", "it helps"), ("another subject", 105, "soft", "it does neither"),
-        ("a wrong answer", 190, "red", "it harms"))  # fmt: skip
+ROWS = (
+    (N_("a good row"), 45, "green", N_("it helps")),
+    (N_("another subject"), 105, "soft", N_("it does neither")),
+    (N_("a wrong answer"), 190, "red", N_("it harms")),
+)
 LONG = 120
 
 
 def draw() -> Drawing:
-    shares = {name: cos(radians(turn - WANTED)) for name, turn, _, _ in ROWS}
-    told = "; ".join(f"{name}: {share:+.2f}" for name, share in shares.items())
-    alt = (
+    shares = {name: cos(radians(turn - WANTED)) for name, turn, _colour, _words in ROWS}
+    told = "; ".join(f"{_(name)}: {share:+.2f}" for name, share in shares.items())
+    alt = _(
         "Three small pictures. A blue arrow shows the step that would lower the held-out loss, a second arrow the step "
-        f"that one training row asks for. The part of the second along the first is the row's influence: {told}."
+        "that one training row asks for. The part of the second along the first is the row's influence: {rows}."
     )
-    sheet = Drawing("influence", alt, 440)
-    sheet.head("The influence of a row", "the step that one row asks for, beside the step that held-out rows ask for")
+    sheet = Drawing("influence", alt.format(rows=told), 440)
+    under = _("the step that one row asks for, beside the step that held-out rows ask for")
+    sheet.head(_("The influence of a row"), under)
     for i, (name, turn, colour, words) in enumerate(ROWS):
         x, y = 190 + 290 * i, 250
 
@@ -34,13 +39,8 @@ def draw() -> Drawing:
         sheet.path([(x, y), foot], colour, 9)
         sheet.path([(x, y), tip(turn)], colour, 4, arrow=True)
         sheet.circle(x, y, 6, "ink")
-        sheet.text(x, 366, name, 19, anchor="middle", bold=True)
-        sheet.text(x, 394, f"{words}: {share:+.2f}".replace("-", "−"), 18, colour, "middle", True)
-    sheet.text(
-        SIDE,
-        122,
-        "Blue lowers the held-out loss. Thick: the part of the row's own step along it.",
-        16,
-        "soft",
-    )
+        sheet.text(x, 366, _(name), 19, anchor="middle", bold=True)
+        sheet.text(x, 394, f"{_(words)}: {share:+.2f}".replace("-", "−"), 18, colour, "middle", True)
+    words = _("Blue lowers the held-out loss. Thick: the part of the row's own step along it.")
+    sheet.text(SIDE, 122, words, 16, "soft")
     return sheet

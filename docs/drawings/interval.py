@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docs.drawings.paper import SIDE, WIDTH, Drawing
 from helpers.evaluate.intervals import wilson_interval
+from helpers.show.words import _
 
 SHARE, COUNTS = 0.75, (8, 16, 48, 200, 1000)
 LEFT, TOP, ROW = 200, 170, 62
@@ -11,11 +12,14 @@ LEFT, TOP, ROW = 200, 170, 62
 
 def draw() -> Drawing:
     spans = [wilson_interval(SHARE * n, n) for n in COUNTS]
-    told = "; ".join(f"{n} rows: {low:.0%} to {high:.0%}" for n, (low, high) in zip(COUNTS, spans, strict=True))
-    alt = f"Three of four replies are right, with more and more rows. The 95 % interval of the share: {told}."
+    one, between = _("{count} rows: {span}"), _("{low} to {high}")
+    spans_in_words = [between.format(low=f"{low:.0%}", high=f"{high:.0%}") for low, high in spans]
+    told = "; ".join(one.format(count=n, span=span) for n, span in zip(COUNTS, spans_in_words, strict=True))
+    alt = _("Three of four replies are right, with more and more rows. The 95 % interval of the share: {spans}.")
     foot = TOP + ROW * len(COUNTS) - 24
-    sheet = Drawing("interval", alt, foot + 96)
-    sheet.head("The same result, with more rows", "three of four replies are right; the bar is the 95 % interval")
+    sheet = Drawing("interval", alt.format(spans=told), foot + 96)
+    under = _("three of four replies are right; the bar is the 95 % interval")
+    sheet.head(_("The same result, with more rows"), under)
 
     def x(share: float) -> float:
         return LEFT + share * (WIDTH - SIDE - 130 - LEFT)
@@ -25,10 +29,11 @@ def draw() -> Drawing:
         sheet.text(x(share), foot + 26, f"{share:.0%}", 16, "soft", "middle")
     for row, (n, (low, high)) in enumerate(zip(COUNTS, spans, strict=True)):
         y = TOP + ROW * row
-        sheet.text(LEFT - 24, y + 6, f"{SHARE * n:,.0f} of {n:,}", 18, anchor="end", bold=True)
+        counted = _("{right} of {of}").format(right=f"{SHARE * n:,.0f}", of=f"{n:,}")
+        sheet.text(LEFT - 24, y + 6, counted, 18, anchor="end", bold=True)
         sheet.path([(x(low), y), (x(high), y)], "blue", 9)
         sheet.circle(x(SHARE), y, 8, "paper", "blue", 3.5)
-        sheet.text(WIDTH - SIDE, y + 6, f"{low:.0%} to {high:.0%}", 17, "soft", "end")
-    words = "Half the width costs four times the rows. Eight rows leave nearly everything open."
+        sheet.text(WIDTH - SIDE, y + 6, spans_in_words[row], 17, "soft", "end")
+    words = _("Half the width costs four times the rows. Eight rows leave nearly everything open.")
     sheet.text(SIDE, foot + 68, words, 17, "soft")
     return sheet

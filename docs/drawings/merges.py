@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docs.drawings.nf4 import COUNT, measured
 from docs.drawings.paper import SIDE, WIDTH, Drawing
+from helpers.show.words import _
 
 LEFT = 372  # where the lines of numbers begin
 FIRST, SHOWN = 8, 4  # levels that are drawn; level 7 is 0
@@ -36,33 +37,30 @@ def draw() -> Drawing:
     half = min(abs(level - nearest) for level in levels if level != nearest) / 2
     assert half > CHANGE, "this drawing shows a change under half a step"
     back = level_again()
-    alt = (
+    counted = {"back": f"{back:,}", "all": f"{COUNT:,}"}
+    alt = _(
         "One weight on a line with the levels of NF4, merged in three ways. Into the 16-bit base: the change is added "
-        "to the "
-        "exact weight. Into the dequantised base: the change is added to the level that the weight was rounded to, "
-        "which is "
-        "what was trained. Requantised: the sum is rounded to a level again and falls back to where it was, so the "
-        "change is "
-        f"lost. Counted: {back:,} of {COUNT:,} weights fall back."
-    )
+        "to the exact weight. Into the dequantised base: the change is added to the level that the weight was rounded "
+        "to, which is what was trained. Requantised: the sum is rounded to a level again and falls back to where it "
+        "was, so the change is lost. Counted: {back} of {all} weights fall back."
+    ).format(**counted)
     sheet = Drawing("merges", alt, 690)
-    sheet.head(
-        "Three ways to merge one weight", "W′ = W + Δ, with Δ = α / r · B A; the tall marks are levels of 4 bits"
-    )
+    under = _("W′ = W + Δ, with Δ = α / r · B A; the tall marks are levels of 4 bits")
+    sheet.head(_("Three ways to merge one weight"), under)
 
     def x(value: float) -> float:
         return LEFT + 40 + (value - levels[0]) / (levels[-1] - levels[0]) * (WIDTH - SIDE - LEFT - 80)
 
     rows = [
-        ("into the 16-bit base", WEIGHT, "green", ["all of Δ is kept, on a W that", "differs from the trained one"]),
-        ("into the dequantised base", nearest, "green", ["all of Δ is kept, on the W", "that was trained"]),
-        ("requantised", nearest, "red", ["rounded to 4 bits again:", "Δ is lost, without an error"]),
+        (_("into the 16-bit base"), WEIGHT, "green", _("all of Δ is kept, on a W that\ndiffers from the trained one")),
+        (_("into the dequantised base"), nearest, "green", _("all of Δ is kept, on the W\nthat was trained")),
+        (_("requantised"), nearest, "red", _("rounded to 4 bits again:\nΔ is lost, without an error")),
     ]
     for row, (name, start, colour, words) in enumerate(rows):
         y, lost = 200 + 162 * row, colour == "red"
         sheet.path([(SIDE, y - 82), (WIDTH - SIDE, y - 82)], "rule", 1.5)
         sheet.text(SIDE, y - 34, name, 20, bold=True)
-        sheet.lines(SIDE, y - 2, words, 17, colour=colour if lost else "soft")
+        sheet.lines(SIDE, y - 2, words.split("\n"), 17, colour=colour if lost else "soft")
         sheet.path([(LEFT, y), (WIDTH - SIDE, y)], "ink", 2)
         for level in levels:
             sheet.path([(x(level), y - 16), (x(level), y + 16)], "ink", 3)
@@ -76,10 +74,10 @@ def draw() -> Drawing:
             sheet.circle(x(end), y, 8, "paper", "soft", 2)
             turn = [(x(end), y + 14), (x(end), y + 60), (x(start), y + 60), (x(start), y + 50)]
             sheet.path(turn, "red", 3, True, arrow=True)
-            sheet.text(x(end) + 14, y + 66, "back to its level: W′ = W", 17, "red", bold=True)
+            sheet.text(x(end) + 14, y + 66, _("back to its level: W′ = W"), 17, "red", bold=True)
         else:
             sheet.circle(x(end), y, 9, "green")
             sheet.text(x(end), y + 42, "W′", 18, "green", "middle", bold=True)
-    told = f"Counted: with changes a tenth as large as the rounding error, {back:,} of {COUNT:,} weights fall back"
-    sheet.text(SIDE, 664, told, 15, "soft")
+    told = _("Counted: with changes a tenth as large as the rounding error, {back} of {all} weights fall back")
+    sheet.text(SIDE, 664, told.format(**counted), 15, "soft")
     return sheet

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import erf, exp, sqrt
 
 from docs.drawings.paper import SIDE, WIDTH, Drawing
+from helpers.show.words import _
 
 BLOCK = 64  # weights that share one scale
 COUNT = 256 * 256  # weights that are measured
@@ -38,13 +39,11 @@ def spread() -> float:
 def draw() -> Drawing:
     formats = measured()
     errors = {name: f"{100 * error:.1f} %" for name, (_, error) in formats.items()}
-    alt = (
+    alt = _(
         "A bell curve of weights between -1 and 1 with the 16 levels of NF4 on it: close together in the middle, where "
-        "most "
-        "weights are, and far apart at the ends. Below it the levels of three formats and the mean error of each on "
-        "the same "
-        f"weights: NF4 {errors['nf4']}, evenly spaced int4 {errors['int4']}, FP4 {errors['fp4']}."
-    )
+        "most weights are, and far apart at the ends. Below it the levels of three formats and the mean error of each "
+        "on the same weights: NF4 {nf4}, evenly spaced int4 {int4}, FP4 {fp4}."
+    ).format(**errors)
     sheet, deviation = Drawing("nf4", alt, 606), spread()
 
     def x(value: float) -> float:
@@ -53,9 +52,8 @@ def draw() -> Drawing:
     def y(value: float) -> float:
         return FOOT - PEAK * exp(-((value / deviation) ** 2) / 2)
 
-    sheet.head(
-        "NF4: 16 levels where the weights are", f"weights of one block of {BLOCK}, divided by the largest of them"
-    )
+    under = _("weights of one block of {size}, divided by the largest of them").format(size=BLOCK)
+    sheet.head(_("NF4: 16 levels where the weights are"), under)
     curve = [(x(i / 100), y(i / 100)) for i in range(-100, 101, 2)]
     sheet.path([(LEFT, FOOT), *curve, (RIGHT, FOOT)], fill="blue-wash")
     sheet.path(curve, "blue", 3)
@@ -66,13 +64,13 @@ def draw() -> Drawing:
     sheet.path([(LEFT - 12, FOOT), (RIGHT + 12, FOOT)], "ink", 2)
     for value, words in ((-1, "−1"), (0, "0"), (1, "1")):
         sheet.text(x(value), FOOT + 28, words, 18, anchor="middle")
-    sheet.lines(SIDE, 150, ["many weights,", "levels close together"], 17, colour="green")
+    sheet.lines(SIDE, 150, _("many weights,\nlevels close together").split("\n"), 17, colour="green")
     sheet.path([(SIDE + 200, 170), (x(-0.31), 170)], "green", 2, arrow=True)
-    sheet.lines(WIDTH - SIDE, 190, ["few weights,", "levels far apart"], 17, colour="green", anchor="end")
+    sheet.lines(WIDTH - SIDE, 190, _("few weights,\nlevels far apart").split("\n"), 17, colour="green", anchor="end")
     sheet.path([(WIDTH - SIDE - 74, 228), (x(0.87), FOOT - 34)], "green", 2, arrow=True)
 
-    sheet.text(WIDTH - SIDE, 398, "mean error", 17, "soft", "end", bold=True)
-    for row, (name, words) in enumerate((("nf4", "NF4"), ("int4", "int4, even"), ("fp4", "FP4"))):
+    sheet.text(WIDTH - SIDE, 398, _("mean error"), 17, "soft", "end", bold=True)
+    for row, (name, words) in enumerate((("nf4", "NF4"), ("int4", _("int4, even")), ("fp4", "FP4"))):
         levels, error = formats[name]
         middle, best = 430 + 46 * row, name == "nf4"
         colour = "green" if best else "soft"
@@ -81,7 +79,8 @@ def draw() -> Drawing:
         for level in levels:
             sheet.path([(x(level), middle - 11), (x(level), middle + 11)], colour, 3)
         sheet.text(WIDTH - SIDE, middle + 7, errors[name], 20, "ink", "end", bold=best)
-    told = f"mean error: |after − before| / mean |weight|, on {COUNT:,} weights of a bell curve"
-    told += " (the tensor of notebook 01)"
-    sheet.text(SIDE, 580, told, 15, "soft")
+    told = _(
+        "mean error: |after − before| / mean |weight|, on {count} weights of a bell curve (the tensor of notebook 01)"
+    )
+    sheet.text(SIDE, 580, told.format(count=f"{COUNT:,}"), 15, "soft")
     return sheet

@@ -11,7 +11,7 @@ from helpers.evaluate.checks import checks_path
 from helpers.files import read_json, sha256, write_json
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
-from helpers.show.words import _, in_english
+from helpers.show.words import _, in_language
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "sacrebleu")
 
@@ -67,7 +67,7 @@ class Evaluation:
             versions={name: importlib.metadata.version(name) for name in LIBRARIES},
             **measured,
         )
-        with in_english():
+        with in_language("en"):
             return replace(made, decoding=made.how.lower().removesuffix("."))
 
     @classmethod

@@ -15,13 +15,13 @@ from helpers.model.source import DEMO_MODEL
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.units import human_time
-from helpers.show.words import in_english
+from helpers.show.words import in_language
 
 # of the hub's results folder: https://huggingface.co/docs/hub/eval-results
 RESULTS_FILE, TASK = f"{RESULTS}held-out.yaml", "held_out_nll"
 
 
-@in_english()
+@in_language("en")
 def write_card(run: RunDir, config: RunConfig, push: Push, refused: list[str] | None = None):
     """Write README.md and the hub's results file into the folder of `push`, all in English; give the `ModelCard`.
 

@@ -15,7 +15,7 @@ from helpers.settings import RunConfig
 from helpers.show.pictures import Picture, chart
 from helpers.show.tables import GREEN, GREY, ORANGE, RED
 from helpers.show.verdict import Verdict
-from helpers.show.words import N_, _, in_english
+from helpers.show.words import N_, _, in_language
 
 MARGIN = MARGINS["NLL per token"]
 RULE = N_(
@@ -98,7 +98,7 @@ def rules() -> str:
 def verdict(row: dict) -> tuple[Verdict, str]:
     """GREEN, RED or UNCLEAR for the merged model's report row, by VERDICT_RULE, and the reason in English."""
     kind = _kind(row["against_adapter"])
-    with in_english():
+    with in_language("en"):
         return Verdict.UNCLEAR if kind is Verdict.TOO_FEW else kind, _reason(row)
 
 

@@ -41,14 +41,14 @@ def language() -> str:
 
 
 @contextlib.contextmanager
-def in_english() -> Iterator[None]:
-    """Words that are made in the block stay English: those of a file that others read, such as a model card."""
-    kept = os.environ.pop("QLORA_LANG", None)
+def in_language(name: str) -> Iterator[None]:
+    """Words that are made in the block are of this language: English in a file that others read, as a model card."""
+    kept = os.environ.get("QLORA_LANG", "")
+    os.environ["QLORA_LANG"] = name
     try:
         yield
     finally:
-        if kept is not None:
-            os.environ["QLORA_LANG"] = kept
+        os.environ["QLORA_LANG"] = kept
 
 
 @cache

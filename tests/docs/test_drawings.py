@@ -9,24 +9,39 @@ import nbformat
 import pytest
 from PIL import ImageFont
 
-from docs.drawings import FOLDER, NAMES, drawings
+from docs.drawings import LANGUAGES, NAMES, drawings, folder
 from docs.drawings.paper import COLOURS, WIDTH
 from docs.drawings.result import draw as draw_result
 from docs.drawings.series_map import FILES, NOTEBOOKS
+from docs.drawings.token_shift import QUESTION
 from tests.conftest import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
 BOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
+BOTH = pytest.mark.parametrize("language, name", [(language, name) for language in LANGUAGES for name in NAMES])
+
+
 @pytest.fixture(scope="module")
 def made():
-    return {sheet.name: sheet for sheet in drawings()}
+    return {(language, sheet.name): sheet for language in LANGUAGES for sheet in drawings(language)}
+
+
+@BOTH
+def test_the_committed_file_is_what_the_command_makes(made, language, name):
+    kept = (folder(language) / f"{name}.svg").read_text(encoding="utf-8")
+    assert kept == made[language, name].svg(), "run: python -m docs.drawings"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_committed_file_is_what_the_command_makes(made, name):
-    assert (FOLDER / f"{name}.svg").read_text(encoding="utf-8") == made[name].svg(), "run: python -m docs.drawings"
+def test_a_korean_drawing_says_in_english_only_names_and_the_row(made, name):
+    ours, english = made["ko", name], made["en", name]
+    assert len(ours.parts) == len(english.parts) and re.search("[가-힣]", ours.alt)
+    for part in ours.parts:
+        words = re.sub(r"<[^>]+>", "", part).replace(QUESTION, "") if part.startswith("<text") else ""
+        left = re.findall(r"(?<![\w./-])[a-z]{2,}(?![\w./=-])", "" if " mono" in part else words)
+        assert set(left) <= {"ln", "null", "gguf", "labels", "llama"}, words
 
 
 def test_the_result_is_drawn_with_and_without_intervals():
@@ -45,25 +60,48 @@ def test_the_result_is_drawn_with_and_without_intervals():
     assert with_line.count("<path") == without.count("<path") + 1
 
 
-def test_no_drawing_is_left_over():
-    assert sorted(path.stem for path in FOLDER.iterdir()) == sorted(NAMES)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_drawing_is_left_over(language):
+    assert sorted(path.stem for path in folder(language).iterdir()) == sorted(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_words_stay_on_the_sheet_and_are_large_enough(name):
-    """Measured in DejaVu Sans, the widest of the fonts that the drawings name."""
+def extent(text) -> tuple[float, float]:
+    """Left and right end of a text in DejaVu Sans, the widest of the fonts that the drawings name; Hangul in Noto."""
     fonts = Path(matplotlib.get_data_path()) / "fonts/ttf"
-    tree = ElementTree.parse(FOLDER / f"{name}.svg").getroot()
+    words, size, mono = "".join(text.itertext()), float(text.get("font-size")), "mono" in text.get("class")
+    font = ImageFont.truetype(fonts / ("DejaVuSansMono.ttf" if mono else "DejaVuSans-Bold.ttf"), 100)
+    bold = mono or text.get("font-weight") or text.find(f"{SVG}tspan") is not None
+    hangul = len(re.findall("[가-힣]", words))
+    latin = font.getlength(re.sub("[가-힣]", "", words)) * (1 if bold else 0.91)  # its regular letters are narrower
+    width = (latin / 100 + 0.92 * hangul) * size
+    left = float(text.get("x")) - {"start": 0, "middle": width / 2, "end": width}[text.get("text-anchor")]
+    return left, left + width
+
+
+@BOTH
+def test_words_stay_on_the_sheet_and_are_large_enough(language, name):
+    tree = ElementTree.parse(folder(language) / f"{name}.svg").getroot()
     height = float(tree.get("height"))
     for text in tree.iter(f"{SVG}text"):
-        words, size, mono = "".join(text.itertext()), float(text.get("font-size")), "mono" in text.get("class")
-        font = ImageFont.truetype(fonts / ("DejaVuSansMono.ttf" if mono else "DejaVuSans-Bold.ttf"), 100)
-        width = font.getlength(words) * size / 100
-        left = float(text.get("x")) - {"start": 0, "middle": width / 2, "end": width}[text.get("text-anchor")]
-        bold = mono or text.get("font-weight") or text.find(f"{SVG}tspan") is not None
-        width *= 1 if bold else 0.91  # the regular letters of this font are narrower
-        assert left >= 10 and left + width <= WIDTH - 10, f"{words!r} leaves the sheet"
+        words, size, (left, right) = "".join(text.itertext()), float(text.get("font-size")), extent(text)
+        assert left >= 10 and right <= WIDTH - 10, f"{words!r} leaves the sheet"
         assert size >= 15 and size < float(text.get("y")) < height - 8, words
+
+
+@BOTH
+def test_words_stay_in_their_box_and_do_not_touch_each_other(language, name):
+    tree = ElementTree.parse(folder(language) / f"{name}.svg").getroot()
+    boxes = [[float(box.get(side) or 0) for side in ("x", "y", "width", "height")] for box in tree.iter(f"{SVG}rect")]
+    texts = [("".join(text.itertext()), float(text.get("y")), *extent(text)) for text in tree.iter(f"{SVG}text")]
+    for words, y, left, right in texts:
+        middle = (left + right) / 2
+        around = [b for b in boxes if b[0] < middle < b[0] + b[2] and b[1] < y - 4 < b[1] + b[3]]
+        x, _top, wide, _high = min(around, key=lambda box: box[2])
+        assert x <= left and right <= x + wide, f"{words!r} is wider than its box"
+    for i, (words, y, left, right) in enumerate(texts):
+        for others, other_y, other_left, other_right in texts[:i]:
+            apart = abs(y - other_y) > 14 or right < other_left or other_right < left
+            assert apart or not words or not others, f"{words!r} touches {others!r}"
 
 
 def luminance(colour: str) -> float:
@@ -103,7 +141,7 @@ def test_every_picture_has_alternative_text_and_every_drawing_is_shown():
             assert len(words.split()) >= 8, f"{page.name}: {target} needs words for those who cannot see it"
             assert (page.parent / target).exists(), f"{page.name} shows {target}, which is not there"
             shown[(page.parent / target).resolve()] = page
-    assert {path.stem for path in shown if path.parent == FOLDER} == set(NAMES)
+    assert {path.stem for path in shown if path.parent == folder("en")} == set(NAMES)
 
 
 def test_the_map_says_what_the_heads_of_the_notebooks_say():

@@ -32,7 +32,7 @@ def test_there_are_pictures_to_look_at():
     assert sum(len(re.findall(r"<img |!\[", path.read_text(encoding="utf-8"))) for path in [*TEXTS, *BOOKS]) > 10
 
 
-@pytest.mark.parametrize("drawing", sorted((ROOT / "notebooks/drawings").glob("*.svg")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("drawing", sorted(ROOT.glob("notebooks/**/drawings/*.svg")), ids=lambda path: path.stem)
 def test_every_drawing_has_words(drawing):
     assert nameless_pictures(drawing.read_text(encoding="utf-8")) == []
 
