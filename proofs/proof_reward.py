@@ -35,13 +35,15 @@ any.
 
 import argparse
 import json
+import math
 import tempfile
 import time
 from pathlib import Path
+from statistics import fmean
 
 from datasets.utils.logging import disable_progress_bar
 from peft import PeftModel
-from transformers import set_seed
+from transformers import TrainerCallback, set_seed
 from trl import GRPOConfig
 
 from helpers.evaluate.checks import Checked, load_checks, run_checks
@@ -55,7 +57,8 @@ from helpers.model.load import load_base_model
 from helpers.model.tokenizer import load_tokenizer
 from helpers.paths import runs_root
 from helpers.runs import RunDir
-from helpers.train.dpo import same_as_04
+from helpers.settings import RunConfig
+from helpers.train.further import same_as_04
 from helpers.train.reward import (
     RewardTrainer,
     pairs_by_checks,
@@ -80,17 +83,63 @@ def whole(messages: list[dict], reply: str, reference: str) -> bool:
 EASY = {"weekday": weekday, "whole": whole}
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("run", nargs="?", default="demo")
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--prompts", type=int, default=4)
     parser.add_argument("--of-each", type=int, default=4)
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the drawn replies")
+    parser.add_argument("--rows", type=int, help="held-out prompts; all of the run without it")
+    parser.add_argument("--until", type=float, default=math.inf, help="Unix time at which the training ends")
     parser.add_argument("--checks", default="", help="those of the file that are the reward, with commas; empty = all")
     parser.add_argument("--easy", action="store_true", help="two checks that the tiny model can pass, on drawn replies")
     parser.add_argument("--out", help="file for the trainer's log")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def settings(options: argparse.Namespace, config: RunConfig, folder: str, length: int) -> GRPOConfig:
+    """As on the page."""
+    return GRPOConfig(
+        output_dir=folder,
+        per_device_train_batch_size=options.prompts * options.of_each,
+        num_generations=options.of_each,
+        max_completion_length=length,
+        max_steps=options.steps,
+        learning_rate=options.rate,
+        lr_scheduler_type="constant",
+        temperature=options.temperature,
+        beta=0.0,
+        disable_dropout=True,
+        save_strategy="no",
+        logging_steps=1,
+        **same_as_04(config, GRPOConfig),
+    )
+
+
+class StopsAt(TrainerCallback):
+    """Ends a training when the clock says so."""
+
+    def __init__(self, seconds: float):
+        self.end = seconds
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop |= time.time() > self.end
+
+
+def told_training(history: list[dict], checks: dict, out: str | None) -> None:
+    """What was drawn at first and in the end, and in how many groups nothing could be learned."""
+    for part, rows in (("first", history[:5]), ("last", history[-5:])):
+        means = {name: fmean(row[f"rewards/{name}/mean"] for row in rows) for name in checks}
+        print(f"drawn, {part} 5 steps:", {name: round(mean, 3) for name, mean in means.items()})
+    print(f"groups without variance: {fmean(row['frac_reward_zero_std'] for row in history):.0%}")
+    if out:
+        Path(out).write_text("\n".join(map(json.dumps, history)))
+
+
+def main() -> None:
+    options = arguments()
     disable_progress_bar()
     run = RunDir(runs_root() / options.run)
     config = run.stored_config()
@@ -108,47 +157,32 @@ def main() -> None:
         clock = time.process_time()
 
     eight = prompts.shuffle(seed=config.seed).select(range(8))
-    groups = sampled(model.eval(), tokenizer, eight, checks, length)
+    groups = sampled(model.eval(), tokenizer, eight, checks, length, options.temperature)
     print(require_signal(groups, len(checks)), f"{len(pairs_by_checks(groups))} pairs from 8 prompts")
     lap("8 prompts")
 
-    asked, references = prompts_and_references(read_jsonl(run.eval_jsonl), tokenizer=tokenizer)
+    asked, references = prompts_and_references(read_jsonl(run.eval_jsonl), options.rows, tokenizer)
     replies = {"before": generate_replies(model.eval(), tokenizer, asked, length, drawn)}
     scores = {"base": score_base(model.eval(), general)}
     lap(f"{len(asked)} held-out replies and general text, before")
+    print(run_checks(every, asked, replies, references).counts(), flush=True)
     set_seed(config.luck)
     with tempfile.TemporaryDirectory(prefix="proof-reward-") as folder:
-        args = GRPOConfig(
-            output_dir=folder,
-            per_device_train_batch_size=options.prompts * options.of_each,
-            num_generations=options.of_each,
-            max_completion_length=length,
-            max_steps=options.steps,
-            learning_rate=options.rate,
-            temperature=1.0,
-            beta=0.0,
-            disable_dropout=True,
-            save_strategy="no",
-            logging_steps=1,
-            **{name: value for name, value in same_as_04(config).items() if name != "max_length"},
-        )
-        functions = reward_functions(checks, tokenizer)
-        trainer = RewardTrainer(
-            model=model, args=args, reward_funcs=functions, train_dataset=prompts, processing_class=tokenizer
-        )
+        args, functions = settings(options, config, folder, length), reward_functions(checks, tokenizer)
+        data = {"train_dataset": prompts, "processing_class": tokenizer, "callbacks": [StopsAt(options.until)]}
+        trainer = RewardTrainer(model=model, args=args, reward_funcs=functions, **data)
         lap("trainer")
         trainer.train()
-    lap(f"{options.steps} steps")
-    history = [row for row in trainer.state.log_history if "reward" in row]
-    for row in (history[0], history[-1]):
-        print({name: row[f"rewards/{name}/mean"] for name in checks}, f"drawn at step {row['step']}")
-    if options.out:
-        Path(options.out).write_text("\n".join(map(json.dumps, history)))
+    lap(f"{trainer.state.global_step} steps")
+    told_training([row for row in trainer.state.log_history if "reward" in row], checks, options.out)
     replies["after"] = generate_replies(model.eval(), tokenizer, asked, length, drawn)
     scores["adapter"] = held_out_nll(model.eval(), general, reference=scores["base"].logits)
     lap("held-out replies and general text, after")
     checked = run_checks(every, asked, replies, references)
-    print(checks_table(checked.counts(), {}), told_reward(Checked({name: checked.passed[name] for name in checks})))
+    print(checks_table(checked.counts(), checked.changes((("before", "after"),))))
+    print(told_reward(Checked({name: checked.passed[name] for name in checks})))
+    for name in checked.passed:
+        print(name, told_reward(Checked({name: checked.passed[name]})))
     print(forgetting_table(forgotten(scores)))
 
 

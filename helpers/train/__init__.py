@@ -16,6 +16,7 @@ chart        the live chart, and replies while training
 callbacks    these in their order, and what saves, stops and trains the merge in 4 bits
 probe        which learning rate? a range test
 rate         what the test says about it, and a rule of thumb
+further      what A2 and A5 share: their run trains, goes on and is saved in one way
 preferences  A2: pairs, the run that they make, and what may judge it
 dpo          A2: `DPOTrainer` that begins exactly at its reference
 reward       A5: `GRPOTrainer` whose reward is your own checks

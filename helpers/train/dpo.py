@@ -10,26 +10,18 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import DPOTrainer
 
-from helpers.model.device import number_formats
 from helpers.settings import RunConfig
 from helpers.show.words import _
 from helpers.template.chat import stop_ids
-from helpers.train.branch import one_function_a_branch
+from helpers.train.further import keep_exact, require_same_tokens, trained_numbers
 from helpers.train.preferences import token_ids
-from helpers.train.trainer import LeanTrainer, float32_adapter
+from helpers.train.trainer import LeanTrainer
 
 NEAR = 1e-4  # nats: the first loss is so near to ln 2, or the reference is another model
-AS_IN_04 = "gradient_accumulation_steps max_length activation_checkpointing max_grad_norm weight_decay optim".split()
 
 
 class NotTheReference(ValueError):
     """The training would be compared with another model than the adapter as it was."""
-
-
-def same_as_04(config: RunConfig) -> dict:
-    """The keywords of a `DPOConfig` that 04 has, too."""
-    shared = {name: getattr(config, name) for name in AS_IN_04} | number_formats(config)
-    return {**shared, "seed": config.luck, "report_to": "none", "logging_nan_inf_filter": False}
 
 
 class ExactDPO(DPOTrainer):
@@ -42,17 +34,13 @@ class ExactDPO(DPOTrainer):
 
     def __init__(self, *args, **kwargs):
         """Raises NotTheReference when something is trained that has no partner in the reference."""
-        given = kwargs["model"].named_parameters()
-        exact = {name: weight.detach().float().clone() for name, weight in given if weight.requires_grad}
+        exact = trained_numbers(kwargs["model"])
         super().__init__(*args, **kwargs)  # it rounds the adapter to bfloat16, and copies a part of it
         for name, weight in self.model.named_parameters():
             if re.search(r"\.ref(\.|$)", name):  # peft leaves that of an embedding to be trained
                 weight.requires_grad_(False)
-        float32_adapter(self.model)
-        for name, partner in partners(self.model).items():
-            for each in (name, partner):
-                self.model.get_parameter(each).data = exact[name].clone()
-        one_function_a_branch(self.model)
+        copies = {partner: exact[name] for name, partner in partners(self.model).items()}
+        keep_exact(self.model, exact | copies)
         self.add_callback(StartsAtReference())
 
     def _load_from_checkpoint(self, checkpoint, model=None):
@@ -93,13 +81,7 @@ def require_same_text(
     rows, pairs = [*trainer.train_dataset, *trainer.eval_dataset], [*parts["train"], *parts["test"]]
     for (row, pair), name in itertools.product(zip(rows, pairs, strict=True), ("chosen", "rejected")):
         answer = row[f"{name}_ids"]
-        theirs, ours = row["prompt_ids"] + answer, token_ids(pair, name, tokenizer, config)
-        if theirs != ours:
-            sentence = _(
-                "TRL writes a pair as {theirs!r}, but 04 trained on {ours!r}: set chat_template in 03 to a template "
-                "without thoughts."
-            )
-            raise ValueError(sentence.format(theirs=tokenizer.decode(theirs), ours=tokenizer.decode(ours)))
+        require_same_tokens(row["prompt_ids"] + answer, token_ids(pair, name, tokenizer, config), tokenizer)
         if not stops & set(answer):
             sentence = _("The {name} answer {text!r} has no end of turn to learn.")
             raise ValueError(sentence.format(name=name, text=pair[name][-1]["content"][:60]))

@@ -96,10 +96,8 @@ def unvoted(rows: list[dict], pairs) -> list[dict]:
     return left
 
 
-def preference_run(
-    run: RunDir, config: RunConfig, name: str, settings: dict, rows: list[dict], pairs: int
-) -> tuple[RunDir, RunConfig]:
-    """The run `name` for a training of `run`'s adapter on so many `pairs` or prompts, judged by `rows`, its settings.
+def preference_run(run: RunDir, config: RunConfig, name: str, settings: dict, rows: list[dict], pairs: int) -> RunDir:
+    """The run `name` for a training of `run`'s adapter on so many `pairs` or prompts, judged by `rows`.
 
     `settings`: data or reward, beta and the like, kept in preference.json, so that model card and notebooks know.
     Raises ValueError when no row is left, or when a run of that name is another one.
@@ -122,7 +120,7 @@ def preference_run(
     write_jsonl(made.eval_jsonl, rows)
     write_json(made.data_report, read_json(run.data_report) | {"hashes": made.row_hashes()})
     write_atomic(made.config_json, config.to_json())
-    return made, config
+    return made
 
 
 def fingerprint(pairs: Iterable[dict]) -> str:

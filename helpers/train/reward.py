@@ -13,21 +13,18 @@ from helpers.evaluate.checks import Check, Checked, run_checks
 from helpers.evaluate.decoding import Sampling
 from helpers.evaluate.generation import Reply, cut_reply, generate_replies, prompts_and_references
 from helpers.evaluate.intervals import BETTER, FEWEST, TOO_FEW, UNCLEAR, WORSE, paired_difference, told_interval
+from helpers.evaluate.passed import checks_told
 from helpers.show.pictures import INK, Picture, chart
 from helpers.show.words import _
 from helpers.template.chat import fold_system, prompt_ids, render, stop_ids
-from helpers.train.branch import one_function_a_branch
-from helpers.train.trainer import LeanTrainer, float32_adapter
+from helpers.train.further import keep_exact, require_same_tokens, trained_numbers
+from helpers.train.trainer import LeanTrainer
 
 OF_EACH = 4  # drawn replies to a prompt
 
 
 class NoSignal(ValueError):
-    """A reward that gives every reply of a prompt the same; `rewards` by prompt and reply."""
-
-    def __init__(self, sentence: str, rewards: list[list[int]]):
-        super().__init__(sentence)
-        self.rewards = rewards
+    """A reward that gives every reply of a prompt the same."""
 
 
 class Group(NamedTuple):
@@ -54,7 +51,7 @@ def reward_functions(checks: dict[str, Check], tokenizer: PreTrainedTokenizerBas
         def reward(prompts, completion_ids, asked, reference, **_more) -> list[float]:
             texts = [render(tokenizer, prompt, add_generation_prompt=True) for prompt in prompts]
             replies = [cut_reply(i, tokenizer, stops, 0, text) for i, text in zip(completion_ids, texts, strict=True)]
-            return list(map(float, passed_by({name: checks[name]}, asked, replies, reference).passed[name][""]))
+            return list(map(float, run_checks({name: checks[name]}, asked, {"": replies}, reference).passed[name][""]))
 
         reward.__name__ = name
         return reward
@@ -62,21 +59,17 @@ def reward_functions(checks: dict[str, Check], tokenizer: PreTrainedTokenizerBas
     return list(map(function, checks))
 
 
-def passed_by(checks: dict[str, Check], asked: list, replies: list[Reply], references: list[str]) -> Checked:
-    """What `replies` pass: `passed[check][""]`, row by row."""
-    return run_checks(checks, asked, {"": replies}, references)
-
-
-def sampled(model: PreTrainedModel, tokenizer, prompts: Dataset, checks: dict[str, Check], length: int) -> list[Group]:
+def sampled(
+    model: PreTrainedModel, tokenizer, prompts: Dataset, checks: dict, length: int, temperature: float = 1.0
+) -> list[Group]:
     """Four drawn replies of at most `length` tokens to each of `prompts`; says it when a check failed itself."""
     every: list[Any] = [row for row in prompts for _again in range(OF_EACH)]
     asked, references = ([row[name] for row in every] for name in ("asked", "reference"))
-    replies = generate_replies(model, tokenizer, asked, length, Sampling(1.0), progress=_("replies"))
-    checked = passed_by(checks, asked, replies, references)
-    for fault in checked.faults[:1]:
-        sentence = _("{check} failed itself on {count} replies ({error}): they count as not passed.")
-        print(sentence.format(check=fault.check, count=len(checked.faults), error=fault.error))
-    worth = [sum(passed) for passed in zip(*(found[""] for found in checked.passed.values()), strict=True)]
+    replies = generate_replies(model, tokenizer, asked, length, Sampling(temperature), progress=_("replies"))
+    checked = run_checks(checks, asked, {"drawn": replies}, references)
+    for told in checks_told({}, checked.faults):
+        print(told)
+    worth = [sum(passed) for passed in zip(*(found["drawn"] for found in checked.passed.values()), strict=True)]
     places = [slice(i, i + OF_EACH) for i in range(0, len(every), OF_EACH)]
     return [Group(asked[place][0], replies[place], worth[place]) for place in places]
 
@@ -104,7 +97,7 @@ def require_signal(groups: list[Group], checks: int) -> str:
             "Every reply passes every check, so nothing is left to learn: take harder prompts or stricter checks, or "
             "go on from an earlier adapter (fork with a smaller max_steps)."
         )
-    raise NoSignal(sentence, rewards)
+    raise NoSignal(sentence)
 
 
 def pairs_by_checks(groups: list[Group]) -> list[dict]:
@@ -128,17 +121,12 @@ class RewardTrainer(GRPOTrainer):
     def __init__(self, *args, **kwargs):
         """Raises ValueError where TRL would ask with other tokens than 04 trained."""
         model, tokenizer, rows = (kwargs[name] for name in ("model", "processing_class", "train_dataset"))
-        exact = {name: weight.detach().float() for name, weight in model.named_parameters() if weight.requires_grad}
+        exact = trained_numbers(model)
         model.generation_config.eos_token_id = stop_ids(tokenizer)
         super().__init__(*args, **kwargs)  # it rounds the adapter to bfloat16
-        float32_adapter(self.model)
-        for name, weight in exact.items():
-            self.model.get_parameter(name).data = weight.clone()
-        one_function_a_branch(self.model)
+        keep_exact(self.model, exact)
         for theirs, messages in zip(self._tokenize_prompts(list(rows["prompt"]))[0], rows["asked"], strict=True):
-            if theirs != (ours := prompt_ids(tokenizer, messages)):
-                sentence = _("TRL asks with {theirs!r}, but 04 trained on {ours!r}: set another chat_template in 03.")
-                raise ValueError(sentence.format(theirs=tokenizer.decode(theirs), ours=tokenizer.decode(ours)))
+            require_same_tokens(theirs, prompt_ids(tokenizer, messages), tokenizer)
 
 
 def reward_chart(history: list[dict], checks: list[str]) -> Picture:

@@ -119,11 +119,11 @@ def test_it_writes_a_run_of_its_own(run):
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     write_json(run.data_report, {"hashes": run.row_hashes(), "rows": 1})
     before[run.data_report] = run.data_report.read_bytes()
-    made, settings = preference_run(run, config, "tiny-dpo", how, rows, 9)
+    made = preference_run(run, config, "tiny-dpo", how, rows, 9)
     made.require(made.train_jsonl, made.eval_jsonl, produced_by="03")  # hashed anew: 05 and 06 read its own rows
     assert read_json(made.data_report)["rows"] == 1
-    assert settings.run_name == made.stored_config().run_name == "tiny-dpo" and read_jsonl(made.eval_jsonl) == rows
-    assert preference_run(run, config, "tiny-dpo", how, rows, 9)[0] == made  # the same once more
+    assert made.stored_config().run_name == "tiny-dpo" and read_jsonl(made.eval_jsonl) == rows
+    assert preference_run(run, config, "tiny-dpo", how, rows, 9) == made  # the same once more
     for name, settled, judges, refused in (
         ("tiny-dpo", {"beta": 0.2}, rows, "'tiny-dpo' with other settings"),
         ("tiny-dpo", how | {"sha256": fingerprint([pair("질문")])}, rows, "'tiny-dpo' with other settings"),
@@ -136,7 +136,7 @@ def test_it_writes_a_run_of_its_own(run):
     assert fingerprint([pair("질문")]) == fingerprint([pair("질문")]) != fingerprint([pair("질문", "다른 답")])
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
     with pytest.raises(ValueError, match="was trained further by A2 or A5, and 03 or 04 would replace it"):
-        made.save_config(settings)
+        made.save_config(made.stored_config())
     run.save_config(config)
     for path in (made.adapter / "a", made.merged / "c"):
         path.parent.mkdir()

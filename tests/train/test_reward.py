@@ -24,7 +24,6 @@ from helpers.train.reward import (
     NoSignal,
     RewardTrainer,
     pairs_by_checks,
-    passed_by,
     require_signal,
     reward_chart,
     reward_functions,
@@ -78,9 +77,8 @@ def group(*rewards, stopped=True):
     ],
 )
 def test_a_reward_that_tells_nothing_apart_is_said_before_the_training(rewards, told):
-    with pytest.raises(NoSignal, match=told) as refused:
+    with pytest.raises(NoSignal, match=told):
         require_signal([group(*worth) for worth in rewards], 2)
-    assert refused.value.rewards == list(map(list, rewards))
 
 
 def test_one_prompt_with_different_replies_is_enough_to_begin():
@@ -106,8 +104,6 @@ def test_a_reward_is_the_check_itself_and_a_fault_is_worth_nothing(tokenizer, pr
         for reward in reward_functions(CHECKS | {"raises": raises}, tokenizer)
     }
     assert found == {"even": [1.0, 0.0], "ended": [0.0, 1.0], "raises": [0.0, 0.0]}
-    checked = passed_by(CHECKS | {"raises": raises}, prompts["asked"][:1], [Reply("네네", (), True, 0)], ["자요."])
-    assert checked.counts()["even"][""] == 1 and len(checked.faults) == 1
 
 
 def test_the_verdict_is_that_of_the_whole_reward():
