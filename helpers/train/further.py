@@ -31,16 +31,11 @@ def same_as_04(config: RunConfig, kind: type) -> dict:
     return {**shared, "seed": config.luck, "report_to": "none", "logging_nan_inf_filter": False}
 
 
-def trained_numbers(model: Any) -> dict[str, torch.Tensor]:
-    """What is trained in `model`, in 32 bits, for `keep_exact`."""
-    return {name: weight.detach().float().clone() for name, weight in model.named_parameters() if weight.requires_grad}
-
-
-def keep_exact(model: Any, numbers: dict[str, torch.Tensor]) -> None:
-    """Give `model`, whose adapter TRL rounded to bfloat16, the `numbers` of before, to be trained in float32."""
+def keep_exact(model: Any, trained: dict[str, torch.Tensor]) -> None:
+    """Give `model`, whose adapter TRL rounded to bfloat16, the numbers of before (`trained_weights`), in float32."""
     float32_adapter(model)
-    for name, number in numbers.items():
-        model.get_parameter(name).data = number.clone()
+    for name, weight in trained.items():
+        model.get_parameter(name).data = weight.detach().float().clone()
     one_function_a_branch(model)
 
 

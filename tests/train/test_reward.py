@@ -13,10 +13,14 @@ from transformers import set_seed
 from helpers.data.readers import parquet_rows
 from helpers.evaluate.checks import Checked
 from helpers.evaluate.generation import Reply
+from helpers.evaluate.held_out import Scores
 from helpers.model.tokenizer import load_tokenizer
+from helpers.runs import RunDir
 from helpers.template.chat import prompt_ids, stop_ids
+from helpers.train.best import HeldOut
 from helpers.train.callbacks import CheckpointKeeper
 from helpers.train.checkpoints import newest_complete
+from helpers.train.further import save_further, train_further
 from helpers.train.guards import LossGuard
 from helpers.train.preferences import read_pairs
 from helpers.train.reward import (
@@ -30,6 +34,7 @@ from helpers.train.reward import (
     reward_prompts,
     told_reward,
 )
+from helpers.train.start import row_key
 from tests.small_training import CONFIG
 from tests.train.test_preferences import adapter_on_disk, said
 
@@ -152,6 +157,24 @@ def test_it_begins_at_the_adapter_learns_and_resumes_exactly(tmp_path, tokenizer
     again.train(resume_from_checkpoint=str(newest_complete(tmp_path / "killed")))
     resumed = get_peft_model_state_dict(again.model)
     assert again.state.global_step == 2 and all(torch.equal(resumed[name], trained[name]) for name in trained)
+
+
+def test_a_finished_training_is_loaded_and_its_adapter_saved_as_it_was_trained(tmp_path, tokenizer, prompts):
+    made, adapter = RunDir(tmp_path / "made"), adapter_on_disk(tmp_path / "adapter")
+    trainer = small(made.trainer, adapter, prompts, tokenizer)
+    last, history = train_further(trainer, made, "a test")
+    trained = get_peft_model_state_dict(trainer.model)
+    assert last == 2 and [row["step"] for row in history if "reward" in row] == [1, 2]
+
+    again = small(made.trainer, adapter, prompts, tokenizer)
+    assert train_further(again, made, "a test") == (last, history) and again.state.global_step == 0
+    rows, scores = [{"input_ids": [1, 2], "labels": [-100, 2]}], Scores([0.5], [1])
+    assert save_further(again, made, "two steps", rows, scores) == len(trained)
+    saved = load_file(made.adapter / "adapter_model.safetensors")
+    assert all(torch.equal(saved[name], trained[name]) for name in trained)
+    held = HeldOut.read(made)
+    assert (held.step, held.last, held.summary, held.nll, held.rows) == (2, 2, "two steps", [0.5], [row_key(rows[0])])
+    assert made.trained.exists()
 
 
 @pytest.mark.slow
