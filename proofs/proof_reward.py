@@ -32,7 +32,8 @@ An adapter that passes sometimes. Demo with 16 steps of 04 (held-out loss 0.204)
 Of 32 replies 9 pass "exact" when greedy, 2 when drawn at temperature 1. At temperature 0.7 the four replies to 6 of 8
 prompts differ in worth. What the reward makes of it is NOT MEASURED YET: the machine was too busy.
 
-tiny --easy --steps 40 --rate 2e-3 --of-each 8, drawn replies to 20 held-out prompts, a rate that falls to 0:
+tiny --easy --steps 40 --rate 2e-3 --of-each 8 --temperature 1, a rate that falls to 0, drawn replies to 20 held-out
+prompts:
 
                           before     after
     a day is named        6 of 20    0 of 20
@@ -45,7 +46,6 @@ any.
 
 import argparse
 import json
-import math
 import tempfile
 import time
 from pathlib import Path
@@ -53,7 +53,7 @@ from statistics import fmean
 
 from datasets.utils.logging import disable_progress_bar
 from peft import PeftModel
-from transformers import TrainerCallback, set_seed
+from transformers import set_seed
 from trl import GRPOConfig
 
 from helpers.evaluate.checks import Checked, load_checks, run_checks
@@ -102,7 +102,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--of-each", type=int, default=4)
     parser.add_argument("--temperature", type=float, default=0.7, help="of the drawn replies")
     parser.add_argument("--rows", type=int, help="held-out prompts; all of the run without it")
-    parser.add_argument("--until", type=float, default=math.inf, help="Unix time at which the training ends")
     parser.add_argument("--checks", default="", help="those of the file that are the reward, with commas; empty = all")
     parser.add_argument("--easy", action="store_true", help="two checks that the tiny model can pass, on drawn replies")
     parser.add_argument("--out", help="file for the trainer's log")
@@ -126,16 +125,6 @@ def settings(options: argparse.Namespace, config: RunConfig, folder: str, length
         logging_steps=1,
         **same_as_04(config, GRPOConfig),
     )
-
-
-class StopsAt(TrainerCallback):
-    """Ends a training when the clock says so."""
-
-    def __init__(self, seconds: float):
-        self.end = seconds
-
-    def on_step_end(self, args, state, control, **kwargs):
-        control.should_training_stop |= time.time() > self.end
 
 
 def told_training(history: list[dict], checks: dict, out: str | None) -> None:
@@ -179,7 +168,7 @@ def main() -> None:
     set_seed(config.luck)
     with tempfile.TemporaryDirectory(prefix="proof-reward-") as folder:
         args, functions = settings(options, config, folder, length), reward_functions(checks, tokenizer)
-        data = {"train_dataset": prompts, "processing_class": tokenizer, "callbacks": [StopsAt(options.until)]}
+        data = {"train_dataset": prompts, "processing_class": tokenizer}
         trainer = RewardTrainer(model=model, args=args, reward_funcs=functions, **data)
         lap("trainer")
         trainer.train()
