@@ -49,6 +49,8 @@ def start(run: RunDir, config: RunConfig, processes: int = 1, then: str = "", sh
         note = _("{run} is already being trained, by process {pid}: watch it, stop it, or set another QLORA_RUN_NAME.")
         raise RuntimeError(note.format(run=run.path.name, pid=owner["pid"]))
     run.require(run.config_json, produced_by="03_data_preview.ipynb")
+    if (run.path / "launch.json").exists():
+        print(_("The process before this one: {state}.").format(state=_(_state(run))))
     variables = {"QLORA_PRESET": config.preset, "QLORA_RUN_NAME": run.path.name, "QLORA_RUNS_DIR": str(run.path.parent)}
     command = f"{shlex.join(_command(run, config, processes, sharded))}; echo $? > launch.exit"
     if then:  # after the exit is written down: it may stop this very machine

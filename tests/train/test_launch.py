@@ -64,7 +64,7 @@ def test_the_life_of_a_detached_training(prepared):
     assert (run.adapter / "adapter_model.safetensors").exists() and (run.path / "pod-stopped").exists()
 
 
-def test_a_failure_says_where_to_look(prepared):
+def test_a_failure_says_where_to_look(prepared, capsys):
     """Also with the request of an earlier sitting still there, which must not make it read "stopped"."""
     run, config = prepared
     edit_json(run.data_report, verdicts=[{"ok": False, "check": "c", "measured": "m", "fix": "f"}])
@@ -75,7 +75,9 @@ def test_a_failure_says_where_to_look(prepared):
     wait_until(lambda: launch.running(run) is None)
     assert told(run, config)["state"] == "failed: the end of launch.log says why"
     assert "The labels are not fit to train on" in (run.path / "launch.log").read_text()
-    assert not (run.path / "pod-stopped").exists()
+    assert not (run.path / "pod-stopped").exists() and "before this one" not in capsys.readouterr().out
+    launch.start(run, config)  # the cell that looks starts it again: how it ended is not lost
+    assert "The process before this one: failed: the end of launch.log says why." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

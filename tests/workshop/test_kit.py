@@ -77,12 +77,13 @@ def test_minute_65_is_a_cell_that_starts_a_training_and_does_not_stop_it(monkeyp
     assert "`DETACHED`" in next(line for line in SHEET.splitlines() if line.startswith("| 65-"))
     started: list = []
     monkeypatch.setattr(launch, "start", lambda run, config: started.append(run))
-    monkeypatch.setattr(launch, "running", lambda run: started)
+    monkeypatch.setattr(launch, "running", lambda run: started and not run.trained.exists())
     names = {"run": RunDir(tmp_path), "config": RunConfig.load("tiny")}
     exec(cell.source, names)
     assert not started, "nobody has asked for it"
-    for _again in range(2):  # the second time as the process that runs the page does it
+    for trained in (False, True, True):  # by hand; as the process that runs the page; and to look, after its end
         exec(cell.source.replace("DETACHED = False", "DETACHED = True"), names)
+        names["run"].trained.touch() if trained else None
     assert started == [names["run"]] and "stop(" not in cell.source
 
 
