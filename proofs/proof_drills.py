@@ -3,10 +3,11 @@
     python -m proofs.proof_drills [NUMBER ...]
 
 2026-11-30, 2-core AMD EPYC CPU under a load of 14, no GPU, Chromium. The sheet's sentence and its cure were seen in 2
-(0 s), 3 (11 s), 4 (170 s), 6 (295 s: closed at step 5, the curve has all 40), 7 (120 s) and 8 (144 s). 1 (26 s): pod.sh
-brings the kernel back with the participant's runs; JupyterLab's own question was not looked at. 5 first ended in an
-error of this proof; mended and run alone it gave `OVERRIDES = {'per_device_train_batch_size': 8,
-'gradient_accumulation_steps': 8}`, with which nobody has trained.
+(0 s), 3 (11 s), 4 (170 s), 6 (295 s: closed at step 5, the curve has all 40), 7 (120 s) and 8 (144 s). 5 first ended in
+an error of this proof; mended and run alone it gave `OVERRIDES = {'per_device_train_batch_size': 8,
+'gradient_accumulation_steps': 8}`, with which nobody has trained. 1 (63 s): JupyterLab asks nothing, as the sheet had
+said until then: it takes Python 3 where QLoRA is missing, and a page whose kernel still lives keeps it. So the sheet
+names the sentence of the first cell.
 """
 
 import json
@@ -14,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
@@ -26,7 +28,7 @@ from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.train import guards
 from proofs.proof_browser import chromium
-from tests.browser.lab import Page, jupyter_lab
+from tests.browser.lab import Page, jupyter_lab, outputs
 from tests.conftest import ROOT
 from tests.hub_double import HubDouble
 from tests.small_training import build, train
@@ -67,24 +69,43 @@ def page_04(run: RunDir) -> str:
 
 
 def kernel_gone(folder: Path, run: RunDir) -> tuple[str, bool]:
-    """The kernel's folder is deleted; pod.sh brings it back with the participant's runs."""
-    project, venv = folder / "project", folder / "venv"
+    """The kernel's folder is deleted, the kernel ends, the page is loaded again; pod.sh brings it back."""
+    project, venv, pod = folder / "project", folder / "venv", folder / "pod"
+    pod.mkdir()
     shutil.copytree(ROOT / "docs" / "workshop", project / "docs" / "workshop")
     (project / "setup_kernel.sh").write_text("echo ready\n")  # the set-up itself is there already
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     (venv / "bin" / "python").chmod(0o755)
-    own = {"HOME": str(folder), "VENV_DIR": str(venv), "JUPYTER_DATA_DIR": str(folder / "data")}
-    pod = ["bash", str(project / "docs/workshop/pod.sh"), "kim", str(folder)]
-    kernels = [sys.executable, "-m", "jupyter", "kernelspec", "list", "--json"]
-    own["JUPYTER_PREFER_ENV_PATH"] = "0"
-    said(pod, **own)
-    shutil.rmtree(folder / "data/kernels/qlora")
-    gone = not (folder / "data/kernels/qlora").exists()
-    said(pod, **own)
-    told = said(kernels, **own)
-    found = json.loads(told[told.index("{") :])["kernelspecs"]["qlora"]
-    return "QLoRA is not in the list", gone and found["spec"]["env"]["QLORA_RUNS_DIR"] == str(folder / "class" / "kim")
+    kernel = pod / "data/kernels/qlora"
+    own = {"HOME": str(pod / "home"), "VENV_DIR": str(venv), "JUPYTER_DATA_DIR": str(pod / "data")}
+    lab = {"JUPYTERLAB_DIR": str(Path(sys.prefix, "share/jupyter/lab")), "PYTHONPATH": ""}
+    with jupyter_lab(pod, run.path.parent, pods_python(folder), **lab) as address, sync_playwright() as playwright:
+        page = Page(chromium(playwright).new_page(), address)
+        page.open("00_plan.ipynb")
+        shutil.rmtree(kernel)
+        session = "() => jupyterapp.shell.currentWidget.sessionContext"
+        page.tab.evaluate(f"{session}.shutdown()")
+        page.tab.reload()
+        page.ready()
+        other = page.kernel()
+        page.run_cell("set-up")
+        told = next(output["evalue"] for _, output in outputs(page.cells()) if "evalue" in output)
+        said(["bash", str(project / "docs/workshop/pod.sh"), "kim", str(folder)], **own)
+        page.tab.reload()
+        page.ready()
+        page.tab.evaluate(f"{session}.changeKernel({{name: 'qlora'}}).then(() => null)")
+        back = (other, page.kernel()) == ("python3", "qlora")
+    spec = json.loads((kernel / "kernel.json").read_text())
+    return told, back and spec["env"]["QLORA_RUNS_DIR"] == str(folder / "class" / "kim")
+
+
+def pods_python(folder: Path) -> str:
+    """A Python with the same JupyterLab that knows no kernel of this environment, as on a pod."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "lab"], check=True)
+    [packages] = (folder / "lab/lib").glob("*/site-packages")
+    (packages / "lab.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return str(folder / "lab/bin/python")
 
 
 def no_card(folder: Path, run: RunDir) -> tuple[str, bool]:
@@ -165,7 +186,8 @@ def no_rows(folder: Path, run: RunDir) -> tuple[str, bool]:
 
 
 DRILLS = {  # what appears, in the sheet's order
-    kernel_gone: "QLoRA is not in the list", no_card: "is planned for", gated: "is gated: log in, ask for access at",
+    kernel_gone: "No helpers here: choose the kernel QLoRA",
+    no_card: "is planned for", gated: "is gated: log in, ask for access at",
     full_disk: "The disk ran full while a file was written at", small_card: "OVERRIDES = {",
     closed_tab: "nothing is lost", two_notebooks: "is in use:", no_rows: "is missing in",
 }  # fmt: skip

@@ -57,7 +57,7 @@ def jupyter_lab(folder: Path, runs: Path, python: str = sys.executable, **settin
 
 def _address(server, runtime: Path, log: Path) -> str:
     """Waits until the server answers. Raises RuntimeError with its last lines when it ends instead."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300  # a busy machine
     while server.poll() is None and time.monotonic() < end:
         for path in runtime.glob(f"jpserver-{server.pid}.json"):
             with contextlib.suppress(ValueError, OSError):  # being written, not listening yet
