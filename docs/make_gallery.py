@@ -47,6 +47,9 @@ EMBEDDED = r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+"
 LARGEST = 600_000  # bytes of one page
 PRIVATE = r"hf_[A-Za-z0-9]{16,}|(?<![\w.~/-])/(?:root|home|tmp|work|Users|mnt|opt|var)/[^\s<'\"]*"
 MATH = r"(?s)```.*?```|`[^`]*`|(\${1,2})([^$\n]+)\1"  # code first: a dollar sign in it is none of ours
+# nbconvert closes <details> at the first blank line, so it stands as a paragraph of its own until the page is HTML
+FOLDS = ((r"<details><summary>(.*?)</summary>", r"\n\nFOLD:\1\n\n"), (r"</details>", "\n\nFOLDED\n\n"))
+UNFOLDS = ((r"<p>FOLD:(.*?)</p>", r"<details><summary>\1</summary>"), (r"<p>FOLDED</p>", "</details>"))
 STYLE = (Path(__file__).parent / "gallery.css").read_text(encoding="utf-8")
 
 
@@ -92,7 +95,7 @@ def executed(copy: Path):
     book.cells = [cell for cell in book.cells if cell.id != SET_UP]
     for cell in book.cells:
         if cell.cell_type != "code":
-            cell.source = with_badges(cell.source)
+            cell.source = replaced(with_badges(cell.source), FOLDS)
             cell.source = re.sub(MATH, lambda found: formula(*found.groups()) if found[2] else found[0], cell.source)
             continue
         cell.outputs, cell.execution_count = (same := next(ran)).outputs, same.execution_count
@@ -101,6 +104,12 @@ def executed(copy: Path):
         cell.outputs = [output for output in cell.outputs if not shorten(output)]
     book.metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
     return book
+
+
+def replaced(text: str, pairs: tuple) -> str:
+    for pattern, instead in pairs:
+        text = re.sub(pattern, instead, text)
+    return text
 
 
 def shorten(output) -> bool:
@@ -124,11 +133,11 @@ def shorten(output) -> bool:
 
 
 def smaller(png: str) -> str:
-    """A base64 PNG with 128 colours in place of 16 million."""
+    """A base64 PNG with 128 colours in place of 16 million; what is transparent stays so, for the dark theme."""
     from PIL import Image
 
-    picture, out = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), io.BytesIO()
-    picture.quantize(128).save(out, format="PNG", optimize=True)
+    picture, out = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA"), io.BytesIO()
+    picture.quantize(128, method=Image.Quantize.FASTOCTREE).save(out, format="PNG", optimize=True)
     return min(base64.b64encode(out.getvalue()).decode(), png, key=len)
 
 
@@ -156,7 +165,7 @@ def page(book, name: str) -> str:
         lambda link: f'href="{moved(link[1], folder)}',
         exporter.from_notebook_node(book, resources)[0],
     )
-    whole = wrapped(body, name)
+    whole = wrapped(replaced(body, UNFOLDS), name)
     if found := re.search(PRIVATE, re.sub(r"base64,[A-Za-z0-9+/=]+", "", whole)):
         raise ValueError(f"{name} holds {found[0][:12]}..., which belongs to this machine alone: nothing was written.")
     if len(whole.encode()) > LARGEST:
@@ -185,6 +194,8 @@ def wrapped(body: str, title: str) -> str:
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
     )
     style = STYLE + HtmlFormatter(style="default").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    style += f"@media(prefers-color-scheme:dark){{{dark}.highlight{{background:none}}}}"
     every = _("All notebooks")
     back = "" if title == "index" else f'<nav><a href="index.html">{every}</a></nav>'
     begin = f'<!doctype html>\n<html lang="{language()}"><head>{head}<style>{style}</style></head>'

@@ -78,11 +78,14 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
     short = None if len(tempfile.gettempdir()) < 60 else "/tmp"
     sockets = tempfile.mkdtemp(prefix="qlora-", dir=short)
     for notebook in notebooks:
-        print(f"{notebook.stem} ...", flush=True)
+        print(f"{notebook.stem} ... ", end="", flush=True)  # one line a notebook
         start = time.perf_counter()
-        _run_notebook(notebook, copies(run) / notebook.name, f"{sockets}/kernel")
-        done = _("{notebook} done in {time}")
-        print(done.format(notebook=notebook.stem, time=human_time(time.perf_counter() - start)), flush=True)
+        try:
+            _run_notebook(notebook, copies(run) / notebook.name, f"{sockets}/kernel")
+        except RuntimeError:
+            print(_("stopped"), flush=True)
+            raise
+        print(_("done in {time}").format(time=human_time(time.perf_counter() - start)), flush=True)
     return run
 
 
@@ -98,7 +101,8 @@ def _run_notebook(notebook: Path, copy: Path, socket: str) -> None:
             copy,
             kernel_name="qlora",
             cwd=notebook.parent,
-            progress_bar=sys.stderr.isatty(),
+            progress_bar=False,
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # what a kernel logs is for its developers
             iopub_timeout=60,  # seconds; a busy machine may deliver the output late
             config=Config({"KernelManager": {"transport": "ipc", "ip": socket}}),
         )

@@ -129,6 +129,8 @@ def pictures(run: Path) -> None:
             page.open(notebook)
             for cell in cells:
                 page.run_cell(cell)
+            if broken := [output["evalue"] for _, output in outputs(page.cells()) if output["output_type"] == "error"]:
+                raise SystemExit(f"{notebook}: {broken[0]}: no picture of that")
             time.sleep(1)  # the last output is being drawn
             box = page.cell(cells[-1]).locator(".jp-Cell-outputArea")
             _keep(box.screenshot(), PICTURES / f"{name}.png")

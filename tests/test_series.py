@@ -76,7 +76,18 @@ def test_executed_copy_lands_in_the_run(tmp_path, capfd):
     copy = nbformat.read(run.notebooks / "09_fine.ipynb", as_version=4)
     assert copy.cells[0].outputs[0].text == "tiny\n"
     out, err = capfd.readouterr()
-    assert "09_fine done in" in out and "encryption" not in err
+    assert "09_fine ... done in" in out and "encryption" not in err
+
+
+def test_the_terminal_shows_one_line_a_notebook_and_nothing_that_the_kernel_logs(tmp_path, capfd):
+    stray = "import sys; get_ipython().kernel.parent.log.error('stray'); print('seen', file=sys.stderr)"
+    pages = [notebook(tmp_path / f"0{number}_fine.ipynb", stray) for number in (8, 9)]
+    run_notebooks(pages, "tiny")
+    out, err = capfd.readouterr()
+    assert re.fullmatch(r"(0\d_fine \.\.\. done in [^\n]+\n){2}", out) and "stray" not in err
+    with pytest.raises(RuntimeError):
+        run_notebooks([notebook(tmp_path / "09_bad.ipynb", "stop")], "tiny")
+    assert capfd.readouterr().out == "09_bad ... stopped\n"
 
 
 def test_what_was_printed_in_pieces_is_one_text_in_the_copy(tmp_path):

@@ -16,6 +16,7 @@ file_size      the demo's files, size against loss
 forks          what a change leaves valid
 influence      where one row pulls
 reward         four replies and what each is worth
+five_words     token, adapter, loss, held out, merge: those of the first look
 result         what a run changed, from its evaluation.json; made with the gallery
 """
 
@@ -32,7 +33,7 @@ from helpers.show.words import LOCALE, in_language
 LANGUAGES = ("en", *sorted(path.parent.name for path in LOCALE.glob("*/drawings.po")))
 SHEETS = (
     *("token_shift", "lora", "nf4", "checkpointing", "merges", "series_map"),
-    *("paired", "interval", "blind_vote", "file_size", "forks", "influence", "reward"),
+    *("paired", "interval", "blind_vote", "file_size", "forks", "influence", "reward", "five_words"),
 )
 NAMES = (*SHEETS, *(f"here_{page}" for page in here.PAGES))
 

@@ -2,6 +2,7 @@
 
 runs      every run on the disk, as one object each
 table     best first: table, curves, paired tests
+overfit   a stored run that overfits, to lay beside them
 seeds     runs that differ in their luck alone
 proven    what may be said, in sentences
 choices   what a sweep is to try, checked before the first fork

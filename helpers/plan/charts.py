@@ -17,8 +17,8 @@ from helpers.show.words import N_, _
 COLOURS = {  # the sum's names, and those of the simulation for the same
     N_("4-bit weights"): "#0969da",
     N_("quantisation constants"): "#54aeff",
-    N_("16-bit weights"): "#0a3069",
-    N_("32-bit weights"): "#0a3069",
+    N_("16-bit weights"): "#2f5fa8",
+    N_("32-bit weights"): "#2f5fa8",
     N_("adapter"): "#1a7f37",
     N_("gradients"): "#4ac26b",
     N_("optimizer state"): "#aceebb",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHARP = 150  # dots per inch, shown as 100: letters are clear on a screen of high resolution, too
-PALETTE = [BLUE, ORANGE, GREEN, "#8250df", RED, "#0f766e", "#9a6700", "#bf3989", "#57606a", "#4d2d00"]
+PALETTE = [BLUE, ORANGE, GREEN, "#8250df", RED, "#0f766e", "#9a6700", "#bf3989", "#656d76", "#0a7ea4"]
 INK = "#6e7781"  # of words and axes: a contrast of 4 : 1 or more to a white page and to a dark one
 
 

@@ -23,10 +23,13 @@ def training_chart(rows: list[dict], title: str = "") -> Picture:
     """Train loss, held-out loss and learning rate over the optimizer steps."""
     figure, (loss, rate) = chart(8, 3.2, columns=2, width_ratios=(3, 1))
     loss.plot(*_curve(rows, "loss"), label=_("training"), color=BLUE, linewidth=1.5)
-    loss.plot(*_curve(rows, "eval_loss"), label=_("held out"), color=ORANGE, marker="o", markersize=4)
+    if any("eval_loss" in row for row in rows):
+        loss.plot(*_curve(rows, "eval_loss"), label=_("held out"), color=ORANGE, marker="o", markersize=4)
     rate.plot(*_curve(rows, "learning_rate"), color=GREY)
     loss.set(xlabel=_("optimizer step"), ylabel=_("loss (nats per token)"), title=title)
     rate.set(xlabel=_("optimizer step"), title=_("learning rate"))
+    for axes in (loss, rate):
+        axes.xaxis.get_major_locator().set_params(integer=True)  # there is no step 2.5
     rate.ticklabel_format(axis="y", scilimits=(0, 0))
     loss.legend(frameon=False)
     return Picture(figure, _in_words(rows, title))
@@ -59,17 +62,23 @@ class LiveChart(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         self.display = None
         self.first_step, self.start = state.global_step, time.perf_counter()
+        self._show(state, _("step {step} of {last}").format(step=state.global_step, last=state.max_steps))
 
     def on_log(self, args, state, control, logs: Any = None, **kwargs):
-        from IPython import get_ipython
-
-        if get_ipython() is None or not state.is_world_process_zero or ("loss" not in logs and "eval_loss" not in logs):
+        if "loss" not in logs and "eval_loss" not in logs:
             return
         taken = max(state.global_step - self.first_step, 1)
         left = (time.perf_counter() - self.start) / taken * (state.max_steps - state.global_step)
         title = _("step {step} of {last}, {time} left")
         title = title.format(step=state.global_step, last=state.max_steps, time=human_time(left))
-        self.display = _shown(training_chart(read_jsonl(self.metrics), title), self.display)
+        self._show(state, title)
+
+    def _show(self, state, title: str) -> None:
+        from IPython import get_ipython
+
+        if get_ipython() is not None and state.is_world_process_zero:
+            rows = read_jsonl(self.metrics) if self.metrics.exists() else []
+            self.display = _shown(training_chart(rows, title), self.display)
 
 
 def _shown(output: Any, handle: Any) -> Any:

@@ -12,13 +12,16 @@ from accelerate.utils import gather_object
 from torch.nn.functional import pad
 from torch.utils.data import Sampler
 from transformers.modeling_outputs import CausalLMOutput
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTTrainer
 
 from helpers.files import write_json
 from helpers.model.meta import name_experts
+from helpers.show.progress import in_notebook
 from helpers.show.words import _
 from helpers.train.branch import one_function_a_branch
+from helpers.train.chart import LiveChart
 from helpers.train.checkpoints import rows_file, rows_per_step
 from helpers.train.loss import SumOfLosses, by_row, places_of, token_losses
 
@@ -37,10 +40,11 @@ class LeanTrainer(SFTTrainer):
     def __init__(self, *args, **kwargs):
         """As `SFTTrainer`, on one card where nobody asked for more, and with a float32 adapter."""
         settings = kwargs["args"]
-        if settings.n_gpu > 1:  # several cards and no launcher: the Trainer would copy the model to each of them
-            settings._n_gpu = 1  # as the Trainer itself does for a model that lies on several cards
+        settings._n_gpu = min(settings.n_gpu, 1)  # without a launcher the Trainer would copy the model to each card
         name_experts(args[0] if args else kwargs["model"])
         super().__init__(*args, **kwargs)
+        if in_notebook() and any(isinstance(callback, LiveChart) for callback in kwargs.get("callbacks") or ()):
+            self.remove_callback(DEFAULT_PROGRESS_CALLBACK)  # a bar, and the numbers of the chart as a table
         float32_adapter(self.model)
         one_function_a_branch(self.model)
         if self.is_fsdp_enabled:

@@ -10,6 +10,7 @@ lab_answers  the checks of labs 1 to 7
 lab_trials   the checks of labs 8 to 15, which try out what was written
 labs         a lab's check, and a run to work on
 guess        a question before the cell that answers it
+first_look   the message box, rows and settings of the first look
 progress     how far a participant is, from the run directory
 board        the class on one page
 marks        class.csv for Moodle, Canvas and nbgrader

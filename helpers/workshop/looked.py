@@ -54,9 +54,7 @@ def pair(exercise: str, run: RunDir | None, answer) -> str:
 
 def without_a_place(run: RunDir | None, answer) -> str:
     """First look 1: (message, reply) of a message that names no place."""
-    asked = _(
-        "Give your message and the reply: answer=(message, shown['after 20 steps']). Asked for is one without a place."
-    )
+    asked = _("Give answer=(box.message, box.replies['after 20 steps']): asked for is a message without a place.")
     require(isinstance(answer, tuple) and len(answer) == 2, asked)
     message, reply = answer
     try:

@@ -122,6 +122,9 @@ def test_pictures_shrink_and_widgets_and_bars_are_left_out():
     Image.effect_mandelbrot((200, 200), (-2, -1, 1, 1), 90).convert("RGB").resize((600, 600)).save(out, format="PNG")
     png = base64.b64encode(out.getvalue()).decode()
     assert len(smaller(png)) < len(png)
+    Image.new("RGBA", (60, 60), (9, 105, 218, 0)).save(clear := io.BytesIO(), format="PNG")
+    kept = Image.open(io.BytesIO(base64.b64decode(smaller(base64.b64encode(clear.getvalue()).decode()))))
+    assert kept.convert("RGBA").getpixel((5, 5))[3] == 0, "a chart is a white slab on a dark page"
     assert shorten(new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "VBox()"}))
     shown = new_output("display_data", {"text/html": f'<img alt="a" src="data:image/png;base64,{png}">'})
     assert not shorten(shown) and len(shown.data["text/html"]) < len(png) and 'alt="a"' in shown.data["text/html"]
@@ -139,6 +142,14 @@ def test_formulas_are_pictures_and_dollars_in_code_stay(tmp_path):
     assert "<script" not in shown and "cdn" not in shown.lower()
     fenced = "`a $X and $Y` and\n```\n$A $B\n```"
     assert re.sub(make_gallery.MATH, lambda found: "math" if found[2] else found[0], fenced) == fenced
+
+
+def test_answers_are_folded_until_somebody_asks(tmp_path):
+    """nbconvert ends <details> at the first blank line."""
+    path = NOTEBOOKS / "04_qlora_training.ipynb"
+    shown = page(executed(as_run(path, tmp_path)), path.stem)
+    assert re.search(r"<details><summary>Answers</summary>\s*<ol>(?:(?!</details>).)*</ol>\s*</details>", shown, re.S)
+    assert "FOLD" not in shown
 
 
 def test_a_whole_run_becomes_pages_that_need_nothing_else(whole_run, tmp_path):

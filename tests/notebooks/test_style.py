@@ -61,7 +61,7 @@ def test_one_parameters_cell(notebook):
 
 
 def test_size(notebook):
-    fewest, most = (6, 18) if notebook.path.stem == FIRST_LOOK else (12, 36)
+    fewest, most = (6, 12) if notebook.path.stem == FIRST_LOOK else (12, 36)
     assert fewest <= len(notebook.cells) <= most
     for i, cell in code(notebook):
         lines = [line for line in cell.source.splitlines() if line.strip()]

@@ -4,6 +4,7 @@ such."""
 import json
 import re
 
+import nbformat
 import pytest
 
 from helpers.evaluate.prompts import FIXED_PROMPTS
@@ -13,6 +14,7 @@ from helpers.settings import RunConfig
 from helpers.show.tables import Answer
 from helpers.train.best import HeldOut
 from helpers.workshop.exercises import EXERCISES, check
+from proofs.proof_exercises import DONE
 from tests.conftest import ROOT
 
 
@@ -250,3 +252,11 @@ def test_files_and_questions_of_07(folder):
     assert told.solved and "105 MB, +0.001 nats" in told.sentence and not check("07.2", run, "model").solved
     assert check("07.1", run, ("Tea at five?", "{}")).solved
     assert not check("07.1", run, ("Dinner with Jonas, Thursday", "{}")).solved
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_proof_does_each_exercise_as_its_page_is_today(name):
+    number = {"00f": "00_first", "00.": "00_plan"}.get(name[:3], name[:2])
+    [page] = (ROOT / "notebooks").glob(f"{number}*.ipynb")
+    cells = [cell.source for cell in nbformat.read(page, as_version=4).cells if cell.cell_type == "code"]
+    assert [line for line in DONE[name].edits if not any(line in code for code in cells)] == []
