@@ -40,7 +40,7 @@ def draw() -> Drawing:
 
     word(664, 130, 3, _("loss"), _("surprise at the right answer"))
     foot = top + 122
-    for left, high, name in ((690, 112, _("at the start")), (800, 26, _("at the end"))):
+    for left, high, name in ((690, 112, _("untrained")), (800, 26, _("trained"))):
         sheet.box(left, foot - high, 64, high, "orange-wash", "orange", 3)
         sheet.text(left + 32, foot + 26, name, 16, "soft", "middle")
     sheet.path([(664, foot), (WIDTH - SIDE, foot)], "rule", 2)
