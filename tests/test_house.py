@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 ROOMS = sorted(path.parent for path in (ROOT / "helpers").glob("*/__init__.py"))
 PINNED = re.compile(r"^([\w.-]+)==([^\s\\;]+)", re.M)
-BY_HASH = {"xllamacpp", "cyllama", "llama-cpp-py-sync"}  # requirements-serve.txt
+BY_HASH = {"xllamacpp", "cyllama", "llama-cpp-py-sync", "kiwipiepy"}  # requirements-serve.txt, requirements-kiwi.txt
 
 
 def normal(name: str) -> str:

@@ -15,6 +15,7 @@ forgetting   what was lost on general text
 known        what was lost of forty known answers
 checks       checks of your own
 ready        ready-made ones
+korean       ready-made ones of Korean: 해요체, 조사, spelling
 passed       what passed, as tables
 comparison   the replies side by side
 evaluation   evaluation.json

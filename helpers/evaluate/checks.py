@@ -25,7 +25,7 @@ from helpers.paths import PROJECT_ROOT
 from helpers.show.progress import Progress
 from helpers.show.words import _
 
-READY = "helpers.evaluate.ready"
+READY = ("helpers.evaluate.ready", "helpers.evaluate.korean")
 CHECK, BASELINE = ["messages", "reply", "reference"], ["messages"]  # what is handed over, in this order
 OWN_CODE = (Exception, SystemExit)  # whatever somebody's own code may raise; ■ still stops it
 Check = Callable[[list[dict], str, str], bool]
@@ -113,10 +113,10 @@ def load_checks(file: str) -> tuple[dict[str, Check], Baseline | None]:
 
 def _is_check(path: Path, module: str, name: str, function) -> bool:
     """True for a function of the file itself, or a ready-made one that it took. Raises BadChecks for an unfit one."""
-    if not inspect.isfunction(inspect.unwrap(function)) or function.__module__ not in (module, READY):
+    if not inspect.isfunction(inspect.unwrap(function)) or function.__module__ not in (module, *READY):
         return False
     fits = _takes(function, CHECK)
-    if function.__module__ == READY:  # a maker of checks, such as `matches`, is none
+    if function.__module__ in READY:  # a maker of checks, such as `matches`, is none
         return fits
     if not fits:
         sentence = _("a check is a plain def with (messages, reply, reference). Begin the name of a helper with _.")

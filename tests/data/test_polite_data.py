@@ -7,6 +7,7 @@ import pytest
 
 from helpers.data.copies import CopyIndex
 from helpers.data.formats import convert, recognise
+from helpers.evaluate.korean import haeyo
 from helpers.files import read_jsonl
 from tests.conftest import ROOT
 from tests.data.check_files import all_of, module
@@ -37,7 +38,7 @@ def test_counts_and_kinds(rows):
 
 def test_every_pair_shows_the_skill_and_no_source_does(pairs):
     assert not [said for asked, said in pairs if not all(polite_checks(asked, said, said).values())]
-    assert not [asked for asked, _ in pairs if POLITE._polite(asked[-1]["content"])]
+    assert not [asked for asked, _ in pairs if haeyo(asked, asked[-1]["content"], "")]
     copied = [polite_checks(asked, asked[-1]["content"], said) for asked, said in pairs]
     assert not any(row["polite_form"] or row["as_reference"] for row in copied)  # copying is no solution
 
