@@ -8,7 +8,9 @@ python setup_kernel.py kernel [--user]     installs the Jupyter kernel "qlora"
 python setup_kernel.py managed             a line where the system's own packages own this interpreter
 python setup_kernel.py torch               the version of torch that is there, if it is one that stays
 python setup_kernel.py home                a folder of this interpreter's own that may be written
+python setup_kernel.py packages            where its pip puts packages
 python setup_kernel.py link FOLDER         lets this interpreter import what is in FOLDER
+python setup_kernel.py tests               the packages that only the tests need
 python setup_kernel.py changes BEFORE      what another `pip freeze` (standard input) changed, in one line
 """
 
@@ -143,17 +145,30 @@ def home():
     return sys.prefix if os.access(sys.prefix, os.W_OK) else site.getuserbase()
 
 
-def link(folder):
-    """What `pip install --editable` does, without a file in the folder."""
+def packages():
+    """As pip chooses: the interpreter's own, else the user's."""
     import site
     import sysconfig
 
-    packages = Path(sysconfig.get_path("purelib"))
-    if not os.access(packages, os.W_OK):
-        packages = Path(site.getusersitepackages())
-        packages.mkdir(parents=True, exist_ok=True)
-    (packages / "qlora-notebooks.pth").write_text(f"{folder}\n", encoding="utf-8")
+    place = Path(sysconfig.get_path("purelib"))
+    if not os.access(place, os.W_OK):
+        place = Path(site.getusersitepackages())
+        place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def link(folder):
+    """What `pip install --editable` does, in no time and without a file in the folder. Its name comes before those of
+    other links."""
+    (packages() / "00-qlora-notebooks.pth").write_text(f"{folder}\n", encoding="utf-8")
     return ""
+
+
+def tests():
+    import tomllib
+
+    told = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    return " ".join(told["project"]["optional-dependencies"]["test"])
 
 
 def changes(before):

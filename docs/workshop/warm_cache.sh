@@ -24,7 +24,6 @@ bash setup_kernel.sh || fail "the set-up failed: see the line above."
 "$venv/bin/python" -m pip freeze --local --exclude-editable >"$shared/cache/packages.txt"
 keep "$(wc -l <"$shared/cache/packages.txt") packages" --requirement "$shared/cache/packages.txt"
 keep "llama.cpp's converters" --require-hashes --requirement requirements-converter.txt
-keep "what installs the helpers" "setuptools>=77"
 "$venv/bin/python" - "$preset" <<'PY' || exit 1
 import sys
 
