@@ -28,6 +28,14 @@ STAY = "constraint index-url extra-index-url find-links no-index trusted-host ce
 STAY += "default-timeout retries cache-dir no-cache-dir keyring-provider break-system-packages"
 HARMLESS = "config-file disable-pip-version-check progress-bar no-input no-color quiet verbose root-user-action"
 
+# The same for uv, which reads none of pip's. With any other setting that stays, pip installs.
+UV = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "find-links": "UV_FIND_LINKS"}
+UV |= {"no-index": "UV_NO_INDEX", "trusted-host": "UV_INSECURE_HOST", "cert": "SSL_CERT_FILE"}
+UV |= {"constraint": "UV_CONSTRAINT", "cache-dir": "UV_CACHE_DIR", "timeout": "UV_HTTP_TIMEOUT"}
+UV |= {"default-timeout": "UV_HTTP_TIMEOUT", "retries": "UV_HTTP_RETRIES"}
+# as pip: the newest of all indexes, the certificates of the system, no settings of a project
+UV_ALWAYS = {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_SYSTEM_CERTS": "1", "UV_NO_CONFIG": "1"}
+
 PRESENT = """\
 .jp-Notebook .jp-Cell { max-width: calc(60 * var(--jp-content-font-size1)); margin-left: auto; margin-right: auto; }
 .jp-OutputArea ::-webkit-scrollbar { height: 14px; }
@@ -73,14 +81,28 @@ def pip():
             stay[variable] = value
         elif name not in HARMLESS.split() and value.lower() not in ("", "0", "false", "no", "off"):
             aside.add(variable if key.startswith(":env:") else f"{name} of pip.conf")
-    lines = [f"unset {name}" for name in os.environ if re.fullmatch(r"PIP_\w+", name)]
-    lines += [f"export {variable}={shlex.quote(value)}" for variable, value in stay.items()]
-    lines.append("export PIP_CONFIG_FILE=/dev/null")
+    lines = [f"unset {name}" for name in os.environ if re.fullmatch(r"(PIP|UV)_\w+", name)]
+    exports = stay | {"PIP_CONFIG_FILE": "/dev/null"} | uv(stay)
+    lines += [f"export {variable}={shlex.quote(value)}" for variable, value in exports.items()]
     if aside:
         lines.append(
             "say " + shlex.quote(f"Left aside, as settings of this machine's pip: {', '.join(sorted(aside))}.")
         )
     return "\n".join(lines)
+
+
+def uv(stay):
+    """`stay`, settings of pip by variable, for uv; none where it cannot do the same."""
+    names = {variable.removeprefix("PIP_").lower().replace("_", "-"): value for variable, value in stay.items()}
+    names = {name: value for name, value in names.items() if value}
+    if names.keys() - UV.keys() - {"break-system-packages"}:
+        return {}
+    settings = {UV[name]: " ".join(value.split()) for name, value in names.items() if name in UV}
+    if "UV_FIND_LINKS" in settings:
+        settings["UV_FIND_LINKS"] = settings["UV_FIND_LINKS"].replace(" ", ",")
+    if "UV_CACHE_DIR" in settings:
+        settings["UV_CACHE_DIR"] += "/uv"
+    return UV_ALWAYS | settings
 
 
 def threads(root="/sys/fs/cgroup", groups="/proc/self/cgroup"):

