@@ -328,6 +328,38 @@ def test_settings_of_pip_that_send_packages_elsewhere_are_left_aside_and_named(e
     assert not settings & {"user", "target", "prefix", "root", "require-virtualenv", "no-deps", "python", "dry-run"}
 
 
+@pytest.mark.parametrize(
+    ("variables", "wanted"),
+    [
+        (
+            {
+                "PIP_INDEX_URL": "https://a/simple",
+                "PIP_EXTRA_INDEX_URL": "https://b/x\nhttps://c/y",
+                "PIP_CERT": "/c.pem",
+            },
+            {"UV_DEFAULT_INDEX": "https://a/simple", "UV_INDEX": "https://b/x https://c/y", "SSL_CERT_FILE": "/c.pem"},
+        ),
+        ({"PIP_FIND_LINKS": "/a /b", "PIP_NO_INDEX": "1"}, {"UV_FIND_LINKS": "/a,/b", "UV_NO_INDEX": "1"}),
+        ({"PIP_CACHE_DIR": "/kept", "UV_INDEX": "https://other"}, {"UV_CACHE_DIR": "/kept/uv", "UV_INDEX": ""}),
+        ({"PIP_PROXY": "http://p:1", "PIP_INDEX_URL": "https://a"}, {"UV_NO_CONFIG": "", "UV_DEFAULT_INDEX": ""}),
+        ({"PIP_CLIENT_CERT": "/x"}, {"UV_NO_CONFIG": ""}),
+        ({"PIP_FIND_LINKS": "", "PIP_BREAK_SYSTEM_PACKAGES": "1"}, {"UV_NO_CONFIG": "1", "UV_FIND_LINKS": ""}),
+    ],
+)
+def test_uv_takes_packages_from_where_pip_would_or_is_not_asked(environment, variables, wanted):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "SSL_"))}
+    code = 'say() { :; }; eval "$("$0" setup_kernel.py pip)"; env'
+    shown = subprocess.run(
+        ["bash", "-c", code, environment / "bin/python"],
+        env=clean | {"PIP_CONFIG_FILE": "/dev/null"} | variables,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    settings = dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
+    assert {name: settings.get(name, "") for name in wanted} == wanted, shown.stderr
+
+
 def test_settings_of_pip_that_cannot_be_read(environment, tmp_path):
     (tmp_path / "pip.conf").write_text("[glob\nuser")
     told = sentence(set_up(tmp_path, VENV_DIR=str(environment), PIP_CONFIG_FILE=str(tmp_path / "pip.conf")))
