@@ -25,6 +25,11 @@ from helpers.languages import (
 from helpers.paths import PROJECT_ROOT
 
 LINK = re.compile(r"(\]\(|src=\"|href=\")([^)\"\s]+)")
+WORD_ENDS = r"(?=[\s은는이가을를도만의에로과와씩째쯤입,.·)]|$)"  # of a number in words: 하나의, not 하나같이
+# what stands before the whole in English: 3 of the 4
+WHOLE = re.compile(r"(?:\b(?:of|among|in|from|the|all|these|its|between|to|and)|/)\s+(?:[a-z-]+\s+){0,2}$", re.I)
+OF_IT = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?) *[가-힣]{0,3} (?:중|가운데)(?= |에)")  # 4개 중 3개: 4 is the whole
+RANGE, RANGE_HERE = re.compile(r"\s*(?:to|-|–|~|->|→)\s*"), re.compile(r"\s*[가-힣%]{0,2}(?:~|에서|부터|→|->)\s*")
 TURNED = re.compile(  # 3 of 4: 4개 중 3개
     r"[^.;!?]*\b(?:of|in|instead|with|for|on|into|from|after|than|above|per|out|by|at|to)\b[^.;!?]*"
 )
@@ -71,11 +76,19 @@ def differences(english: str, ours: str, language: Language, short: bool = False
             found.append(f"the same text twice: {mine[:40]!r}")
         if kind == "|" and theirs.count("|") != mine.count("|"):
             found.append(f"other columns than the English: {mine[:40]!r}")
-        found += [*_of_numbers(theirs, mine, known, language), *_of_opposites(theirs, mine, language, short)]
+        for part, ours_of_it in _cells(kind, theirs, mine):
+            found += [*_of_numbers(part, ours_of_it, known, language), *_of_pairs(part, ours_of_it, language)]
+        found += _of_opposites(theirs, mine, language, short)
         found += [] if short else _of_length(theirs, mine, kind, language)
     return found + [
         f"{word!r} is called {usual!r} elsewhere" for word, usual in language.terms if word in CODE.sub("", ours)
     ]
+
+
+def _cells(kind: str, english: str, ours: str) -> list[tuple[str, str]]:
+    """The cells of a table's row in pairs, any other text as it is: a number belongs to its cell."""
+    there, here = english.split("|"), ours.split("|")
+    return [*zip(there, here, strict=True)] if kind == "|" and len(there) == len(here) else [(english, ours)]
 
 
 def catalogue_faults(language: str, words: Language, root: Path = PROJECT_ROOT) -> list[tuple[str, str, str]]:
@@ -104,7 +117,8 @@ def _of_length(english: str, ours: str, kind: str, language: Language) -> Iterat
     if kind not in "#|" and sentences(ours) < sentences(english):
         yield f"{sentences(ours)} sentences for {sentences(english)}: {ours[:40]!r}"
     theirs, mine = prose(english), prose(ours)
-    if len(theirs) > 60 and not 0.35 <= len(mine) / len(theirs) <= 1.5:
+    least = 0.35 if len(theirs) < 100 else 0.39 if len(theirs) < 200 else 0.45  # the shortest there are, 2026-11-30
+    if len(theirs) > 60 and not least <= len(mine) / len(theirs) <= 1.5:
         yield f"{len(mine)} characters for {len(theirs)}: {ours[:40]!r}"
     quoted = re.sub(r"\"[^\"]*\"|\*[^*]*\*|\S+/\S+", "", mine)
     own, latin = len(re.findall(f"[{language.letters or 'a'}]", quoted)), re.findall(r"\b[a-z]{2,}\b", quoted)
@@ -130,7 +144,8 @@ def _of_numbers(english: str, ours: str, known: set[float], language: Language) 
     if names(english) != names(ours):
         yield f"{sorted(names(english) ^ names(ours))} on one side only"
     for value in Counter(n.value for n in there) - Counter(n.value for n in here):
-        if value not in language.written or not re.search(rf"(?<![가-힣])(?:{language.written[value]})", ours):
+        word = language.written.get(value)
+        if not word or not re.search(rf"(?<![가-힣])(?:{word}){WORD_ENDS}", ours):
             yield f"the number {value:g} of the English is missing"
     for value in {n.value for n in here} - known:
         yield f"the number {value:g} is not in the English"
@@ -147,6 +162,25 @@ def _of_numbers(english: str, ours: str, known: set[float], language: Language) 
             left[number.value] -= 1
     if not _in_order([n.value for n in here], wanted, english):
         yield f"the numbers stand in another order: {[n.value for n in here]} for {[n.value for n in wanted]}"
+
+
+def _of_pairs(english: str, ours: str, language: Language) -> Iterator[str]:
+    """Two numbers that belong together, turned round: 3개 중 4개 for 3 of 4, 6~4 for 4 to 6."""
+    theirs = prose(english)
+    there, here = numbers(english, language, ENGLISH), numbers(ours, language, ENGLISH | language.scales)
+    wholes = {n.value for n in there if WHOLE.search(theirs[: n.span[0]])} | written(english)
+    for number, value in ((found[0], float(found[1].replace(",", ""))) for found in OF_IT.finditer(prose(ours))):
+        if value in {n.value for n in there} - wholes:
+            yield f"{number!r}: in the English {value:g} is no whole"
+    ranges = {(a.value, b.value) for a, b in zip(there, there[1:], strict=False) if _joined(theirs, a, b, RANGE)}
+    for a, b in zip(here, here[1:], strict=False):
+        pair = (a.value, b.value)
+        if pair[::-1] in ranges - {pair} and _joined(prose(ours), a, b, RANGE_HERE):
+            yield f"from {a.value:g} to {b.value:g}: the other way round than the English"
+
+
+def _joined(text: str, first: Number, second: Number, by: re.Pattern) -> bool:
+    return bool(by.fullmatch(text[first.span[1] : second.span[0]]))
 
 
 def _in_order(given: list[float], wanted: list[Number], english: str) -> bool:

@@ -100,7 +100,7 @@ def names(text: str) -> set[str]:
 def numbers(text: str, language: Language, scales: dict[str, float]) -> list[Number]:
     """The numbers of a text in their order, with sign, scale and unit; those of names are left out."""
     plain = re.sub(NAME, lambda found: " " * len(found[0]), prose(text))
-    plain = re.sub(r"(\d+)분의 (\d+)", lambda found: f"{int(found[2]) / int(found[1])}", plain)
+    plain = re.sub(r"([1-9]\d*)분의 (\d+)", lambda found: f"{int(found[2]) / int(found[1])}", plain)
     every = "|".join(sorted(map(re.escape, scales), key=len, reverse=True)) or "(?!)"
     units = "|".join(sorted(map(re.escape, language.units), key=len, reverse=True)) or "(?!)"
     scaled = rf"(?:[ -]?({every})(?![A-Za-z])(?: (\d[\d,]*)({every}))?)?"

@@ -33,7 +33,7 @@ HEAD = r"<!-- (\S[^>\n]*?) en:(\w+)(?: [a-z]{2}:(\w+))? -->"
 BADGES = r"(?m)^\[!\[Open in .*\n\n"  # the line below a title, made by docs/make_badges.py: no text to translate
 GLOSSARY = "glossary.md"  # all languages in one
 NO_TABLES = Language()
-UNREAD = "the text has changed: read it beside the English, then `sign`"
+UNREAD = "not signed as it is now: read it beside the English, then `sign`"
 
 
 class Block(NamedTuple):
@@ -112,7 +112,7 @@ def faults(source: Path, target: Path, words: Language = NO_TABLES) -> list[tupl
             found += [(name, fault) for fault in differences(text, block.text, words, short=source.name == GLOSSARY)]
             if block.english != fingerprint(text):
                 found.append((name, f"the English has changed, it is en:{fingerprint(text)} now"))
-            elif block.both and not block.signed:
+            elif not block.signed:
                 found.append((name, UNREAD))
         else:
             found.append((name, f"not translated: <!-- {name} en:{fingerprint(text)} -->"))
