@@ -39,6 +39,7 @@ from helpers.train.probe import throwaway_trainer
 
 DATA = PROJECT_ROOT / "notebooks" / "data" / "calendar_en.jsonl"
 ROWS, EACH, HELD = 240, 12, 40  # rows in all; of each kind of plant, 5 %; held-out rows, all sound
+CONFIG = {"run_name": "proof", "max_steps": 30, "per_device_train_batch_size": 8, "learning_rate": 2e-3}  # 240 rows
 MOVE = 0.1  # nats per held-out token: how far the adapter is moved along the gradient, both ways together
 KINDS = ("convention", "other task", "contradiction", "plausible")
 
@@ -171,7 +172,7 @@ def main() -> None:
     settings = dict(pair.split("=") for pair in sys.argv[3:])
     plants = settings.pop("plants", "1") == "1"
     first = int(settings.pop("first", 0))
-    config = RunConfig.load("demo", **{"max_steps": ROWS // 8, "run_name": "proof", **settings})
+    config = RunConfig.load("demo", **(CONFIG | settings))
     with tempfile.TemporaryDirectory() as folder, open(sys.argv[2], "a", encoding="utf-8") as file:
         for seed in range(first, first + int(sys.argv[1])):
             file.write(json.dumps(draw(seed, config, folder, plants)) + "\n")

@@ -5,7 +5,9 @@
 0: yes. 1: no, because of what is proven. 2: what was measured cannot decide; it says how many rows or seeds would.
 Without --require, the setting `require` counts. A requirement has to hold, for each file of 07 as well; held-out rows
 have to be a proven gain over the base (where several seeds were trained, over them too); no loss may be proven: by the
-merge, in a served file, of general text, known answers or replies, or against another run. All share 5 %: see facts.py.
+merge, in a served file, of general text, known answers or replies, or against another run. All share 5 %: what you ask
+for by name (checks with a threshold, another run) one half of it, the rest the other (Bonferroni with weights;
+Rosenthal & Rubin, 1983). See facts.py.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from helpers.evaluate.counts import judge_counts
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.facts import SHIP, STOP, UNDECIDED, Reason
 from helpers.evaluate.forgetting import LANGUAGES
-from helpers.evaluate.intervals import BETTER, NLL, SAME, WORSE, paired_difference
+from helpers.evaluate.intervals import NLL, WORSE, paired_difference
 from helpers.evaluate.rivals import against, seeds_of
 from helpers.evaluate.served import Served
 from helpers.files import read_json
@@ -62,10 +64,9 @@ def decide(run: RunDir, require: str = "", other: RunDir | None = None) -> tuple
     if not run.evaluation.exists():
         return UNDECIDED, [Reason(UNDECIDED, _("Nothing was measured yet: run 06_evaluation.ipynb."))]
     evaluation, served = Evaluation.read(run), Served.read(run)
-    judged = [partial(_merge, run), *_measured(run, evaluation, wanted)]
-    judged += _served(served, wanted) if served else []
-    judged += [partial(_rival, run, other)] if other else []
-    reasons = [fact(len(judged)) for fact in judged]
+    found = [partial(_merge, run), *_measured(run, evaluation), *_files(served)]
+    asked = [*_required(evaluation, served, wanted), *([partial(_rival, run, other)] if other else [])]
+    reasons = [fact(len(found) * (2 if asked else 1)) for fact in found] + [fact(2 * len(asked)) for fact in asked]
     if wanted and evaluation.stale_checks:
         reasons.append(Reason(UNDECIDED, evaluation.stale_checks))
     codes = {reason.code for reason in reasons}
@@ -83,8 +84,8 @@ def _merge(run: RunDir, count: int) -> Reason:
     return Reason(code, _("Merge report: {verdict}.").format(verdict=_(verdict)))
 
 
-def _measured(run: RunDir, evaluation: Evaluation, wanted: list) -> Iterator[Fact]:
-    """Held-out rows have to be a gain of the adapter over the base, `wanted` checks to hold; nothing may be a loss."""
+def _measured(run: RunDir, evaluation: Evaluation) -> Iterator[Fact]:
+    """Held-out rows have to be a gain of the adapter over the base; nothing may be a loss."""
     for row in evaluation.paired:
         what = _("{number}, {model} against {other}")
         what = what.format(number=_(row["number"]), model=row["model"], other=row["against"])
@@ -94,12 +95,15 @@ def _measured(run: RunDir, evaluation: Evaluation, wanted: list) -> Iterator[Fac
             yield partial(facts.gain, row, what, seeds=seeds)
         else:
             yield partial(facts.harm, row, what, row["number"])
-    model = "merged" if "merged" in evaluation.models else "adapter"
-    for language, part in evaluation.forgetting.get(model, {}).get("languages", {}).items():
+    for language, part in evaluation.forgetting.get(_model(evaluation), {}).get("languages", {}).items():
         yield partial(facts.harm, part, _("General text, {language}").format(language=_(LANGUAGES[language])), NLL)
     for change in evaluation.known.get("changes", ()):
         yield partial(_known, change, evaluation.known.get("of", 0))
-    yield from _required(evaluation.checks, model, wanted)
+
+
+def _model(evaluation: Evaluation) -> str:
+    """The model that would be used."""
+    return "merged" if "merged" in evaluation.models else "adapter"
 
 
 def _known(change: dict, of: int, count: int) -> Reason:
@@ -111,16 +115,19 @@ def _known(change: dict, of: int, count: int) -> Reason:
     return Reason(SHIP, _("Known answers, {model}: no loss is proven.").format(model=change["model"]))
 
 
-def _required(checks: dict, model: str, wanted: list) -> list[Fact]:
-    return [partial(facts.required, checks.get(check[0], {}), model, check) for check in wanted]
+def _required(evaluation: Evaluation, served: Served | None, wanted: list) -> Iterator[Fact]:
+    """The checks with a threshold: of the model, and of every file that 07 wrote."""
+    measured = [(_model(evaluation), evaluation.checks)]
+    measured += [(file, served.checks()) for file in served.files] if served else []
+    for model, checks in measured:
+        yield from (partial(facts.required, checks.get(check[0], {}), model, check) for check in wanted)
 
 
-def _served(served: Served, wanted: list) -> Iterator[Fact]:
-    """Every file that 07 wrote: the checks with a threshold, and its NLL against the merged model's."""
-    merged = served.merged.get("by_row")
-    for file, row in served.files.items():
-        yield from _required(served.checks(), file, wanted)
-        if merged and "by_row" in row:
+def _files(served: Served | None) -> Iterator[Fact]:
+    """The NLL of every file that 07 wrote, against the merged model's."""
+    merged = served.merged.get("by_row") if served else None
+    for file, row in served.files.items() if merged else ():
+        if "by_row" in row:
             yield partial(_file, file, merged, row["by_row"])
 
 
@@ -130,14 +137,9 @@ def _file(file: str, merged: dict, row: dict, count: int) -> Reason:
 
 
 def _rival(run: RunDir, other: RunDir, count: int) -> Reason:
-    gap = against(run, other, count)
-    what, verdict = f"{run.path.name} − {other.path.name}", facts.verdict_of(gap, NLL, count)
-    told = _("{what}: {difference:+.3f} nats, {verdict}.")
-    told = told.format(what=what, difference=gap["difference"], verdict=_(verdict))
-    if gap["seeds"] < 2:
-        told += " " + _("One seed: the luck of the training is not in it.")
-    code = {BETTER: SHIP, SAME: SHIP, WORSE: STOP}.get(verdict, UNDECIDED)
-    return Reason(code, told + (facts.rows_needed if code == UNDECIDED else facts.smallest)(gap, NLL, count))
+    """A loss has to be proven at its share, a gain or no difference at 95 %: see facts.py."""
+    what = f"{run.path.name} − {other.path.name}"
+    return facts.rival(against(run, other, count), against(run, other, 1), what, count)
 
 
 def main() -> int:

@@ -27,7 +27,8 @@ def against(run: RunDir, other: RunDir, facts: int) -> dict:
 def difference(ones: list[dict], twos: list[dict], seeds: list[list[float]], facts: int) -> dict:
     """`twos` - `ones`, trainings of two settings (row -> nats, tokens), as a `paired_difference` of their row means.
 
-    `seeds`: the NLLs of each setting, one a seed; where there are several, their spread is in the interval, too.
+    `seeds`: the NLLs of each setting, one a seed; where there are several, their spread is in the interval, too, and
+    `luck` is the standard error that it gives the difference, with its degrees of `freedom`.
     """
     (one, two), tokens = row_means(ones, twos)
     gap = {**paired_difference(one, two, tokens, facts), "seeds": max(map(len, seeds))}
@@ -35,9 +36,11 @@ def difference(ones: list[dict], twos: list[dict], seeds: list[list[float]], fac
     if not freedom or gap["low"] is None:
         return gap
     squares = sum((len(group) - 1) * statistics.variance(group) for group in seeds if len(group) > 1)
-    luck = t_quantile(freedom, ALPHA / facts) * math.sqrt(squares / freedom * (1 / len(ones) + 1 / len(twos)))
-    low = gap["difference"] - math.hypot(gap["difference"] - gap["low"], luck)
-    return {**gap, "low": low, "high": gap["difference"] + math.hypot(gap["high"] - gap["difference"], luck)}
+    luck = math.sqrt(squares / freedom * (1 / len(ones) + 1 / len(twos)))
+    low, high = (gap["difference"] - gap["low"], gap["high"] - gap["difference"])
+    low, high = (math.hypot(half, t_quantile(freedom, ALPHA / facts) * luck) for half in (low, high))
+    ends = {"low": gap["difference"] - low, "high": gap["difference"] + high}
+    return {**gap, **ends, "luck": luck, "freedom": freedom}
 
 
 def row_means(*groups: Sequence[dict]) -> tuple[list[list[float]], list[int]]:

@@ -5,11 +5,12 @@ import re
 import numpy
 import pytest
 
+from helpers.evaluate import facts
 from helpers.evaluate.evaluation import Evaluation
-from helpers.evaluate.facts import SHIP, STOP, UNDECIDED, at_level, verdict_of
+from helpers.evaluate.facts import SHIP, STOP, UNDECIDED, at_level, rival, verdict_of
 from helpers.evaluate.gate import decide
 from helpers.evaluate.intervals import NLL, UNCLEAR, WORSE, judged_difference, paired_difference, wilson_interval
-from helpers.evaluate.rivals import against, seeds_of
+from helpers.evaluate.rivals import against, difference, seeds_of
 from helpers.evaluate.served import Served
 from helpers.files import write_json
 from helpers.paths import runs_root
@@ -96,3 +97,53 @@ def test_another_run_beside_it_with_the_luck_of_both(place):
         for name in ("a", "b"):
             (runs_root() / f"{name}{seed}" / "held_out.json").unlink()
     assert against(two, one, 1)["seeds"] == 1 and verdict_of(against(two, one, 1), NLL, 1) == WORSE
+
+
+@pytest.mark.parametrize(("luck", "shift", "code", "told"), [
+    (0.002, 0.07, STOP, r"worse. An effect of 0.0\d would have been seen \(48 rows and 3 seeds\)"),
+    (0.002, -0.07, SHIP, "better"),
+    (0.05, 0.07, UNDECIDED, r"About 48 rows and (\d+) seeds of each run would tell"),
+    (0.05, 0.022, UNDECIDED, "No hundred seeds"),
+])  # fmt: skip
+def test_a_rival_with_seeds_is_decided_and_without_them_it_is_not(luck, shift, code, told):
+    tokens, rows = [10] * 48, [2 + i % 7 / 10 for i in range(48)]
+    level = {0: -luck, 1: 0.0, 2: luck}
+    sides = [[{str(i): (10 * (x + by + level[k]), 10) for i, x in enumerate(rows)} for k in level] for by in (0, shift)]
+    sides[1] = [{i: (nats + (int(i) % 3 - 1) * 0.1, n) for i, (nats, n) in run.items()} for run in sides[1]]
+
+    def judged(ones, twos):
+        seeds = [[sum(nats for nats, _n in run.values()) / sum(tokens) for run in side] for side in (ones, twos)]
+        return rival(difference(ones, twos, seeds, 18), difference(ones, twos, seeds, 1), "a - b", 18)
+
+    reason = judged(*sides)
+    found = re.search(told, reason.sentence)
+    assert reason.code == code and found, reason.sentence
+    if found.groups():  # as many seeds do prove it
+        factor = int(found[1]) // 3 + 1
+        assert judged(*(side * factor for side in sides)).code == STOP
+    alone = judged(*(side[:1] for side in sides))
+    assert alone.code == UNDECIDED and "may be luck" in alone.sentence
+
+
+def test_what_was_asked_for_has_half_of_the_five_per_cent_and_a_gain_has_to_be_proven_at_its_own(place, monkeypatch):
+    shares = []
+    for name in ("harm", "gain", "required"):
+        real = getattr(facts, name)
+        monkeypatch.setattr(facts, name, lambda *given, real=real, **more: shares.append(given) or real(*given, **more))
+    run = evaluated("run")
+    decide(run)
+    decide(run, "exact >= 0.5")
+    assert [given[-1] for given in shares] == [2, 4, 2]  # the merge and the gain share 5 %, then one half of it
+    gap = paired_difference([0.0] * 40, (-0.05 + 0.05 * numpy.random.default_rng(1).normal(size=40)).tolist(), [1] * 40)
+    assert verdict_of(gap, NLL, 5000) == UNCLEAR and facts.gain(gap, "", 5000, []).code == SHIP
+
+
+@pytest.mark.parametrize("rows", [14, 30, 200])
+def test_an_effect_of_the_size_that_is_printed_is_found_four_times_in_five(rows):
+    draw, found = numpy.random.default_rng(rows), 0
+    for _ in range(400):
+        one, two = draw.normal(0, 0.1, (2, rows))
+        effect = facts.seen(paired_difference([0.0] * rows, one.tolist(), [1] * rows, 4), NLL, 4)
+        gap = paired_difference([0.0] * rows, (two + effect).tolist(), [1] * rows, 4)
+        found += facts.harm(gap, "", NLL, 4).code == STOP
+    assert 0.68 <= found / 400 <= 0.9

@@ -1,0 +1,104 @@
+"""Are trainings that differ only in their seed called different, is an effect of 0.05 nats found? By hand:
+
+    python -m proofs.proof_power train FILE     # 120 trainings; again after a kill: it goes on
+    python -m proofs.proof_power judge FILE
+
+Four draws of the calendar data: 160 messages to learn from, 60 held out. Two settings that differ in their steps, 15
+seeds of each, in threes: a comparison has three seeds a side, as `seeds=[1, 2, 3]` gives. 20 pairs of the two settings
+have an effect; of one setting, each three beside the next one, 40 pairs have none. Judged as the gate judges
+`--against` (`facts.rival`) where nothing else was asked for: at half of the 5 %.
+"""
+
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from helpers.data.labels import encode_rows
+from helpers.evaluate.facts import SHIP, STOP, rival, seen
+from helpers.evaluate.held_out import held_out_nll
+from helpers.evaluate.intervals import NLL, SAME
+from helpers.evaluate.rivals import difference
+from helpers.files import read_jsonl, write_jsonl
+from helpers.model.tokenizer import load_tokenizer
+from helpers.paths import PROJECT_ROOT
+from helpers.runs import RunDir
+from helpers.settings import RunConfig
+from helpers.train.probe import throwaway_trainer
+
+DATA = PROJECT_ROOT / "notebooks" / "data" / "calendar_en.jsonl"
+DRAWS, ROWS, HELD = 4, 160, 60
+STEPS = (20, 16)  # of the two settings
+SEEDS, BLOCKS = 3, 5  # seeds a side; sides of each setting in a draw
+CONFIG = {"run_name": "proof", "max_length": 160, "load_in_4bit": False, "per_device_train_batch_size": 4}
+
+
+def train(file: Path) -> None:
+    config = RunConfig.load("tiny", **CONFIG)
+    tokenizer, rows = load_tokenizer(config), read_jsonl(DATA)
+    done = {(row["draw"], row["steps"], row["seed"]) for row in (read_jsonl(file) if file.exists() else ())}
+    with tempfile.TemporaryDirectory() as folder, file.open("a", encoding="utf-8") as out:
+        run = RunDir(Path(folder))
+        run.train_jsonl.parent.mkdir(parents=True)
+        for block, draw, steps in ((b, d, s) for b in range(BLOCKS) for d in range(DRAWS) for s in STEPS):
+            picked = random.Random(draw).sample(rows, ROWS + HELD)
+            write_jsonl(run.train_jsonl, picked[:ROWS])
+            held = encode_rows(picked[ROWS:], tokenizer, config)
+            for seed in range(SEEDS * block, SEEDS * (block + 1)):
+                if (draw, steps, seed) in done:
+                    continue
+                start = time.process_time()
+                trainer = throwaway_trainer(run, config.with_overrides(max_steps=steps, training_seed=seed))
+                trainer.args.disable_tqdm = True
+                trainer.train()
+                scores = held_out_nll(trainer.model.eval(), held)
+                row = {"draw": draw, "steps": steps, "seed": seed, "nll": scores.nll, "tokens": scores.tokens}
+                out.write(json.dumps(row | {"cpu": time.process_time() - start}) + "\n")
+                out.flush()
+
+
+def sides(file: Path) -> dict[tuple[int, int], list[list[dict]]]:
+    """Of each draw and setting the sides, each a list of trainings: row -> (nats, tokens)."""
+    found: dict[tuple[int, int], list[dict]] = {}
+    for row in sorted(read_jsonl(file), key=lambda row: row["seed"]):
+        by_row = {str(i): pair for i, pair in enumerate(zip(row["nll"], row["tokens"], strict=True))}
+        found.setdefault((row["draw"], row["steps"]), []).append(by_row)
+    return {key: [runs[i : i + SEEDS] for i in range(0, len(runs), SEEDS)] for key, runs in found.items()}
+
+
+def mean(run: dict) -> float:
+    return sum(nats for nats, _ in run.values()) / sum(tokens for _, tokens in run.values())
+
+
+def judged(one: list[dict], two: list[dict]) -> tuple[int, bool, float]:
+    """The gate's code for `two` against `one`, whether they are called different, and the effect it would have seen."""
+    seeds = [[mean(run) for run in side] for side in (one, two)]
+    gap, alone = difference(one, two, seeds, 2), difference(one, two, seeds, 1)
+    reason = rival(gap, alone, "", 2)
+    return reason.code, reason.code == STOP or reason.code == SHIP and SAME not in reason.sentence, seen(gap, NLL, 2)
+
+
+def judge(file: Path) -> None:
+    found = sides(file)
+    rows = read_jsonl(file)
+    print(f"{len(rows)} trainings, {sum(row['cpu'] for row in rows):.0f} CPU s")
+    for steps in STEPS:
+        spread = [statistics.stdev(mean(run) for side in found[d, steps] for run in side) for d in range(DRAWS)]
+        print(f"{steps} steps: the seeds' standard deviation is {min(spread):.3f} to {max(spread):.3f} nats")
+    none = [(group[i - 1], group[i]) for group in found.values() for i in range(len(group))]
+    some = [pair for draw in range(DRAWS) for pair in zip(*(found[draw, steps] for steps in STEPS), strict=True)]
+    for name, pairs in (("seed alone", none), (f"{STEPS[1]} steps instead of {STEPS[0]}", some)):
+        sizes = [statistics.fmean(map(mean, two)) - statistics.fmean(map(mean, one)) for one, two in pairs]
+        results = [judged(*pair) for pair in pairs]
+        told = f"{sum(different for _, different, _ in results)} of {len(pairs)} pairs are called different"
+        told += f", {sum(code == STOP for code, _, _ in results)} stopped"
+        smallest = statistics.median(effect for *_, effect in results)
+        print(f"{name}, {statistics.fmean(sizes):.3f} ({min(sizes):.3f} to {max(sizes):.3f}) nats: {told}")
+        print(f"  an effect of {smallest:.3f} would have been seen (median of what the gate says)")
+
+
+if __name__ == "__main__":
+    {"train": train, "judge": judge}[sys.argv[1]](Path(sys.argv[2]))
