@@ -2,6 +2,7 @@
 
     python -m proofs.proof_power train FILE     # 120 trainings; again after a kill: it goes on
     python -m proofs.proof_power judge FILE
+    python -m proofs.proof_power simulate
 
 Four draws of the calendar data: 160 messages to learn from, 60 held out. Two settings that differ in their steps, 15
 seeds of each, in threes: a comparison has three seeds a side, as `seeds=[1, 2, 3]` gives. 20 pairs of the two settings
@@ -9,6 +10,7 @@ have an effect; of one setting, each three beside the next one, 40 pairs have no
 `--against` (`facts.rival`) where nothing else was asked for: at half of the 5 %.
 """
 
+import itertools
 import json
 import random
 import statistics
@@ -17,10 +19,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy
+
 from helpers.data.labels import encode_rows
 from helpers.evaluate.facts import SHIP, STOP, rival, seen
 from helpers.evaluate.held_out import held_out_nll
-from helpers.evaluate.intervals import NLL, SAME
+from helpers.evaluate.intervals import MARGINS, NLL, SAME
 from helpers.evaluate.rivals import difference
 from helpers.files import read_jsonl, write_jsonl
 from helpers.model.tokenizer import load_tokenizer
@@ -32,7 +36,7 @@ from helpers.train.probe import throwaway_trainer
 DATA = PROJECT_ROOT / "notebooks" / "data" / "calendar_en.jsonl"
 DRAWS, ROWS, HELD = 4, 160, 60
 STEPS = (20, 16)  # of the two settings
-SEEDS, BLOCKS = 3, 5  # seeds a side; sides of each setting in a draw
+SEEDS, BLOCKS, GATES = 3, 5, 1000  # seeds a side; sides of each setting in a draw; comparisons of the simulation
 CONFIG = {"run_name": "proof", "max_length": 160, "load_in_4bit": False, "per_device_train_batch_size": 4}
 
 
@@ -100,5 +104,30 @@ def judge(file: Path) -> None:
         print(f"  an effect of {smallest:.3f} would have been seen (median of what the gate says)")
 
 
+def simulate() -> None:
+    """The same with bell-shaped numbers of a known spread of seeds: what the gate prints, and what is then found."""
+    draw = numpy.random.default_rng(0)
+
+    def side(rows: numpy.ndarray, seeds: int, luck: float, shift: float = 0.0) -> list[dict]:
+        found = rows + shift + draw.normal(0, luck, (seeds, 1)) + draw.normal(0, 0.05, (seeds, len(rows)))
+        return [{str(i): (10 * nats, 10) for i, nats in enumerate(run)} for run in found]
+
+    def pair(seeds: int, luck: float, shift: float) -> tuple:
+        rows = draw.normal(2, 0.5, HELD)
+        return judged(side(rows, seeds, luck), side(rows, seeds, luck, shift))
+
+    for seeds, luck in itertools.product((2, 3, 5), (0.006, 0.016)):
+        none = [pair(seeds, luck, 0.0) for _ in range(GATES)]
+        edge = sum(pair(seeds, luck, MARGINS[NLL])[0] == STOP for _ in range(GATES)) / GATES
+        found = sum(pair(seeds, luck, effect)[0] == STOP for *_, effect in none) / GATES
+        smallest = statistics.median(effect for *_, effect in none)
+        told = f"no effect called different {sum(different for _, different, _ in none) / GATES:.1%}"
+        told += f", stopped at the margin {edge:.1%}, prints {smallest:.3f}, which is found {found:.0%}"
+        print(f"{seeds} seeds a side, their spread {luck:.3f}: {told}", flush=True)
+
+
 if __name__ == "__main__":
-    {"train": train, "judge": judge}[sys.argv[1]](Path(sys.argv[2]))
+    if sys.argv[1] == "simulate":
+        simulate()
+    else:
+        {"train": train, "judge": judge}[sys.argv[1]](Path(sys.argv[2]))
