@@ -21,8 +21,7 @@ draws:
 
 The curve holds the truth, and is wide. No seed is taken for an effect. But an effect has to be large to be found: on
 100 rows, with two seeds on each side, 0.15 nats and more. The goal (0.05 nats in 16 of 20) is missed: the seeds alone
-move this model by 0.01 to 0.15 nats. Without luck in the interval 200
-rows see 0.05 nats in 3 of 4 gates (proof_gate).
+move this model by 0.01 to 0.15 nats. Not the rows are the limit, then, but the seeds: `proof_power` says how many.
 """
 
 import csv
