@@ -10,8 +10,10 @@ import html
 import re
 from pathlib import Path
 
+from helpers.compare.overfit import overfit_told
 from helpers.files import write_atomic
 from helpers.paths import PROJECT_ROOT
+from helpers.show.words import in_language
 from helpers.translate import HEAD, english, fingerprint, translated
 
 GALLERY, NOTEBOOKS = PROJECT_ROOT / "docs" / "gallery", PROJECT_ROOT / "notebooks"
@@ -56,6 +58,9 @@ FIGURES = {
     "serve.q4_same": ("07_serve", rf"model-q4_k_m\.gguf \| [^|]+\| [^|]+\| [^|]+\| {NUMBER} of"),
     "serve.tokens": ("07_serve", rf"model-q4_k_m\.gguf \| [^|]+\| [^|]+\| [^|]+\| \d+ of {NUMBER} \|"),
     "serve.adapter": ("07_serve", rf"adapter-f16\.gguf {NUMBER} MB"),
+    "overfit.step": ("overfit", rf"lowest at step {NUMBER},"),
+    "overfit.lowest": ("overfit", rf"lowest at step \d+, {NUMBER},"),
+    "overfit.end": ("overfit", rf", and {NUMBER} at step"),
     "rows.marked": ("09_data_that_counts", rf"{NUMBER} of \d+ rows are marked"),
     "rows.all": ("09_data_that_counts", rf"\d+ of {NUMBER} rows are marked"),
 }
@@ -63,7 +68,10 @@ FIGURES = {
 
 @functools.cache
 def printed(page: str) -> str:
-    """What a page of the gallery shows, as plain text."""
+    """What a page of the gallery shows, as plain text; "overfit": what is said of the stored run of 08."""
+    if page == "overfit":
+        with in_language("en"):
+            return overfit_told()
     text = re.sub(r"(?s)<style.*?</style>|<img[^>]*>", "", (GALLERY / f"{page}.html").read_text(encoding="utf-8"))
     text = re.sub(r"</tr>|</p>|<br>|</div>|</pre>|</li>", "\n", re.sub(r"</t[dh]>", " | ", text))
     return re.sub(r"\n\s*\n+", "\n", html.unescape(re.sub(r"<[^>]+>", "", text)))

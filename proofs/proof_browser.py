@@ -36,7 +36,11 @@ from tests.conftest import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"
 BOXES = ".jp-OutputArea-output"
-NEEDS_A_PERSON = {"a1-17", "nb06-27"}  # sliders and votes: the only widgets
+# sliders, votes, guesses, messages and ticks: the only widgets
+NEEDS_A_PERSON = {
+    *("a1-17", "nb00f-03", "nb00f-10", "nb03-29", "nb04-21", "nb05-08", "nb06-27", "nb06-general", "nb07-13"),
+    "nb09-09",
+}
 COLOURS = 128  # of a picture's file
 # picture -> notebook, cells to run (the last one is photographed), words for those who cannot see it
 SHOTS = {

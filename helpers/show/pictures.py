@@ -92,7 +92,7 @@ def curve(rows: list[dict], width: int = 520, height: int = 170) -> Markup:
 
     def at(step: float, value: float) -> tuple[float, float]:
         y = 10 + (high - value) / ((high - low) or 1) * (height - 20)
-        return round(45 + step / (most or 1) * (width - 60), 1), round(y, 1)
+        return round(60 + step / (most or 1) * (width - 75), 1), round(y, 1)  # right of the numbers
 
     lines = {name: [at(*point) for point in line] for name, line in named.items()}
     marks = [(f"{value:.2f}", at(0, value)[1] + 5) for value in (low, high)]

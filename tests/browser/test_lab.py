@@ -118,6 +118,18 @@ def test_a_slider_changes_the_picture_and_its_words(lab):
 
 
 @pytest.mark.slow
+def test_a_message_that_a_reader_types_is_answered(lab):
+    page = lab("00_first_look.ipynb", "nb00f-01", "nb00f-03")
+    cell = page.cell("nb00f-03")
+    assert "Lunch with Mara" in cell.locator(".widget-html").inner_text()
+    cell.locator(".widget-text input").fill("Tea with <b>Ada</b> at nine")
+    cell.locator(".widget-text input").press("Enter")
+    answered = cell.locator(".widget-html td").filter(has_text="Tea with <b>Ada</b> at nine")
+    answered.wait_for()
+    is_clean(page)
+
+
+@pytest.mark.slow
 def test_a_click_is_a_vote(lab, runs):
     page = lab("06_evaluation.ipynb", "nb06-01", "nb06-03", "nb06-27")
     votes = runs / "tiny/votes.jsonl"
