@@ -2,7 +2,7 @@
 
     python -m proofs.bench_overfit [PRESET]      writes docs/data/overfit.jsonl
 
-24 short questions with free answers, read 12 times at twice the demo's rate; 40 others are held out. 4-bit base,
+24 short questions with free answers, read 6 times at twice the demo's rate; 24 others are held out. 4-bit base,
 adapter, arguments and trainer are those of 03 and 04, without their choice of the best checkpoint. The first line of
 the file says what, when and on which machine; each other one is a step with its loss.
 """
@@ -32,7 +32,7 @@ from helpers.train.metrics import MetricsLog
 from helpers.train.trainer import LeanTrainer
 
 DATA = PROJECT_ROOT / "notebooks" / "data" / "rehearsal.jsonl"
-HELD_OUT, ROWS, EPOCHS, BATCH = 40, 24, 12, 4
+HELD_OUT, ROWS, EPOCHS, BATCH = 24, 24, 6, 4
 KEPT = ("step", "loss", "eval_loss")
 
 
@@ -62,7 +62,14 @@ def main() -> None:
         trainer = LeanTrainer(
             load_base_model(config),
             args=SFTConfig(
-                folder, **{**sft_arguments(config), **QUIET, "eval_strategy": "steps", "disable_tqdm": True}
+                folder,
+                **{
+                    **sft_arguments(config),
+                    **QUIET,
+                    "eval_strategy": "steps",
+                    "eval_on_start": True,
+                    "disable_tqdm": True,
+                },
             ),
             train_dataset=rows.select(range(HELD_OUT, HELD_OUT + ROWS)),
             eval_dataset=rows.select(range(HELD_OUT)),
