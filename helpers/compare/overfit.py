@@ -18,8 +18,7 @@ def overfit_chart() -> Picture:
         axes.plot(*zip(*losses[name].items(), strict=True), marker="o", markersize=3, label=label)
     best = min(losses["eval_loss"], key=losses["eval_loss"].__getitem__)
     axes.plot([best], [losses["eval_loss"][best]], marker="*", markersize=13, color="C1")
-    highest = max(loss for line in losses.values() for step, loss in line.items() if step > head["epoch_steps"])
-    axes.set_ylim(0, 1.1 * highest)  # the first pass over the rows would push all else together
+    axes.set_ylim(0)
     axes.set(xlabel=_("optimizer step"), ylabel=_("loss (nats per token)"))
     title = _("a stored run: {rows} rows, read {epochs} times ({preset}, {date}, {hardware})")
     axes.set_title(title.format(**head), fontsize=10)
