@@ -29,7 +29,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 PACKAGES = "python3,python3-venv,python3-pip,ca-certificates,libstdc++6"  # the last one comes with Debian's apt already
-HERE = ("LANG", "PIP_INDEX_URL", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
+HERE = ("LANG", "QLORA_PRESET", "PIP_INDEX_URL", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
 PLACES = ("/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")  # the network of this machine
 CHECK = "import helpers, torch, trl; print(torch.__version__, trl.__version__)"
 FIRST_LOOK = "-m papermill -k python3 --cwd {0}/notebooks {0}/notebooks/00_first_look.ipynb {1}/first.ipynb"

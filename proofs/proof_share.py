@@ -47,13 +47,32 @@ def main(name: str) -> None:
         tab.screenshot(path=str(page.parent / "page.png"), full_page=True)
     tokenizer = AutoTokenizer.from_pretrained(run.merged)
     for who in ("base", "tuned"):
-        same = 0
+        same, near = 0, []
         with LlamaCpp(page.parent / f"{who}.gguf", 1024) as model:
             for question, replies in zip(settings["examples"], there, strict=True):
                 asked = [*settings["before"], {"role": "user", "content": settings["prefix"] + question}]
-                ids = model.replies([prompt_ids(tokenizer, asked)], config.max_new_tokens, stop_ids(tokenizer))[0]
-                same += replies[who] == tokenizer.decode(ids, skip_special_tokens=True)
-        print(f"{who}: the same reply for {same} of {len(there)}")
+                prompt = prompt_ids(tokenizer, asked)
+                ids = model.replies([prompt], config.max_new_tokens, stop_ids(tokenizer))[0]
+                if replies[who] == tokenizer.decode(ids, skip_special_tokens=True):
+                    same += 1
+                else:
+                    near.append(tie(model, tokenizer, prompt, ids, replies[who]))
+        print(f"{who}: the same reply for {same} of {len(there)}", *near, sep="\n")
+
+
+def tie(model: LlamaCpp, tokenizer, prompt: list[int], ids: list[int], other: str) -> str:
+    """Where the reply `ids` of `model` parts from the text `other`: how near its two best tokens are there, beside what
+    llama.cpp itself changes when it reads the same tokens one by one and not at once."""
+    parts = max(k for k in range(len(ids)) if other.startswith(tokenizer.decode(ids[:k], skip_special_tokens=True)))
+    text = prompt + ids[:parts]
+    [at_once] = model.logits(text, [len(text) - 1])
+    for place, token in enumerate(text):
+        single = model._decode([(0, place, [token], {0})], new=place == 0)[0]
+    second, best = sorted(at_once)[-2:]
+    change = abs(single - at_once)
+    return (
+        f"  token {parts + 1}: {best - second:.2f} apart; one by one {change.mean():.2f} ({change.max():.2f} at most)"
+    )
 
 
 if __name__ == "__main__":
