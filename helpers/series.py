@@ -72,8 +72,10 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
     """
     os.environ["QLORA_PRESET"] = preset
     run = RunDir.open(RunConfig.load(preset))
-    shutil.copytree(NOTEBOOKS / "drawings", run.notebooks / "drawings", dirs_exist_ok=True)  # the copies show them
     copies(run).mkdir(exist_ok=True)
+    for drawings in {folder / "drawings" for folder in (NOTEBOOKS, series()[0].parent)}:  # the copies show them
+        if drawings.exists():
+            shutil.copytree(drawings, run.notebooks / drawings.relative_to(NOTEBOOKS), dirs_exist_ok=True)
     # talk to the kernel over files of this run: nobody else can listen. Linux allows them 107 characters
     short = None if len(tempfile.gettempdir()) < 60 else "/tmp"
     sockets = tempfile.mkdtemp(prefix="qlora-", dir=short)

@@ -54,7 +54,7 @@ def stacked_bars(bars: dict[str, dict[str, float]], room: float = 0.0, title: st
     if room:
         axes.axvline(room / scale, color=RED, linestyle="--")
         axes.text(room / scale, -0.75, " " + _("{room} card").format(room=human_bytes(room)), color=RED, va="center")
-    axes.set(yticks=range(len(bars)), yticklabels=list(bars), xlabel=unit, title=title)
+    axes.set(yticks=range(len(bars)), yticklabels=[_(name) for name in bars], xlabel=unit, title=title)
     axes.set_xlim(0, 1.12 * max(largest, room) / scale)
     axes.invert_yaxis()
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=9)

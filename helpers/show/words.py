@@ -86,6 +86,5 @@ def write_hangul() -> bool:
         fontManager.addfont(path)
     known = {font.name for font in fontManager.ttflist}
     ours = [name for name in ("NanumGothic", "Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans KR") if name in known]
-    matplotlib.rcParams["font.family"] = [*ours, "sans-serif"]
-    matplotlib.rcParams["axes.unicode_minus"] = False
+    matplotlib.rcParams["font.family"] = ["DejaVu Sans", *ours]  # Hangul comes from the next: Nanum has no minus sign
     return bool(ours)

@@ -12,8 +12,9 @@ from nbclient import NotebookClient
 
 from helpers.evaluate.prompts import FIXED_PROMPTS
 from helpers.languages import CELL, messages
-from helpers.series import copies, run_notebooks, series
+from helpers.series import copies, run_notebooks
 from helpers.translate import build
+from helpers.workshop.board import page
 from tests.conftest import ROOT
 
 
@@ -60,20 +61,28 @@ def test_the_errors_of_a_korean_page_are_korean(tmp_path, monkeypatch):
 LIBRARY = (  # what others print: transformers' table, W&B, peft
     "Training Loss Validation Loss Input Tokens Seen No log [INFO] Running in WANDB offline mode",
     "Merge lora module to 4-bit linear may get different generations due to rounding errors.",
+    "why, " * 9,  # of lab 15's template
 )
 WORDS = r"(?:[A-Za-z][a-z']*[ ,]+){3,}[A-Za-z][a-z']*"  # four English words in a row
 
 
+def korean_pages() -> list:
+    """The series, its appendices, and the labs, whose cells are not solved."""
+    return [
+        path for name in ("[0-9]*", "A*", "labs/*") for path in sorted((ROOT / "notebooks/ko").glob(f"{name}.ipynb"))
+    ]
+
+
 @pytest.fixture(scope="module")
 def korean_series(whole_run, tmp_path_factory):
-    """The executed Korean series, on a copy of the run: what is trained there stays trained."""
+    """The executed Korean pages, labs too, on a copy of the run: what is trained there stays trained."""
     runs = tmp_path_factory.mktemp("korean-runs")
     shutil.copytree(whole_run.path, runs / whole_run.path.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QLORA_RUNS_DIR", str(runs))
         patch.setenv("QLORA_LANG", "ko")
         build("ko")
-        run = run_notebooks(series(), "tiny")
+        run = run_notebooks(korean_pages(), "tiny")
         return sorted(copies(run).glob("*.ipynb")), run
 
 
@@ -81,7 +90,8 @@ def not_ours(run) -> str:
     """All that may stay English: rows, questions, replies, code, what a library prints."""
     data = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "notebooks/data").glob("*.jsonl"))]
     data += [path.read_text(encoding="utf-8") for path in (run.comparisons, run.evaluation, run.train_jsonl)]
-    books = [nbformat.read(path, 4) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    paths = [path for name in ("*", "labs/*") for path in sorted((ROOT / "notebooks").glob(f"{name}.ipynb"))]
+    books = [nbformat.read(path, 4) for path in paths]
     data += [cell.source for book in books for cell in book.cells if cell.cell_type == "code"]
     data += [prompt["question"] for prompt in FIXED_PROMPTS]
     return " ".join([*data, *LIBRARY]).replace("\\n", "\n").replace('\\"', '"')
@@ -96,21 +106,30 @@ def english_of(book, known: str) -> list[str]:
                 continue
             data = output.get("data", {})
             text = output.get("text", "") or data.get("text/html") or data.get("text/plain", "")
-            text = re.sub(r"(?s)<style.*?</style>|base64,[A-Za-z0-9+/=]+", "", text)
-            text = re.sub(r"\S*python -m .*", "", text)  # a command to type
-            text += " ".join(re.findall(r'(?:alt|title)="([^"]*)"', text))
-            for line in html.unescape(re.sub(r"<[^>]+>", "\n", text)).splitlines():
-                found += [f"{cell.id}: {words}" for words in re.findall(WORDS, line) if words not in known]
+            found += [f"{cell.id}: {words}" for words in english_in(text, known)]
     return found
+
+
+def english_in(text: str, known: str) -> list[str]:
+    """The same in what is shown as text or HTML."""
+    text = re.sub(r"(?s)<style.*?</style>|<script.*?</script>|base64,[A-Za-z0-9+/=]+", "", text)
+    text = re.sub(r"\S*python -m .*", "", text)  # a command to type
+    text += " ".join(re.findall(r'(?:alt|title)="([^"]*)"', text))
+    lines = html.unescape(re.sub(r"<[^>]+>", "\n", text)).splitlines()
+    return [words for line in lines for words in re.findall(WORDS, line) if words not in known]
 
 
 @pytest.mark.slow
 def test_a_korean_series_shows_no_english_sentence_of_ours(korean_series):
     pages, run = korean_series
     known, english = not_ours(run), []
-    for page in pages:
-        english += [f"{page.stem} {words}" for words in english_of(nbformat.read(page, 4), known)]
-    assert len(pages) == len(series()) and not english, f"{len(english)}, as {english[:20]}"
+    for path in pages:
+        english += [f"{path.stem} {words}" for words in english_of(nbformat.read(path, 4), known)]
+    english += [f"report {words}" for words in english_in(run.report_html.read_text(encoding="utf-8"), known)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QLORA_LANG", "ko")
+        english += [f"board {words}" for words in english_in(page(run.path.parent), known)]
+    assert len(pages) == len(korean_pages()) and not english, f"{len(english)}, as {english[:20]}"
 
 
 def test_an_english_sentence_of_ours_would_be_seen():

@@ -11,6 +11,8 @@ from babel.messages.pofile import read_po
 
 from helpers.languages import CELL
 from helpers.paths import PROJECT_ROOT
+from helpers.plan.published import PROGRAMS
+from helpers.plan.time import SPEEDS
 from helpers.settings import RULES
 from helpers.show.tables import Answer, Table
 from helpers.show.verdict import Verdict
@@ -40,7 +42,8 @@ def sentences() -> set[tuple[str, str]]:
         code = io.BytesIO("\n".join("".join(cell["source"]) for cell in cells).encode())
         marked |= {("", message) for _line, message, _comments, _context in extract("python", code, keywords)}
     rules = {("", rules[part]) for rules in RULES.values() for part in ("help", "unit") if rules[part]}
-    return marked | rules | {("", kind) for kind in ("setting", "variable")}
+    theirs = {("", program.difference) for program in PROGRAMS.values()} | {("", row.settings) for row in SPEEDS}
+    return marked | rules | theirs | {("", kind) for kind in ("setting", "variable")}
 
 
 def literals() -> tuple[set[str], set[str]]:
