@@ -2,9 +2,9 @@
 
 python -m proofs.draw_korean [SEED [COUNT]]
 
-From all blocks of pages, labs, README, workshop, glossary, drawings and from what the code prints. 2026-11-30, seed 37, 100 of
-3,711 sentences, read by their editor: 3 sounded like a translation, as "잃은 것: 검증용 행까지도" (mended then), 0 could not be
-understood.
+From all blocks of pages, labs, README, workshop, glossary, drawings and from what the code prints. 2026-11-30, seed 37,
+100 of 3,711 sentences, read by their editor: 3 sounded like a translation, as "잃은 것: 검증용 행까지도" (mended then),
+0 could not be understood.
 """
 
 from __future__ import annotations
