@@ -9,7 +9,8 @@ divided by its spread, added. A draw costs 100 CPU s for the training and 295 fo
 at most.
 
 Results of 2026-11-30, SmolLM2-135M, 30 steps of 8 rows, one thread of a 2-core AMD EPYC with AVX512-BF16 beside much
-other work. Found of 12 among the first 20 of the list, in two draws (more did not fit into the time, nor did wrong values in ChatbotData; the goal was five draws):
+other work. Found of 12 among the first 20 of the list, in two draws of the five that were planned (more did not fit
+into the time; nor did wrong values in ChatbotData, so that is not measured):
 
                        by loss      by influence
     contradiction      12   12         5    1       a near copy of a row, with another hour
