@@ -12,6 +12,8 @@ from nbclient import NotebookClient
 
 from helpers.evaluate.prompts import FIXED_PROMPTS
 from helpers.languages import CELL, messages
+from helpers.plan.published import PROGRAMS
+from helpers.plan.time import SPEEDS
 from helpers.series import copies, run_notebooks
 from helpers.translate import build
 from helpers.workshop.board import page
@@ -94,6 +96,7 @@ def not_ours(run) -> str:
     books = [nbformat.read(path, 4) for path in paths]
     data += [cell.source for book in books for cell in book.cells if cell.cell_type == "code"]
     data += [prompt["question"] for prompt in FIXED_PROMPTS]
+    data += [source.source for source in (*PROGRAMS.values(), *SPEEDS)]  # titles of what A1 quotes
     return " ".join([*data, *LIBRARY]).replace("\\n", "\n").replace('\\"', '"')
 
 
