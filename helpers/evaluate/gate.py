@@ -125,8 +125,9 @@ def _required(evaluation: Evaluation, served: Served | None, wanted: list) -> It
 
 def _files(served: Served | None) -> Iterator[Fact]:
     """The NLL of every file that 07 wrote, against the merged model's."""
-    merged = served.merged.get("by_row") if served else None
-    for file, row in served.files.items() if merged else ():
+    if not (served and (merged := served.merged.get("by_row"))):
+        return
+    for file, row in served.files.items():
         if "by_row" in row:
             yield partial(_file, file, merged, row["by_row"])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from helpers.show.words import _
 
@@ -26,7 +27,7 @@ BEFORE = ("NNG", "NNP", "NNB", "NP", "XSN")  # tags of what they stand behind
 
 
 @functools.cache
-def _kiwi() -> Kiwi:
+def _kiwi() -> Any:  # whose tokenize() has one type for a text and another for many
     return Kiwi()
 
 
