@@ -3,6 +3,7 @@
     python -m helpers.evaluate.gate RUN [--require "valid_json >= 0.95, exact >= 0.8"] [--against RUN]
 
 0: yes. 1: no, because of what is proven. 2: what was measured cannot decide; it says how many rows or seeds would.
+64: the command cannot be read (EX_USAGE of sysexits.h), so that no script takes a slip of the pen for a 2.
 Without --require, the setting `require` counts. A requirement has to hold, for each file of 07 as well; held-out rows
 have to be a proven gain over the base (where several seeds were trained, over them too); no loss may be proven: by the
 merge, in a served file, of general text, known answers or replies, or against another run. All share 5 %: what you ask
@@ -13,10 +14,12 @@ Rosenthal & Rubin, 1983). See facts.py.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NoReturn
 
 from helpers.evaluate import facts
 from helpers.evaluate.counts import judge_counts
@@ -143,9 +146,16 @@ def _rival(run: RunDir, other: RunDir, count: int) -> Reason:
     return facts.rival(against(run, other, count), against(run, other, 1), what, count)
 
 
+class Asking(argparse.ArgumentParser):
+    """argparse's own code for a command that cannot be read is 2, which means "not decidable" here."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        super().exit(os.EX_USAGE if status else 0, message)
+
+
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Asking(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
     parser.add_argument("--require")
     parser.add_argument("--against", metavar="RUN")
