@@ -31,7 +31,7 @@ from tests.browser.lab import Page, jupyter_lab, outputs
 VOTES = 3
 SLOW = ["nice", "-n", "10", "taskset", "--cpu-list", "1"]
 PARTICIPANTS = {"Ann": ("en", []), "Minji": ("ko", SLOW)}
-DETACHED, TRAINS, VOTE, TALLY, PACK = "nb04-detached", "nb04-36", "nb06-27", "nb06-29", "nb06-pack"
+DETACHED, RESTART, VOTE, TALLY, PACK = "nb04-detached", "nb06-03", "nb06-27", "nb06-29", "nb06-pack"
 SHEET = (  # minutes of the sheet; the pages of that part
     ("0-12", "00_first_look"),
     ("12-30", "00_plan", "lab2"),
@@ -73,8 +73,8 @@ class Walk:
             return self.come_back()
         page = self.open(f"{'06_evaluation' if name == '06 packs' else name}.ipynb")
         if name == "06 packs":
-            for cell in (*(cell["id"] for cell in page.cells()[:2]), PACK):
-                page.run_cell(cell)
+            self.until(page, RESTART)
+            page.run_cell(PACK)
         else:
             page.run_all()
         if name == "06_evaluation":
@@ -97,11 +97,14 @@ class Walk:
         page = self.open("04_qlora_training.ipynb")
         source = next(cell["source"] for cell in page.cells() if cell["id"] == DETACHED)
         write(page, DETACHED, source.replace("DETACHED = False", "DETACHED = True"))
+        self.until(page, DETACHED)
+        self.close(page)
+
+    def until(self, page: Page, last: str) -> None:
         for cell in page.cells():
             page.run_cell(cell["id"])
-            if cell["id"] == DETACHED:
-                break
-        self.close(page)
+            if cell["id"] == last:
+                return
 
     def come_back(self) -> None:
         """Wait until it has finished, then look: the page shows what the other process trained."""
@@ -142,7 +145,9 @@ def walk(name: str, preset: str, folder: Path) -> None:
             for part in names:
                 begin = time.monotonic()
                 Walk(browser, address, pages, run).part(part)
-                print(json.dumps([minutes, part, round(time.monotonic() - begin)]), flush=True)
+                seconds = round(time.monotonic() - begin)
+                print(json.dumps([minutes, part, seconds]), flush=True)
+                print(f"{name}: {part} {seconds} s", file=sys.stderr, flush=True)
         browser.close()
 
 
