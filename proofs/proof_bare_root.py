@@ -12,10 +12,10 @@ image     the RUN lines of the Dockerfile, one after the other
 
 2026-11-30, 2-core AMD EPYC. With other work beside it: Debian 12 (Python 3.11.2) in 22 s, the set-up in 131 s with the
 CUDA build of torch (6.4 GB), once more in 1 s; helpers, torch 2.13.0 and TRL 1.16.0 can be imported there.
-With five times as much work as cores beside it: `here` on Debian 12, the first look of the demo to its end (822 s of
-CPU, 1645 s); `user` in the same root, where root's packages are, that of tiny (148 s of CPU); `image` on Ubuntu 24.04,
-Python 3.12.3, all three RUN lines (47, 28 and 0 s of CPU). Not run yet: `torch`, `user` without root's packages, and
-`here` on 3.12.
+On a 2-core Intel Xeon, with five times as much work as cores beside it: `here` on Debian 12, the first look of the demo
+to its end (822 s of CPU, 1645 s); `user` in the same root, where root's packages are, that of tiny (148 s of CPU);
+`image` on Ubuntu 24.04, Python 3.12.3, all three RUN lines (47, 28 and 0 s of CPU). Not run yet: `torch`, `user`
+without root's packages, and `here` on 3.12.
 Found and mended: a pin that Python 3.11.2 cannot have (soupsieve); PIP_BREAK_SYSTEM_PACKAGES=1, which --here itself
 advises, was left aside.
 """

@@ -5,9 +5,9 @@
 2026-11-30, 2-core AMD EPYC CPU under a load of 14, no GPU, Chromium. The sheet's sentence and its cure were seen in 2
 (0 s), 3 (11 s), 4 (170 s), 6 (295 s: closed at step 5, the curve has all 40), 7 (120 s) and 8 (144 s). 5 first ended in
 an error of this proof; mended and run alone it gave `OVERRIDES = {'per_device_train_batch_size': 8,
-'gradient_accumulation_steps': 8}`, with which nobody has trained. 1 (63 s): JupyterLab asks nothing, as the sheet had
-said until then: it takes Python 3 where QLoRA is missing, and a page whose kernel still lives keeps it. So the sheet
-names the sentence of the first cell.
+'gradient_accumulation_steps': 8}`, with which nobody has trained. 1 (63 s, on an Intel Xeon):
+JupyterLab asks nothing, as the sheet had said until then: it takes Python 3 where QLoRA is missing, and a page whose
+kernel still lives keeps it. So the sheet names the sentence of the first cell.
 """
 
 import json

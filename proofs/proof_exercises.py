@@ -5,7 +5,7 @@
 Works in QLORA_RUNS_DIR on a finished run of that preset, which is made where there is none. Every exercise of the pages
 is in DONE (tests/workshop/test_exercises.py); 1 is returned when a check says "Not yet."
 
-2026-11-30, 2-core AMD EPYC CPU beside much other work, on tiny. Solved: 00.1, 00.2 (A100 80 GB), 01.1 (41.5 GB), 01.2,
+2026-11-30, 2-core Intel Xeon beside much other work, on tiny. Solved: 00.1, 00.2 (A100 80 GB), 01.1 (41.5 GB), 01.2,
 01.3 (size 256: 34 * 10^9 operations a second, 1024: 21), 02.1, 02.2, 03.1 (1.0), 03.2 (three verdicts are red), 03.3 (9
 rows and 1), 05.1, 05.2 (five files). The others were not run in this form yet.
 """

@@ -6,11 +6,10 @@ same again in another clone, with the packages that pip kept. Goal: four minutes
 2026-11-30, 2-core AMD EPYC with AVX512-BF16, idle, the set-up by pip: with packages fetched 236 s (clone 2, set-up 129,
 first look 106); with packages kept by pip 250 s (set-up 134, first look 116): two minutes are missed.
 
-Where the set-up's time went, in seconds of CPU (the same machine, five to seven times as much work as cores):
-the pinned
-packages by pip 115 fetched and 104 kept, of which 33 to resolve, 45 to compile on one core, the rest to unpack. By uv
-they are 10 fetched and 1 kept; compiling, on all cores beside the rest of the set-up, is 55 of its 76. Not measured on
-idle cores since.
+Where the set-up's time went, in seconds of CPU (2-core Intel Xeon, five to seven times as much work as cores): the
+pinned packages by pip 115 fetched and 104 kept, of which 33 to resolve, 45 to compile on one core, the rest to unpack.
+By uv they are 10 fetched and 1 kept; compiling, on all cores beside the rest of the set-up, is 55 of its 76. Not
+measured on idle cores since.
 """
 
 from __future__ import annotations

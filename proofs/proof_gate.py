@@ -9,8 +9,8 @@ margin of 0.02 nats, where a loss begins to matter. "found": one of them is a lo
 "gain proven": a gain over the base of 0.05 nats, at its own 95 %. "printed": the smallest effect that a gate says it
 would have seen, on average, and how often a loss of just that size is found in another sample.
 
-Results of 2026-11-30, the tiny model on ChatbotData, 1000 gates a number, 20 CPU s on one core of a 2-core AMD EPYC
-with AVX512-BF16:
+Results of 2026-11-30, the tiny model on ChatbotData, 1000 gates a number, 20 CPU s on one core of a 2-core Intel
+Xeon with AVX512-BF16:
 
     140 pairs of trainings of `proof_curve train`
     n =  20: stopped   1.6%   0.05 nats found  14%   0.1 nats found  59%   0.2 nats found  78%

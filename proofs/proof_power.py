@@ -9,7 +9,7 @@ seeds of each. 20 pairs with an effect: 3, 5 or 7 seeds of one setting beside as
 as many of one setting beside others of its own. Each pair is drawn anew from the 15, so pairs share trainings. Judged
 as the gate judges `--against` (`facts.rival`) where nothing else was asked for: at half of the 5 %.
 
-Results of 2026-11-30, `simulate`, 1000 comparisons a line, one core of a 2-core AMD EPYC with AVX512-BF16:
+Results of 2026-11-30, `simulate`, 1000 comparisons a line, one core of a 2-core Intel Xeon with AVX512-BF16:
 
     seeds a side  their spread  no effect, called different  stopped at the margin  prints  of which are found
     2             0.006 nats    0.0 %                        0.3 %                  0.100   77 %

@@ -4,11 +4,11 @@
 
 Chromium without a GPU, one thread: a plain server of static files.
 2026-11-30, 2-core AMD EPYC busy with the tests: two files of 105 MB (q4_k_m), 10.5 MB of llama.cpp; the first token of
-the fine-tuned model after 2.5 to 7.1 s, its whole reply after 6.3 to 17.6 s. It writes the same reply as llama.cpp
-here for 8 of 8 questions, the base, which rambles on to 64 tokens, for 2 of 8: near ties. Looked into for three of the
-questions: where the base's replies part, its two best tokens are 0.12 and 0.18 apart (logits; their spread is 7.5), and
-llama.cpp itself moves a logit by 0.25 on average (1.9 at most) when it reads the same tokens one by one and not at
-once, as its kernels round otherwise: by that alone, all three replies become others.
+the fine-tuned model after 2.5 to 7.1 s, its whole reply after 6.3 to 17.6 s. It writes the same reply as llama.cpp here
+for 8 of 8 questions, the base, which rambles on to 64 tokens, for 2 of 8: near ties. Looked into (on a 2-core Intel
+Xeon) for three of the questions: where the base's replies part, its two best tokens are 0.12 and 0.18 apart (logits;
+their spread is 7.5), and llama.cpp itself moves a logit by 0.25 on average (1.9 at most) when it reads the same tokens
+one by one and not at once, as its kernels round otherwise: by that alone, all three replies become others.
 """
 
 import functools
