@@ -55,8 +55,12 @@ STYLE = (Path(__file__).parent / "gallery.css").read_text(encoding="utf-8")
 
 def fingerprint(book) -> str:
     """SHA-256 over the code cells: a change of text leaves it as it is, and so does the cell of the set-up."""
-    code = [cell.source for cell in book.cells if cell.cell_type == "code" and cell.id != SET_UP]
-    return hashlib.sha256(json.dumps(code).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([cell.source for cell in code_cells(book)]).encode()).hexdigest()
+
+
+def code_cells(book) -> list:
+    """Those that the gallery shows: without the cell of the set-up."""
+    return [cell for cell in book.cells if cell.cell_type == "code" and cell.id != SET_UP]
 
 
 def current() -> dict[str, str]:
@@ -91,7 +95,7 @@ def executed(copy: Path):
     book = nbformat.read(source, as_version=4)
     if fingerprint(done) != fingerprint(book):
         raise ValueError(f"{copy} was run with other code cells than {source.relative_to(PROJECT_ROOT)}: run it again.")
-    ran = iter([cell for cell in done.cells if cell.cell_type == "code" and cell.id != SET_UP])
+    ran = iter(code_cells(done))
     book.cells = [cell for cell in book.cells if cell.id != SET_UP]
     for cell in book.cells:
         if cell.cell_type != "code":

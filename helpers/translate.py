@@ -146,14 +146,9 @@ def build(language: str, root: Path = PROJECT_ROOT) -> list[Path]:
 
             def moved(found, source=source, target=target) -> str:
                 """A link to what this language has not leads to the English file."""
-                link, here = found[2].partition("#")[0], target.parent
-                page = (here / link).with_suffix(".md")  # the notebook is made of it
-                if (
-                    re.match(r"\w+:|[#/]", found[2])
-                    or page.exists()
-                    or (here / link).suffix == ".svg"
-                    and (here / link).exists()
-                ):
+                there, here = target.parent / found[2].partition("#")[0], target.parent
+                ours = there if there.suffix == ".svg" else there.with_suffix(".md")  # a notebook is made of its text
+                if re.match(r"\w+:|[#/]", found[2]) or ours.exists():
                     return found[0]
                 return found[1] + os.path.join(os.path.relpath(source.parent, here), found[2])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from helpers.files import read_jsonl
 from helpers.paths import PROJECT_ROOT
 from helpers.show.pictures import Picture, chart
@@ -12,11 +14,10 @@ FILE = PROJECT_ROOT / "docs" / "data" / "overfit.jsonl"
 
 def overfit_chart() -> Picture:
     """Training and held-out loss of the stored run; a star is the checkpoint that `keep="best"` would use."""
-    head, losses = _read()
+    head, losses, best = _read()
     figure, axes = chart(8, 3)
     for name, label in (("loss", _("training")), ("eval_loss", _("held out"))):
         axes.plot(*zip(*losses[name].items(), strict=True), marker="o", markersize=3, label=label)
-    best = min(losses["eval_loss"], key=losses["eval_loss"].__getitem__)
     axes.plot([best], [losses["eval_loss"][best]], marker="*", markersize=13, color="C1")
     axes.set_ylim(0)
     axes.set(xlabel=_("optimizer step"), ylabel=_("loss (nats per token)"))
@@ -28,8 +29,8 @@ def overfit_chart() -> Picture:
 
 def overfit_told() -> str:
     """What its two curves do, in a sentence."""
-    head, losses = _read()
-    held, best = losses["eval_loss"], min(losses["eval_loss"], key=losses["eval_loss"].__getitem__)
+    head, losses, best = _read()
+    held = losses["eval_loss"]
     sentence = _(
         "A stored run on {rows} rows overfits: its held-out loss is lowest at step {best}, {lowest:.3f}, and {end:.3f} "
         "at step {last}, while its training loss falls to {training:.4f}."
@@ -38,7 +39,9 @@ def overfit_told() -> str:
     return sentence.format(rows=head["rows"], **values, training=losses["loss"][max(losses["loss"])])
 
 
-def _read() -> tuple[dict, dict[str, dict[int, float]]]:
-    """What, when and where; training and held-out loss by step."""
+@cache
+def _read() -> tuple[dict, dict[str, dict[int, float]], int]:
+    """What, when and where; training and held-out loss by step; the step where the held-out one is lowest."""
     head, *rows = read_jsonl(FILE)
-    return head, {name: {row["step"]: row[name] for row in rows if name in row} for name in ("loss", "eval_loss")}
+    losses = {name: {row["step"]: row[name] for row in rows if name in row} for name in ("loss", "eval_loss")}
+    return head, losses, min(losses["eval_loss"], key=losses["eval_loss"].__getitem__)

@@ -163,7 +163,7 @@ def gain(gap: dict, what: str, facts: int, seeds: list[float]) -> Reason:
 def rival(gap: dict, alone: dict, what: str, facts: int) -> Reason:
     """Another run: `gap` is the difference to it at its share, `alone` the same at 95 %; it decides with seeds only."""
     verdict = verdict_of(alone, NLL, 1)
-    if verdict == WORSE != verdict_of(gap, NLL, facts):
+    if verdict == WORSE and verdict_of(gap, NLL, facts) != WORSE:
         verdict = UNCLEAR
     told = _("{what}: {difference:+.3f} nats, {verdict}.")
     told = told.format(what=what, difference=gap["difference"], verdict=_(verdict))

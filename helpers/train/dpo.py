@@ -10,11 +10,10 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import DPOTrainer
 
-from helpers.model.lora import trained_weights
 from helpers.settings import RunConfig
 from helpers.show.words import _
 from helpers.template.chat import stop_ids
-from helpers.train.further import keep_exact, require_same_tokens
+from helpers.train.further import exact_weights, keep_exact, require_same_tokens
 from helpers.train.preferences import token_ids
 from helpers.train.trainer import LeanTrainer
 
@@ -35,7 +34,7 @@ class ExactDPO(DPOTrainer):
 
     def __init__(self, *args, **kwargs):
         """Raises NotTheReference when something is trained that has no partner in the reference."""
-        exact = {name: weight.detach().clone() for name, weight in trained_weights(kwargs["model"]).items()}
+        exact = exact_weights(kwargs["model"])
         super().__init__(*args, **kwargs)  # it rounds the adapter to bfloat16, and copies a part of it
         for name, weight in self.model.named_parameters():
             if re.search(r"\.ref(\.|$)", name):  # peft leaves that of an embedding to be trained

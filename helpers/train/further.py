@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from helpers.evaluate.held_out import Scores
 from helpers.files import read_json, replace_folder, write_json
 from helpers.model.device import number_formats
-from helpers.model.lora import check_adapter
+from helpers.model.lora import check_adapter, trained_weights
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
@@ -31,8 +31,13 @@ def same_as_04(config: RunConfig, kind: type) -> dict:
     return {**shared, "seed": config.luck, "report_to": "none", "logging_nan_inf_filter": False}
 
 
+def exact_weights(model: Any) -> dict[str, torch.Tensor]:
+    """A copy of all that is trained in `model`, from before TRL rounds it to bfloat16."""
+    return {name: weight.detach().clone() for name, weight in trained_weights(model).items()}
+
+
 def keep_exact(model: Any, trained: dict[str, torch.Tensor]) -> None:
-    """Give `model`, whose adapter TRL rounded to bfloat16, the numbers of before (`trained_weights`), in float32."""
+    """Give `model`, whose adapter TRL rounded to bfloat16, the numbers of before (`exact_weights`), in float32."""
     float32_adapter(model)
     for name, weight in trained.items():
         model.get_parameter(name).data = weight.detach().float().clone()

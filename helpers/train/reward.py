@@ -14,11 +14,10 @@ from helpers.evaluate.decoding import Sampling
 from helpers.evaluate.generation import Reply, cut_reply, generate_replies, prompts_and_references
 from helpers.evaluate.intervals import BETTER, FEWEST, TOO_FEW, UNCLEAR, WORSE, paired_difference, told_interval
 from helpers.evaluate.passed import checks_told
-from helpers.model.lora import trained_weights
 from helpers.show.pictures import INK, Picture, chart
 from helpers.show.words import _
 from helpers.template.chat import fold_system, prompt_ids, render, stop_ids
-from helpers.train.further import keep_exact, require_same_tokens
+from helpers.train.further import exact_weights, keep_exact, require_same_tokens
 from helpers.train.trainer import LeanTrainer
 
 OF_EACH = 4  # drawn replies to a prompt
@@ -122,7 +121,7 @@ class RewardTrainer(GRPOTrainer):
     def __init__(self, *args, **kwargs):
         """Raises ValueError where TRL would ask with other tokens than 04 trained."""
         model, tokenizer, rows = (kwargs[name] for name in ("model", "processing_class", "train_dataset"))
-        exact = {name: weight.detach().clone() for name, weight in trained_weights(model).items()}
+        exact = exact_weights(model)
         model.generation_config.eos_token_id = stop_ids(tokenizer)
         super().__init__(*args, **kwargs)  # it rounds the adapter to bfloat16
         keep_exact(self.model, exact)
