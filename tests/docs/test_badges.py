@@ -33,6 +33,12 @@ def test_all_pages_are_those_that_the_address_asks_for():
     assert not old, f".venv/bin/python -m docs.make_badges: {old}"
 
 
+def test_the_version_is_that_of_the_changelog():
+    """Also before its release: the first cell of a page clones what belongs to the page, not the release before it."""
+    newest = re.search(r"(?m)^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    assert origin()[1] == f"v{newest[1]}"
+
+
 def test_badges_lead_to_the_file_of_this_version():
     for file, text in written(GITHUB, TAG).items():
         text = nbformat.reads(text, 4).cells[0].source if file.suffix == ".ipynb" else text
