@@ -7,6 +7,7 @@ aside
 python setup_kernel.py kernel [--user]     installs the Jupyter kernel "qlora"
 python setup_kernel.py managed             a line where the system's own packages own this interpreter
 python setup_kernel.py torch               the version of torch that is there, if it is one that stays
+python setup_kernel.py constraints FILE    its lines and the torch that stays, without what that torch wants otherwise
 python setup_kernel.py home                a folder of this interpreter's own that may be written
 python setup_kernel.py packages            where its pip puts packages
 python setup_kernel.py link FOLDER         lets this interpreter import what is in FOLDER
@@ -158,6 +159,22 @@ def torch():
     except PackageNotFoundError:
         return ""
     return found if tuple(map(int, re.findall(r"\d+", found)[:2])) >= (2, 6) else ""
+
+
+def constraints(file):
+    """What no version can do for both: torch 2.6 asks for sympy 1.13.1 itself."""
+    from importlib.metadata import requires
+
+    from pip._vendor.packaging.requirements import Requirement
+
+    lines, stays = Path(file).read_text(encoding="utf-8").splitlines(), torch()
+    if not stays:
+        return "\n".join(lines)
+    wants = [Requirement(text) for text in requires("torch") or ()]
+    asked = {want.name: want.specifier for want in wants if not want.marker or want.marker.evaluate({"extra": ""})}
+    pins = [line.partition("==") for line in lines]
+    kept = ["".join(pin) for pin in pins if pin[0] not in asked or asked[pin[0]].contains(pin[2])]
+    return "\n".join([f"torch=={stays}", *kept])
 
 
 def home():

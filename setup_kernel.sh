@@ -199,7 +199,7 @@ here() {
   before=$LOGS/before torch=$("$python" setup_kernel.py torch)
   "$python" -m pip freeze --all >"$before" 2>/dev/null
   [ -z "$torch" ] || say "torch $torch stays."
-  { [ -n "$torch" ] && printf 'torch==%s\n' "$torch"; cat constraints.txt; } >"$LOGS/constraints.txt"
+  "$python" setup_kernel.py constraints constraints.txt >"$LOGS/constraints.txt"
   sed "${torch:+/^torch>/d}" requirements.txt >"$LOGS/requirements.txt"
   install "pinned packages (1 to 4 minutes)" --no-compile -r "$LOGS/requirements.txt" -c "$LOGS/constraints.txt"
   install_others "$("$python" setup_kernel.py packages)" "$("$python" setup_kernel.py home)"

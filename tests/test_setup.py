@@ -59,6 +59,21 @@ def test_cuda_torch_of_the_system_is_kept(tmp_path):
     assert "include-system-site-packages = true" in (tmp_path / "venv" / "pyvenv.cfg").read_text()
 
 
+def test_a_torch_that_stays_keeps_what_it_asks_for(tmp_path):
+    """torch 2.6 wants one sympy, and the pins another: no version is both."""
+    about = tmp_path / "torch-2.6.0.dist-info" / "METADATA"
+    about.parent.mkdir()
+    asked = ['sympy (==1.13.1) ; python_version >= "3.9"', "jinja2", "filelock>=2", 'mpmath<1; extra == "old"']
+    about.write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.6.0\n")
+    with about.open("a") as file:
+        file.writelines(f"Requires-Dist: {one}\n" for one in asked)
+    (tmp_path / "pins.txt").write_text("# those\nfilelock==3.1\nmpmath==1.3.0\nsympy==1.14.0\n")
+    command = [sys.executable, ROOT / "setup_kernel.py", "constraints", tmp_path / "pins.txt"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert told.split("\n") == ["torch==2.6.0", "# those", "filelock==3.1", "mpmath==1.3.0", ""]
+
+
 def image(folder, torch: str = "", driver: str = ""):
     """What a GPU image has: a torch of its own, found by PYTHONPATH here, and a driver that answers nvidia-smi.
 
