@@ -7,7 +7,11 @@ pass, timed by themselves, which is what the machine can do at best.
 
 2-core AMD EPYC with AVX512-BF16, shared with other work, 2026-11-29, CPU seconds: 3.15 as it was (sdpa, peft's branch,
 the mask, a bfloat16 adapter), 3.33 with a float32 adapter, 3.19 without the mask, 2.74 with eager attention, 2.50 with
-one function a branch; products alone 1.66.
+one function a branch; products alone 1.66, 66 % of it.
+
+2-core AMD EPYC with AVX2 only (products in float32), shared with other work, 2026-11-30, --steps 2: 16.7 as it was (a
+bfloat16 adapter beside a float32 base), 9.2 with a float32 adapter, 8.3 without the mask, 9.4 with eager attention, 8.3
+with one function a branch; products alone 6.3, 75 % of it. Eager attention wins nothing on this CPU.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import time
 import torch
 from transformers import set_seed
 
+from helpers.model.device import compute_dtype
 from helpers.model.load import load_base_model
 from helpers.model.lora import lora_config
 from helpers.model.tokenizer import load_tokenizer
@@ -117,21 +122,21 @@ def gradient(trainer: LeanTrainer) -> torch.Tensor:
 def products(config: RunConfig, tokens: int) -> float:
     """CPU seconds of the products of one pass over `tokens` by themselves: layers twice (forward, and back to the
     input), branches three times, the head twice for the half of the tokens that has labels."""
-    model, total = load_base_model(config), 0.0
+    model, kind, total = load_base_model(config), compute_dtype(config), 0.0
     for name, layer in model.named_modules():
         if not isinstance(layer, torch.nn.Linear):
             continue
         head = name.endswith("lm_head")
         rows = tokens // 2 if head else tokens
-        x = torch.randn(rows, layer.in_features).to(torch.bfloat16)
-        weight = torch.randn(layer.out_features, layer.in_features).to(torch.bfloat16)
+        x = torch.randn(rows, layer.in_features).to(kind)
+        weight = torch.randn(layer.out_features, layer.in_features).to(kind)
         y = x @ weight.T
         start = time.process_time()
         for _pass in range(2):
             torch.mm(x, weight.T), torch.mm(y, weight)
         if not head:
-            a = torch.randn(config.lora_r, layer.in_features).to(torch.bfloat16)
-            b = torch.randn(layer.out_features, config.lora_r).to(torch.bfloat16)
+            a = torch.randn(config.lora_r, layer.in_features).to(kind)
+            b = torch.randn(layer.out_features, config.lora_r).to(kind)
             for _pass in range(2):
                 inner = x @ a.T
                 inner @ b.T, y @ b, inner @ a, inner.T @ x, y.T @ inner
