@@ -37,6 +37,9 @@ UV |= {"default-timeout": "UV_HTTP_TIMEOUT", "retries": "UV_HTTP_RETRIES"}
 # as pip: the newest of all indexes, the certificates of the system, no settings of a project
 UV_ALWAYS = {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_SYSTEM_CERTS": "1", "UV_NO_CONFIG": "1"}
 
+N_ = str  # marks a sentence for the catalogue
+ASIDE = N_("Left aside, as settings of this machine's pip: {names}.")
+
 PRESENT = """\
 .jp-Notebook .jp-Cell { max-width: calc(60 * var(--jp-content-font-size1)); margin-left: auto; margin-right: auto; }
 .jp-OutputArea ::-webkit-scrollbar { height: 14px; }
@@ -86,9 +89,8 @@ def pip():
     exports = stay | {"PIP_CONFIG_FILE": "/dev/null"} | uv(stay)
     lines += [f"export {variable}={shlex.quote(value)}" for variable, value in exports.items()]
     if aside:
-        lines.append(
-            "say " + shlex.quote(f"Left aside, as settings of this machine's pip: {', '.join(sorted(aside))}.")
-        )
+        names = shlex.quote(", ".join(sorted(aside)))
+        lines.append(f'say "{ASIDE}" names={names}')
     return "\n".join(lines)
 
 
@@ -212,14 +214,17 @@ def tests():
 
 def changes(before):
     """Packages of this interpreter that are others now."""
+    from helpers.show.words import _
+
     old, new = (
         dict(line.strip().split("==", 1) for line in lines if "==" in line)
         for lines in (Path(before).read_text().splitlines(), sys.stdin)
     )
     other = [f"{name} {old[name]} -> {new[name]}" for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
     added = len(new.keys() - old.keys())
-    changed = f"; {len(other)} changed ({', '.join(other)}): restart the kernel before you go on" if other else ""
-    return f"Ready: {added} packages were added{changed}."
+    told = _("Ready: {added} packages were added.").format(added=added)
+    changed = _("{count} changed ({names}): restart the kernel before you go on.")
+    return told + (" " + changed.format(count=len(other), names=", ".join(other)) if other else "")
 
 
 def lab(place, **settings):
@@ -252,6 +257,8 @@ def kernel(*where):
     from ipykernel.kernelspec import install
     from jupyter_core.paths import jupyter_data_dir
 
+    from helpers.show.words import _
+
     env = {name: value for name, value in threads().items() if name not in os.environ}
     if os.access("/workspace", os.W_OK):
         env["HF_HOME"] = os.environ.get("HF_HOME", "/workspace/.cache/huggingface")
@@ -259,7 +266,7 @@ def kernel(*where):
     try:
         places |= {"user": Path(jupyter_data_dir())} if where else {}
     except RuntimeError:  # no home folder
-        print("This account has no home folder, so that only the environment's own JupyterLab has the kernel QLoRA.")
+        print(_("This account has no home folder, so that only the environment's own JupyterLab has the kernel QLoRA."))
     for place in places.values():
         try:
             there = json.loads((place / "kernels" / "qlora" / "kernel.json").read_text(encoding="utf-8"))
@@ -269,7 +276,7 @@ def kernel(*where):
         if Path(owner).parent.resolve() == Path(sys.executable).parent.resolve():
             env |= there.get("env", {})
         else:
-            print(f"The kernel QLoRA was that of {owner}: it is this environment's now.")
+            print(_("The kernel QLoRA was that of {owner}: it is this environment's now.").format(owner=owner))
     for name, place in places.items():
         try:
             prefix = None if name == "user" else sys.prefix
@@ -278,11 +285,12 @@ def kernel(*where):
             if name == "sys" and (place / "kernels" / "qlora" / "kernel.json").exists():
                 continue  # somebody else's environment, which has it
             if name == "sys":
-                sys.exit(f"the kernel cannot be written in {place} ({error.strerror})")
-            print(
-                f"{place} cannot be written ({error.strerror}), so that only the environment's own JupyterLab has the "
-                "kernel QLoRA."
+                told = _("the kernel cannot be written in {place} ({reason})")
+                sys.exit(told.format(place=place, reason=error.strerror))
+            told = _(
+                "{place} cannot be written ({reason}): only the environment's own JupyterLab has the kernel QLoRA."
             )
+            print(told.format(place=place, reason=error.strerror))
     return ""
 
 

@@ -49,6 +49,24 @@ def test_old_or_missing_python(tmp_path, exists):
     assert not (tmp_path / "venv").exists()
 
 
+KOREAN = "3.11 이상인 Python을 찾지 못했습니다 (PYTHON={python})(python3: "
+LANGUAGES = {  # how a machine says its language -> whether that is Korean
+    "ko_KR.UTF-8": {"LANG": "ko_KR.UTF-8"}, "LC_MESSAGES": {"LANG": "C.UTF-8", "LC_MESSAGES": "ko_KR.UTF-8"},
+    "QLORA_LANG": {"LANG": "C.UTF-8", "QLORA_LANG": "ko"}, "": {"LANG": "C.UTF-8"},
+    "en": {"LANG": "ko_KR.UTF-8", "QLORA_LANG": "en"}, "no such": {"LANG": "xx_YY"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*LANGUAGES, "--korean"])
+def test_a_korean_machine_is_told_in_korean(tmp_path, name):
+    """What is filled in stays to the letter."""
+    python = program(tmp_path / 'a "{there}" & $x' / "python", "exit 1")
+    quiet = {"QLORA_LANG": "", "LC_ALL": "", "LC_MESSAGES": "", **LANGUAGES.get(name, LANGUAGES[""])}
+    told = sentence(set_up(tmp_path, *([name] if name == "--korean" else []), PYTHON=str(python), **quiet))
+    english = f"no Python 3.11 or newer found (PYTHON={python}) (python3 is "
+    assert told.startswith(KOREAN.format(python=python) if name not in ("", "en", "no such") else english)
+
+
 @pytest.mark.slow  # makes an environment
 def test_cuda_torch_of_the_system_is_kept(tmp_path):
     (tmp_path / "torch").mkdir()
@@ -332,9 +350,10 @@ def test_settings_of_pip_that_send_packages_elsewhere_are_left_aside_and_named(e
         (tmp_path / "pip.conf").write_text(CONF)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     clean |= {"PIP_CONFIG_FILE": "/dev/null", "PIP_FIND_LINKS": "/a b", **variables}
-    code = 'say() { echo "$@"; }; eval "$("$0" setup_kernel.py pip)"; "$0" -m pip config list'
+    code = '. <(sed "/^cd /d; /^case /,\\$d" setup_kernel.sh); eval "$("$PYTHON" setup_kernel.py pip)"; "$PYTHON" -m pip config list'
+    clean["PYTHON"] = str(environment / "bin/python")
     shown = subprocess.run(
-        ["bash", "-c", code, environment / "bin/python"], env=clean, cwd=ROOT, capture_output=True, text=True
+        ["bash", "-c", code, str(ROOT / "setup_kernel.sh")], env=clean, cwd=ROOT, capture_output=True, text=True
     )
     told = [line for line in shown.stdout.splitlines() if "Left aside" in line]
     assert told == ([f"Left aside, as settings of this machine's pip: {aside}."] if aside else []), shown.stderr

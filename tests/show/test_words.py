@@ -19,6 +19,7 @@ from helpers.show.verdict import Verdict
 from helpers.show.words import HEADING, LOCALE, _, catalogue, heading
 
 LABELS = ("caption", "title", "xlabel", "ylabel", "label")  # what a chart or a table is given to show
+SAID = r'\b(?:say|fail|words|install) "([^"$]*)"'  # in setup_kernel.sh: nothing is filled in by the shell
 FILLED = re.compile(r"\{(\w*)(?:![rs])?(?::[^}]*)?\}")
 HOSTILE = [*"no ok better text rows green".split(), "The senate voted against the bill."]
 HOSTILE.append("I wrote 3 tensors, then left.")
@@ -32,7 +33,9 @@ def korean(monkeypatch):
 def sentences() -> set[tuple[str, str]]:
     """(context, sentence) of every sentence that the code marks for translation."""
     keywords = {"_": None, "N_": None}
-    marked = set()
+    script, asked = ((PROJECT_ROOT / f"setup_kernel.{kind}").read_text(encoding="utf-8") for kind in ("sh", "py"))
+    marked = {("", sentence) for sentence in re.findall(SAID, script)}
+    marked |= {("", found[1]) for found in extract("python", io.BytesIO(asked.encode()), keywords)}
     for folder in ("helpers", "docs"):
         kinds = [("**.py", "python"), ("**.j2", "jinja2")]
         files = extract_from_dir(str(PROJECT_ROOT / folder), kinds, keywords=keywords)
@@ -113,6 +116,18 @@ def test_what_a_cell_prints_has_its_korean_and_no_other():
 def test_a_sentence_and_its_korean_are_filled_with_the_same_values():
     for (_context, english), korean in entries().items():
         assert sorted(FILLED.findall(english)) == sorted(FILLED.findall(korean)), english
+
+
+def test_the_set_up_finds_its_sentences_before_there_is_a_python():
+    """Line by line, by awk: a sentence in two lines, or with quotation marks, would stay English."""
+    lines = (LOCALE / "ko" / "set_up.po").read_text(encoding="utf-8").splitlines()[6:]
+    assert {line[:4] for line in lines} == {"", "msgi", "msgs"} and not any("\\" in line for line in lines)
+
+
+def test_the_set_up_says_nothing_that_the_catalogue_does_not_see():
+    script = (PROJECT_ROOT / "setup_kernel.sh").read_text(encoding="utf-8")
+    said = re.findall(r"(?m)\b(?:say|fail) (?!\(\))(.+?)$", script.partition("\nsay() ")[2])
+    assert said and not [words for words in said if not re.match('"[^"$]*"', words)]
 
 
 def test_a_sentence_is_marked_before_anything_is_filled_in():
