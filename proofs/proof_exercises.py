@@ -101,7 +101,7 @@ DONE = {
     ),
     "03.2": Do('sum(not v["ok"] for v in report["verdicts"])', over(run_name="try-2", max_length=64)),
     "03.3": Do(edits={"OVERRIDES = {}": MINE}),
-    "04.1": Do(fork={"name": "stopped", "max_steps": 40, "save_steps": 10}, stop="trainer/checkpoint-10/complete.json"),
+    "04.1": Do(fork={"name": "stopped", "max_steps": 30, "save_steps": 10}, stop="trainer/checkpoint-10/complete.json"),
     "04.2": Do(GAP, fork={"name": "rank-2", "lora_r": 2, "lora_alpha": 4}),
     "04.3": Do(fork={"name": "hot", "learning_rate": 0.5}),
     "05.1": Do(edits=over(merge_method="dequantised-base")),

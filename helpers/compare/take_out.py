@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from helpers.compare.runs import read_run
-from helpers.compare.suspects import RowLoss, suspects_table
+from helpers.compare.suspects import RowLoss
 from helpers.compare.table import paired
 from helpers.data.split import leave_out, row_hash
 from helpers.data.verdicts import prepare_again
@@ -47,8 +47,8 @@ def gained(old: str, new: str) -> str:
 
 def tick_page(old: str, found: list[RowLoss], most: int = 6) -> Table | Playable:
     """The worst rows with a box each, and a button that makes the fork without those that were ticked."""
-    table = suspects_table(found, most)
-    return Playable(_widget(old, found[:most]), table) if is_interactive() else table
+    still = Table([], caption=_("In JupyterLab the worst rows stand here, each with a box to tick."))
+    return Playable(_widget(old, found[:most]), still) if is_interactive() else still
 
 
 def _widget(old: str, found: list[RowLoss]):

@@ -60,15 +60,27 @@ def write_comparisons(run: RunDir, rows: list[dict]) -> None:
 
 def comparison_table(rows: list[dict]) -> Table:
     """Side by side, answers only; one that was cut at max_new_tokens ends with an ellipsis."""
-    return Table([side_by_side(row) for row in rows])
+    order = common_order(rows)
+    return Table([side_by_side(row, order) for row in rows], caption=order_told(order))
 
 
-def side_by_side(row: dict) -> dict[str, str]:
-    """A row of comparisons.jsonl as a reader sees it."""
+def common_order(rows: list[dict]) -> str:
+    """The system line that all these conversations begin with: it is shown once, above them. "" where there is none."""
+    firsts = {(row["messages"][0]["role"], row["messages"][0]["content"]) for row in rows if len(row["messages"]) > 1}
+    alike = len(firsts) == 1 and all(len(row["messages"]) > 1 for row in rows)
+    return next((content for role, content in firsts if alike and role == "system" and content), "")
+
+
+def order_told(order: str) -> str:
+    return _("Above each question stands: {order}").format(order=order) if order else ""
+
+
+def side_by_side(row: dict, order: str = "") -> dict[str, str]:
+    """A row of comparisons.jsonl as a reader sees it; without its first turn where that `order` is told elsewhere."""
     inside = row.get("in_thought", {})  # rows of before 2026-11-25 have none
     names = [name for name in MODELS if name in row]
     answers = {name: shown(row[name], row["stopped"][name], inside.get(name, False)) for name in names}
-    return {"asked": conversation(row["messages"]), **answers, "reference answer": row["reference"]}
+    return {"asked": conversation(row["messages"][bool(order) :]), **answers, "reference answer": row["reference"]}
 
 
 def conversation(messages: list[dict]) -> str:
@@ -83,8 +95,9 @@ def one_by_one(rows: list[dict]):
     """The same rows to read one at a time: a click on a question opens its replies. Works without a running kernel."""
     from IPython.display import HTML
 
-    shown = [(side_by_side(row), row.get("thoughts", {})) for row in rows]
-    return HTML(as_written(render_page("one_by_one.html.j2", rows=shown)))
+    order = common_order(rows)
+    shown = [(side_by_side(row, order), row.get("thoughts", {})) for row in rows]
+    return HTML(as_written(render_page("one_by_one.html.j2", rows=shown, order=order_told(order))))
 
 
 def sample_strip(run: RunDir) -> Table:

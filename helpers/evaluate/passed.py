@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from helpers.evaluate.checks import Fault
-from helpers.evaluate.comparison import side_by_side
+from helpers.evaluate.comparison import common_order, order_told, side_by_side
 from helpers.evaluate.counts import change_of, rows_of
 from helpers.evaluate.intervals import told_count
 from helpers.show.tables import Table
@@ -53,7 +53,8 @@ def checks_table(counts: dict[str, dict], changed: dict[str, list[dict]]) -> Tab
         row = {model: told_count(passed, counted["of"]) for model, passed in counted.items() if model != "of"}
         for change in changed.get(name, ()):
             numbers = _("{won} won, {lost} lost").format(won=len(change["won"]), lost=len(change["lost"]))
-            row[f"{change['model']} − {change['against']}"] = f"{numbers}: {_(change['verdict'])}"
+            told = f"{numbers}: {_(change['verdict'])}" if change["won"] or change["lost"] else _("none changed")
+            row[f"{change['model']} − {change['against']}"] = told
         rows.append({"check": name} | row)
     caption = _("Replies that pass, with the 95 % interval of the share; rows won and lost by McNemar's test.")
     return Table(rows, caption=caption, foreign=tuple(rows[0])[1:] if rows else ())
@@ -62,4 +63,6 @@ def checks_table(counts: dict[str, dict], changed: dict[str, list[dict]]) -> Tab
 def won_and_lost_rows(changed: list[dict], rows: list[dict], model: str = "adapter", most: int = 6) -> Table:
     """The rows of comparisons.jsonl (held-out ones) that `model` won or lost in one check, side by side."""
     change = change_of(changed, model)
-    return Table([{"": what, **side_by_side(rows[i])} for what, i in rows_of(change, most // 2)])
+    chosen = [(what, rows[i]) for what, i in rows_of(change, most // 2)]
+    order = common_order([row for _what, row in chosen])
+    return Table([{"": what, **side_by_side(row, order)} for what, row in chosen], caption=order_told(order))

@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 
-from helpers.evaluate.comparison import conversation
+from helpers.evaluate.comparison import common_order, conversation, order_told
 from helpers.evaluate.intervals import wilson_interval
 from helpers.files import read_jsonl, write_jsonl
 from helpers.runs import RunDir
@@ -18,6 +18,7 @@ from helpers.show.words import N_, _
 
 CHOICES = ("A", "B", "same")
 BUTTONS = (N_("A is better"), N_("B is better"), N_("the same"))
+ON_PAPER = 6  # pairs that a page without buttons shows
 ORDER = ("base", "adapter", "merged")  # the later one's share is shown
 
 
@@ -116,12 +117,17 @@ def vote_table(run: RunDir, first: str = "base", second: str = "adapter") -> Tab
 
 
 def voting_page(run: RunDir, pairs: list[dict]) -> Table | Playable:
-    """A page of buttons where a person is looking (ipywidgets), else the pairs as a table to read on paper."""
+    """A page of buttons where a person is looking (ipywidgets), else the first ON_PAPER pairs as a table."""
+    shown = pairs[:ON_PAPER]
+    order = common_order(shown)
     rows = [
-        {"no": number, "asked": conversation(pair["messages"]), "A": pair["A"], "B": pair["B"]}
-        for number, pair in enumerate(pairs)
+        {"no": number, "asked": conversation(pair["messages"][bool(order) :]), "A": pair["A"], "B": pair["B"]}
+        for number, pair in enumerate(shown, 1)
     ]
-    return Playable(voting_widget(run, pairs), Table(rows)) if is_interactive() and pairs else Table(rows)
+    told = _("{shown} of {pairs} pairs; in JupyterLab you vote on all of them, with buttons.")
+    caption = " ".join(filter(None, [told.format(shown=len(shown), pairs=len(pairs)), order_told(order)]))
+    table = Table(rows, caption=caption)
+    return Playable(voting_widget(run, pairs), table) if is_interactive() and pairs else table
 
 
 def voting_widget(run: RunDir, pairs: list[dict]):

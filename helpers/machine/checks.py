@@ -94,15 +94,16 @@ def check_bfloat16() -> Check:
 
 
 def check_bitsandbytes() -> Check:
-    """Really quantise a tensor to NF4 and back; the error of 4 bits on normal weights is about 0.07 per unit of std."""
+    """Really quantise a tensor to NF4 and back; the mean error on normal weights is about 9 % of their mean size."""
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     weight = torch.randn(256, 256, generator=torch.Generator().manual_seed(0)).to(device)
     packed, state = quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
-    error = (dequantize_4bit(packed, state).float() - weight).abs().mean().item()
-    ok = packed.numel() == weight.numel() // 2 and error < 0.1
-    detail = _("NF4 on {device}: 256 x 256 weights in {size}, mean error {error:.3f}")
+    lost = (dequantize_4bit(packed, state).float() - weight).abs().mean()
+    error = (lost / weight.abs().mean()).item()
+    ok = packed.numel() == weight.numel() // 2 and error < 0.12
+    detail = _("NF4 on {device}: 256 x 256 weights in {size}, mean error {error:.1%}")
     detail = detail.format(device=device, size=human_bytes(packed.numel()), error=error)
     fix = _("Run `bash setup_kernel.sh`: bitsandbytes does not quantise correctly here.")
     return Check("bitsandbytes", ok, detail, fix)

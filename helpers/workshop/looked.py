@@ -34,6 +34,13 @@ PAIRS = {
 }
 
 
+NAMED = "Café Luna"  # the place in the message of the first look
+
+
+def shortened(reply: str, most: int = 60) -> str:
+    return reply if len(reply) <= most else f"{reply[:most]} …"
+
+
 def word(exercise: str, run: RunDir | None, answer) -> str:
     """The answer names what the page shows."""
     asked, words = _(WORDS[exercise][0]), WORDS[exercise][1]
@@ -57,6 +64,11 @@ def without_a_place(run: RunDir | None, answer) -> str:
     asked = _("Give answer=(box.message, box.replies['after 20 steps']): asked for is a message without a place.")
     require(isinstance(answer, tuple) and len(answer) == 2, asked)
     message, reply = answer
+    own = _("This is the page's own message, which names {place}: asked for is a message of yours without a place.")
+    require(NAMED not in message, own, place=NAMED)
+    if "{" not in reply:  # of tiny: it writes no entry at all, whatever is asked
+        told = _("No entry, and so no place: {reply} Such a small model has not learned the form in twenty steps.")
+        return told.format(reply=shortened(reply))
     try:
         entry = json.loads(reply)
     except ValueError:
@@ -64,7 +76,7 @@ def without_a_place(run: RunDir | None, answer) -> str:
     require(
         "place" in entry,
         _("The reply is no entry with a place: {reply}. Write the message in other words."),
-        reply=reply,
+        reply=shortened(reply),
     )
     place = entry["place"]
     require(

@@ -96,7 +96,8 @@ def test_the_table_shows_text_of_strangers_as_text():
     found = [RowLoss(row, surprise, surprise, '"time": "', "<i>", "<u>", marked=True)]
     shown = suspects_table(found)
     assert shown.rows[0]["loss"] == "2.05" and "1 of 1 rows" in shown.caption
-    assert "<b>" not in shown._repr_html_() and "<i>" not in shown._repr_html_() and tick_page("old", found) == shown
+    assert not tick_page("old", found).rows, "on paper the table above is not shown twice"
+    assert "<b>" not in shown._repr_html_() and "<i>" not in shown._repr_html_()
 
 
 # --- how much

@@ -147,6 +147,20 @@ def test_the_turns_before_a_question_are_shown(run):
         assert "system: 짧게\nuser: 앨범은?" in page.replace("\\n", "\n") and page.count("user:") == 1
 
 
+def test_an_order_that_all_questions_share_is_told_once_above_them():
+    """It stood in each of 48 rows, so that no question could be seen."""
+    asked = [
+        [{"role": "system", "content": "짧게"}, {"role": "user", "content": text}] for text in ("앨범은?", "양은?")
+    ]
+    rows = comparison_rows(asked, [], {"base": [reply("a"), reply("b")]})
+    table = comparison_table(rows)
+    assert "짧게" in table.caption and [row["asked"] for row in table.rows] == ["앨범은?", "양은?"]
+    assert one_by_one(rows).data.count("짧게") == 1
+    turns = [[{"role": "user", "content": "안녕"}, {"role": "assistant", "content": "네"}, *asked[0][1:]]] * 2
+    same = comparison_table(comparison_rows(turns, [], {"base": [reply("a"), reply("b")]}))
+    assert not same.caption and "안녕" in same.rows[0]["asked"], "a turn of the conversation is no order"
+
+
 def test_checks_are_on_the_page_where_they_were_made_and_an_old_skill_is_one(run):
     assert Evaluation.read(run).checks == {EVIL: {EVIL: 1, "of": 1}} and "The checks" in write_report(run).read_text()
     content = read_json(run.evaluation)

@@ -3,6 +3,7 @@ import pytest
 from helpers.evaluate.comparison import write_comparisons
 from helpers.evaluate.intervals import wilson_interval
 from helpers.evaluate.voting import (
+    ON_PAPER,
     NoVote,
     blind_pairs,
     preference_pairs,
@@ -103,6 +104,12 @@ def test_without_a_person_there_is_a_table(run):
     shown = repr(voting_page(run, blind_pairs([{**ROWS[0], "messages": [call, *ROWS[0]["messages"]]}])))
     assert "base says" in shown and "models" not in shown
     assert "날씨" in shown and "None" not in shown  # a turn that only calls a tool
+
+
+def test_on_paper_a_few_pairs_stand_for_all(run):
+    pairs = blind_pairs(ROWS)
+    table = voting_page(run, pairs)
+    assert len(table.rows) == ON_PAPER < len(pairs) and f"{ON_PAPER} of {len(pairs)} pairs" in table.caption
 
 
 def test_a_vote_that_was_cut_off_takes_no_other_with_it(run):

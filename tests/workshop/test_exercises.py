@@ -221,7 +221,9 @@ def test_a_message_without_a_place():
 
     assert told("Lunch at one", '{"event": "lunch", "place": null}').solved
     assert "made up Luna" in told("Lunch at one", '{"place": "Luna"}').sentence
-    assert not told("Lunch at Luna", '{"place": "Luna"}').solved and not told("Lunch", "Enjoy!").solved
+    assert not told("Lunch at Luna", '{"place": "Luna"}').solved and not told("Lunch", '{"event": 1}').solved
+    assert told("Lunch", "Enjoy!").solved, "tiny writes no entry, whatever is asked"
+    assert not told("Lunch at Café Luna", "Enjoy!").solved, "the page's own message is nobody's own"
 
 
 def test_runs_that_the_pages_of_08_and_the_appendices_ask_for(folder):
