@@ -12,6 +12,7 @@ from helpers.data.verdicts import prepare_again
 from helpers.evaluate.intervals import told_gap
 from helpers.paths import runs_root
 from helpers.runs import RunDir, fork
+from helpers.show.clicks import telling
 from helpers.show.notebook import is_interactive
 from helpers.show.pictures import Playable
 from helpers.show.tables import Table
@@ -68,7 +69,7 @@ def _widget(old: str, found: list[RowLoss]):
         if rows:
             told.value = next_step(without(old, rows))
 
-    button.on_click(take_out)
+    button.on_click(telling(told, take_out))
     return ipywidgets.VBox([*boxes, button, told])
 
 

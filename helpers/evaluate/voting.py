@@ -10,6 +10,7 @@ from helpers.evaluate.comparison import common_order, conversation, order_told
 from helpers.evaluate.intervals import wilson_interval
 from helpers.files import read_jsonl, write_jsonl
 from helpers.runs import RunDir
+from helpers.show.clicks import telling
 from helpers.show.notebook import is_interactive
 from helpers.show.pages import render_page
 from helpers.show.pictures import Playable
@@ -135,7 +136,7 @@ def voting_widget(run: RunDir, pairs: list[dict]):
     import ipywidgets
 
     left, models = list(enumerate(pairs, 1)), sorted(pairs[0]["models"], key=ORDER.index)
-    page = ipywidgets.HTML()
+    page, told = ipywidgets.HTML(), ipywidgets.Label()
     buttons = [ipywidgets.Button(description=_(text)) for text in BUTTONS]
 
     def show():
@@ -154,6 +155,6 @@ def voting_widget(run: RunDir, pairs: list[dict]):
         show()
 
     for button, choice in zip(buttons, CHOICES, strict=True):
-        button.on_click(lambda _button, choice=choice: vote(choice))
+        button.on_click(telling(told, lambda _button, choice=choice: vote(choice)))
     show()
-    return ipywidgets.VBox([page, ipywidgets.HBox(buttons)])
+    return ipywidgets.VBox([page, ipywidgets.HBox(buttons), told])

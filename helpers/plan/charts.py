@@ -9,6 +9,7 @@ from helpers.plan.need import needed_by_sum
 from helpers.plan.parts import Part
 from helpers.plan.shape import Shape
 from helpers.settings import RunConfig
+from helpers.show.clicks import telling
 from helpers.show.pictures import Picture, Playable, chart
 from helpers.show.tables import RED
 from helpers.show.units import human_bytes
@@ -103,7 +104,7 @@ def sliders(config: RunConfig, shape: Shape, room: float = 0.0) -> Playable:
         whole = _("with driver and gaps {size}").format(size=human_bytes(needed_by_sum(changed, shape)))
         return stacked_bars({_("chosen"): as_bar(step_parts(changed, shape))}, room, whole)
 
-    shown = widgets.HTML()
+    shown, told = widgets.HTML(), widgets.Label()
 
     # drawn into the page of the widget: nothing has to capture the output of a callback
     def draw(change=None):
@@ -111,6 +112,6 @@ def sliders(config: RunConfig, shape: Shape, room: float = 0.0) -> Playable:
         shown.value = bar(replace(config, **chosen))._repr_html_()
 
     for control in controls.values():
-        control.observe(draw, "value")
+        control.observe(telling(told, draw), "value")
     draw()
-    return Playable(widgets.VBox([*controls.values(), shown]), bar(config))
+    return Playable(widgets.VBox([*controls.values(), told, shown]), bar(config))

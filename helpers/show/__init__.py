@@ -8,4 +8,5 @@ pictures  charts in one style, with words for those who cannot see them
 pages     whole pages out of Jinja2 templates
 progress  one line that is replaced in place
 notebook  a kernel made ready for a reader
+clicks    what a click could not do, said beside it
 """

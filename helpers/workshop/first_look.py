@@ -12,6 +12,7 @@ from helpers.evaluate.generation import generate_replies
 from helpers.files import read_jsonl
 from helpers.paths import PROJECT_ROOT
 from helpers.settings import RunConfig
+from helpers.show.clicks import telling
 from helpers.show.notebook import is_interactive
 from helpers.show.pictures import Playable
 from helpers.show.tables import Table
@@ -68,30 +69,31 @@ class MessageBox:
 
     def answers(self, models: dict[str, PreTrainedModel]) -> Table | Playable:
         """Ask each of `models`, by the name of its column; one that has answered this message is not asked again."""
-        still = self._table(models)
+        still = self._table(models, self.message)
         return Playable(self._widget(models), still) if is_interactive() else still
 
-    def _table(self, models: dict) -> Table:
-        prompt = [self.order, {"role": "user", "content": self.message}]
+    def _table(self, models: dict, message: str) -> Table:
+        prompt = [self.order, {"role": "user", "content": message}]
         for name, model in models.items():
-            if self._known.get(name) != (model, self.message):
+            if self._known.get(name) != (model, message):
                 [reply] = generate_replies(model, self.tokenizer, [prompt], NEW_TOKENS)
-                self._known[name], self.replies[name] = (model, self.message), reply.shown
-        return Table([{"your message": self.message, **{name: self.replies[name] for name in models}}])
+                self._known[name], self.replies[name] = (model, message), reply.shown
+        self.message = message  # one that cannot be answered is not asked in the next cell
+        return Table([{"your message": message, **{name: self.replies[name] for name in models}}])
 
     def _widget(self, models: dict):
         import ipywidgets
 
         wide = ipywidgets.Layout(width="95%")
         text = ipywidgets.Text(self.message, continuous_update=False, layout=wide)
-        told = ipywidgets.Label(_("Type another message, and press Enter."))
-        shown = ipywidgets.HTML(self._table(models)._repr_html_())
+        hint, told = ipywidgets.Label(_("Type another message, and press Enter.")), ipywidgets.Label()
+        shown = ipywidgets.HTML(self._table(models, self.message)._repr_html_())
 
         def ask(change):
-            if change["new"].strip():
-                self.message, told.value = change["new"].strip(), _("The model is writing ...")
-                shown.value = self._table(models)._repr_html_()
-                told.value = _("Type another message, and press Enter.")
+            if message := change["new"].strip():
+                told.value = _("The model is writing ...")
+                shown.value = self._table(models, message)._repr_html_()
+                told.value = ""
 
-        text.observe(ask, "value")
-        return ipywidgets.VBox([told, text, shown])
+        text.observe(telling(told, ask), "value")
+        return ipywidgets.VBox([hint, text, told, shown])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from helpers.files import read_json, write_json
 from helpers.runs import RunDir
+from helpers.show.clicks import telling
 from helpers.show.notebook import is_interactive
 from helpers.show.pictures import Playable
 from helpers.show.tables import Table
@@ -54,16 +55,17 @@ def _buttons(number: str, asked: Guess, run: RunDir | None):
     import ipywidgets
 
     buttons = [ipywidgets.Button(description=_(answer), layout={"width": "auto"}) for answer in asked.answers]
+    told = ipywidgets.Label()
 
     def click(chosen):
-        for button in buttons:
-            button.disabled, button.button_style = True, "info" if button is chosen else ""
         if run:
             keep(run, number, buttons.index(chosen))
+        for button in buttons:
+            button.disabled, button.button_style = True, "info" if button is chosen else ""
 
     for button in buttons:
-        button.on_click(click)
-    return ipywidgets.VBox([ipywidgets.Label(_(asked.question)), ipywidgets.HBox(buttons)])
+        button.on_click(telling(told, click))
+    return ipywidgets.VBox([ipywidgets.Label(_(asked.question)), ipywidgets.HBox(buttons), told])
 
 
 def keep(run: RunDir, number: str, answer: int) -> None:

@@ -89,7 +89,7 @@ def test_wilson():
 def test_the_page_saves_every_click_and_never_names_a_model(run):
     pairs = blind_pairs(ROWS[:3])
     pairs = [{**pair, "A": "one <script>", "B": "two"} for pair in pairs]
-    page, buttons = voting_widget(run, pairs).children
+    page, buttons, _told = voting_widget(run, pairs).children
     for number in range(3):
         assert f"{number + 1} of 3" in page.value and "&lt;script&gt;" in page.value and "<script>" not in page.value
         assert "adapter" not in page.value and "base" not in page.value and "mathjax_ignore" in page.value

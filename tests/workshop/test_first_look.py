@@ -37,7 +37,7 @@ def test_what_a_reader_types_is_answered_and_kept_for_the_next_cell(asked, monke
     monkeypatch.setattr(first_look, "is_interactive", lambda: True)
     box = MessageBox("Lunch", ORDER, None)
     page = box.answers({"before": "base"})
-    _told, text, shown = page.widget.children
+    _hint, text, _told, shown = page.widget.children
     text.value = "<b>Tea</b> at nine"
     assert box.message == "<b>Tea</b> at nine" and "base: &lt;b&gt;Tea" in shown.value and "<b>Tea" not in shown.value
     assert box.answers({"after": "tuned"}).widget.children[1].value == box.message
