@@ -17,10 +17,12 @@ from helpers.template.chat import stop_ids
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LIMIT = 0.3  # of the logits' standard deviation: rounding moves them by some hundredths, a lost weight by whole ones
 SAMPLES, LONGEST = 3, 256  # texts that are computed, and their tokens at most
+FEW = 0.1  # of a text's tokens may be unsteady
 
 
 class NotTheSame(ValueError):
@@ -76,7 +78,8 @@ def check_logits(
 ) -> float:
     """How far llama.cpp's logits are from those of `model`, in their standard deviations, on the shortest of `texts`.
 
-    Raises NotTheSame above LIMIT, or for numbers that are not finite."""
+    A few tokens whose logits `model` itself moves when it rounds to 16 bits are left out: there, a difference says
+    nothing. Raises NotTheSame above LIMIT, or for numbers that are not finite."""
     import torch
 
     ids = [tokenizer(text, add_special_tokens=False).input_ids[:LONGEST] for text in texts]
@@ -87,17 +90,27 @@ def check_logits(
             theirs = torch.from_numpy(served.logits(row, list(range(len(row)))))
             ours = model(input_ids=torch.tensor([row], device=model.device)).logits[0].float().cpu()
             width = min(theirs.shape[1], ours.shape[1])  # one may be rounded up
-            off = ((theirs[:, :width] - ours[:, :width]).abs().max() / ours[:, :width].std()).item()
-            if not off <= LIMIT:
+            off = _off(theirs[:, :width], ours[:, :width])
+            if not off.max() <= LIMIT:
+                with torch.autocast(model.device.type, dtype=torch.float16):
+                    rounded = model(input_ids=torch.tensor([row], device=model.device)).logits[0].float().cpu()
+                unsteady = _off(rounded, ours) > LIMIT
+                off = off[~unsteady] if unsteady.float().mean() <= FEW else off
+            if not off.max() <= LIMIT:
                 sentence = _(
                     "llama.cpp computes something else than the model: its logits are {off} standard deviations away "
                     "(limit {limit}), so its converter left something out, and {file} is not kept. Serve the merged "
                     "folder with vLLM."
                 )
                 name = (lora or file).name.removeprefix(".").replace(".part", "")
-                raise NotTheSame(sentence.format(off=f"{off:.2f}", limit=LIMIT, file=name), "logits")
-            worst = max(worst, off)
+                raise NotTheSame(sentence.format(off=f"{off.max():.2f}", limit=LIMIT, file=name), "logits")
+            worst = max(worst, off.max().item())
     return worst
+
+
+def _off(logits: Tensor, ours: Tensor) -> Tensor:
+    """The largest difference of each token's logits, in standard deviations of all of `ours`."""
+    return (logits - ours).abs().amax(1) / ours.std()
 
 
 def check_adapter_tensors(file: Path, adapter: Path) -> None:

@@ -1,7 +1,9 @@
 """The files, made and read by llama.cpp itself: what is right gets its name, what is wrong leaves nothing behind."""
 
+import contextlib
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from helpers.data.labels import encode_rows
 from helpers.evaluate.served import Served, served_table
 from helpers.files import write_json
 from helpers.runs import RunDir
-from helpers.serve import conversion, gguf
+from helpers.serve import checks, conversion, gguf
 from helpers.serve.checks import NotTheSame
 from helpers.serve.gguf import beside, convert, convert_adapter, formats, need_room, quantise
 from helpers.serve.llama_cpp import LlamaCpp
@@ -268,6 +270,39 @@ def test_a_head_that_the_converter_leaves_out_gives_no_file(tmp_path, modules):
         with pytest.raises(NotTheSame) as refusal:
             make(*order)
         assert refusal.value.what == what and list(file.parent.iterdir()) == []
+
+
+class Unsteady(torch.nn.Module):
+    """Logits of 50 tokens; those of the tokens `where` are another number as soon as anything is rounded to 16 bits."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, where: list[int]):
+        super().__init__()
+        self.where = where
+
+    def forward(self, input_ids):
+        shown = torch.randn((1, 50, 32), generator=torch.Generator().manual_seed(0))
+        near_one = torch.nn.functional.linear(torch.full((len(self.where), 1), 1.0004), torch.ones(32, 1))
+        shown[0, self.where] += 1e4 * (near_one.float() - 1)
+        return SimpleNamespace(logits=shown)
+
+
+@pytest.mark.parametrize(
+    ("where", "moved", "same"),
+    [([], [], True), ([16], [16], True), ([16], [16, 20], False), ([], [16], False), (list(range(9)), [3], False)],
+    ids=["nothing moved", "an unsteady token", "and a steady one", "a steady one", "many are unsteady"],
+)
+def test_a_token_that_the_model_itself_moves_by_rounding_says_nothing(monkeypatch, where, moved, same):
+    """tiny, trained in float32 on a CPU without bfloat16: one token of fifty, by six standard deviations."""
+    model = Unsteady(where)
+    theirs = model(None).logits[0].clone()
+    theirs[moved] += 5
+    served = SimpleNamespace(logits=lambda row, places: theirs.numpy())
+    monkeypatch.setattr(checks, "LlamaCpp", lambda *_, **__: contextlib.nullcontext(served))
+    text = lambda *_, **__: SimpleNamespace(input_ids=list(range(50)))  # noqa: E731  a tokenizer
+    with contextlib.nullcontext() if same else pytest.raises(NotTheSame):
+        assert checks.check_logits(Path("model.gguf"), model, text, ["x"]) < checks.LIMIT
 
 
 @pytest.mark.parametrize(
