@@ -88,7 +88,7 @@ class RunConfig:
     quant_type: str = training("nf4", "4-bit number format of the frozen base weights", choices=("nf4", "fp4"))
     double_quant: bool = training(True, "quantise the quantisation constants too: saves about 0.4 bit per weight")
     compute_dtype: str = training(
-        "auto", "auto = bfloat16 where the device has it, else float16 (GPU) or float32 (CPU)",
+        "auto", "auto = bfloat16 where the device is quick at it, else float16 (GPU) or float32 (CPU)",
         choices=("auto", "bfloat16", "float16", "float32"),
     )  # fmt: skip
     split_model: bool = free(False, "spread the layers over all cards of the pod, for a model larger than a card")

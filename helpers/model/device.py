@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 from helpers.model.source import ModelSource
@@ -75,18 +77,42 @@ def device_map(config: RunConfig) -> dict | str:
 
 
 def compute_dtype(config: RunConfig) -> torch.dtype:
-    """The dtype of matrix products: config.compute_dtype, or for "auto" bfloat16 where the device has it.
+    """The dtype of matrix products: config.compute_dtype, or for "auto" bfloat16 where the device is quick at it.
 
-    Else float16 on a GPU (before Ampere), and float32 on a CPU, nine times as fast there (`proofs/bench_products.py`).
+    Else float16 on a GPU (before Ampere), and float32 on a CPU, five times as fast there (`proofs/bench_products.py`).
     """
     import torch
-    from bitsandbytes.functional import has_avx512bf16
 
     if config.compute_dtype != "auto":
         return getattr(torch, config.compute_dtype)
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
-    return torch.bfloat16 if has_avx512bf16() else torch.float32
+    return torch.bfloat16 if _quick_at_bfloat16() else torch.float32
+
+
+@cache
+def _quick_at_bfloat16() -> bool:
+    """Whether this CPU multiplies in bfloat16, and not much slower than in float32: on one Xeon it took twice the time.
+
+    bfloat16 needs half of the memory, so it may be slower by a quarter. 0.2 CPU seconds, once per process.
+    """
+    import torch
+    from bitsandbytes.functional import has_avx512bf16
+
+    return has_avx512bf16() and _seconds(torch.bfloat16) < 1.25 * _seconds(torch.float32)
+
+
+def _seconds(dtype: torch.dtype) -> float:
+    """CPU time of one product of the demo's size in `dtype`: the least of five, so a busy machine does not count."""
+    import torch
+
+    one, two = torch.ones(512, 576, dtype=dtype), torch.ones(576, 1536, dtype=dtype)
+    taken = []
+    for _try in range(5):
+        begin = time.process_time()
+        one @ two
+        taken.append(time.process_time() - begin)
+    return min(taken)
 
 
 def weight_dtype(config: RunConfig) -> torch.dtype:

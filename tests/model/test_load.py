@@ -8,6 +8,7 @@ import torch
 from transformers import AutoConfig
 
 from helpers.machine.checks import check_disk
+from helpers.model import device
 from helpers.model.device import attention, compute_dtype, weight_dtype
 from helpers.model.load import load_base_model
 from helpers.model.quantise import keep_gradients, quantization_config, refuse_quantised
@@ -22,9 +23,15 @@ def test_config_object_says_what_the_settings_say():
     assert quantization_config(RunConfig.load("tiny", load_in_4bit=False)) is None
 
 
-@pytest.mark.parametrize(("has_it", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_auto_means_bfloat16_on_a_cpu_that_has_it_and_float32_on_others(monkeypatch, has_it, dtype):
+@pytest.mark.parametrize(
+    ("has_it", "slower", "dtype"),
+    [(True, 0.5, torch.bfloat16), (True, 1.1, torch.bfloat16), (True, 1.8, torch.float32), (False, 0.5, torch.float32)],
+)
+def test_auto_means_bfloat16_on_a_cpu_that_is_quick_at_it_and_float32_on_others(monkeypatch, has_it, slower, dtype):
+    """1.8 is that of an Intel Xeon with AVX512-BF16."""
     monkeypatch.setattr("bitsandbytes.functional.has_avx512bf16", lambda: has_it)
+    monkeypatch.setattr(device, "_seconds", {torch.bfloat16: slower, torch.float32: 1.0}.get)
+    monkeypatch.setattr(device, "_quick_at_bfloat16", device._quick_at_bfloat16.__wrapped__)
     assert compute_dtype(RunConfig.load("tiny")) is dtype
     assert weight_dtype(RunConfig.load("tiny")) is torch.bfloat16  # a merge is written in 16 bits either way
     assert weight_dtype(RunConfig.load("tiny", compute_dtype="float32")) is torch.float32  # but as it was asked for
@@ -172,3 +179,10 @@ def test_a_merged_model_larger_than_the_card_spills_into_the_machines_memory(tin
     with pytest.raises(Stop) as stop:
         load_base_model(RunConfig.load("tiny"), four_bit=False, source=tiny_model)
     assert stop.value.args[0] == place
+
+
+def test_the_products_of_this_cpu_are_timed(monkeypatch):
+    monkeypatch.setattr("bitsandbytes.functional.has_avx512bf16", lambda: True)
+    slower = device._seconds(torch.bfloat16) / device._seconds(torch.float32)
+    quick = device._quick_at_bfloat16.__wrapped__()
+    assert quick if slower < 0.8 else not quick if slower > 2 else True  # between, the second timing may say otherwise
