@@ -178,6 +178,7 @@ class Pages:
                 page.execute_cell(cell, index, store_history=False)
             except CellExecutionError as error:
                 stopped = str(error.evalue or error).strip()
+                print(f"  {path.name} stopped: {stopped[:200]}", flush=True)
                 break
         page.nb.cells.append(asked := new_code_cell(f"stopped = {stopped!r}\n{ask}"))
         page.execute_cell(asked, len(page.nb.cells) - 1, store_history=False)
