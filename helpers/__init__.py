@@ -8,7 +8,6 @@ evaluate · data                   06 · 03
 model                             the base model: tokenizer, device, quantisation, LoRA, weights
 template                          the chat template: what it takes, what it shows, which tokens are the answer's
 runs · series · translate         the run directory and its forks; another language
-drift · languages                 what a program sees of a text and its translation
 settings                          every setting, and the rules that it owns
 show                              tables, pictures, pages, progress, words
 paths · files                     where things lie, and files that are never half there

@@ -13,9 +13,8 @@ import random
 import re
 import sys
 
-from helpers.languages import messages
 from helpers.paths import PROJECT_ROOT
-from helpers.translate import pairs, translated
+from helpers.translate import messages, pairs, translated
 
 SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[^\s)])|\n+")
 

@@ -23,10 +23,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from helpers.drift import LINK, differences
-from helpers.languages import CODE, numbers, read_language
+from docs.translation.drift import differences
+from docs.translation.languages import CODE, numbers, read_language
 from helpers.paths import PROJECT_ROOT
-from helpers.translate import GLOSSARY, english, pairs, translated
+from helpers.translate import GLOSSARY, LINK, english, pairs, translated
 
 WORDS = read_language(PROJECT_ROOT / "notebooks" / "ko" / "terms.md")
 SENTENCE = re.compile(r"(?:(?<=[.?!] )|(?<=^))[^\n.?!|#<>-][^\n.?!|]*[.?!] ", re.M)

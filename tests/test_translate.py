@@ -6,21 +6,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from helpers.drift import differences
-from helpers.languages import Language, read_language
+from docs.translation.drift import differences
+from docs.translation.languages import Language, read_language
+from docs.translation.review import UNREAD, catalogue_faults, change, faults, sign
 from helpers.paths import PROJECT_ROOT
-from helpers.translate import (
-    UNREAD,
-    build,
-    catalogue_faults,
-    change,
-    english,
-    faults,
-    fingerprint,
-    pairs,
-    sign,
-    translated,
-)
+from helpers.translate import build, english, fingerprint, pairs, translated
 
 KO = read_language(PROJECT_ROOT / "notebooks" / "ko" / "terms.md")
 ENGLISH = "## How long?\n\nAbout 20 minutes with `lora_r=8`, see [03](03_data.ipynb) or [the list](../docs/list.md)."

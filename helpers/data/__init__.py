@@ -1,6 +1,6 @@
 """Notebook 03: rows in any format become conversations, and conversations become tokens with labels.
 
-start        which revisions are there, and does the tokenizer fit the model?
+start        which revisions are there?
 hub          rows and sizes of a data set of the hub
 sources      the rows of a file, a folder, a hub data set, or several with weights
 parts        train, validation, test: by the names of files and folders, or as README.md has them

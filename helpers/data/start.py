@@ -1,4 +1,4 @@
-"""Before anything is read: which revisions are there, and does the tokenizer fit the model?"""
+"""Before anything is read: which revisions are there?"""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from typing import TYPE_CHECKING
 
 from helpers.data.sources import data_revision
 from helpers.model.elsewhere import start_folder
-from helpers.model.source import ModelSource, model_revision
-from helpers.model.tokenizer import load_tokenizer, require_rows_for_all
+from helpers.model.source import model_revision
+from helpers.model.tokenizer import load_tokenizer
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 
 def start(config: RunConfig, run: RunDir) -> tuple[RunConfig, PreTrainedTokenizerBase]:
-    """`config` with the revisions that are there, written to config.json, and a tokenizer that fits the model."""
+    """`config` with the revisions that are there, written to config.json, and the tokenizer."""
     begins = start_folder(run, config)  # an adapter that no training can begin from is refused before anything is read
     config = with_revisions(config, run)
     run.save_config(config)
     tokenizer = load_tokenizer(config)
-    require_embedding(tokenizer, config)
     theirs = begins / "chat_template.jinja" if begins else None
     if theirs and theirs.exists() and theirs.read_text(encoding="utf-8") != tokenizer.get_chat_template():
         sentence = _("The adapter was trained with another chat template: chat_template={file!r} keeps it.")
@@ -46,15 +45,3 @@ def with_revisions(config: RunConfig, run: RunDir) -> RunConfig:
                 sentence = _("{name} is now {new}, and was {old} when this run was prepared before.")
                 print(sentence.format(name=name, new=found[name], old=old))
     return replace(config, **found)
-
-
-def require_embedding(tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> None:
-    """Raises ValueError for a token that the model has no row for: training would stop with an index out of range."""
-    require_rows_for_all(tokenizer, shapes(config).get_text_config().vocab_size, config.model_id)
-
-
-def shapes(config: RunConfig) -> PretrainedConfig:
-    """The base model's config.json."""
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(**ModelSource.of(config).keywords)

@@ -17,9 +17,8 @@ from helpers.data.costs import numbers, summary
 from helpers.data.labels import CONTEXT, collator, cut, encoded, judged_settings
 from helpers.data.limits import LIMITS, Check, rows_verdict, verdict
 from helpers.data.prepare import prepare
-from helpers.data.start import shapes
 from helpers.files import read_jsonl, write_json
-from helpers.model.source import longest_text
+from helpers.model.source import ModelSource, longest_text
 from helpers.model.tokenizer import load_tokenizer
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
@@ -53,7 +52,7 @@ def inspect(
     for row, length in zip(train, report["lengths"], strict=False):
         full, rest = divmod(length, limit)  # a raw text becomes as many rows as it needs
         lengths += [limit] * full + [rest] * (rest > 1) if is_document(row["messages"]) else [length]
-    if most := longest_text(shapes(config)):  # None where the model's config.json sets no limit
+    if most := longest_text(ModelSource.of(config).settings()):  # None where the model's config.json sets no limit
         too_long = sum(min(length, limit) > most for length in report["lengths"])
         report["verdicts"].append(rows_verdict(Check.POSITIONS, too_long, len(rows)))
     copied, asked_again = overlap([row["messages"] for row in train], [row["messages"] for row in held_out])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.model.device import weight_dtype
-from helpers.model.meta import untied
+from helpers.model.meta import on_meta, untied
 from helpers.model.quantise import quantization_config, refuse_quantised
 from helpers.model.source import ModelSource
 from helpers.model.weights import WeightFiles, weight_files
@@ -68,14 +68,9 @@ class Skeleton:
 
 def empty_model(config: RunConfig) -> PreTrainedModel:
     """The run's base model without weights (on torch's device meta). Raises ValueError for one that is quantised already."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    source = ModelSource.of(config)
-    settings = AutoConfig.from_pretrained(**source.keywords)
+    settings = ModelSource.of(config).settings()
     refuse_quantised(settings.to_dict(), config.model_id)
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(settings, trust_remote_code=config.trust_remote_code)
+    return on_meta(settings, trust_remote_code=config.trust_remote_code)
 
 
 def read_skeleton(config: RunConfig) -> Skeleton:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from safetensors import safe_open
 
 from helpers.files import read_json, write_json
+from helpers.model.source import ModelSource
 from helpers.show.words import _
 
 Loaded = TypeVar("Loaded")
@@ -18,11 +19,7 @@ def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
 
     Raises FileNotFoundError for a model without safetensors files, or without one that its index names.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        folder = Path(snapshot_download(source, revision=revision, allow_patterns=["*.json", "model*.safetensors"]))
+    folder = ModelSource(source, revision, trust=False).folder(["*.json", "model*.safetensors"])
     settings = folder / "config.json"
     named = read_json(settings).get("transformers_weights") if settings.exists() else None
     choice = [named] if named else ["model.safetensors", "model.safetensors.index.json"]

@@ -13,11 +13,9 @@ from helpers.data.formats import convert, recognise
 from helpers.data.leftovers import Leftover, kinds
 from helpers.data.reasons import Reason, Repair, Unusable
 from helpers.data.split import beginning_key, split_pairs
-from helpers.data.start import require_embedding
 from helpers.data.tally import what_was_done
 from helpers.data.verdicts import held_out_verdict, steps_verdict
 from helpers.files import give_usual_modes, write_atomic
-from helpers.model.tokenizer import load_tokenizer
 from helpers.paths import local_path
 from helpers.settings import RunConfig
 from tests.conftest import ROOT
@@ -598,15 +596,6 @@ def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path):
         os.chmod(parent, 0o755)
     done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True)
     assert "PermissionError" in done.stderr and "cannot be read by this user" in done.stderr
-
-
-def test_a_tokenizer_longer_than_the_embedding_is_refused(tiny_model):
-    tokenizer = load_tokenizer(CONFIG)
-    require_embedding(tokenizer, CONFIG)
-    tokenizer.add_tokens([f"<more-{i}>" for i in range(2048 - len(tokenizer))])
-    tokenizer.add_special_tokens({"pad_token": "<pad-too-far>"})
-    with pytest.raises(ValueError, match="<pad-too-far>.*2,048"):
-        require_embedding(tokenizer, CONFIG)
 
 
 def test_a_refusal_has_its_reason_and_value():

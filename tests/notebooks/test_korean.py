@@ -12,12 +12,11 @@ import pytest
 from nbclient import NotebookClient
 
 from helpers.evaluate.prompts import FIXED_PROMPTS
-from helpers.languages import CELL, messages
 from helpers.plan.published import PROGRAMS
 from helpers.plan.time import SPEEDS
 from helpers.runs import RunDir
 from helpers.series import copies, run_notebooks
-from helpers.translate import build
+from helpers.translate import CELL, build, messages
 from helpers.workshop.board import page
 from tests.conftest import ROOT
 

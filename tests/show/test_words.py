@@ -9,7 +9,6 @@ import pytest
 from babel.messages.extract import extract, extract_from_dir
 from babel.messages.pofile import read_po
 
-from helpers.languages import CELL
 from helpers.paths import PROJECT_ROOT
 from helpers.plan.published import PROGRAMS
 from helpers.plan.time import SPEEDS
@@ -17,6 +16,7 @@ from helpers.settings import RULES
 from helpers.show.tables import Answer, Table
 from helpers.show.verdict import Verdict
 from helpers.show.words import HEADING, LOCALE, _, catalogue, heading
+from helpers.translate import CELL
 
 LABELS = ("caption", "title", "xlabel", "ylabel", "label")  # what a chart or a table is given to show
 SAID = r'\b(?:say|fail|words|install) "([^"$]*)"'  # in setup_kernel.sh: nothing is filled in by the shell

@@ -1,5 +1,5 @@
 """What a program can see of a text and its translation: the shape, numbers with sign and unit in their order,
-sentences, links, names, opposites, the share of the language's own letters. `translate` asks it about each block.
+sentences, links, names, opposites, the share of the language's own letters. `review` asks it about each block.
 """
 
 from __future__ import annotations
@@ -7,24 +7,21 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
-from helpers.languages import (
+from docs.translation.languages import (
     CODE,
     ENGLISH,
     NAME,
     Language,
     Number,
-    messages,
     names,
     numbers,
     prose,
     units_in_words,
     written,
 )
-from helpers.paths import PROJECT_ROOT
+from helpers.translate import LINK
 
-LINK = re.compile(r"(\]\(|src=\"|href=\")([^)\"\s]+)")
 WORD_ENDS = r"(?=[\s은는이가을를도만의에로과와씩째쯤입,.·)]|$)"  # of a number in words: 하나의, not 하나같이
 # what stands before the whole in English: 3 of the 4
 WHOLE = re.compile(r"(?:\b(?:of|among|in|from|the|all|these|its|between|to|and)|/)\s+(?:[a-z-]+\s+){0,2}$", re.I)
@@ -89,15 +86,6 @@ def _cells(kind: str, english: str, ours: str) -> list[tuple[str, str]]:
     """The cells of a table's row in pairs, any other text as it is: a number belongs to its cell."""
     there, here = english.split("|"), ours.split("|")
     return [*zip(there, here, strict=True)] if kind == "|" and len(there) == len(here) else [(english, ours)]
-
-
-def catalogue_faults(language: str, words: Language, root: Path = PROJECT_ROOT) -> list[tuple[str, str, str]]:
-    """(file, sentence, what its translation says otherwise) of the lines that the code prints."""
-    return [
-        (f"helpers/locale/{language}/{file}", message.id[:60], fault)
-        for file, message in messages(language, root)
-        for fault in differences(message.id, message.string, words, short=True)
-    ]
 
 
 def _links(english: str, ours: str) -> Iterator[str]:

@@ -5,12 +5,8 @@ notebooks/LANGUAGE/terms.md (terms, opposites, units, scales such as 만, writte
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
-
-CELL = "cell"  # gettext's context of a literal in a notebook's code
 
 CODE = re.compile(r"```.*?```|`[^`\n]+`|\$\$.+?\$\$|\$[^$\n]+\$", re.S)
 NAME = r"(?<![A-Za-z0-9_.])(?=[A-Za-z_./-]*\d)[A-Za-z][A-Za-z0-9_./-]*[A-Za-z0-9]|\d{4}-\d\d-\d\d|\d+\.\d+\.\d+"
@@ -67,24 +63,6 @@ def read_language(page: Path) -> Language:
         written={float(row[0]): row[1].replace(", ", "|") for row in by_head.get("number", ())},
         letters=next((row[0] for row in by_head.get("letters", ())), ""),
     )
-
-
-class Message(NamedTuple):
-    """An entry of the catalogue: gettext's context, the English, its translation."""
-
-    context: str
-    id: str
-    string: str
-
-
-def messages(language: str, root: Path) -> Iterator[tuple[str, Message]]:
-    """(file, message) of the language's catalogue: what the code says, and what the cells of notebooks print."""
-    from babel.messages.pofile import read_po
-
-    for file in sorted((root / "helpers" / "locale" / language).glob("*.po")):
-        for entry in read_po(file.read_bytes().splitlines()):
-            if entry.id:
-                yield file.name, Message(entry.context or "", str(entry.id), str(entry.string))
 
 
 def prose(text: str) -> str:
