@@ -148,7 +148,7 @@ def _notebook(source: Path, text: Path, language: str, literals: list[Message], 
 
 
 def _moved(link: re.Match, theirs: Path, here: Path) -> str:
-    """A link on a page in `here`; to what this language has not, it leads to the English file in the folder `theirs`."""
+    """A link on a page in `here`; to what this language has not, it leads to the English file, in `theirs`."""
     there = here / link[2].partition("#")[0]
     ours = there if there.suffix == ".svg" else there.with_suffix(".md")  # a notebook is made of its text
     if re.match(r"\w+:|[#/]", link[2]) or ours.exists():

@@ -36,8 +36,9 @@ from pathlib import Path
 
 import numpy
 
-from helpers.evaluate.facts import SHIP, STOP, gain, harm, seen
+from helpers.evaluate.facts import SHIP, STOP, gain, harm
 from helpers.evaluate.intervals import MARGINS, NLL, paired_difference
+from helpers.evaluate.power import seen
 from helpers.files import read_jsonl
 
 FACTS, GATES, SIZES, LOSSES = 9, 1000, (20, 60, 200), (0.05, 0.1, 0.2)

@@ -45,9 +45,10 @@ from pathlib import Path
 import numpy
 
 from helpers.data.labels import encode_rows
-from helpers.evaluate.facts import SHIP, STOP, rival, seen
+from helpers.evaluate.facts import SHIP, STOP, rival
 from helpers.evaluate.held_out import held_out_nll
 from helpers.evaluate.intervals import MARGINS, NLL, SAME
+from helpers.evaluate.power import seen
 from helpers.evaluate.rivals import difference
 from helpers.files import read_jsonl, write_jsonl
 from helpers.model.tokenizer import load_tokenizer

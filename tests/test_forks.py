@@ -14,6 +14,7 @@ from helpers.files import read_json, write_json
 from helpers.paths import runs_root
 from helpers.runs import RunDir, choose, fork
 from helpers.runs.identity import OtherTraining, fork_command
+from helpers.runs.state import state
 from helpers.settings import RULES, RunConfig
 
 
@@ -288,14 +289,14 @@ def test_a_run_says_how_far_it_is_and_what_it_is_a_fork_of(trained_run, monkeypa
     monkeypatch.delenv("QLORA_RUN_NAME", raising=False)
     child = fork(trained_run.path.name, "child-of-tiny", chosen=False, max_new_tokens=9)
     try:
-        told = child.state()
+        told = state(child)
         step = read_json(trained_run.trained)["step"]
         assert "labels green" in told and f"trained to step {step}" in told
         assert told.endswith(f"choose({trained_run.path.name!r}) leads back.")
         old = [{"check": "c", "ok": True}, {"check": "d", "ok": False}]
         write_json(child.data_report, {"verdicts": old})
-        assert "labels red" in child.state()
+        assert "labels red" in state(child)
         child.trained.write_text("{")  # cut off: the page that needs it says so
-        assert "trained" not in child.state() and RunDir(child.path / "new").state() == ""
+        assert "trained" not in state(child) and state(RunDir(child.path / "new")) == ""
     finally:
         shutil.rmtree(child.path)

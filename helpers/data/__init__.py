@@ -22,7 +22,8 @@ copies       when is one conversation a copy of another?
 split        which conversations belong together, which are held out, and which were taken out by hand
 rehearsal    general conversations for the training part, and the rows of the run whose adapter it begins from
 report       data_report.json, from what was counted
-prepare      rows -> data/train.jsonl, data/eval.jsonl and a report of what was dropped
+reading      rows -> usable conversations, each once
+prepare      conversations -> data/train.jsonl, data/eval.jsonl and a report of what was dropped
 labels       messages -> token ids and labels; 04 trains on these
 limits       every check by its name: its limit, and what to do
 checks       how one row fails a check

@@ -9,25 +9,23 @@ import json
 import os
 import tempfile
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.data.copies import SAMPLE, CopyIndex, answer_keys
-from helpers.data.formats import convert
 from helpers.data.labels import ONE_ROW
-from helpers.data.normalise import Converted
-from helpers.data.reasons import Reason, Unusable
+from helpers.data.reading import Reading
+from helpers.data.reasons import Reason
 from helpers.data.rehearsal import MARK, SOURCE, Earlier, append_rehearsal, rehearsal_config, rehearsal_rows
-from helpers.data.report import Counts, DataReport
+from helpers.data.report import DataReport
 from helpers.data.sources import Source, open_sources
-from helpers.data.split import beginning_key, conversation_key, held_out_units, joined_units, left_out, row_hash, units
+from helpers.data.split import beginning_key, held_out_units, joined_units, left_out, row_hash, units
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
-from helpers.template.spans import is_document, require_learnable
+from helpers.template.spans import is_document
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -45,8 +43,8 @@ def prepare(config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase |
     """
     run.train_jsonl.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=run.train_jsonl.parent, prefix=".preparing-") as folder:
-        made = Preparation(config, tokenizer, Path(folder), Earlier.of(run, config), left_out(run))
-        sources = open_sources(config)
+        reading, sources = Reading(config, tokenizer), open_sources(config)
+        made = Preparation(reading, Path(folder), Earlier.of(run, config), left_out(run))
         made.read_all(sources)
         made.write_parts({source.name: source.weight for source in sources})
         made.require_enough(sources)
@@ -54,25 +52,24 @@ def prepare(config: RunConfig, run: RunDir, tokenizer: PreTrainedTokenizerBase |
             made.rehearse()
         os.replace(made.train, run.train_jsonl)
         os.replace(made.held_out, run.eval_jsonl)
-    return {**made.counts.report(config, sources), "hashes": run.row_hashes()}
+    return {**reading.counts.report(config, sources), "hashes": run.row_hashes()}
 
 
 @dataclass
 class Preparation:
-    """The way from rows to the two parts, through files in `folder`; what is counted on it."""
+    """The way from conversations to the two parts, through files in `folder`."""
 
-    config: RunConfig
-    tokenizer: PreTrainedTokenizerBase | None
+    reading: Reading
     folder: Path
     earlier: Earlier = field(default_factory=Earlier)
     left_out: dict[str, str] = field(default_factory=dict)  # see `split.left_out`
-    counts: Counts = field(default_factory=Counts)
     keys: array = field(default_factory=lambda: array("Q"))  # of every conversation in `everything`
     beginnings: array = field(default_factory=lambda: array("Q"))
     answers: array = field(default_factory=lambda: array("q"))  # the key of every answer of every conversation
     answered: array = field(default_factory=lambda: array("L"))  # the number of its conversation
-    seen: set[int] = field(default_factory=set)
 
+    config = property(lambda self: self.reading.config)
+    counts = property(lambda self: self.reading.counts)
     everything = property(lambda self: self.folder / "all")
     train = property(lambda self: self.folder / "train")
     held_out = property(lambda self: self.folder / "eval")
@@ -80,7 +77,7 @@ class Preparation:
     def read_all(self, sources: list[Source]) -> None:
         """Every usable conversation of `sources` into `everything`, each once."""
         several = len(sources) > 1
-        rows = chain.from_iterable(self.conversations(source, source.name if several else "") for source in sources)
+        rows = chain.from_iterable(self.reading.conversations(one, one.name if several else "") for one in sources)
         with self.everything.open("w", encoding="utf-8") as file:
             for number, (key, row) in enumerate(rows):
                 answers = answer_keys(row["messages"])
@@ -89,41 +86,6 @@ class Preparation:
                 self.answers.extend(answers)
                 self.answered.extend([number] * len(answers))
                 file.write(_line(row))
-
-    def conversations(self, source: Source, name: str = "") -> Iterator[tuple[int, dict]]:
-        """(key, row to write) of every usable conversation of one data set, each once; counts as it goes."""
-        from helpers.show.progress import Progress
-
-        counts = self.counts
-        for row in Progress(source.rows, desc=_("reading"), unit=_(" rows")):
-            origin = name or _source(row, source)
-            counts.read[origin] += 1
-            source.count(row)
-            try:
-                converted = convert(row, source.form)
-                key = conversation_key(converted.messages, self.config.seed)
-                self._require_new(key, converted)
-            except Unusable as unusable:
-                counts.drops.add(unusable, origin, row)
-                counts.marks.dropped(unusable, row, source.form)
-                continue
-            self.seen.add(key)
-            counts.marks.kept(row, source.form)
-            counts.leftovers.look(converted.messages)
-            for repair in converted.repairs:
-                counts.repairs.add(repair, origin, row)
-            tools = {"tools": converted.tools} if converted.tools else {}
-            yield key, {"messages": converted.messages, **tools, "source": origin}
-
-    def _require_new(self, key: int, row: Converted) -> None:
-        """Raises Unusable for what the template refuses, and for a conversation that was there."""
-        if self.tokenizer is not None:
-            try:
-                require_learnable(self.tokenizer, row.messages, row.tools, self.config.learn_thinking)
-            except ValueError as error:
-                raise Unusable(Reason.TEMPLATE, value=str(error)) from None
-        if key in self.seen:
-            raise Unusable(Reason.AGAIN)
 
     def write_parts(self, weights: dict[str, float]) -> None:
         """Split `everything`; a held-out conversation that training has seen is dropped."""
@@ -148,11 +110,11 @@ class Preparation:
 
     def _first_row(self, row: dict) -> dict:
         """A held-out text cut to what fits into one row: each text is one vote, however long it is."""
-        if self.tokenizer is None or not is_document(row["messages"]):
+        if self.reading.tokenizer is None or not is_document(row["messages"]):
             return row
         (text,) = (message["content"] for message in row["messages"])
-        places = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
-        room = self.config.max_length - (self.tokenizer.bos_token is not None)
+        places = self.reading.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+        room = self.config.max_length - (self.reading.tokenizer.bos_token is not None)
         text = text[: places[room - 1][1]] if len(places) > room else text
         return {**row, "messages": [{**row["messages"][0], "content": text}], ONE_ROW: True}
 
@@ -215,8 +177,7 @@ class Preparation:
         """General conversations to the end of the training part; they are in no count but `rehearsal`."""
         wanted = rehearsal_rows(self.config, self.counts.rows["train"])
         settings = rehearsal_config(self.config, wanted, self.train, self.earlier.train)
-        general = Preparation(settings, self.tokenizer, self.folder, seen=self.seen)
-        sources = open_sources(general.config)
+        general, sources = Reading(settings, self.reading.tokenizer, self.reading.seen), open_sources(settings)
         lines = [_line(row) for source in sources for _key, row in general.conversations(source, SOURCE)]
         append_rehearsal(self.train, lines, settings, wanted)
         self.counts.rows[SOURCE] = wanted
@@ -230,10 +191,3 @@ def _times(weight: float, key: int) -> int:
     """How often a conversation is trained on: a weight of 2.5 is 2 or 3, drawn by its key."""
     whole = int(weight)
     return whole + ((key * 0x9E3779B97F4A7C15 & 0xFFFFFFFF) < (weight - whole) * 2**32)
-
-
-def _source(row: object, data: Source) -> str:
-    """The row's own `source`, where that is a name, else the data set's."""
-    named = row.get("source") if isinstance(row, dict) and "source" not in data.form.misnamed else None
-    name = named if isinstance(named, str) and named.strip() else Path(data.name).stem
-    return name.encode("utf-8", "replace").decode()

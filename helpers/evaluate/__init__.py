@@ -24,6 +24,7 @@ voting       the blind vote
 harness      lm-evaluation-harness, where it is installed
 page         report.html, and the archive of what is worth keeping
 rivals       other seeds of a run, and another run beside it
+power        how small an effect would have been seen, and what would tell
 facts        what the gate weighs, and how it is judged
 gate         may this model be used? An exit code
 """

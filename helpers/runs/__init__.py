@@ -4,6 +4,7 @@ directory  RunDir: where each file of a run lies, its settings, and what a step 
 identity   what must not change under a training; the fork that it would be
 lock       one process at a time
 paid       what a training cost
+state      how far a run is, in a line
 forks      a run like another one but for some settings; the run that notebooks open next
 
 python -m helpers.runs choose NAME                       the run that notebooks opened from now on work on

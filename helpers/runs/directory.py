@@ -12,8 +12,8 @@ from helpers.files import read_json, sha256, write_atomic
 from helpers.paths import runs_of_other_pods, runs_root
 from helpers.runs.identity import OtherTraining, refuse_other_training
 from helpers.runs.lock import hold, note_of, owner_of
+from helpers.runs.state import state
 from helpers.settings import RECORDED, RETIRED, RunConfig
-from helpers.show.verdict import Verdict
 from helpers.show.words import _
 
 OLD_MERGE_REPORT = "merge_receipt.json"  # until 2026-11-25
@@ -145,38 +145,14 @@ class RunDir:
             if getattr(config, source) != getattr(stored, source) and getattr(config, name) == getattr(stored, name):
                 config = replace(config, **{name: ""})
         print(config.summary())
-        if told := self.state():
-            print(told)
+        if so_far := state(self):
+            print(so_far)
         if retired := [name for name in read_json(self.config_json) if name in RETIRED]:
             print(_("Not read, since this version has no such settings: {names}.").format(names=", ".join(retired)))
         sentence = _("Override: {name} is {saved!r} in config.json, {used!r} is used here.")
         for name, (saved, used) in stored.differences(config).items():
             print(sentence.format(name=name, saved=saved, used=used))
         return config
-
-    def state(self) -> str:
-        """How far the run is, and the way back from a fork, in a line; "" before 03."""
-        steps, verdicts = [], self._read(self.data_report).get("verdicts") or []
-        # a report of an older version has `ok` alone
-        judged = {row.get("verdict") or (Verdict.GREEN if row.get("ok") else Verdict.RED) for row in verdicts}
-        steps += [_("labels {verdict}").format(verdict=_(v)) for v in reversed(Verdict) if v in judged][:1]
-        if step := self._read(self.trained).get("step"):
-            steps.append(_("trained to step {step}").format(step=step))
-        if verdict := self._read(self.merge_report).get("verdict"):
-            steps.append(_("merge {verdict}").format(verdict=_(verdict)))
-        steps += [_("compared")] * self.evaluation.exists() + [_("files for other programs")] * self.served.exists()
-        told = _("So far: {steps}.").format(steps=" · ".join(steps)) if steps else ""
-        if self.parent.exists():
-            parent = self.parent.read_text(encoding="utf-8").strip()
-            told += " " + _("A fork of {parent}; choose({parent!r}) leads back.").format(parent=parent)
-        return told.strip()
-
-    def _read(self, path: Path) -> dict:
-        """A report of the run; {} where it is not there, or cannot be read: the notebook that needs it says so."""
-        try:
-            return read_json(path)
-        except (OSError, ValueError):
-            return {}
 
     def require(self, *paths: Path, produced_by: str) -> None:
         """Raises FileNotFoundError that names the missing file, the notebook that makes it, and the variables."""

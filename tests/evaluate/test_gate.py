@@ -7,9 +7,10 @@ import pytest
 
 from helpers.evaluate import facts
 from helpers.evaluate.evaluation import Evaluation
-from helpers.evaluate.facts import SHIP, STOP, UNDECIDED, at_level, rival, verdict_of
+from helpers.evaluate.facts import SHIP, STOP, UNDECIDED, rival, verdict_of
 from helpers.evaluate.gate import decide
 from helpers.evaluate.intervals import NLL, UNCLEAR, WORSE, judged_difference, paired_difference, wilson_interval
+from helpers.evaluate.power import at_level, seen
 from helpers.evaluate.rivals import against, difference, seeds_of
 from helpers.evaluate.served import Served
 from helpers.files import write_json
@@ -143,7 +144,7 @@ def test_an_effect_of_the_size_that_is_printed_is_found_four_times_in_five(rows)
     draw, found = numpy.random.default_rng(rows), 0
     for _ in range(400):
         one, two = draw.normal(0, 0.1, (2, rows))
-        effect = facts.seen(paired_difference([0.0] * rows, one.tolist(), [1] * rows, 4), NLL, 4)
+        effect = seen(paired_difference([0.0] * rows, one.tolist(), [1] * rows, 4), NLL, 4)
         gap = paired_difference([0.0] * rows, (two + effect).tolist(), [1] * rows, 4)
         found += facts.harm(gap, "", NLL, 4).code == STOP
     assert 0.68 <= found / 400 <= 0.9

@@ -1,0 +1,37 @@
+"""How far a run is, in a line: which steps it has behind it, and the way back from a fork."""
+
+from pathlib import Path
+
+from helpers.files import read_json
+from helpers.show.verdict import Verdict
+from helpers.show.words import _
+
+
+def state(run) -> str:
+    """That of a `RunDir`; "" before 03."""
+    verdicts = _report(run.data_report).get("verdicts") or []
+    # a report of an older version has `ok` alone
+    judged = {row.get("verdict") or (Verdict.GREEN if row.get("ok") else Verdict.RED) for row in verdicts}
+    worst = next((verdict for verdict in reversed(Verdict) if verdict in judged), None)
+    step, merge = _report(run.trained).get("step"), _report(run.merge_report).get("verdict")
+    steps = {
+        _("labels {verdict}").format(verdict=_(worst or "")): worst,
+        _("trained to step {step}").format(step=step): step,
+        _("merge {verdict}").format(verdict=_(merge or "")): merge,
+        _("compared"): run.evaluation.exists(),
+        _("files for other programs"): run.served.exists(),
+    }
+    behind = [what for what, done in steps.items() if done]
+    sentences = [_("So far: {steps}.").format(steps=" · ".join(behind))] if behind else []
+    if run.parent.exists():
+        parent = run.parent.read_text(encoding="utf-8").strip()
+        sentences.append(_("A fork of {parent}; choose({parent!r}) leads back.").format(parent=parent))
+    return " ".join(sentences)
+
+
+def _report(path: Path) -> dict:
+    """A report of the run; {} where it is not there, or cannot be read: the notebook that needs it says so."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return {}
