@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.intervals import ratio_interval
-from helpers.evaluate.rivals import learned
+from helpers.evaluate.rivals import learned, nll_of
 from helpers.fields import Stage
 from helpers.files import read_json, read_jsonl
 from helpers.paths import runs_root
@@ -52,7 +52,7 @@ class Trial:
     @property
     def nll_of_rows(self) -> float:
         """The same where rows were measured: their nats by their tokens."""
-        return sum(nll for nll, _tokens in self.rows.values()) / sum(tokens for _nll, tokens in self.rows.values())
+        return nll_of(self.rows)
 
     @property
     def interval(self) -> tuple:

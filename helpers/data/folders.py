@@ -13,10 +13,11 @@ from helpers.data.values import TableRow
 from helpers.files import read_json
 from helpers.model.source import require_readable
 from helpers.settings import RunConfig
-from helpers.show.words import _
+from helpers.show.words import N_, _
 
 DESCRIPTIONS = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json")  # they hold no rows
 ABOUT = ("README", "LICENSE", "LICENCE", "NOTICE", "CHANGELOG")  # texts about the data
+HIDDEN, NOWHERE, OTHER = N_("hidden"), N_("a link that leads nowhere"), N_("no data file")
 
 
 def folder_rows(path: Path, config: RunConfig, notes: Notes) -> Iterator[object]:
@@ -67,29 +68,36 @@ def _no_data_file(path: Path) -> str:
 
 def _files(folder: Path, config: RunConfig, notes: Notes) -> list[Path]:
     """The data files of `folder` that the settings mean; notes name the others."""
-    hidden, nowhere, others, tables, texts = ([] for _i in range(5))
+    unread: dict[str, list[Path]] = {HIDDEN: [], NOWHERE: [], OTHER: []}
+    tables, texts = [], []
     for name in _all_files(folder):
-        ending, about = kind(folder / name), name.stem.upper() in ABOUT
-        if any(part.startswith((".", "~$", "__MACOSX")) for part in name.parts):
-            hidden.append(name)
-        elif not (folder / name).exists():
-            nowhere.append(name)
-        elif not ending or name.name in DESCRIPTIONS or (ending in TEXTS and about):
-            others.append(name)
+        if why := _unread(folder, name):
+            unread[why].append(name)
         else:
-            (texts if ending in TEXTS else tables).append(name)
+            (texts if kind(folder / name) in TEXTS else tables).append(name)
     parts = _of_subset(folder, tables or texts, config.dataset_config)
     wanted = wanted_parts({*parts.values()}, config.dataset_split, folder.name) if parts else set()
     kept = [name for name, part in parts.items() if part in wanted]
-    _note_left(_("hidden"), hidden, notes)
-    _note_left(_("a link that leads nowhere"), nowhere, notes)
+    _note_left(_(HIDDEN), unread[HIDDEN], notes)
+    _note_left(_(NOWHERE), unread[NOWHERE], notes)
     _note_left(_("another part than {part!r}").format(part=config.dataset_split), parts.keys() - kept, notes)
     _note_left(_("another subset"), {*(tables or texts)} - parts.keys(), notes)
     # texts that are written beside tables are about them
-    _note_left(_("no data file"), others + (texts if tables else []), notes)
+    _note_left(_(OTHER), unread[OTHER] + (texts if tables else []), notes)
     if not kept:
         raise ValueError(_no_data_file(folder))
     return [folder / name for name in kept]
+
+
+def _unread(folder: Path, name: Path) -> str:
+    """Why a file is no data, whatever the settings mean; "" for one that may be."""
+    if any(part.startswith((".", "~$", "__MACOSX")) for part in name.parts):
+        return HIDDEN
+    if not (folder / name).exists():
+        return NOWHERE
+    ending = kind(folder / name)
+    about_data = name.name in DESCRIPTIONS or (ending in TEXTS and name.stem.upper() in ABOUT)
+    return OTHER if about_data or not ending else ""
 
 
 def _all_files(folder: Path) -> list[Path]:

@@ -112,11 +112,21 @@ def is_tabular(rows: list[dict]) -> bool:
     if any(isinstance(row, TableRow) for row in rows):
         return True
     nodes = objects_in([value for row in rows for value in map(from_json, row.values()) if isinstance(value, list)])
-    properties = [node["properties"].values() for node in nodes if isinstance(node.get("properties"), dict)]
-    if any(node.get("tool_calls", ()) is None for node in nodes) or any(None in values for values in properties):
-        return True
     calls = [node for node in nodes if isinstance(node.get("name"), str) and isinstance(node.get("arguments"), dict)]
-    given = [(call["name"], name, value is None) for call in calls for name, value in call["arguments"].items()]
-    null, typed = ({(tool, name) for tool, name, is_null in given if is_null == wanted} for wanted in (True, False))
-    several = len({call["name"] for call in calls}) > 1 or bool(null & typed)
-    return bool(null) and several and len({frozenset(call["arguments"]) for call in calls}) == 1
+    return any(map(_holds_a_null, nodes)) or _filled_up(calls)
+
+
+def _holds_a_null(node: dict) -> bool:
+    """Is the list of a turn's calls null, or a property of a tool?"""
+    properties = node.get("properties")
+    return node.get("tool_calls", ()) is None or (isinstance(properties, dict) and None in properties.values())
+
+
+def _filled_up(calls: list[dict]) -> bool:
+    """Do all calls name the same arguments, with nulls that nobody would have written?"""
+    given = [(call["name"], name, value) for call in calls for name, value in call["arguments"].items()]
+    null = {(tool, name) for tool, name, value in given if value is None}
+    real = {(tool, name) for tool, name, value in given if value is not None}
+    several_tools = len({call["name"] for call in calls}) > 1
+    same_arguments = len({frozenset(call["arguments"]) for call in calls}) == 1
+    return bool(null) and same_arguments and (several_tools or not null.isdisjoint(real))

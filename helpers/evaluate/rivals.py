@@ -21,7 +21,7 @@ def against(run: RunDir, other: RunDir, facts: int) -> dict:
     Raises FileNotFoundError before 04, NothingMeasured where no row is common.
     """
     ones, twos = ([_by_row(one) for one in same_setting(side)] for side in (other, run))
-    return difference(ones, twos, [[_mean(rows) for rows in side] for side in (ones, twos)], facts)
+    return difference(ones, twos, [[nll_of(rows) for rows in side] for side in (ones, twos)], facts)
 
 
 def difference(ones: list[dict], twos: list[dict], seeds: list[list[float]], facts: int) -> dict:
@@ -53,7 +53,7 @@ def row_means(*groups: Sequence[dict]) -> tuple[list[list[float]], list[int]]:
 
 def seeds_of(run: RunDir) -> list[float]:
     """The held-out NLL of `run` and of its other seeds; [] before 04."""
-    return [_mean(_by_row(one)) for one in same_setting(run)] if run.held_out.exists() else []
+    return [nll_of(_by_row(one)) for one in same_setting(run)] if run.held_out.exists() else []
 
 
 def _by_row(run: RunDir) -> dict[str, tuple[float, int]]:
@@ -62,7 +62,8 @@ def _by_row(run: RunDir) -> dict[str, tuple[float, int]]:
     return dict(zip(found["rows"], zip(found["nll"], found["tokens"], strict=True), strict=True))
 
 
-def _mean(rows: dict[str, tuple[float, int]]) -> float:
+def nll_of(rows: dict[str, tuple[float, int]]) -> float:
+    """Nats per token of rows (row -> nats, tokens)."""
     return sum(nats for nats, _tokens in rows.values()) / sum(tokens for _nats, tokens in rows.values())
 
 

@@ -13,6 +13,7 @@ from helpers.merge.licences import PERMISSIVE, Licence, licence, naming_rule, on
 from helpers.merge.report import MergeReport
 from helpers.model.source import DEMO_MODEL
 from helpers.runs import RunDir
+from helpers.runs.paid import cost, paid_seconds
 from helpers.settings import RunConfig
 from helpers.show.units import human_time
 from helpers.show.words import in_language
@@ -134,7 +135,7 @@ def _made(run: RunDir, config: RunConfig) -> str:
         "batch": f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps}",
         "longest conversation": f"{config.max_length} tokens",
         "seed": config.seed,
-        **_spent(run, config.price_per_hour),
+        **_spent(run, config),
     }
     if config.start_from:
         facts["start"] = f"an adapter that was trained before ({public_name(config.start_from)})"
@@ -149,13 +150,17 @@ def _made(run: RunDir, config: RunConfig) -> str:
     return "\n".join(f"- {name}: {escape(value)}" for name, value in facts.items())
 
 
-def _spent(run: RunDir, price: float) -> dict[str, str]:
+def _spent(run: RunDir, config: RunConfig) -> dict[str, str]:
     """Steps, hardware, time and cost of the training, from the last row of metrics.jsonl that has them."""
     rows = read_jsonl(run.metrics) if run.metrics.exists() else []
     end = next((row for row in reversed(rows) if "device" in row), {})
-    unknown, seconds = "not recorded", end.get("elapsed_s")
-    cost = f"{unknown}: price_per_hour was not set"
-    if seconds and price:
-        cost = f"{seconds / 3600 * price:.2f} (at {price:g} per hour)"
-    spent = {"training time": human_time(seconds) if seconds else unknown, "cost": cost}
-    return {"steps": end.get("step", unknown), "hardware": end.get("device", unknown), **spent}
+    unknown, paid = "not recorded", cost(end, config.price_per_hour, config.gpus)
+    price = f"{unknown}: price_per_hour was not set"
+    if paid is not None:
+        price = f"{paid:.2f} (at {config.price_per_hour:g} per hour of a card)"
+    return {
+        "steps": end.get("step", unknown),
+        "hardware": end.get("device", unknown),
+        "training time": human_time(paid_seconds(end)) if end else unknown,
+        "cost": price,
+    }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import importlib.metadata
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from helpers.evaluate.evaluation import now
 from helpers.evaluate.held_out import Scores
 from helpers.evaluate.intervals import BETTER, FEWEST, MARGINS, WORSE, judge, paired_difference, told_interval
 from helpers.evaluate.measured import VERDICTS
@@ -138,7 +138,7 @@ def make_report(
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "bitsandbytes")}
     files = {p.name: sha256(p) for p in sorted(merged.iterdir()) if p.is_file() and p.name != "README.md"}
     return MergeReport(
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=now(),
         base_model=config.model_id,
         chosen=chosen,
         chosen_because=why,

@@ -28,17 +28,7 @@ STEPS = (
     ((Stage.EVALUATION,), "06", ("comparisons", "votes", "report_html", "evaluation")),
     ((Stage.SERVE,), "07", ("gguf",)),
 )
-OPTIONAL = (
-    "preference",
-    "metrics",
-    "held_out",
-    "samples",
-    "trainer",
-    "measured",
-    "comparisons",
-    "votes",
-    "report_html",
-)
+OPTIONAL = "preference metrics held_out samples trainer measured comparisons votes report_html".split()
 LARGE = 1 << 20  # bytes: weights of this size are linked, and never written in place; everything else is the fork's own
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def llama_server(file: Path, tokens: int, lora: Path | None = None) -> Iterator[str]:
+def llama_server(file: Path, tokens: int) -> Iterator[str]:
     """The address of a server of this GGUF file for texts of `tokens`, on the CPU; it ends with the block."""
     import torch
 
@@ -31,10 +31,6 @@ def llama_server(file: Path, tokens: int, lora: Path | None = None) -> Iterator[
     settings.model.path, settings.n_ctx, settings.warmup, settings.n_gpu_layers = str(file), tokens, False, 0
     settings.n_parallel, settings.cpuparams.n_threads = 1, torch.get_num_threads()
     settings.verbosity = -1
-    if lora:
-        adapter = library.CommonAdapterLoraInfo()
-        adapter.path, adapter.scale = str(lora), 1.0
-        settings.lora_adapters = [adapter]
     server = library.Server(settings)
     try:
         yield server.listening_address

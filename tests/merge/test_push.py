@@ -347,7 +347,9 @@ def test_the_card_says_that_preferences_were_trained(run):
 
 
 def test_the_card_is_escaped_and_complete(run):
-    rows = [{"step": 40, "device": "CPU, 2 cores", "elapsed_s": 120.0}]
+    rows = [
+        {"step": 40, "device": "CPU, 2 cores", "elapsed_s": 100.0, "lost_s": 20.0, "cards": 2}
+    ]  # a kill took 20 s back
     write_jsonl(run / "metrics.jsonl", [*rows, {"step": 40, "eval_loss": 1.0, "elapsed_s": 130.0}])
     settings = {"model_id": "meta-llama/Llama-2-7b-hf", "dataset_id": "heegyu/open-korean-instructions"}
     config = RunConfig.load("tiny", **settings, price_per_hour=3.0, hub_examples=True)
@@ -355,7 +357,7 @@ def test_the_card_is_escaped_and_complete(run):
     assert "<script>" not in card.text and "](http" not in card.text and r"\# a" in card.text
     assert card.data.base_model == "meta-llama/Llama-2-7b-hf" and card.data.datasets == [config.dataset_id]
     assert card.data.eval_results[0].metric_value == 1.0 and card.data.license == "other"  # the data's is stricter
-    parts = "CC\\-BY\\-NC\\-4.0|Llama 2 Community|r 8, alpha 16|CPU, 2 cores|2 min|0.10|learning rate|4 of 4|seed 42"
+    parts = "CC\\-BY\\-NC\\-4.0|Llama 2 Community|r 8, alpha 16|CPU, 2 cores|2 min|0.20 \\(at 3 per|learning rate|4 of 4|seed 42"
     parts += '|torch 9|40 answer tokens|The merge report is green|(nothing)|"alice/tiny"'
     assert [part for part in parts.split("|") if part not in card.text] == []
     assert ModelCard.load(run / "adapter" / "README.md").data.get("qlora_run") == config.run_name
