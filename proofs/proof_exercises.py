@@ -109,7 +109,7 @@ DONE = {
     "05.3": Do(),  # merge_killed
     "06.1": Do(edits=over(temperature=0.8)),
     "06.2": Do(edits=QUESTION),
-    "06.3": Do(edits={"count=count": "count=4"}),
+    "06.3": Do(edits={"count = 48 if config.checks else 12": "count = 4"}),
     "07.1": Do("(QUESTION, reply)", {"Dinner with Jonas": "Dinner with Ada"}),
     "07.2": Do("files[-1].name"),
     "07.3": Do("tokens", {TEMPLATE: FOREIGN}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.intervals import ratio_interval
@@ -78,10 +79,10 @@ class Trial:
         return read_json(file) if file.exists() else {}
 
 
-def read_runs() -> list[Trial]:
-    """Every run in the runs directory, by name; one that cannot be read is named with the reason, and left out."""
+def read_runs(root: Path | None = None) -> list[Trial]:
+    """Every run in `root`, else in the runs directory, by name; one that cannot be read is named, and left out."""
     trials = []
-    for path in sorted(runs_root().glob("*/config.json")):
+    for path in sorted((root or runs_root()).glob("*/config.json")):
         try:
             trials.append(read_run(RunDir(path.parent)))
         except (ValueError, KeyError, TypeError) as error:

@@ -124,19 +124,17 @@ def foreign_prompt(run: RunDir, answer) -> str:
 
 
 def rank_judged(run: RunDir, answer) -> str:
-    """08.1: what may be said of rank 2 against the run with the larger rank."""
-    from helpers.evaluate.intervals import judged_difference
-    from helpers.train.best import HeldOut
+    """08.1: what the table of runs says of rank 2, where the other runs are those of the reader."""
+    from helpers.compare.runs import read_runs
+    from helpers.compare.table import runs_table
 
     small = run_with(run, "held_out.json", "04", lora_r=2)
-    larger, _rank = larger_rank(run, small)
-    ours, theirs = HeldOut.read(larger), HeldOut.read(small)
-    verdict = judged_difference(ours.nll, theirs.nll, ours.tokens)["verdict"]
+    larger_rank(run, small)
+    rows = runs_table(read_runs(run.path.parent)).rows
+    verdict = next(row.get("verdict") for row in rows if row["run"] == small.path.name)
     asked = _("the verdict on the smaller rank, as the table of runs has it")
-    require_word(answer or None, str(answer).lower() in (verdict, _(verdict)), asked)
-    return _("{small} against {larger}: {verdict}.").format(
-        small=small.path.name, larger=larger.path.name, verdict=_(verdict)
-    )
+    require_word(answer or None, str(answer).lower() == str(verdict).lower(), asked)
+    return _("The table says of {run}: {verdict}.").format(run=small.path.name, verdict=verdict)
 
 
 def star(run: RunDir, answer) -> str:

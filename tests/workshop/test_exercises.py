@@ -244,6 +244,9 @@ def test_runs_that_the_pages_of_08_and_the_appendices_ask_for(folder):
     write_json(made.preference, {"beta": 0.5, "reward": ["closed"]})
     assert check("A2.1", made, "lower").solved and not check("A2.1", made, "higher").solved
     assert check("A5.2", made).solved and "closed only" in check("A5.2", made).sentence
+    for name in ("twin", "twin-again"):  # as 04.2 and 08.1 make the same run twice
+        judged(name, 0.5, lora_r=2)
+    assert check("08.1", large, "no difference that matters").solved and not check("08.1", large, "better").solved
 
 
 def test_files_and_questions_of_07(folder):
