@@ -6,7 +6,7 @@ With QLORA_LANG=ko the Korean series, into docs/gallery/ko.
 
 Code and outputs are those of the run, texts those of the repository, with the run's numbers (docs/figures.py). Paths of
 the machine are shortened, a page that still holds one, or a token, is refused. `tests/docs/test_gallery.py` compares
-the code cells with those of the notebooks.
+the code cells with those of the notebooks. What goes further (appendices, labs) is made by docs/make_further.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import hashlib
 import html
 import io
 import json
-import os
 import re
 import socket
 import sys
@@ -25,10 +24,23 @@ from pathlib import Path
 
 import nbformat
 
-from docs.drawings import file_size, series_map
-from docs.drawings.paper import Drawing
+from docs.drawings import file_size
 from docs.drawings.result import draw as draw_result
 from docs.figures import fill
+from docs.gallery_index import (
+    FOLDER,
+    FURTHER,
+    GLOSSARY,
+    MANIFEST,
+    NOTEBOOKS,
+    gallery,
+    glossary,
+    index,
+    linked,
+    pages,
+    source_of,
+    wrapped,
+)
 from docs.make_badges import ID as SET_UP
 from helpers.files import write_atomic, write_json
 from helpers.model.source import cache_root
@@ -36,21 +48,21 @@ from helpers.paths import PROJECT_ROOT, runs_root
 from helpers.runs import RunDir
 from helpers.series import copies, series
 from helpers.show.units import human_bytes
-from helpers.show.words import _, language
+from helpers.show.words import language
 from helpers.translate import with_badges
 
-FOLDER = PROJECT_ROOT / "docs" / "gallery"
-NOTEBOOKS = PROJECT_ROOT / "notebooks"
-PICTURES = PROJECT_ROOT / "docs" / "pictures"
-MANIFEST = "gallery.json"
 EMBEDDED = r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+"
 LARGEST = 600_000  # bytes of one page
 PRIVATE = r"hf_[A-Za-z0-9]{16,}|(?<![\w.~/-])/(?:root|home|tmp|work|Users|mnt|opt|var)/[^\s<'\"]*"
+PLAINER = (
+    (r"\\[bB]ig(?=[(\[\])|])", ""),
+    (r"\\tfrac", r"\\frac"),
+    (r"\\text\b", r"\\mathrm"),
+)  # what matplotlib draws of TeX
 MATH = r"(?s)```.*?```|`[^`]*`|(\${1,2})([^$\n]+)\1"  # code first: a dollar sign in it is none of ours
 # nbconvert closes <details> at the first blank line, so it stands as a paragraph of its own until the page is HTML
 FOLDS = ((r"<details><summary>(.*?)</summary>", r"\n\nFOLD:\1\n\n"), (r"</details>", "\n\nFOLDED\n\n"))
 UNFOLDS = ((r"<p>FOLD:(.*?)</p>", r"<details><summary>\1</summary>"), (r"<p>FOLDED</p>", "</details>"))
-STYLE = (Path(__file__).parent / "gallery.css").read_text(encoding="utf-8")
 
 
 def fingerprint(book) -> str:
@@ -63,9 +75,9 @@ def code_cells(book) -> list:
     return [cell for cell in book.cells if cell.cell_type == "code" and cell.id != SET_UP]
 
 
-def current() -> dict[str, str]:
-    """The fingerprint of every notebook of the series, by name."""
-    return {path.stem: fingerprint(nbformat.read(path, as_version=4)) for path in series()}
+def current(manifest: str = MANIFEST) -> dict[str, str]:
+    """The fingerprint of every notebook of the pages that this manifest lists, by name."""
+    return {name: fingerprint(nbformat.read(path, as_version=4)) for name, path in pages(manifest).items()}
 
 
 def told_shorter(text: str) -> str:
@@ -78,11 +90,6 @@ def told_shorter(text: str) -> str:
     return (
         re.sub(rf"\b{re.escape(host)}\b", "machine", text) if len(host) > 3 else text
     )  # "vm" is a word, and says nothing
-
-
-def source_of(name: str) -> Path:
-    """The notebook of the series that has this name, in the language of QLORA_LANG."""
-    return next(path for path in series() if path.stem == name)
 
 
 def executed(copy: Path):
@@ -151,89 +158,29 @@ def formula(dollars: str, tex: str) -> str:
     from matplotlib.mathtext import math_to_image
 
     out, size = io.BytesIO(), 13 if dollars == "$" else 17
-    depth = math_to_image(f"${tex}$", out, prop=FontProperties(size=size), format="svg", dpi=72)
+    depth = math_to_image(f"${replaced(tex, PLAINER)}$", out, prop=FontProperties(size=size), format="svg", dpi=72)
     picture = base64.b64encode(re.sub(rb"<metadata>.*?</metadata>", b"", out.getvalue(), flags=re.S)).decode()
     style = f"vertical-align:{-depth:.1f}px" if dollars == "$" else "display:block;margin:auto"
     return f'<img style="{style}" alt="{html.escape(tex)}" src="data:image/svg+xml;base64,{picture}">'
 
 
-def page(book, name: str) -> str:
-    """One notebook as a whole HTML page. Raises ValueError for one that holds a token or a path, or is too large."""
+def page(book, name: str, told: str = "") -> str:
+    """One notebook as a whole HTML page, with what is `told` of its run.
+
+    Raises ValueError for one that holds a token or a path, or is too large.
+    """
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(template_name="basic", embed_images=True)
     folder = source_of(name).parent
     resources = {"metadata": {"path": str(folder), "name": name}}
-    body = re.sub(
-        r'href="([^"#:]+)(?=["#])',
-        lambda link: f'href="{moved(link[1], folder)}',
-        exporter.from_notebook_node(book, resources)[0],
-    )
-    whole = wrapped(replaced(body, UNFOLDS), name)
+    body = linked(exporter.from_notebook_node(book, resources)[0], folder)
+    whole = wrapped(replaced(body, UNFOLDS), name, told)
     if found := re.search(PRIVATE, re.sub(r"base64,[A-Za-z0-9+/=]+", "", whole)):
         raise ValueError(f"{name} holds {found[0][:12]}..., which belongs to this machine alone: nothing was written.")
     if len(whole.encode()) > LARGEST:
         raise ValueError(f"{name} has {human_bytes(len(whole.encode()))}; a page may have {human_bytes(LARGEST)}.")
     return whole
-
-
-def moved(link: str, folder: Path) -> str:
-    """A link of a notebook in `folder` as its page has it: another page of the gallery, else the repository's file."""
-    target = Path(os.path.normpath(folder / link))
-    if target in series():
-        return f"{target.stem}.html"
-    text = target.with_suffix(".md") if target.parent != NOTEBOOKS and target.suffix == ".ipynb" else target
-    return os.path.relpath(text if text.exists() else target, gallery())
-
-
-def gallery() -> Path:
-    """docs/gallery, or a folder of the language in it."""
-    return FOLDER if language() == "en" else FOLDER / language()
-
-
-def wrapped(body: str, title: str) -> str:
-    from pygments.formatters import HtmlFormatter
-
-    head = (
-        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
-    )
-    style = STYLE + HtmlFormatter(style="default").get_style_defs(".highlight")
-    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
-    style += f"@media(prefers-color-scheme:dark){{{dark}.highlight{{background:none}}}}"
-    every = _("All notebooks")
-    back = "" if title == "index" else f'<nav><a href="index.html">{every}</a></nav>'
-    begin = f'<!doctype html>\n<html lang="{language()}"><head>{head}<style>{style}</style></head>'
-    return f"{begin}<body>{back}<main>{body}</main></body></html>\n"
-
-
-def index(books: dict, run: str, day: str, result: Drawing) -> str:
-    """The first page: every notebook with its goal."""
-    rows = []
-    for name, book in books.items():
-        head = book.cells[0].source
-        title, goal = re.search(r"# (.+)", head)[1], re.search(r"\*\*(?:Goal|목표):\*\* (.+)", head)[1]
-        rows.append(f'<li><a href="{name}.html">{html.escape(title)}</a><br>{html.escape(goal)}</li>')
-    told = _("The notebooks with their outputs: run {run} of {day}.").format(run=f"<code>{run}</code>", day=day)
-    title = _("A fine-tune you can read")
-    images = [f"<p>{shown(sheet)}</p>" for sheet in (result, series_map.draw())] + screenshots()
-    words = f'<p><a href="{os.path.relpath(PROJECT_ROOT / "docs/glossary.md", gallery())}">Glossary · 용어집</a></p>'
-    list_of_them = f"<ul class='books'>{''.join(rows)}</ul>"
-    return wrapped(f"<h1>{title}</h1><p>{told}</p>{list_of_them}{''.join(images)}{words}", "index")
-
-
-def shown(sheet: Drawing) -> str:
-    picture = base64.b64encode(sheet.svg().encode()).decode()
-    return f'<img alt="{html.escape(sheet.alt)}" src="data:image/svg+xml;base64,{picture}">'
-
-
-def screenshots() -> list[str]:
-    """What proofs/proof_browser.py photographed."""
-    made = json.loads((PICTURES / "made.json").read_text(encoding="utf-8"))
-    pages = {name: base64.b64encode((PICTURES / f"{name}.png").read_bytes()).decode() for name in made}
-    return [
-        f'<p><img alt="{html.escape(told["alt"])}" src="data:image/png;base64,{pages[name]}"></p>'
-        for name, told in made.items()
-    ]
 
 
 def make(notebooks: Path, folder: Path, run: str) -> dict[Path, int]:
@@ -243,21 +190,30 @@ def make(notebooks: Path, folder: Path, run: str) -> dict[Path, int]:
     """
     if missing := [path.name for path in series() if not (notebooks / path.name).exists()]:
         raise FileNotFoundError(f"{missing[0]} is missing in {notebooks}: python -m helpers.series {run}")
-    books = {path.stem: executed(notebooks / path.name) for path in series()}
-    pages = {f"{name}.html": page(book, name) for name, book in books.items()}  # all of them, before one is written
+    made = {name: page(executed(notebooks / path.name), name) for name, path in pages(MANIFEST).items()}
     run_folder = notebooks.parent if notebooks.name == "notebooks" else notebooks.parent.parent
-    started = nbformat.read(notebooks / series()[0].name, as_version=4).metadata.papermill.start_time
     result = draw_result(json.loads((run_folder / "evaluation.json").read_text(encoding="utf-8")), run)
-    pages["index.html"] = index(books, run, day := started[:10], result)
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.html"):
-        if old.name not in pages:
-            old.unlink()
-    for name, text in pages.items():
-        write_atomic(folder / name, text)
     write_atomic(folder / "result.svg", result.svg())  # the README shows it
-    write_json(folder / MANIFEST, {"run": run, "date": day, "code": current()})
-    return {folder / name: len(text.encode()) for name, text in pages.items()}
+    return write(folder, MANIFEST, made, run, day(notebooks / series()[0].name))
+
+
+def day(copy: Path) -> str:
+    """When the executed `copy` was begun: 2026-11-30."""
+    return nbformat.read(copy, as_version=4).metadata.papermill.start_time[:10]
+
+
+def write(folder: Path, manifest: str, made: dict[str, str], run: str, date: str) -> dict[Path, int]:
+    """Write the pages `made`, by name, with their manifest, then the index; pages that no notebook has go."""
+    for old in folder.glob("*.html"):
+        if old.stem not in {"index", GLOSSARY.stem, *pages(MANIFEST), *pages(FURTHER)}:
+            old.unlink()
+    for name, text in made.items():
+        write_atomic(folder / f"{name}.html", text)
+    write_json(folder / manifest, {"run": run, "date": date, "code": current(manifest)})
+    write_atomic(folder / "glossary.html", glossary())
+    write_atomic(folder / "index.html", first := index(folder))
+    return {folder / f"{name}.html": len(text.encode()) for name, text in (made | {"index": first}).items()}
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """The gallery: what belongs to a machine stays there, what was not run is not shown, and a stale gallery is told."""
 
 import base64
+import html
 import io
 import json
 import re
@@ -11,32 +12,88 @@ import pytest
 from nbformat.v4 import new_output
 
 from docs import make_gallery
-from docs.make_gallery import (
-    FOLDER,
-    MANIFEST,
-    current,
-    executed,
-    fingerprint,
-    make,
-    page,
-    shorten,
-    smaller,
-    told_shorter,
-)
+from docs.gallery_index import FOLDER, FURTHER, MANIFEST, SEVERAL, glossary, moved, pages
+from docs.make_further import fresh
+from docs.make_gallery import current, executed, fingerprint, make, page, shorten, smaller, told_shorter
+from docs.workshop.solutions import SOLUTIONS
 from helpers.paths import PROJECT_ROOT, runs_root
 from helpers.series import NOTEBOOKS, series
 
-COMMAND = "python -m helpers.series demo && python -m docs.make_gallery demo"
+COMMANDS = {
+    MANIFEST: "python -m helpers.series demo && python -m docs.make_gallery demo",
+    FURTHER: "QLORA_RUNS_DIR=$(mktemp -d) python -m docs.make_further",
+}
+EVERY = {"index", "glossary", *pages(MANIFEST), *pages(FURTHER)}
 
 
-def test_the_committed_gallery_is_of_this_code():
+@pytest.mark.parametrize("manifest", COMMANDS)
+def test_the_committed_gallery_is_of_this_code(manifest):
     """Code cells only: a change of text needs no new run."""
-    if not FOLDER.exists():
-        pytest.skip(f"there is no gallery yet: {COMMAND}")
-    manifest = json.loads((FOLDER / MANIFEST).read_text(encoding="utf-8"))
-    stale = [name for name, code in current().items() if manifest["code"].get(name) != code]
-    assert not stale, f"the gallery shows other code than {', '.join(stale)}: {COMMAND}"
-    assert {path.stem for path in FOLDER.glob("*.html")} == {"index", *current()}
+    made = json.loads((FOLDER / manifest).read_text(encoding="utf-8"))
+    stale = [name for name, code in current(manifest).items() if made["code"].get(name) != code]
+    assert not stale, f"the gallery shows other code than {', '.join(stale)}: {COMMANDS[manifest]}"
+    assert {path.stem for path in FOLDER.glob("*.html")} == EVERY
+
+
+def test_every_page_is_listed_and_no_link_leads_nowhere():
+    links = {
+        path.stem: re.findall(r'href="([^"#:]+)', path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.html")
+    }
+    assert {Path(link).stem for link in links["index"]} >= EVERY - {"index"}
+    lost = {name: link for name, every in links.items() for link in every if not (FOLDER / link).exists()}
+    outside = {name: link for name, every in links.items() for link in every if link.endswith(".ipynb")}
+    assert not lost and not outside, "a page of the gallery leads to another page of it"
+
+
+def words_of(page: str) -> str:
+    """What is read on a page: text without tags."""
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"(?s)<style.*?</style>|<[^>]+>", "", page)))
+
+
+def shown_in(name: str) -> str:
+    return words_of((FOLDER / f"{name}.html").read_text(encoding="utf-8"))
+
+
+def test_the_glossary_is_the_one_of_the_repository():
+    assert shown_in("glossary") == words_of(glossary()), "python -m docs.gallery_index"
+
+
+@pytest.mark.parametrize("name", [name for name in pages(FURTHER) if name.startswith("lab")])
+def test_a_stored_lab_is_unsolved(name):
+    """Its task and what the check says of it are there; its answer is not."""
+    told = shown_in(name)
+    assert "The repair is still to be written" in told and "run tiny of" in told
+    [answer] = [text for cell, text in SOLUTIONS.items() if cell.partition("-")[0] == name.partition("_")[0]]
+    code = " ".join(cell.source for cell in nbformat.read(pages(FURTHER)[name], as_version=4).cells)
+    lines = [line.strip() for line in answer.splitlines() if len(line) > 20 and line.strip() not in code]
+    assert lines and not [line for line in lines if re.sub(r"\s+", " ", line) in told]
+
+
+def test_the_stored_comparison_has_four_runs():
+    with_rows = (FOLDER / f"{SEVERAL}.html").read_text(encoding="utf-8")
+    first = re.search(r"(?s)<table.*?</table>", with_rows[with_rows.index("runs_table") :])[0]
+    assert first.count("<tr") == 1 + 4 and "Fewer than two runs" not in with_rows
+
+
+def test_a_link_to_an_appendix_or_a_lab_stays_in_the_gallery():
+    assert moved("../A1_memory.ipynb", NOTEBOOKS / "labs") == "A1_memory.html"
+    assert moved("labs/lab2_does_not_fit.ipynb", NOTEBOOKS) == "lab2_does_not_fit.html"
+    assert moved("08_compare_runs.ipynb", NOTEBOOKS) == "08_compare_runs.html", "not the one of several runs"
+
+
+def test_what_was_run_with_the_code_of_today_is_not_run_again(tmp_path):
+    path = series()[2]
+    assert not fresh(tmp_path / path.name, path)
+    copy = as_run(path, tmp_path)
+    assert fresh(copy, path)
+    book = nbformat.read(copy, as_version=4)
+    last = [cell for cell in book.cells if cell.cell_type == "code"][-1]
+    last.execution_count = None
+    nbformat.write(book, copy)
+    assert not fresh(copy, path), "half a run"
+    last.execution_count, last.source = 9, "other = 1"
+    nbformat.write(book, copy)
+    assert not fresh(copy, path)
 
 
 def test_the_fingerprint_sees_code_and_not_text():
@@ -157,6 +214,7 @@ def test_a_whole_run_becomes_pages_that_need_nothing_else(whole_run, tmp_path):
     written = make(whole_run.notebooks, tmp_path / "gallery", "tiny")
     names = {path.name for path in written}
     assert names == {"index.html", *(f"{path.stem}.html" for path in series())}
+    assert (tmp_path / "gallery" / "glossary.html").exists()
     for path in written:
         text = path.read_text(encoding="utf-8")
         assert "<script" not in text and 'src="http' not in text and 'src="drawings' not in text, path.name
