@@ -118,7 +118,7 @@ def listed(notebooks: dict[str, Path]) -> str:
     for name, path in notebooks.items():
         head = nbformat.read(path, as_version=4).cells[0].source
         goal = re.search(r"\*\*(?:Goal|목표):\*\* (.+)", head)
-        below = f"<br>{html.escape(goal[1])}" if goal else ""
+        below = f"<br>{html.escape(re.sub('[*`]', '', goal[1]))}" if goal else ""
         rows.append(f'<li><a href="{name}.html">{html.escape(re.search(r"# (.+)", head)[1])}</a>{below}</li>')
     return f"<ul class='books'>{''.join(rows)}</ul>"
 
