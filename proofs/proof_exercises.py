@@ -5,9 +5,15 @@
 Works in QLORA_RUNS_DIR on a finished run of that preset, which is made where there is none. Every exercise of the pages
 is in DONE (tests/workshop/test_exercises.py); 1 is returned when a check says "Not yet."
 
-2026-11-30, 2-core Intel Xeon beside much other work, on tiny. Solved: 00.1, 00.2 (A100 80 GB), 01.1 (41.5 GB), 01.2,
-01.3 (size 256: 34 * 10^9 operations a second, 1024: 21), 02.1, 02.2, 03.1 (1.0), 03.2 (three verdicts are red), 03.3 (9
-rows and 1), 05.1, 05.2 (five files). The others were not run in this form yet.
+2026-11-30, 2-core AMD EPYC with AVX2 only, beside much other work (load 5 to 7), on tiny. Solved, in their present
+form: 00f.1 (no entry: such a small model writes none), 00f.2 (0 of 20), 00.1, 00.2 (A100 80 GB), 01.1 (41.5 GB),
+01.2, 01.3 (size 256: 76 * 10^9 operations a second, 1024: 43), 02.1, 02.2, 03.1 (1.0), 03.2 (three verdicts are red),
+03.3 (9 rows and 1), 04.1 (stopped at step 10, 2 sittings, up to step 30), 04.2 (rank 2: 6.764, rank 8: 6.789), 04.3
+(13.17 at first, 6.98 in the end; 6.79 at the usual rate), 05.1, 05.2 (five files), 05.3 (killed with 1 file written,
+"An unfinished merge resumes"), 06.1 (at temperature 0.8 the base stops always, the adapter at 60 %), 06.2, 06.3 (too
+few rows), 07.1, 07.2 (q4_k_m: 1 MB, +0.003 nats), 07.3 (32 tokens), 08.1 (no difference that matters), 08.2 (step 40
+of 40), 09.1 (1 row), 09.2 (exit code 1), A1.1, A1.2, A3.1, A3.2 (13.127 and 13.115), A4.1 (2), A4.2 (0), A4.3. Not
+run in this form: 08.3, 09.3, A2.1, A2.2, A5.1, A5.2.
 """
 
 from __future__ import annotations
