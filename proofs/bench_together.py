@@ -2,9 +2,9 @@
 
     python -m proofs.bench_together [--passes 20]
 
-Forward and backward of frozen layers with LoRA branches (rank 16), as in `helpers/train/branch.py`, at the shapes of the
-demo's model; CPU milliseconds, the least of all passes, both ways by turns. "together" stacks the frozen weights and the
-A's, which are read in one piece, and splits what comes out.
+Forward and backward of frozen layers with LoRA branches (rank 16), as in `helpers/train/branch.py`, at the shapes of
+the demo's model; CPU milliseconds, the least of all passes, both ways by turns. "together" stacks the frozen weights
+and the A's, which are read in one piece, and splits what comes out.
 
 2026-11-30, 2-core AMD EPYC with AVX2 only, beside other work, float32:
 

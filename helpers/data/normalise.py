@@ -40,16 +40,21 @@ def normalise(turns: list[dict], repairs: list[Repair], tools: tuple = ()) -> Co
         repairs.append(Repair.TAIL_CUT)
     if not rest:
         raise Unusable(Reason.NO_ANSWER)
-    for before, turn in pairwise(rest):
+    _require_answered_calls(rest)
+    if not any(turn["role"] == "assistant" and turn.get("train", True) for turn in rest):
+        raise Unusable(Reason.NOTHING_LEARNED)
+    _require_writable(head + rest, tools)
+    return Converted(head + rest, tuple(dict.fromkeys(repairs)), tools)
+
+
+def _require_answered_calls(turns: list[dict]) -> None:
+    """Raises Unusable for a call that no tool answers, and for a tool's answer that nobody asked for or reads."""
+    for before, turn in pairwise(turns):
         called, answered = bool(before.get("tool_calls")), before["role"] == "tool"
         if turn["role"] == "tool" and not (called or answered):
             raise Unusable(Reason.NO_CALL)
         if (called and turn["role"] != "tool") or (answered and turn["role"] == "user"):
             raise Unusable(Reason.NO_RESULT)
-    if not any(turn["role"] == "assistant" and turn.get("train", True) for turn in rest):
-        raise Unusable(Reason.NOTHING_LEARNED)
-    _require_writable(head + rest, tools)
-    return Converted(head + rest, tuple(dict.fromkeys(repairs)), tools)
 
 
 def document(text: object, repairs: list[Repair]) -> Converted:

@@ -43,16 +43,8 @@ def _turn(turn: dict, repairs: list[Repair], tabular: bool) -> dict:
     name = plain_name(str(turn.get("role", turn.get("from", ""))))
     if name not in ROLES:
         raise Unusable(Reason.ROLE, value=name[:LONGEST] or "(none)")
-    role, content, thought = ROLES[name], turn.get("content", turn.get("value")), ""
-    spelled = content if name in CALL_ROLES else turn.get("tool_calls")
-    if missing(calls := from_json(spelled)) and name not in CALL_ROLES:
-        calls = from_json(turn.get("function_call"))
-    if name in CALL_ROLES or (calls and missing(content)):
-        content = ""
-    if isinstance(content, dict) and content.get("type") in TEXTS:
-        content = [content]
-    if isinstance(content, list) and any(map(_is_part, content)):
-        content, thought = _parts(content)
+    role, calls = ROLES[name], _calls_of(turn, name)
+    content, thought = _content_of(turn, name, calls)
     if isinstance(content, (dict, list, bool)) and not missing(content):
         content = in_words(content, [] if role == "tool" else repairs, tabular)
     read = message(role, content, tool_calls=_tool_calls(calls, repairs, tabular), reasoning_content=thought)
@@ -62,6 +54,26 @@ def _turn(turn: dict, repairs: list[Repair], tabular: bool) -> dict:
         if (means := meaning(key)) and not missing(value):
             _attach(read, key, value, means)
     return read
+
+
+def _calls_of(turn: dict, name: str) -> object:
+    """The tool calls of a turn as it spells them; in the role of a call they are its text."""
+    if name in CALL_ROLES:
+        return from_json(turn.get("content", turn.get("value")))
+    calls = from_json(turn.get("tool_calls"))
+    return from_json(turn.get("function_call")) if missing(calls) else calls
+
+
+def _content_of(turn: dict, name: str, calls: object) -> tuple[object, str]:
+    """What a turn says beside its calls, whatever stands there, and the thought in it."""
+    content = turn.get("content", turn.get("value"))
+    if name in CALL_ROLES or (calls and missing(content)):
+        return "", ""
+    if isinstance(content, dict) and content.get("type") in TEXTS:
+        content = [content]
+    if isinstance(content, list) and any(map(_is_part, content)):
+        return _parts(content)
+    return content, ""
 
 
 def _attach(read: dict, key: str, value: object, means: Means) -> None:

@@ -40,18 +40,22 @@ def comparison_rows(prompts: list[list[dict]], references: list[str], replies: d
     answers = [row["known"] if messages == question else "" for messages, question, row in fixed] + references
     rows = []
     for i, messages in enumerate(prompts):
-        given = {name: texts[i] for name, texts in replies.items()}
-        row = {"kind": "fixed" if i < len(FIXED_PROMPTS) else "held-out", "prompt": questions[i]}
-        row |= {"messages": list(messages), "reference": answers[i]}
-        row |= {name: reply.text for name, reply in given.items()}
-        row["stopped"] = {name: reply.stopped for name, reply in given.items()}
-        row["in_thought"] = {name: reply.in_thought for name, reply in given.items()}
-        if thoughts := {name: reply.thought for name, reply in given.items() if reply.thought}:
-            row["thoughts"] = thoughts
-        if tools := getattr(messages, "tools", None):
-            row["tools"] = tools
-        rows.append(row)
+        kind = "fixed" if i < len(FIXED_PROMPTS) else "held-out"
+        rows.append({"kind": kind, **_row(messages, answers[i], {name: given[i] for name, given in replies.items()})})
     return rows
+
+
+def _row(messages: list[dict], answer: str, given: dict[str, Reply]) -> dict:
+    """What was asked, the reference `answer`, and what each model wrote."""
+    row = {"prompt": messages[-1]["content"], "messages": list(messages), "reference": answer}
+    row |= {name: reply.text for name, reply in given.items()}
+    row["stopped"] = {name: reply.stopped for name, reply in given.items()}
+    row["in_thought"] = {name: reply.in_thought for name, reply in given.items()}
+    if thoughts := {name: reply.thought for name, reply in given.items() if reply.thought}:
+        row["thoughts"] = thoughts
+    if tools := getattr(messages, "tools", None):
+        row["tools"] = tools
+    return row
 
 
 def write_comparisons(run: RunDir, rows: list[dict]) -> None:

@@ -151,12 +151,15 @@ class Policy:
         learned = {number: True for number in answers if shown[number].get("train", True)}
         thinking = {number for number in answers if "reasoning_content" in shown[number]}
         earlier = {number for number in thinking if number < question}
-        if learn_thinking == "all" or (learn_thinking == "auto" and takes.earlier_thoughts):
+        if learn_thinking == "auto":
+            learn_thinking = "all" if takes.earlier_thoughts else "last"
+        if learn_thinking == "all":
             return cls(messages, shown, learned)
-        if learn_thinking == "none" or takes.earlier_thoughts or not earlier:
-            read = thinking if learn_thinking == "none" else earlier
-            return cls(messages, shown, learned | dict.fromkeys(read & learned.keys(), False))
-        learned = {number: True for number in learned if number > question}
+        if learn_thinking == "none":
+            return cls(messages, shown, learned | dict.fromkeys(thinking & learned.keys(), False))
+        if takes.earlier_thoughts or not earlier:
+            return cls(messages, shown, learned | dict.fromkeys(earlier & learned.keys(), False))
+        learned = {number: True for number in learned if number > question}  # earlier thoughts are hidden at use
         if takes.thoughts:
             return cls(messages, shown, learned, as_at_use=True)
         written = list(messages)

@@ -60,7 +60,8 @@ def test_a_message_that_is_too_long_is_told_in_the_first_look(monkeypatch):
 def test_a_vote_or_a_guess_that_cannot_be_kept_is_asked_again(tmp_path, monkeypatch):
     run = RunDir(tmp_path)
     run.votes.mkdir(parents=True)  # nothing can be written there
-    pairs = [{"key": "a", "messages": [{"role": "user", "content": "?"}], "models": ["base", "adapter"], "A": "one", "B": "two"}]
+    asked = [{"role": "user", "content": "?"}]
+    pairs = [{"key": "a", "messages": asked, "models": ["base", "adapter"], "A": "one", "B": "two"}]
     page, buttons, told = voting.voting_widget(run, pairs).children
     buttons.children[0].click()
     assert "IsADirectoryError" in told.value and "1 of 1" in page.value and not buttons.children[0].disabled
