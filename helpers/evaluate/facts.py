@@ -3,8 +3,8 @@
 Doing harm has to be proven at a share of the 5 % (Bonferroni; gate.py shares it out), so that a model without any is
 stopped once in twenty times at most. What was asked for has to be proven as well, all of it, so each by a 95 % interval
 of its own (the intersection-union test; Berger, Technometrics 24, 1982): a model that lacks one of them is passed once
-in forty. Every sentence says how small an effect would have been seen (power.py; meant: 4 times in 5; `proofs/proof_power.py`
-finds 75 to 84 %). `proofs/proof_gate.py` counts the errors.
+in forty. Every sentence says how small an effect would have been seen (power.py; meant: 4 times in 5; 75 to 84 % in
+`proofs/proof_power.py`). `proofs/proof_gate.py` counts the errors.
 """
 
 from __future__ import annotations
