@@ -22,7 +22,8 @@ def test_every_row_once_worst_first_early_and_late(trained_run):
     assert sorted(row_hash(row.row) for row in found) == sorted(map(row_hash, rows))
     losses = [row.early.mean for row in found]
     assert losses == sorted(losses, reverse=True) and early_checkpoint(trained_run).name == "checkpoint-20"
-    assert sum(row.late.mean < row.early.mean for row in found) > 0.8 * len(found)  # it has learned since (90 % with AVX2)
+    better = sum(row.late.mean < row.early.mean for row in found)
+    assert better > 0.8 * len(found)  # it has learned since: 90 % of the rows on a CPU with AVX2
     marked = [row.marked for row in found]
     assert marked == sorted(marked, reverse=True) and sum(marked) < 0.2 * len(found)
     for row in found[:5]:
