@@ -17,7 +17,7 @@ NOT_READ = re.compile(r"check\(\"|written = |DETACHED|Table\(standing|vote_table
 READ = re.compile(
     r"\b(?:[Ll]ook (?:at|how|where|first|which|what)|[Rr]ead the column|[Cc]ompare the|[Ww]atch the|the last line says"
     r"|(?:Red|green) means|Check four things|Can you see the fault|Whatever stands at the top"
-    r"|Is (?:any row|everything|the first line)|Where is the star|Which field|What do the models say"
+    r"|Is (?:any row|everything|that more|the first line)|Where is the star|Which field|What do the models say"
     r"|The first lines?\b|The last table|[Rr]ead before you cut)"
 )
 DEMO = re.compile(r"In the demo [^.]*(?:\.\d[^.]*)*")  # to the end of the sentence
