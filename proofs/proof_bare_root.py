@@ -18,7 +18,8 @@ to its end (822 s of CPU, 1645 s); `user` in the same root, where root's package
 On a 2-core AMD EPYC with AVX2 alone, three times as much work as cores beside it, QLORA_PRESET=tiny: `torch` on Debian
 12: torch 2.6.0+cu124 stays, 172 packages in 361 s (164 s of CPU), the first look of tiny to its end (609 s, 360 s of
 CPU); `user` without root's packages: 200 in 552 s (189 s of CPU), torch 2.13.0+cu130, the first look of tiny to its end
-(399 s, 332 s of CPU). Not run yet: `here` on 3.12.
+(399 s, 332 s of CPU). The same machine beside the tests: `here` on Ubuntu 24.04, Python 3.12.3: 206 packages in 287 s
+(169 s of CPU), torch 2.13.0+cu130, the first look of tiny to its end (180 s, 190 s of CPU).
 Found and mended: a pin that Python 3.11.2 cannot have (soupsieve); PIP_BREAK_SYSTEM_PACKAGES=1, which --here itself
 advises, was left aside; torch 2.6 asks for sympy 1.13.1 where the pins have 1.14.0, so that nothing was installed.
 """
