@@ -46,15 +46,15 @@ def pages(manifest: str) -> dict[str, Path]:
     return {SEVERAL: compare} | {path.stem: path for path in [*sorted(folder.glob("A[0-9]*.ipynb")), *labs]}
 
 
-def source_of(name: str) -> Path:
-    """The notebook of the page `name`, in the language of QLORA_LANG."""
-    return (pages(FURTHER) | pages(MANIFEST))[name]
+def every_page() -> dict[str, Path]:
+    """Those of both manifests, in the language of QLORA_LANG."""
+    return pages(MANIFEST) | pages(FURTHER)
 
 
 def moved(link: str, folder: Path) -> str:
     """A link of a notebook in `folder` as its page has it: another page of the gallery, else the repository's file."""
     target = Path(os.path.normpath(folder / link))
-    if target == GLOSSARY or target.suffix == ".ipynb" and target.stem in {*pages(MANIFEST), *pages(FURTHER)}:
+    if target == GLOSSARY or target.suffix == ".ipynb" and target.stem in every_page():
         return f"{target.stem}.html"
     text = target.with_suffix(".md") if target.parent != NOTEBOOKS and target.suffix == ".ipynb" else target
     return os.path.relpath(text if text.exists() else target, gallery())

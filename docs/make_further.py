@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 
-from docs.gallery_index import FURTHER, SEVERAL, gallery, pages, source_of
+from docs.gallery_index import FURTHER, SEVERAL, every_page, gallery, pages
 from docs.make_gallery import day, executed, fingerprint, page, write
 from helpers.compare.sweep import sweep
 from helpers.paths import PROJECT_ROOT, runs_root
@@ -58,7 +58,7 @@ def main() -> int:
         build(language())
     try:
         copied = run_all()
-        date = day(copied / source_of(SEVERAL).name)
+        date = day(copied / every_page()[SEVERAL].name)
         told = _(TOLD).format(run=RUN, day=date)
         made = {name: page(executed(copied / path.name), name, told) for name, path in pages(FURTHER).items()}
     except (ValueError, RuntimeError) as error:

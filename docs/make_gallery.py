@@ -29,16 +29,15 @@ from docs.drawings.result import draw as draw_result
 from docs.figures import fill
 from docs.gallery_index import (
     FOLDER,
-    FURTHER,
     GLOSSARY,
     MANIFEST,
     NOTEBOOKS,
+    every_page,
     gallery,
     glossary,
     index,
     linked,
     pages,
-    source_of,
     wrapped,
 )
 from docs.make_badges import ID as SET_UP
@@ -98,7 +97,7 @@ def executed(copy: Path):
     Raises ValueError when it is of other code, was not run to its end, or holds an error.
     """
     done = nbformat.read(copy, as_version=4)
-    source = source_of(copy.stem)
+    source = every_page()[copy.stem]
     book = nbformat.read(source, as_version=4)
     if fingerprint(done) != fingerprint(book):
         raise ValueError(f"{copy} was run with other code cells than {source.relative_to(PROJECT_ROOT)}: run it again.")
@@ -172,7 +171,7 @@ def page(book, name: str, told: str = "") -> str:
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(template_name="basic", embed_images=True)
-    folder = source_of(name).parent
+    folder = every_page()[name].parent
     resources = {"metadata": {"path": str(folder), "name": name}}
     body = linked(exporter.from_notebook_node(book, resources)[0], folder)
     whole = wrapped(replaced(body, UNFOLDS), name, told)
@@ -206,7 +205,7 @@ def day(copy: Path) -> str:
 def write(folder: Path, manifest: str, made: dict[str, str], run: str, date: str) -> dict[Path, int]:
     """Write the pages `made`, by name, with their manifest, then the index; pages that no notebook has go."""
     for old in folder.glob("*.html"):
-        if old.stem not in {"index", GLOSSARY.stem, *pages(MANIFEST), *pages(FURTHER)}:
+        if old.stem not in {"index", GLOSSARY.stem, *every_page()}:
             old.unlink()
     for name, text in made.items():
         write_atomic(folder / f"{name}.html", text)

@@ -37,9 +37,10 @@ GROUPS = Path("/sys/fs/cgroup")
 WAYS = [{}, {"OMP_WAIT_POLICY": "PASSIVE"}, *({"GOMP_SPINCOUNT": str(10**n)} for n in (3, 4, 5))]
 WORK = """
 import os, sys, time, torch
-from bitsandbytes.functional import has_avx512bf16
+from helpers.model.device import compute_dtype
+from helpers.settings import RunConfig
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
-kind = torch.bfloat16 if has_avx512bf16() else torch.float32
+kind = compute_dtype(RunConfig.load("demo"))
 x, layers = torch.randn(576, 576).to(kind), [torch.randn(576, 576).to(kind) * 0.04 for _ in range(30)]
 def one():
     y = x

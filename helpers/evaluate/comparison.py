@@ -80,15 +80,19 @@ def order_told(order: str) -> str:
 
 
 def side_by_side(row: dict, order: str = "") -> dict[str, str]:
-    """A row of comparisons.jsonl as a reader sees it; without its first turn where that `order` is told elsewhere."""
+    """A row of comparisons.jsonl as a reader sees it; `order` as in `conversation`."""
     inside = row.get("in_thought", {})  # rows of before 2026-11-25 have none
     names = [name for name in MODELS if name in row]
     answers = {name: shown(row[name], row["stopped"][name], inside.get(name, False)) for name in names}
-    return {"asked": conversation(row["messages"][bool(order) :]), **answers, "reference answer": row["reference"]}
+    return {"asked": conversation(row["messages"], order), **answers, "reference answer": row["reference"]}
 
 
-def conversation(messages: list[dict]) -> str:
-    """All turns up to the reply; a single question without its role. A turn without text shows its tool calls."""
+def conversation(messages: list[dict], order: str = "") -> str:
+    """All turns up to the reply; a single question without its role. A turn without text shows its tool calls.
+
+    `order`: the first turn, where it is told elsewhere (`common_order`); it is left out.
+    """
+    messages = messages[1:] if order else messages
     if len(messages) == 1:
         return messages[0]["content"]
     texts = [(m["role"], m["content"] or json.dumps(m.get("tool_calls") or "", ensure_ascii=False)) for m in messages]

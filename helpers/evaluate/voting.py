@@ -122,7 +122,7 @@ def voting_page(run: RunDir, pairs: list[dict]) -> Table | Playable:
     shown = pairs[:ON_PAPER]
     order = common_order(shown)
     rows = [
-        {"no": number, "asked": conversation(pair["messages"][bool(order) :]), "A": pair["A"], "B": pair["B"]}
+        {"no": number, "asked": conversation(pair["messages"], order), "A": pair["A"], "B": pair["B"]}
         for number, pair in enumerate(shown, 1)
     ]
     told = _("{shown} of {pairs} pairs; in JupyterLab you vote on all of them, with buttons.")

@@ -14,15 +14,15 @@ def state(run) -> str:
     judged = {row.get("verdict") or (Verdict.GREEN if row.get("ok") else Verdict.RED) for row in verdicts}
     worst = next((verdict for verdict in reversed(Verdict) if verdict in judged), None)
     step, merge = _report(run.trained).get("step"), _report(run.merge_report).get("verdict")
-    steps = {
-        _("labels {verdict}").format(verdict=_(worst or "")): worst,
-        _("trained to step {step}").format(step=step): step,
-        _("merge {verdict}").format(verdict=_(merge or "")): merge,
-        _("compared"): run.evaluation.exists(),
-        _("files for other programs"): run.served.exists(),
-    }
-    behind = [what for what, done in steps.items() if done]
-    sentences = [_("So far: {steps}.").format(steps=" · ".join(behind))] if behind else []
+    behind = [
+        _("labels {verdict}").format(verdict=_(worst)) if worst else "",
+        _("trained to step {step}").format(step=step) if step else "",
+        _("merge {verdict}").format(verdict=_(merge)) if merge else "",
+        _("compared") if run.evaluation.exists() else "",
+        _("files for other programs") if run.served.exists() else "",
+    ]
+    steps = " · ".join(filter(None, behind))
+    sentences = [_("So far: {steps}.").format(steps=steps)] if steps else []
     if run.parent.exists():
         parent = run.parent.read_text(encoding="utf-8").strip()
         sentences.append(_("A fork of {parent}; choose({parent!r}) leads back.").format(parent=parent))

@@ -88,14 +88,11 @@ def check_logits(
     with LlamaCpp(file, max(map(len, ids)), lora=lora) as served, torch.inference_mode():
         for row in ids:
             theirs = torch.from_numpy(served.logits(row, list(range(len(row)))))
-            ours = model(input_ids=torch.tensor([row], device=model.device)).logits[0].float().cpu()
+            ours = _logits(model, row)
             width = min(theirs.shape[1], ours.shape[1])  # one may be rounded up
             off = _off(theirs[:, :width], ours[:, :width])
             if not off.max() <= LIMIT:
-                with torch.autocast(model.device.type, dtype=torch.float16):
-                    rounded = model(input_ids=torch.tensor([row], device=model.device)).logits[0].float().cpu()
-                unsteady = _off(rounded, ours) > LIMIT
-                off = off[~unsteady] if unsteady.float().mean() <= FEW else off
+                off = off[_steady(model, row, ours)]
             if not off.max() <= LIMIT:
                 sentence = _(
                     "llama.cpp computes something else than the model: its logits are {off} standard deviations away "
@@ -106,6 +103,22 @@ def check_logits(
                 raise NotTheSame(sentence.format(off=f"{off.max():.2f}", limit=LIMIT, file=name), "logits")
             worst = max(worst, off.max().item())
     return worst
+
+
+def _logits(model: PreTrainedModel | PeftModel, row: list[int]) -> Tensor:
+    """Those of each token of `row`, (tokens, vocabulary) in float32 on the CPU."""
+    import torch
+
+    return model(input_ids=torch.tensor([row], device=model.device)).logits[0].float().cpu()
+
+
+def _steady(model: PreTrainedModel | PeftModel, row: list[int], ours: Tensor) -> Tensor:
+    """Which tokens can speak against a file: all, but for a few whose logits `model` itself moves in 16 bits."""
+    import torch
+
+    with torch.autocast(model.device.type, dtype=torch.float16):
+        unsteady = _off(_logits(model, row), ours) > LIMIT
+    return ~unsteady if unsteady.float().mean() <= FEW else torch.ones_like(unsteady)
 
 
 def _off(logits: Tensor, ours: Tensor) -> Tensor:
