@@ -7,6 +7,7 @@ conversations, so the draw is seeded and does not depend on the order of the row
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Iterable
@@ -32,13 +33,18 @@ def conversation_key(messages: list[dict], seed: int) -> int:
 
 
 def beginning_key(messages: list[dict]) -> int:
-    """64 bits that are the same for the same system turn and first question; case and spaces do not count."""
+    """64 bits that are the same for the same system turn and first question, as `same_text` reads them."""
     texts = []
     for message in messages:
-        texts.append("".join(message["content"].casefold().split()))
+        texts.append(same_text(message["content"]))
         if message["role"] == "user":
             break
     return _bits("\x1e".join(texts), "")
+
+
+def same_text(text: str) -> str:
+    """`text` without what does not make it another one: case, spaces, and how Unicode puts a letter together."""
+    return "".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def units(keys: array, beginnings: array) -> array:

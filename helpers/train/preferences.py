@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,6 +16,7 @@ from helpers.data.formats import convert
 from helpers.data.labels import encode
 from helpers.data.reasons import Unusable
 from helpers.data.sources import open_sources
+from helpers.data.split import same_text
 from helpers.files import read_json, write_atomic, write_json, write_jsonl
 from helpers.paths import runs_root
 from helpers.runs import RunDir
@@ -85,7 +85,7 @@ def ready(pairs: list[dict], tokenizer, config: RunConfig):
 def unvoted(rows: list[dict], pairs) -> list[dict]:
     """The held-out `rows` that no pair is about: a prompt that was trained on cannot judge.
 
-    A pair is about a row when one of the two conversations begins as the other; not by case, spaces or system turns.
+    A pair is about a row when one of the two conversations begins as the other, system turns left out.
     """
     prompts = [_turns(prompt) for prompt in pairs["prompt"]]
     left = []
@@ -146,9 +146,9 @@ def _pair(better, worse) -> dict:
 
 
 def _turns(messages: list[dict]) -> list[tuple[str, str]]:
-    """Roles and texts, without system turns, case and spaces."""
+    """Roles and texts without system turns, as `same_text` reads them."""
     turns = [(turn["role"], turn.get("content")) for turn in messages if turn["role"] != "system"]
-    return [(role, re.sub(r"\s+", "", str(text or "")).casefold()) for role, text in turns]
+    return [(role, same_text(str(text or ""))) for role, text in turns]
 
 
 def _print_lost(lost: Counter) -> None:
