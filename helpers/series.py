@@ -72,7 +72,7 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
     """
     os.environ["QLORA_PRESET"] = preset
     run = RunDir.open(RunConfig.load(preset))
-    copies(run).mkdir(exist_ok=True)
+    copies(run).mkdir(parents=True, exist_ok=True)
     for drawings in {folder / "drawings" for folder in (NOTEBOOKS, series()[0].parent)}:  # the copies show them
         if drawings.exists():
             shutil.copytree(drawings, run.notebooks / drawings.relative_to(NOTEBOOKS), dirs_exist_ok=True)

@@ -71,12 +71,15 @@ def test_every_notebook_runs_in_order(whole_run):
     assert written == ["Modelfile", "adapter-f16.gguf", *files]  # and nothing half-written
 
 
-def test_executed_copy_lands_in_the_run(tmp_path, capfd):
+@pytest.mark.parametrize(("language", "folder", "done"), [("en", "", "done in"), ("ko", "ko/", "완료(")])
+def test_executed_copy_lands_in_the_run(language, folder, done, tmp_path, monkeypatch, capfd):
+    """In a fresh folder of runs, as a participant's first lab does it."""
+    monkeypatch.setenv("QLORA_LANG", language)
     run = run_notebooks([notebook(tmp_path / "09_fine.ipynb", "import os; print(os.environ['QLORA_PRESET'])")], "tiny")
-    copy = nbformat.read(run.notebooks / "09_fine.ipynb", as_version=4)
+    copy = nbformat.read(run.notebooks / f"{folder}09_fine.ipynb", as_version=4)
     assert copy.cells[0].outputs[0].text == "tiny\n"
     out, err = capfd.readouterr()
-    assert "09_fine ... done in" in out and "encryption" not in err
+    assert f"09_fine ... {done}" in out and "encryption" not in err
 
 
 def test_the_terminal_shows_one_line_a_notebook_and_nothing_that_the_kernel_logs(tmp_path, capfd):
