@@ -248,7 +248,7 @@ ready() {
 }
 
 run_tests() {
-  "$VENV_DIR/bin/python" -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --durations 15 "$@"
+  "$VENV_DIR/bin/python" -m pytest --numprocesses 2 --no-loadscope-reorder --durations 15 "$@"
 }
 
 case "${1:-}" in

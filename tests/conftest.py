@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 for name in ("HF_TOKEN", "WANDB_API_KEY"):
     os.environ.pop(name, None)
 
-ALONE = ("notebooks/test_cells.py",)  # each test of these may go to another worker; the others stay with their file
+# each test of these may go to another worker; the others stay with their file
+ALONE = ("notebooks/test_cells.py", "notebooks/test_single_cells.py")
 
 
 def edit_json(file: Path, **changes) -> None:
@@ -29,17 +31,35 @@ def edit_json(file: Path, **changes) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests go to one worker, since they share its fixtures. (`--dist loadgroup` of pytest-xdist 3.8 does
+    nothing under pytest 9.2: it writes the groups where nobody reads them.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return nodeid if file.endswith(ALONE) else file
+
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """The series first, what reads its run last, so that no worker waits for it; a file's tests share its fixtures."""
-    for item in items:
-        apart = item.nodeid if item.path.as_posix().endswith(ALONE) else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(apart))
+    """The series first, what reads its run last, so that no worker waits for it. Of both, the files with most slow
+    tests first and those that may be parted last: the workers end at the same time."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     readers = {
         item.path
         for item in items
         if {"trained_run", "merged_run", "whole_run"} & set(getattr(item, "fixturenames", ()))
     }
-    items.sort(key=lambda item: (item.path.name != "test_series.py", item.path in readers))
+
+    def place(item):
+        path = item.path
+        return path.name != "test_series.py", path.as_posix().endswith(ALONE), path in readers, -slow[path]
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
