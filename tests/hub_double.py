@@ -11,15 +11,19 @@ request whose "METHOD path" holds that text. `hub.requests` lists every "METHOD 
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+
+from tests.forked import forked
 
 TOKENS = {"write": ("alice", "write"), "read": ("alice", "read"), "other": ("bob", "write")}
 LFS_SUFFIXES = (".safetensors", ".bin", ".gguf", ".zip")
@@ -45,6 +49,10 @@ class HubDouble:
 
     def __init__(self):
         self.tokens = {kind: f"double-{kind}-token" for kind in (*TOKENS, "expired")}
+        self.empty()
+
+    def empty(self) -> None:
+        """As it was at first, at the same address."""
         self.repos: dict[str, Repo] = {}
         self.lfs: dict[str, bytes] = {}  # sha256 -> content
         self.requests: list[str] = []
@@ -74,6 +82,14 @@ class HubDouble:
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
         return {**chosen, "HF_TOKEN": self.tokens[kind]} if kind else chosen
+
+
+@contextlib.contextmanager
+def hub_with_client(home: Path, *modules: str):
+    """A double, and in `run` what starts processes that have imported `modules` and the real client, logged in by
+    HF_TOKEN or what lies in `home`."""
+    with HubDouble() as double, forked(*modules, **double.environment(), HF_HOME=str(home)) as double.run:
+        yield double
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -20,7 +20,7 @@ from helpers.paths import local_path
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from tests.conftest import ROOT
-from tests.hub_double import HubDouble
+from tests.hub_double import hub_with_client
 
 
 def settings(path, **overrides) -> RunConfig:
@@ -277,14 +277,14 @@ def read_hub(tmp_path_factory):
     """Reads a hub data set in a process of its own, against the double; gives revision, bytes and questions."""
     home, content = tmp_path_factory.mktemp("hf"), json.dumps(questions(3), ensure_ascii=False)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in questions(100)).encode()
-    with HubDouble() as hub:
+    with hub_with_client(home, "helpers.data.sources", "datasets") as hub:
         hub.add_repo("alice/talks", {"train.jsonl": lines})
         hub.add_repo("alice/script", {"script.py": b"raise SystemExit", "rows.txt": content.encode()})
 
         def read(**asked):
             environment = {**os.environ, **hub.environment(), "HF_HOME": str(home)}
             command = [sys.executable, "-c", HUB_READER, json.dumps(asked)]
-            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+            done = hub.run(command, cwd=ROOT, env=environment)
             assert done.returncode == 0, done.stderr
             return json.loads(done.stdout.splitlines()[-1])
 

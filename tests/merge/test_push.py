@@ -1,4 +1,7 @@
-"""The push over real HTTP: the real client in a process of its own, against tests/hub_double.py."""
+"""The push over real HTTP: the real client in a process of its own, against tests/hub_double.py.
+
+The processes are forked from one that has imported the client (tests/forked.py), but for three that start as a user's.
+"""
 
 import json
 import os
@@ -19,7 +22,7 @@ from helpers.runs import RunDir
 from helpers.series import NOTEBOOKS, run_notebooks
 from helpers.settings import RunConfig
 from tests.conftest import ROOT, edit_json
-from tests.hub_double import HubDouble
+from tests.hub_double import HubDouble, hub_with_client
 
 PUSH = """
 from helpers.settings import RunConfig
@@ -39,10 +42,24 @@ for push in plan_push(run, config):
 EVIL, EVIL_REPLY = "<script>alert(1)</script>", "# a [link](http://x) `code`\n---\nend"
 
 
+MODULES = ("helpers.merge.card", "helpers.merge.push", "safetensors.torch")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A double of the hub, and the folder where its client keeps a login."""
+    home = tmp_path_factory.mktemp("hf")
+    with hub_with_client(home, *MODULES) as double:
+        yield double, home
+
+
 @pytest.fixture
-def hub():
-    with HubDouble() as double:
-        yield double
+def hub(server):
+    """The double as if it were new."""
+    double, home = server
+    double.empty()
+    shutil.rmtree(home, ignore_errors=True)
+    return double
 
 
 @pytest.fixture
@@ -72,11 +89,11 @@ def run(tmp_path):
     return folder
 
 
-def python(code: str, hub, kind: str | None, run, **settings) -> subprocess.CompletedProcess:
+def python(code: str, hub, kind: str | None, run, start=None, **settings) -> subprocess.CompletedProcess:
     environment = {**os.environ, **hub.environment(kind), "QLORA_RUNS_DIR": str(run.parent)}
     environment |= {"HF_HOME": str(run.parent / "hf"), **{f"QLORA_{k.upper()}": str(v) for k, v in settings.items()}}
     command, piped = [sys.executable, "-c", code], {"capture_output": True, "text": True, "timeout": 120}
-    done = subprocess.run(command, env=environment, cwd=ROOT, **piped)
+    done = (start or hub.run)(command, env=environment, cwd=ROOT, **piped)
     for token in hub.tokens.values():
         assert token not in done.stdout + done.stderr
     return done
@@ -246,9 +263,10 @@ def test_the_hubs_results_file(hub, run):
     assert "(its history keeps them): .eval_results/held-out.yaml" in done.stdout
 
 
-def test_no_network(hub, run):
-    hub.__exit__()
-    told = last_line(python(PUSH, hub, "write", run, push="adapter"))
+def test_no_network(run):
+    with HubDouble() as gone:
+        pass
+    told = last_line(python(PUSH, gone, "write", run, subprocess.run, push="adapter"))
     assert "The hub cannot be reached" in told
 
 
@@ -467,5 +485,5 @@ def test_notebook_05_pushes_what_it_made(hub, trained_run, tmp_path, monkeypatch
 ids = tokenizer.apply_chat_template([{"role": "user", "content": "안녕하세요"}], add_generation_prompt=True, return_tensors="pt")
 print("parameters:", model.num_parameters(), "reply:", model.generate(**ids, max_new_tokens=5).shape)
 """
-    done = python(code + ask, hub, "write", run.path)
+    done = python(code + ask, hub, "write", run.path, subprocess.run)
     assert done.returncode == 0 and "parameters: " in done.stdout, done.stderr

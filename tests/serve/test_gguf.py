@@ -1,6 +1,7 @@
 """The files, made and read by llama.cpp itself: what is right gets its name, what is wrong leaves nothing behind."""
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +24,8 @@ from helpers.serve.parity import first_choices, measure_gguf, measure_merged, re
 from helpers.serve.server import served_alike
 from helpers.settings import RunConfig
 from helpers.template.chat import Prompt, prompt_ids, render, stop_ids
-from tests.conftest import edit_json
+from tests.conftest import ROOT, edit_json
+from tests.forked import forked
 from tests.merge.test_shards import merge, spoil
 from tests.serve.models import TALKS, llama, sentencepiece, thinking
 from tests.template.tokenizer_kinds import CHATML, kind
@@ -46,6 +48,16 @@ def logits_of(model, ids, lora=None):
             return torch.tensor(served.logits(ids, list(range(len(ids)))))
     with torch.inference_mode():
         return model(torch.tensor([ids])).logits[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_converters():
+    """llama.cpp's converters without the seconds of their imports; notebook 07 starts them as a user's machine does."""
+    folder = conversion.converter_folder()
+    path = os.pathsep.join(map(str, (folder, folder / "gguf-py", ROOT)))
+    with forked("conversion.llama", "gguf", PYTHONPATH=path) as run, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conversion, "subprocess", SimpleNamespace(run=run))
+        yield
 
 
 @pytest.fixture(scope="module")
