@@ -31,6 +31,25 @@ def program(path, text):
     return path
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """An environment with its own pip, and the packages of this one."""
+    folder = tmp_path_factory.mktemp("made") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    [site] = (folder / "lib").glob("python*/site-packages")
+    (site / "all.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quick(environment) -> str:
+    """This Python, whose `-m venv` copies a pip that is there into the environment: ensurepip takes six seconds for it."""
+    text = f"""
+if [ "$1 $2" != "-m venv" ]; then exec {sys.executable} "$@"; fi
+{sys.executable} "$@" --without-pip && cp -r {environment}/lib/python*/site-packages/pip* "${{!#}}"/lib/python*/site-packages"""
+    return str(program(environment.parent / "quick", text))
+
+
 def sentence(result) -> str:
     """The only line of a refusal."""
     assert result.returncode == 1, result.stdout
@@ -68,11 +87,11 @@ def test_a_korean_machine_is_told_in_korean(tmp_path, name):
 
 
 @pytest.mark.slow  # makes an environment
-def test_cuda_torch_of_the_system_is_kept(tmp_path):
+def test_cuda_torch_of_the_system_is_kept(tmp_path, quick):
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise SystemExit('the check must not import torch')")
     (tmp_path / "torch" / "version.py").write_text("__version__ = '2.9.1+cu128'\ncuda: Optional[str] = '12.8'\n")
-    result = set_up(tmp_path, PYTHON=sys.executable, PYTHONPATH=str(tmp_path), PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+    result = set_up(tmp_path, PYTHON=quick, PYTHONPATH=str(tmp_path), **OFFLINE)
     assert "with the CUDA build of torch that is already here" in result.stdout
     assert "include-system-site-packages = true" in (tmp_path / "venv" / "pyvenv.cfg").read_text()
 
@@ -133,7 +152,7 @@ def test_a_driver_too_old_for_the_wheel_is_told_before_any_download(tmp_path, dr
 
 @pytest.mark.slow
 @pytest.mark.parametrize("gone", [True, False])
-def test_an_environment_of_another_image_is_made_anew(tmp_path, gone):
+def test_an_environment_of_another_image_is_made_anew(tmp_path, quick, gone):
     """Its python is a link to nowhere, or one that is too old."""
     python = tmp_path / "venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -146,8 +165,7 @@ def test_an_environment_of_another_image_is_made_anew(tmp_path, gone):
         python.chmod(0o755)
     if not gone:
         short_disk(tmp_path)  # seen is enough: the other case makes it
-    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    result = set_up(tmp_path, PYTHON=sys.executable, **offline)
+    result = set_up(tmp_path, PYTHON=quick, **OFFLINE, PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert "was made by a Python that is not here any more, or too old" in result.stdout
     if gone:
         assert subprocess.run([python, "-c", ""]).returncode == 0 and "installing pinned packages" in result.stderr
@@ -235,8 +253,8 @@ def alone(folder, name, text):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["python3.13", "python3.14", "python3.11"])
-def test_a_python_that_is_there_under_one_name_alone(tmp_path, name):
-    told = sentence(set_up(tmp_path, **alone(tmp_path, name, f'exec {sys.executable} "$@"')))
+def test_a_python_that_is_there_under_one_name_alone(tmp_path, quick, name):
+    told = sentence(set_up(tmp_path, **alone(tmp_path, name, f'PATH={os.environ["PATH"]} exec {quick} "$@"')))
     assert "installing pinned packages" in told
 
 
@@ -247,8 +265,8 @@ def test_no_python_is_one_sentence(tmp_path, name):
 
 
 @pytest.mark.slow  # makes an environment
-def test_a_blank_in_the_path_of_python(tmp_path):
-    python = program(tmp_path / "my tools" / "python 3", f'exec {sys.executable} "$@"')
+def test_a_blank_in_the_path_of_python(tmp_path, quick):
+    python = program(tmp_path / "my tools" / "python 3", f'exec {quick} "$@"')
     assert "installing pinned packages" in sentence(set_up(tmp_path, PYTHON=str(python), **OFFLINE))
     told = sentence(set_up(tmp_path / "b", PYTHON=str(tmp_path / "my tools" / "none")))
     assert told.startswith("no Python 3.11 or newer found (PYTHON=") and "my tools/none)" in told
@@ -256,7 +274,7 @@ def test_a_blank_in_the_path_of_python(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("left", ["no pip", "half a pip", "no ensurepip"])
-def test_an_environment_without_pip_gets_one(tmp_path, left):
+def test_an_environment_without_pip_gets_one(tmp_path, quick, left):
     """As uv makes them, and as a `python -m venv` that was killed leaves them."""
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
@@ -270,13 +288,13 @@ def test_an_environment_without_pip_gets_one(tmp_path, left):
         program(python.with_name("real"), f'exec {sys.executable} "$@"')
         python.unlink()
         program(python, f'case "$*" in *ensurepip*|*pip*) exit 1;; esac\nexec {sys.executable} "$@"')
-    told = set_up(tmp_path, PYTHON=sys.executable, **OFFLINE)
+    told = set_up(tmp_path, PYTHON=quick, **OFFLINE)
     assert "installing pinned packages" in sentence(told)
     subprocess.run([python, "-m", "pip", "--version"], check=True, capture_output=True)
 
 
 @pytest.mark.slow
-def test_a_python_without_ensurepip_says_what_to_install_each_time(tmp_path):
+def test_a_python_without_ensurepip_says_what_to_install_each_time(tmp_path, quick):
     """Debian without python3-venv: an environment is begun, and then there is no pip for it."""
     python = program(
         tmp_path / "python3",
@@ -290,16 +308,16 @@ exec {sys.executable} "$@\"""",
         told = sentence(set_up(tmp_path, PYTHON=str(python), **OFFLINE))
         assert "has no ensurepip" in told and "apt-get install python3-venv" in told
         program(tmp_path / "venv" / "bin" / "python", f'{broken}exec {sys.executable} "$@"')
-    assert "installing pinned packages" in sentence(set_up(tmp_path, PYTHON=sys.executable, **OFFLINE))
+    assert "installing pinned packages" in sentence(set_up(tmp_path, PYTHON=quick, **OFFLINE))
 
 
 @pytest.mark.slow  # makes an environment
-def test_the_disk_that_is_asked_is_the_one_of_the_environment(tmp_path):
+def test_the_disk_that_is_asked_is_the_one_of_the_environment(tmp_path, quick):
     program(
         tmp_path / "bin" / "df",
         f'case "$*" in *{tmp_path}/large*) free=90000000;; *) free=1200000;; esac\necho a b c d; echo x 9 9 $free',
     )
-    path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHON": sys.executable}
+    path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHON": quick}
     (tmp_path / "large").mkdir()
     assert "only 1 GB are free here" in sentence(set_up(tmp_path, **path))
     assert "installing" in sentence(
@@ -318,16 +336,6 @@ def test_no_right_to_write_is_said(tmp_path):
     finally:
         subprocess.run(["umount", tmp_path / "shut"], check=True)
     assert told == f"you may not write in {tmp_path}/shut: set VENV_DIR to a folder of your own."
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """An environment with its own pip, and the packages of this one."""
-    folder = tmp_path_factory.mktemp("made") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    [site] = (folder / "lib").glob("python*/site-packages")
-    (site / "all.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return folder
 
 
 CONF = "[global]\nuser = true\nindex-url = https://mirror/simple\n[install]\nprefix = /tmp/elsewhere\nno-deps = true\n"
