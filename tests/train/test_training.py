@@ -90,13 +90,19 @@ def test_the_uninterrupted_run(whole):
 
 
 @pytest.mark.slow
-def test_killed_inside_a_save_it_resumes_exactly(whole, tmp_path, capsys):
+def test_while_it_lives_a_second_start_is_refused_and_killed_inside_a_save_it_resumes_exactly(whole, tmp_path, capsys):
     """The resume in this process; proofs/kill_training.py does it in a process of its own, twenty times."""
     run = new_run(tmp_path / "killed")
     killed = start(run, "--die-in-save", "9")
+    while not run.lock_note.exists() and killed.poll() is None:
+        time.sleep(0.05)
+    os.kill(killed.pid, signal.SIGSTOP)  # it lives, and holds the run
+    with pytest.raises(RuntimeError, match=rf"killed is in use: training, process {killed.pid} on"):
+        train(run)
+    os.kill(killed.pid, signal.SIGCONT)
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
-    train(run)
+    train(run)  # the dead owner's lock is taken over
     told = capsys.readouterr().out
     assert "Skipped checkpoint-9: its save did not finish." in told and "Resuming from checkpoint-6." in told
     assert_same_training(run, whole)
@@ -170,21 +176,6 @@ def test_every_file_of_a_checkpoint_is_guarded(whole):
     marked = json.loads((checkpoints(whole.trainer)[0] / "complete.json").read_text())
     needed = {"adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
     assert needed <= marked.keys() and fault(checkpoints(whole.trainer)[0]) is None
-
-
-@pytest.mark.slow
-def test_a_second_start_is_refused_and_a_dead_lock_is_not(tmp_path):
-    run = new_run(tmp_path / "twice")
-    first = start(run)
-    while not run.lock_note.exists() and first.poll() is None:
-        time.sleep(0.05)
-    os.kill(first.pid, signal.SIGSTOP)  # it lives, and holds the run
-    with pytest.raises(RuntimeError, match=rf"twice is in use: training, process {first.pid} on"):
-        train(run)
-    first.kill()
-    first.wait()
-    with run.lock("training"):
-        pass  # the dead owner's lock was taken over
 
 
 def test_a_full_disk_stops_before_the_save(tmp_path, monkeypatch):
