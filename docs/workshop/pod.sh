@@ -25,10 +25,11 @@ note=$shared/class/$name/.pod here="$HOSTNAME ($PWD)"
 printf '%s\n' "$here" >"$note"
 
 log=$shared/class/$name/.setup.log
+export QLORA_CACHE_DIR=$shared/cache/qlora HF_HOME=$shared/cache/huggingface
 # from the volume alone where that is enough, so that 25 pods load nothing and need no network; else from the index, too
 { [ -d "$shared/cache/wheels" ] && PIP_FIND_LINKS=$shared/cache/wheels PIP_NO_INDEX=1 bash setup_kernel.sh >"$log" 2>&1; } ||
   PIP_FIND_LINKS="$shared/cache/wheels ${PIP_FIND_LINKS:-}" bash setup_kernel.sh >"$log" 2>&1 || fail "$(tail -n1 "$log")"
-own=(QLORA_RUNS_DIR "$shared/class/$name" QLORA_CACHE_DIR "$shared/cache/qlora" HF_HOME "$shared/cache/huggingface")
+own=(QLORA_RUNS_DIR "$shared/class/$name" QLORA_CACHE_DIR "$QLORA_CACHE_DIR" HF_HOME "$HF_HOME")
 kernel=() terminal=$shared/class/$name/q
 printf '#!/bin/sh\n# %s wrote this: the project'"'"'s Python with the runs of %s\n' docs/workshop/pod.sh "$name" >"$terminal"
 for ((i = 0; i < ${#own[@]}; i += 2)); do

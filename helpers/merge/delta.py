@@ -32,7 +32,7 @@ class LoraPair:
 
 
 class AdapterDelta:
-    """The adapter of `folder`: `pairs` by module name, `replaced` (whole tensors) by weight name, `weights` to read both.
+    """The adapter of `folder`: `pairs` by module name, `replaced` (whole tensors) by weight name, `weights` for both.
 
     Raises ValueError when the file holds something that is neither: see `not_understood`."""
 

@@ -23,12 +23,12 @@ from helpers.template.chat import stop_ids
 
 FULL = {errno.ENOSPC: N_("no space left"), errno.EDQUOT: N_("quota exceeded")}
 LARGEST_FILE = 2_000_000_000  # bytes
-# the fresh base, or the 4-bit one written out in 16 bits, + the adapter; or this sum rounded to 4 bits, written out again
+# the fresh base, or the 4-bit one written out in 16 bits, + the adapter; or that sum rounded to 4 bits and written out
 METHODS = ("16bit-base", "dequantised-base", "requantised")
 
 
 def shard_bytes(total: int) -> int:
-    """Of a weight file, and about the memory of the merge: a quarter of the model, so that a killed merge goes on; 2 GB at most."""
+    """Of a weight file, about the merge's memory: a quarter of the model, so a killed one goes on; at most 2 GB."""
     return min(LARGEST_FILE, max(total // 4, 1))
 
 
@@ -78,8 +78,10 @@ BESIDE_WEIGHTS = (
 
 
 def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path, own_code: bool = False) -> None:
-    """Add the tokenizer that the adapter was trained with, the base's other tokenizer and processor files, and generation
-    settings that stop; give `part` its name. `own_code`: the model is Python code of its repository, and stays so."""
+    """Add the adapter's tokenizer, the base's other tokenizer and processor files, and generation settings that stop.
+
+    Gives `part` its name. `own_code`: the model is Python code of its repository, and stays so.
+    """
     from transformers import GenerationConfig
 
     tokenizer = load_tokenizer(config, source=str(adapter))
@@ -103,7 +105,7 @@ def finish_folder(config: RunConfig, adapter: Path, part: Path, out: Path, own_c
 
 
 def write_old_names(file: Path) -> None:
-    """Add the names by which transformers 4 reads config.json: without them it takes rope_theta 10000 and no scaling."""
+    """Add the names by which transformers 4 reads config.json: without them, rope_theta is 10000 and not scaled."""
     settings = read_json(file)
     for part in filter(None, (settings, settings.get("text_config"))):
         if "dtype" in part:
@@ -146,11 +148,12 @@ def not_finite(name: str, why: str) -> ValueError:
 
 
 def check_disk(part: Path, missing: int) -> None:
-    """Raises OSError when the disk of `part` has less than `missing` bytes free, as far as it says (a network volume does not)."""
+    """Raises OSError when the disk of `part` has less than `missing` bytes free; a network volume does not say."""
     free = free_bytes(part)
     if free is not None and missing * 1.02 > free:
         sentence = _(
-            "The merge writes {size} and {folder} has {free} free: free some space, or move the runs with QLORA_RUNS_DIR."
+            "The merge writes {size} and {folder} has {free} free: free some space, or move the runs with "
+            "QLORA_RUNS_DIR."
         )
         raise OSError(sentence.format(size=human_bytes(missing), folder=part.parent, free=human_bytes(free)))
 
@@ -165,7 +168,7 @@ def full_disk_explained(folder: Path):
         if number not in FULL:
             raise
         sentence = _(
-            "The disk or quota of {folder} is full ({reason}): free some space and run the cell again, or move the runs "
-            "with QLORA_RUNS_DIR. Nothing half-written has a final name."
+            "The disk or quota of {folder} is full ({reason}): free some space and run the cell again, or move the "
+            "runs with QLORA_RUNS_DIR. Nothing half-written has a final name."
         )
         raise OSError(number, sentence.format(folder=folder.parent, reason=_(FULL[number]))) from None

@@ -104,7 +104,7 @@ def _logits(model: Any) -> torch.Tensor:
 
 
 def _give_each_its_own(model: PeftModel) -> None:
-    """End the sharing of weights, in place: merged into one of a tied pair, the adapter would change the other as well."""
+    """End the sharing of weights, in place: merged into one of a tied pair, an adapter changes the other as well."""
     import torch
 
     seen = set()

@@ -40,8 +40,10 @@ if TYPE_CHECKING:
 def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Path:
     """Write the merged 16-bit model to the folder `out`, with tokenizer, chat template and generation settings.
 
-    Raises ValueError for a method that does not apply, an adapter that does not fit or a weight that is not finite, OSError
-    for too small a disk. An adapter of a kind not known here is merged by peft, with the whole model in memory."""
+    An adapter of a kind not known here is merged by peft, with the whole model in memory. Raises ValueError for a
+    method that does not apply, an adapter that does not fit or a weight that is not finite, OSError for too small a
+    disk.
+    """
     if method not in METHODS:
         sentence = _("method={method} is not known: use one of {known}.")
         raise ValueError(sentence.format(method=repr(method), known=", ".join(METHODS)))
@@ -70,7 +72,7 @@ def merge_shards(config: RunConfig, adapter: Path, out: Path, method: str) -> Pa
 
 
 def plan_shards(sizes: dict[str, int], limit: int):
-    """huggingface_hub's `StateDictSplit` of the weights (name -> bytes) into files of at most `limit` bytes, or one weight."""
+    """huggingface_hub's `StateDictSplit` of weights (name -> bytes): files of `limit` bytes at most, or one weight."""
     return split_state_dict_into_shards_factory(
         sizes, get_storage_size=int, filename_pattern="model{suffix}.safetensors", max_shard_size=limit
     )

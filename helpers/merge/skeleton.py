@@ -46,7 +46,7 @@ class Skeleton:
         return ""
 
     def sources(self, delta: AdapterDelta) -> dict[str, str]:
-        """Name in the merged model -> name in the base. A tied pair is written once, unless the adapter changes one of them."""
+        """Name in the merged model -> name in the base. A tied pair is written once, unless the adapter changes one."""
         sources = {name: name for name in self.names}
         for output, source in self.tied.items():
             if delta.touches(output) or delta.touches(source):
@@ -67,7 +67,7 @@ class Skeleton:
 
 
 def empty_model(config: RunConfig) -> PreTrainedModel:
-    """The run's base model without weights (on torch's device meta). Raises ValueError for one that is quantised already."""
+    """The run's base model without weights (torch's device meta). Raises ValueError for one that is quantised."""
     settings = ModelSource.of(config).settings()
     refuse_quantised(settings.to_dict(), config.model_id)
     return on_meta(settings, trust_remote_code=config.trust_remote_code)

@@ -31,8 +31,8 @@ def start_folder(run: RunDir, config: RunConfig) -> Path | None:
     folder = run.start / "adapter" if config.start_from == OF_A_FORK else local_path(config.start_from)
     if folder is None or not folder.is_dir():
         sentence = _(
-            "start_from={name!r} is no folder with an adapter: give the folder that holds adapter_model.safetensors (a hub "
-            "id after `hf download`), or make this run with fork(old, new, start_from='adapter')."
+            "start_from={name!r} is no folder with an adapter: give the folder that holds adapter_model.safetensors (a "
+            "hub id after `hf download`), or make this run with fork(old, new, start_from='adapter')."
         )
         raise FileNotFoundError(sentence.format(name=config.start_from))
     require_start(folder, config)
