@@ -31,7 +31,7 @@ from tests.browser.lab import Page, jupyter_lab, outputs
 VOTES = 3
 SLOW = ["nice", "-n", "10", "taskset", "--cpu-list", "1"]
 PARTICIPANTS = {"Ann": ("en", []), "Minji": ("ko", SLOW)}
-DETACHED, RESTART, VOTE, TALLY, PACK = "nb04-detached", "nb06-03", "nb06-27", "nb06-29", "nb06-pack"
+DETACHED, VOTE, TALLY, PACK = "nb04-detached", "nb06-27", "nb06-29", "nb06-pack"
 SHEET = (  # minutes of the sheet; the pages of that part
     ("0-12", "00_first_look"),
     ("12-30", "00_plan", "lab2"),
@@ -51,6 +51,7 @@ class Walk:
 
     def __init__(self, browser, address: str, pages: str, run: RunDir):
         self.browser, self.address, self.pages, self.run = browser, address, pages, run
+        self.evaluation: Page | None = None  # 06 stays open until it packs: opened again, its buttons would be gone
 
     def open(self, name: str) -> Page:
         page = Page(self.browser.new_page(viewport={"width": 1280, "height": 900}), self.address)
@@ -71,14 +72,14 @@ class Walk:
             return self.start()
         if name == "04 ends":
             return self.come_back()
-        page = self.open(f"{'06_evaluation' if name == '06 packs' else name}.ipynb")
         if name == "06 packs":
-            self.until(page, RESTART)
-            page.run_cell(PACK)
-        else:
-            page.run_all()
+            self.evaluation.run_cell(PACK)
+            return self.close(self.evaluation)
+        page = self.open(f"{name}.ipynb")
+        page.run_all()
         if name == "06_evaluation":
-            self.vote(page)
+            self.evaluation = page
+            return self.vote(page)
         return self.close(page)
 
     def lab(self, name: str) -> None:
@@ -140,11 +141,12 @@ def walk(name: str, preset: str, folder: Path) -> None:
     with jupyter_lab(folder, folder / "runs", **settings) as address, sync_playwright() as playwright:
         if pages := "" if language == "en" else f"{language}/":
             shutil.copytree(NOTEBOOKS / language, folder / "notebooks" / language)
-        browser, run = chromium(playwright), RunDir(folder / "runs" / preset)
+        browser = chromium(playwright)
+        walker = Walk(browser, address, pages, RunDir(folder / "runs" / preset))
         for minutes, *names in SHEET:
             for part in names:
                 begin = time.monotonic()
-                Walk(browser, address, pages, run).part(part)
+                walker.part(part)
                 seconds = round(time.monotonic() - begin)
                 print(json.dumps([minutes, part, seconds]), flush=True)
                 print(f"{name}: {part} {seconds} s", file=sys.stderr, flush=True)
