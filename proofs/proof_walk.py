@@ -6,7 +6,8 @@ take, and does each end as the sheet says? By hand:
 Ann reads English on an ordinary machine; Minji reads Korean on a slow one: her JupyterLab, kernels and browser share
 one core and are niced. Both open the notebooks in the sheet's order, put the right answer into each lab, let 04 train
 in a process of its own, close the tab and come back to it, vote, and pack. Seconds are wall time, from opening the page
-to its last output. Reading, thinking and the teacher's words come on top.
+to its last output. Reading, thinking and the teacher's words come on top. The result of 2026-11-30 stands below the
+sheet in docs/workshop/README.md: two walks, since the first one ended at `pack` for a fault of this proof.
 """
 
 from __future__ import annotations
