@@ -90,12 +90,14 @@ def ended(process) -> int:
 
 
 def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # some libraries print while they are imported
     for module in sys.argv[1:]:
         importlib.import_module(module)
     gc.freeze()
     while line := sys.stdin.readline():
         if child := os.fork():
-            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers, flush=True)
         else:
             os._exit(ended(lambda: become(*json.loads(line))))
 

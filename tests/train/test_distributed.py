@@ -19,8 +19,10 @@ from helpers.model.quantise import quantization_config
 from helpers.runs import RunDir
 from helpers.runs.forks import share
 from helpers.settings import RunConfig
-from helpers.train.launch import NOTEBOOK, launch_options, notebook_script, start
+from helpers.train import launch as launching
+from helpers.train.launch import NOTEBOOK, launch_options, notebook_script
 from helpers.train.trainer import keep_losses_whole
+from tests.forked import forked
 
 # float32 and no dropout: the two differ in the order of sums, and in how the bfloat16 adapter is rounded after it
 SETTINGS = {"compute_dtype": "float32", "lora_dropout": 0.0, "learning_rate": 1e-3, "sort_by_length": True}
@@ -75,14 +77,21 @@ TRAINED = "kept = use_kept("  # the line of 04 behind which the model is still w
 
 
 @pytest.fixture(scope="module")
-def alone(trained_run, tmp_path_factory):
+def start():
+    """What starts a process that has imported the libraries of 04."""
+    with forked("trl.trainer.sft_trainer", "peft", "datasets", "bitsandbytes", "helpers.train.trainer") as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def alone(trained_run, tmp_path_factory, start):
     """The run of one process, with its metrics."""
     folder = tmp_path_factory.mktemp("alone")
-    rows = train(trained_run, folder, 1)
+    rows = train(trained_run, folder, 1, start)
     return RunDir(folder / "on-1"), rows
 
 
-def train(trained_run, folder, processes: int, sharded: bool = False, **changes) -> list[dict]:
+def train(trained_run, folder, processes: int, start, sharded: bool = False, **changes) -> list[dict]:
     run = RunDir(folder / (f"on-{processes}" + "-sharded" * sharded))
     for name in ("data", "data_report.json"):
         share(trained_run.path / name, run.path / name)
@@ -91,11 +100,11 @@ def train(trained_run, folder, processes: int, sharded: bool = False, **changes)
     values |= {**SETTINGS, **changes, "run_name": run.path.name, "per_device_train_batch_size": batch}
     config = RunConfig(**values)
     run.save_config(config)
-    launch(run, folder, processes, sharded)
+    launch(run, folder, processes, start, sharded)
     return read_jsonl(run.metrics)
 
 
-def launch(run, folder, processes: int, sharded: bool = False) -> str:
+def launch(run, folder, processes: int, start, sharded: bool = False) -> str:
     """Notebook 04 as a script, on `processes`; what it printed."""
     script = run.path / "04.py"
     code = notebook_script(NOTEBOOK, sharded)
@@ -106,7 +115,8 @@ def launch(run, folder, processes: int, sharded: bool = False) -> str:
     # accelerate starts several processes for GPUs only; told to use the CPU in them, they talk by gloo
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     environment |= {"QLORA_RUNS_DIR": str(folder), "QLORA_RUN_NAME": run.path.name}
-    done = subprocess.run(command, cwd=run.path, env=environment, capture_output=True, text=True)
+    begin = start if processes == 1 else subprocess.run
+    done = begin(command, cwd=run.path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (run.adapter / "adapter_model.safetensors").exists() and not run.lock_file.exists()
     if processes > 1:
@@ -116,19 +126,24 @@ def launch(run, folder, processes: int, sharded: bool = False) -> str:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(trained_run, alone, tmp_path):
-    one, two = alone[1], train(trained_run, tmp_path, 2)
-    losses = [[row["loss"] for row in rows if "loss" in row] for rows in (one, two)]
+def test_two_processes_train_as_one_and_so_does_the_merge_in_4_bits(trained_run, alone, tmp_path, start):
+    """Three plain steps, then three of `merge_aware`; six plain steps are compared below, where layers are shared."""
+    aware = {"merge_aware": True, "merge_aware_from": 0.5}
+    one, two = (train(trained_run, tmp_path, count, start, **aware) for count in (1, 2))
+    losses = [[row["loss"] for row in rows if "loss" in row] for rows in (one, two, alone[1])]
     assert losses[0] == pytest.approx(losses[1], rel=5e-4) and len(losses[0]) == 6
-    assert losses[0][-1] < losses[0][0]
+    assert losses[0][:3] == losses[2][:3] and losses[0][3] != losses[2][3]  # from the fourth step on
+    assert losses[2][-1] < losses[2][0]
     assert one[-1]["tokens"] == two[-1]["tokens"]
+    held = [json.loads((tmp_path / f"on-{count}/held_out.json").read_text()) for count in (1, 2)]
+    assert held[0]["nll"] == pytest.approx(held[1]["nll"], rel=5e-3) and held[0]["step"] == held[1]["step"]
     left = [json.loads((tmp_path / f"on-2/left-{rank}.json").read_text()) for rank in range(2)]
     assert left == [{"models": 0, "looks": False}] * 2  # 05 may need all of the card
 
     # half of the run on two, the other half on one: no row is left out, no row comes twice
     run = RunDir(tmp_path / "on-2")
     shutil.rmtree(run.trainer / "checkpoint-6")
-    told = launch(run, tmp_path, 1)
+    told = launch(run, tmp_path, 1, start)
     assert "Resuming from checkpoint-3." in told and "gradient_accumulation_steps is 2 instead of 1" in told
     resumed = read_jsonl(run.metrics)
     assert [row["loss"] for row in resumed if "loss" in row] == pytest.approx(losses[1], rel=5e-4)
@@ -136,19 +151,9 @@ def test_two_processes_train_as_one(trained_run, alone, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_merge_in_4_bits_as_one(trained_run, alone, tmp_path):
-    one, two = (train(trained_run, tmp_path, count, merge_aware=True, merge_aware_from=0.5) for count in (1, 2))
-    losses = [[row["loss"] for row in rows if "loss" in row] for rows in (one, two, alone[1])]
-    assert losses[0] == pytest.approx(losses[1], rel=5e-4) and len(losses[0]) == 6
-    assert losses[0][:3] == losses[2][:3] and losses[0][3] != losses[2][3]  # from the fourth step on
-    held = [json.loads((tmp_path / f"on-{count}/held_out.json").read_text()) for count in (1, 2)]
-    assert held[0]["nll"] == pytest.approx(held[1]["nll"], rel=5e-3) and held[0]["step"] == held[1]["step"]
-
-
-@pytest.mark.slow
-def test_two_processes_that_share_every_layer_train_as_one(trained_run, alone, tmp_path):
+def test_two_processes_that_share_every_layer_train_as_one(trained_run, alone, tmp_path, start):
     # real 4-bit layers; by hand on 2026-11-25 losses differed by 1e-7 of themselves, the adapters by 3e-6 (2-core AMD EPYC)
-    one, two = alone[1], train(trained_run, tmp_path, 2, sharded=True)
+    one, two = alone[1], train(trained_run, tmp_path, 2, start, sharded=True)
     for name in ("loss", "grad_norm"):
         values = [[row[name] for row in rows if name in row] for rows in (one, two)]
         assert values[0] == pytest.approx(values[1], rel=1e-5) and len(values[0]) == 6
@@ -161,7 +166,7 @@ def test_two_processes_that_share_every_layer_train_as_one(trained_run, alone, t
     # stopped after step 3, begun again: the same adapter, on both sides of the stop
     shutil.rmtree(run.trainer / "checkpoint-6")
     shutil.rmtree(run.adapter)
-    told = launch(run, tmp_path, 2, sharded=True)
+    told = launch(run, tmp_path, 2, start, sharded=True)
     assert "Resuming from checkpoint-3." in told and "Ask" not in told
     resumed = read_jsonl(run.metrics)
     assert [row["loss"] for row in resumed if "loss" in row] == pytest.approx([r["loss"] for r in two if "loss" in r])
@@ -182,9 +187,9 @@ def test_what_cannot_be_sharded_is_refused(trained_run):
     config = RunConfig.from_json(trained_run.config_json.read_text())
     told = r"optim='paged_adamw_32bit' cannot update a part of a weight.*optim='adamw_torch'"
     with pytest.raises(ValueError, match=told):
-        start(trained_run, replace(config, optim="paged_adamw_32bit"), processes=2, sharded=True)
+        launching.start(trained_run, replace(config, optim="paged_adamw_32bit"), processes=2, sharded=True)
     with pytest.raises(ValueError, match="processes=1: there is nothing to share"):
-        start(trained_run, config, sharded=True)
+        launching.start(trained_run, config, sharded=True)
 
 
 def test_under_fsdp_losses_are_not_rounded(monkeypatch):
