@@ -148,6 +148,28 @@ def test_a_click_is_a_vote(lab, runs):
     is_clean(page)
 
 
+@pytest.mark.slow
+def test_dollars_in_rows_and_replies_are_no_formula(lab):
+    """JupyterLab typesets `$...$`, `\\(...\\)` and environments in HTML; what came from data stays as it is."""
+    page, cell = lab("01_env_setup.ipynb"), "nb01-01"
+    text = r"Is it $5 or $6 a month? \(a_b\) $$x$$ \begin{equation}y\end{equation} \ref{z}"
+    code = (
+        "from IPython.display import HTML, display\nfrom helpers.show.tables import Answer, Table\n"
+        f"display(Table([{{'text': {text!r}}}], caption={text!r}), Answer(False, {text!r}), HTML('$a_b$'))"
+    )
+    page.tab.evaluate(
+        "([name, code]) => "
+        "{ const cell = jupyterapp.shell.currentWidget.content.widgets.find(cell => cell.model.id === name);"
+        " cell.model.sharedModel.setSource(code) }",
+        [cell, code],
+    )
+    page.run_cell(cell)
+    page.cell(cell).locator("mjx-container").first.wait_for()  # the formula that is one
+    assert page.cell(cell).locator("mjx-container").count() == 1
+    shown = page.cell(cell).locator(".jp-OutputArea").first.inner_text()
+    assert shown.count(text) == 3, shown
+
+
 def chart(page: Page) -> str:
     """What the live chart of 04 says, or nothing."""
     found = page.cell("nb04-36").locator("img[alt*='step']")

@@ -29,10 +29,11 @@ from helpers.model.load import load_base_model
 from helpers.model.lora import load_adapter
 from helpers.model.tokenizer import load_tokenizer
 from helpers.runs import RunDir
-from helpers.series import NOTEBOOKS, run_notebooks
+from helpers.series import NOTEBOOKS
 from helpers.settings import RunConfig
 from helpers.template.chat import Prompt
 from helpers.workshop.progress import Lab, participant
+from tests.notebooks.kernel import run as run_page
 
 EVIL = '<script>alert("x")</script>'
 MODELS = ("base", "adapter", "merged")
@@ -249,12 +250,13 @@ def test_same_is_not_called_better(run):
 
 
 @pytest.mark.slow
-def test_drawn_replies_in_notebook_06(merged_run, tmp_path, monkeypatch):
+def test_drawn_replies_in_notebook_06(merged_run, tmp_path, monkeypatch, kernel):
     """The setting reaches the replies of 06; evaluation.json and the report say how they were made."""
     shutil.copytree(merged_run.path, tmp_path / "tiny")
     for name, value in {"RUNS_DIR": tmp_path, "TEMPERATURE": 1.3, "SEED": 7}.items():
         monkeypatch.setenv(f"QLORA_{name}", str(value))
-    run = run_notebooks([NOTEBOOKS / "06_evaluation.ipynb"], "tiny")
+    run_page(kernel, NOTEBOOKS / "06_evaluation.ipynb")
+    run = RunDir(tmp_path / "tiny")
     evaluation, page = read_json(run.evaluation), run.report_html.read_text(encoding="utf-8")
     told = "drawn with temperature 1.3, seed 7 for every model, at most 48 new tokens"
     assert (evaluation["temperature"], evaluation["decoding"]) == (1.3, told)

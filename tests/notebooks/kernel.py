@@ -21,6 +21,7 @@ import os
 for name in [name for name in os.environ if name.startswith("QLORA_")]:
     del os.environ[name]
 os.environ.update({settings})
+os.chdir({folder!r})
 %reset -f
 """
 
@@ -35,13 +36,14 @@ def one_kernel():
 
 
 def opened(kernel, path) -> NotebookClient:
-    """The notebook at `path` as if it were just opened: no name is known, settings are those of this process's
-    environment."""
+    """The notebook at `path` as if it were just opened: no name is known, in its folder, settings are those of this
+    process's environment."""
     book = nbformat.read(path, as_version=4)
     page = NotebookClient(book, km=kernel[0], timeout=300, resources={"metadata": {"path": FOLDER}})
     page.kc = kernel[1]
     settings = {name: value for name, value in os.environ.items() if name.startswith("QLORA_")}
-    page.execute_cell(new_code_cell(EMPTY.format(settings=settings)), 0, store_history=False)
+    empty = EMPTY.format(settings=settings, folder=str(path.parent))
+    page.execute_cell(new_code_cell(empty), 0, store_history=False)
     return page
 
 
