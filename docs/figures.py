@@ -1,6 +1,6 @@
-"""Numbers of the executed demo that the pages quote: `15<!--first.right-->` in a text cell is the demo's own 15.
+"""Numbers of the executed demo that pages and README quote: `15<!--first.right-->` in a text cell is the demo's own 15.
 
-python -m docs.figures    writes the numbers of docs/gallery into the pages, English and Korean
+python -m docs.figures    writes the numbers of docs/gallery into all of them, English and Korean
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from helpers.show.words import in_language
 from helpers.translate import HEAD, english, fingerprint, translated
 
 GALLERY, NOTEBOOKS = PROJECT_ROOT / "docs" / "gallery", PROJECT_ROOT / "notebooks"
+README = PROJECT_ROOT / "README.md"
 QUOTED = re.compile(r"(\d[\d,]*(?:\.\d+)?)<!--([a-z0-9_.]+)-->")
 NUMBER = r"([\d,]+(?:\.\d+)?)"
 # name: the page of the gallery, and where the number stands in what is printed there; " | " ends the cell of a table
@@ -47,7 +48,17 @@ FIGURES = {
     "compare.knew": ("06_evaluation", rf"the base answers {NUMBER}, this model"),
     "compare.knows": ("06_evaluation", rf"the base answers \d+, this model {NUMBER}:"),
     "compare.exact": ("06_evaluation", rf"\nexact \| [^|]+\| {NUMBER}% of"),
+    "compare.exact_base": ("06_evaluation", rf"\nexact \| {NUMBER}% of"),
+    "compare.exact_merged": ("06_evaluation", rf"\nexact \| [^|]+\|[^|]+\| {NUMBER}% of"),
     "compare.rules": ("06_evaluation", rf"\nexact \| [^|]+\|[^|]+\|[^|]+\| {NUMBER}% of"),
+    "compare.base": ("06_evaluation", rf"\nbase \| {NUMBER} \|"),
+    "compare.adapter": ("06_evaluation", rf"\nadapter \| {NUMBER} \|"),
+    "compare.merged": ("06_evaluation", rf"\nmerged \| {NUMBER} \|"),
+    "compare.tokens": ("06_evaluation", rf"held-out conversations \({NUMBER} answer tokens\)"),
+    "compare.json_base": ("06_evaluation", rf"\nvalid_json \| {NUMBER}% of"),
+    "compare.json_adapter": ("06_evaluation", rf"\nvalid_json \| [^|]+\| {NUMBER}% of"),
+    "compare.json_merged": ("06_evaluation", rf"\nvalid_json \| [^|]+\|[^|]+\| {NUMBER}% of"),
+    "compare.json_rules": ("06_evaluation", rf"\nvalid_json \| [^|]+\|[^|]+\|[^|]+\| {NUMBER}% of"),
     "compare.new": ("06_evaluation", rf"calendar-once \| [^|]+\| {NUMBER} of 12"),
     "serve.f16": ("07_serve", rf"model-f16\.gguf \| {NUMBER} MB"),
     "serve.q8": ("07_serve", rf"model-q8_0\.gguf \| {NUMBER} MB"),
@@ -90,11 +101,16 @@ def with_figures(text: str) -> str:
     return QUOTED.sub(lambda quoted: f"{figure(quoted[2])}<!--{quoted[2]}-->", text)
 
 
+def quoting() -> list[tuple[Path, Path]]:
+    """Every English file that may quote the demo, with its Korean twin."""
+    pages = [(page, NOTEBOOKS / "ko" / f"{page.stem}.md") for page in sorted(NOTEBOOKS.glob("*.ipynb"))]
+    return [*pages, (README, README.with_suffix(".ko.md"))]
+
+
 def fill() -> list[Path]:
     """Write today's numbers into all pages; those that changed. A translation that was up to date stays so."""
     changed = []
-    for page in sorted(NOTEBOOKS.glob("*.ipynb")):
-        twin = NOTEBOOKS / "ko" / f"{page.stem}.md"
+    for page, twin in quoting():
         old, korean = page.read_text(encoding="utf-8"), twin.read_text(encoding="utf-8")
         new, blocks = with_figures(old), translated(twin)
         was, now = ({name: fingerprint(text) for name, text in english(page, whole).items()} for whole in (old, new))

@@ -82,6 +82,7 @@ def current(manifest: str = MANIFEST) -> dict[str, str]:
 def told_shorter(text: str) -> str:
     """`text` without this machine: its folders, its user and its name."""
     places = {str(runs_root()): "runs", str(cache_root()): ".cache", sys.prefix: ".venv", str(PROJECT_ROOT): "."}
+    places |= {str(Path(sys.prefix).resolve()): ".venv"}  # of a link to it
     places |= {str(Path.home()): "~", tempfile.gettempdir(): "tmp"}
     for place in sorted(places, key=len, reverse=True):
         text = re.sub(rf"{re.escape(place)}(?![\w-])", places[place], text)

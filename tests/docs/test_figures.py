@@ -6,16 +6,15 @@ import re
 import pytest
 
 from docs import figures
-from docs.figures import FIGURES, NOTEBOOKS, QUOTED, figure, fill, with_figures
+from docs.figures import FIGURES, QUOTED, figure, fill, quoting, with_figures
 from helpers.translate import english, pairs, translated
 from tests.conftest import ROOT
 
-PAGES = sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_quotes_what_the_demo_printed(page):
-    for file in (page, NOTEBOOKS / "ko" / f"{page.stem}.md"):
+@pytest.mark.parametrize("files", quoting(), ids=lambda files: files[0].stem)
+def test_a_page_quotes_what_the_demo_printed(files):
+    for file in files:
         text = file.read_text(encoding="utf-8")
         wrong = [found[0] for found in QUOTED.finditer(text) if figure(found[2]) != found[1]]
         assert not wrong, f"{file.name}: {wrong}: python -m docs.figures"
@@ -31,8 +30,8 @@ def test_both_languages_quote_the_same_numbers():
 
 
 def test_another_demo_changes_the_pages_and_keeps_the_translation_up_to_date(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "NOTEBOOKS", tmp_path)
     (tmp_path / "ko").mkdir()
+    monkeypatch.setattr(figures, "quoting", lambda: [(source, target)])
     cell = {"id": "a", "cell_type": "markdown", "source": ["It is 7<!--first.right--> of 20."]}
     source, target = tmp_path / "p.ipynb", tmp_path / "ko/p.md"
     source.write_text(json.dumps({"cells": [cell]}))
@@ -47,8 +46,8 @@ def test_another_demo_changes_the_pages_and_keeps_the_translation_up_to_date(tmp
 
 
 def test_another_demo_signs_nothing_that_was_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "NOTEBOOKS", tmp_path)
     (tmp_path / "ko").mkdir()
+    monkeypatch.setattr(figures, "quoting", lambda: [(tmp_path / "p.ipynb", tmp_path / "ko/p.md")])
     text, words = "It is 7<!--first.right--> of 20.", "20개 중 7<!--first.right-->개."
     cells = [{"id": name, "cell_type": "markdown", "source": [f"{name}: {text}"]} for name in "abc"]
     (tmp_path / "p.ipynb").write_text(json.dumps({"cells": cells}))
