@@ -55,9 +55,10 @@ LARGEST = 600_000  # bytes of one page
 PRIVATE = r"hf_[A-Za-z0-9]{16,}|(?<![\w.~/-])/(?:root|home|tmp|work|Users|mnt|opt|var)/[^\s<'\"]*"
 PLAINER = (
     (r"\\[bB]ig(?=[(\[\])|])", ""),
-    (r"\\tfrac", r"\\frac"),
+    (r"\\t?frac", r"\\dfrac"),  # its own are tiny
     (r"\\text\b", r"\\mathrm"),
 )  # what matplotlib draws of TeX
+INK = "svg{fill:#1f2328}@media(prefers-color-scheme:dark){svg{fill:#e9edf2}}"  # of a formula, as in gallery.css
 MATH = r"(?s)```.*?```|`[^`]*`|(\${1,2})([^$\n]+)\1"  # code first: a dollar sign in it is none of ours
 # nbconvert closes <details> at the first blank line, so it stands as a paragraph of its own until the page is HTML
 FOLDS = ((r"<details><summary>(.*?)</summary>", r"\n\nFOLD:\1\n\n"), (r"</details>", "\n\nFOLDED\n\n"))
@@ -159,7 +160,8 @@ def formula(dollars: str, tex: str) -> str:
 
     out, size = io.BytesIO(), 13 if dollars == "$" else 17
     depth = math_to_image(f"${replaced(tex, PLAINER)}$", out, prop=FontProperties(size=size), format="svg", dpi=72)
-    picture = base64.b64encode(re.sub(rb"<metadata>.*?</metadata>", b"", out.getvalue(), flags=re.S)).decode()
+    drawn = re.sub(r"(?s)<metadata>.*?</metadata>", "", out.getvalue().decode()).replace("fill: #ffffff", "fill: none")
+    picture = base64.b64encode(drawn.replace("</style>", f"{INK}</style>", 1).encode()).decode()
     style = f"vertical-align:{-depth:.1f}px" if dollars == "$" else "display:block;margin:auto"
     return f'<img style="{style}" alt="{html.escape(tex)}" src="data:image/svg+xml;base64,{picture}">'
 

@@ -95,7 +95,7 @@ def draw() -> Drawing:
                 f"{a['matrix'] / 1e6:.2f} M",
                 f"{a['branch'] / 1e6:.3f} M ({share})",
                 f"{a['frozen'] / 1e6:,.0f} M",
-                f"{a['trained'] / 1e6:.1f} M ({100 * a['trained'] / a['frozen']:.1f} %)",
+                f"{a['trained'] / 1e6:.1f} M ({100 * a['trained'] / (a['frozen'] + a['trained']):.1f} %)",
             )
         )
     for i, row in enumerate(rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from markupsafe import Markup
 from helpers.show.pages import render_page
 from helpers.show.words import _, heading
 
-LONG = 30  # characters of a line: a column with a longer one is text
+LONG, WHOLE = 30, 50  # letters of a line, a Korean syllable is two: a column with a longer one is text; a full share
 # MathJax leaves what stands in such a box as it is, in JupyterLab (mathjax_ignore) and in saved pages (tex2jax_ignore)
 UNTYPESET = "mathjax_ignore tex2jax_ignore"
 GREEN, RED, GREY, BLUE, ORANGE = "#1a7f37", "#cf222e", "#6e7781", "#0969da", "#bc4c00"
@@ -63,16 +64,18 @@ class Table:
     __html__ = _repr_html_  # for templates
 
     def _widths(self) -> dict[str, str]:
-        """Columns of texts share the width evenly, so that none squeezes the others; short ones keep theirs."""
+        """Columns of texts share the width, evenly from WHOLE letters on, so that none squeezes the others; short ones
+        keep theirs."""
         lines = {
-            name: max((len(line) for row in self.rows for line in _text(row.get(name, "")).split("\n")), default=0)
+            name: max((room(line) for row in self.rows for line in _text(row.get(name, "")).split("\n")), default=0)
             for name in self.names()
         }
-        texts = [name for name, longest in lines.items() if longest > LONG]
+        texts = {name: min(longest, WHOLE) for name, longest in lines.items() if longest > LONG}
         if not texts:
             return dict.fromkeys(lines, "")
         short = {name: f"min-width:{0.6 * min(longest, 16):.1f}em" for name, longest in lines.items()}
-        return short | (dict.fromkeys(texts, f"width:{100 / len(texts):.0f}%") if len(texts) > 1 else {})
+        shares = {name: f"width:{100 * part / sum(texts.values()):.0f}%" for name, part in texts.items()}
+        return short | (shares if len(texts) > 1 else {})
 
     def __repr__(self) -> str:
         names = self.names()
@@ -100,6 +103,11 @@ class Answer:
         return f"{_('Solved.') if self.solved else _('Not yet.')} {self.sentence}"
 
 
+def room(line: str) -> int:
+    """The width of `line` in letters: a syllable of Korean is about two of them wide."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in line)
+
+
 def _text(value) -> str:
     if value is True or value is False:
         return _("ok") if value else _("no")
@@ -112,7 +120,8 @@ def _text(value) -> str:
 
 def _html_cell(value) -> Markup:
     # a long run without a blank (a model that repeats one sign) may be broken, or it pushes the other columns away
-    text = Markup(html.escape(re.sub(r"(\S{30})", "\\1\0", _text(value))).replace("\0", "<wbr>"))
+    whole = re.sub(r"\([^()\n]{1,20}\)", lambda found: found[0].replace(" ", "\xa0"), _text(value))  # an interval
+    text = Markup(html.escape(re.sub(r"(\S{30})", "\\1\0", whole)).replace("\0", "<wbr>"))
     if value is True or value is False or isinstance(value, Judged):
         good = value.good if isinstance(value, Judged) else value
         # the word in the page's own ink, which can be read in every theme, beside a mark of colour

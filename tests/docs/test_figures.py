@@ -11,7 +11,6 @@ from helpers.translate import english, pairs, translated
 from tests.conftest import ROOT
 
 
-
 @pytest.mark.parametrize("files", quoting(), ids=lambda files: files[0].stem)
 def test_a_page_quotes_what_the_demo_printed(files):
     for file in files:

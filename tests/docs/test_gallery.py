@@ -197,6 +197,8 @@ def test_formulas_are_pictures_and_dollars_in_code_stay(tmp_path):
     path = NOTEBOOKS / "05_merge_and_push.ipynb"
     shown = page(executed(as_run(path, tmp_path)), path.stem)
     assert "$$" not in shown and 'alt="W x' in shown
+    drawn = [base64.b64decode(found).decode() for found in re.findall(r'alt="W x.+?base64,([^"]+)', shown)]
+    assert all("#ffffff" not in picture and "prefers-color-scheme:dark" in picture for picture in drawn), "a white slab"
     assert "<script" not in shown and "cdn" not in shown.lower()
     fenced = "`a $X and $Y` and\n```\n$A $B\n```"
     assert re.sub(make_gallery.MATH, lambda found: "math" if found[2] else found[0], fenced) == fenced
