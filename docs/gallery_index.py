@@ -95,21 +95,22 @@ def index(folder: Path, other: str = "") -> str:
     )
     other = other if language() == "en" else '<a href="../index.html">English</a>'
     title = _("A fine-tune you can read")
-    body = f"<h1>{title}</h1><p>{told} {other}</p>{listed(pages(MANIFEST))}"
+    result = shown((folder / "result.svg").read_text(encoding="utf-8"))
+    body = f"<h1>{title}</h1><p>{told} {other}</p>{result}{listed(pages(MANIFEST))}"
     if (folder / FURTHER).exists():
         further = pages(FURTHER)
         for begin, head in HEADS.items():
             body += f"<h2>{_(head)}</h2>{listed({name: further[name] for name in further if name.startswith(begin)})}"
-    drawn = [(folder / "result.svg").read_text(encoding="utf-8"), series_map.draw().svg()]
     words = '<p><a href="glossary.html">Glossary · 용어집</a></p>'
-    return wrapped("".join([body, *map(shown, drawn), *screenshots(), words]), "index")
+    return wrapped("".join([body, words, shown(series_map.draw().svg()), *screenshots()]), "index")
 
 
 def glossary() -> str:
     """The words as a page."""
     from nbconvert.filters import markdown2html
 
-    return wrapped(linked(markdown2html(GLOSSARY.read_text(encoding="utf-8")), GLOSSARY.parent), GLOSSARY.stem)
+    body = markdown2html(GLOSSARY.read_text(encoding="utf-8")).replace("<table>", '<table class="words">')
+    return wrapped(linked(body, GLOSSARY.parent), GLOSSARY.stem)
 
 
 def listed(notebooks: dict[str, Path]) -> str:
@@ -130,12 +131,12 @@ def shown(svg: str) -> str:
 
 
 def screenshots() -> list[str]:
-    """What proofs/proof_browser.py photographed."""
+    """What proofs/proof_browser.py photographed, each below its own words."""
     made = json.loads((PICTURES / "made.json").read_text(encoding="utf-8"))
     pngs = {name: base64.b64encode((PICTURES / f"{name}.png").read_bytes()).decode() for name in made}
     return [
-        f'<p><img alt="{html.escape(told["alt"])}" src="data:image/png;base64,{pngs[name]}"></p>'
-        for name, told in made.items()
+        f'<p>{words}<br><img alt="{words}" src="data:image/png;base64,{pngs[name]}"></p>'
+        for name, words in ((name, html.escape(told["alt"])) for name, told in made.items())
     ]
 
 

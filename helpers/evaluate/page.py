@@ -34,6 +34,7 @@ def write_report(run: RunDir, xray=None) -> Path:
     run.require(run.evaluation, run.comparisons, produced_by="06_evaluation.ipynb")
     config, merge, served = read_json(run.config_json), read_json(run.merge_report), Served.read(run)
     metrics = read_jsonl(run.metrics) if run.metrics.exists() else []
+    compared = [(row["kind"], side_by_side(row)) for row in read_jsonl(run.comparisons)]
     values = {
         "title": config["run_name"],
         "config": config,
@@ -46,7 +47,8 @@ def write_report(run: RunDir, xray=None) -> Path:
         "measured": measured_table(merge),
         "served": served and served_table(served),
         "served_checks": checks_table(served.checks(), {}) if served and served.checks() else None,
-        "compared": [side_by_side(row) for row in read_jsonl(run.comparisons)],
+        "compared": [row for _kind, row in compared],
+        "first": next((row for kind, row in compared if kind == "held-out"), None),
         "cost": _cost(run, config, metrics),
         "settings": Table([{"setting": key, "value": str(value)} for key, value in config.items()]),
     }
