@@ -173,7 +173,7 @@ def form_alone(run: RunDir, answer) -> str:
     made = [checks for checks in rewards if not {"exact", "event_right", "place_right"} & {*checks}]
     require(
         made,
-        _("No run here was rewarded for form alone: set checks = FORM and another NAME in A5, and run from there."),
+        _("No run here was rewarded for form alone: set checks = FORM and another NAME in A5, and run all."),
     )
     return _("Rewarded for {checks} only. Read its replies: would you use them?").format(checks=", ".join(made[-1]))
 
