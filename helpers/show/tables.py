@@ -13,7 +13,8 @@ from markupsafe import Markup
 from helpers.show.pages import render_page
 from helpers.show.words import _, heading
 
-LONG, WHOLE = 30, 50  # letters of a line, a Korean syllable is two: a column with a longer one is text; a full share
+# letters of a line, a Korean syllable is two: up to SHORT a column keeps its width, with more than LONG it is text
+SHORT, LONG, WHOLE = 16, 30, 50  # and with WHOLE it has a full share of the width
 # MathJax leaves what stands in such a box as it is, in JupyterLab (mathjax_ignore) and in saved pages (tex2jax_ignore)
 UNTYPESET = "mathjax_ignore tex2jax_ignore"
 GREEN, RED, GREY, BLUE, ORANGE = "#1a7f37", "#cf222e", "#6e7781", "#0969da", "#bc4c00"
@@ -64,18 +65,18 @@ class Table:
     __html__ = _repr_html_  # for templates
 
     def _widths(self) -> dict[str, str]:
-        """Columns of texts share the width, evenly from WHOLE letters on, so that none squeezes the others; short ones
-        keep theirs."""
+        """Beside several texts, columns share the width by their lines, so that none squeezes the others: alike from
+        WHOLE letters on. Short ones keep theirs."""
         lines = {
             name: max((room(line) for row in self.rows for line in _text(row.get(name, "")).split("\n")), default=0)
             for name in self.names()
         }
-        texts = {name: min(longest, WHOLE) for name, longest in lines.items() if longest > LONG}
+        texts = sum(longest > LONG for longest in lines.values())
         if not texts:
             return dict.fromkeys(lines, "")
-        short = {name: f"min-width:{0.6 * min(longest, 16):.1f}em" for name, longest in lines.items()}
-        shares = {name: f"width:{100 * part / sum(texts.values()):.0f}%" for name, part in texts.items()}
-        return short | (shares if len(texts) > 1 else {})
+        shares = {name: min(longest, WHOLE) for name, longest in lines.items() if longest > SHORT and texts > 1}
+        wide = {name: f"width:{100 * share / sum(shares.values()):.0f}%" for name, share in shares.items()}
+        return {name: f"min-width:{0.6 * min(longest, SHORT):.1f}em" for name, longest in lines.items()} | wide
 
     def __repr__(self) -> str:
         names = self.names()

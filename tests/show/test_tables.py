@@ -21,9 +21,9 @@ def test_a_long_run_may_be_broken_and_a_short_one_may_not():
 def test_columns_of_texts_are_equally_wide_whatever_is_in_them():
     rows = [{"no": 1, "base": "가 " * 200, "adapter": "짧은 답이지만 글이에요. " * 2 + "네네네", "reference": "x" * 30}]
     heads = re.findall(r"<th style=\"(.+?)\">", Table(rows)._repr_html_())
-    assert [re.findall(r"(?<!-)width:(\d+)%", head) for head in heads] == [[], ["50"], ["50"], []]
-    korean = {"surprised at": "x" * 33, "after": "user: 물은 몇 도에서 끓어? 100도에서"}  # 25 signs, the room of 36
-    assert re.findall(r"(?<!-)width:(\d+)%", Table([korean])._repr_html_()) == ["48", "52"]
+    assert [re.findall(r"(?<!-)width:(\d+)%", head) for head in heads] == [[], ["38"], ["38"], ["23"]]
+    korean = {"what": "x" * 45, "before": "x" * 40, "after": "user: 물은 몇 도에서 끓어?"}  # 17 signs, the room of 26
+    assert re.findall(r"(?<!-)width:(\d+)%", Table([korean])._repr_html_()) == ["41", "36", "23"]
     assert "(89%\xa0to\xa0100%)" in Table([{"adapter": "98% of 48 (89% to 100%)"}])._repr_html_()
     one = Table([{"check": "a", "fix": "x" * 31}])._repr_html_()
     assert "%" not in one, "a single column of text takes what is left"
