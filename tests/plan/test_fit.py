@@ -1,5 +1,6 @@
 """Does it fit, what to change, and the words after an out-of-memory error."""
 
+import gc
 import re
 import resource
 from dataclasses import replace
@@ -153,6 +154,7 @@ def test_an_out_of_memory_error_on_a_gpu_becomes_advice_and_other_errors_stay(re
 def test_a_real_allocation_failure_on_a_cpu_becomes_advice(tiny_model):
     import torch
 
+    gc.collect()  # or what earlier tests have left goes between the two looks at the memory
     process, most = psutil.Process(), resource.getrlimit(resource.RLIMIT_AS)
     with pytest.raises(MemoryError) as caught, out_of_memory_advice(RunConfig.load("tiny")):
         held = torch.ones(50_000_000)  # 200 MB
