@@ -1,7 +1,16 @@
+import json
+
 import pytest
 
 from helpers.model import tiny
-from helpers.model.source import DEMO_MODEL, folder_digest, hub_revision, model_revision, resolve_model
+from helpers.model.source import (
+    DEMO_MODEL,
+    folder_digest,
+    hub_revision,
+    model_revision,
+    resolve_model,
+    save_tokenizer,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +67,16 @@ def test_tiny_model_is_small_speaks_and_stops(tiny_model):
     ids = model.generate(**tokenizer("오늘 집에서", return_tensors="pt"), max_new_tokens=30, do_sample=False)
     assert ids[0, -1] == tokenizer.eos_token_id
     assert model_revision("build:tiny-llama") == model_revision(tiny_model)
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_converted_tokenizer_has_the_same_files_with_and_without_the_hub(offline, tiny_model, tmp_path, monkeypatch):
+    """Else a run that was made online is refused where its model is converted offline: another fingerprint."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    save_tokenizer({"pretrained_model_name_or_path": tiny_model}, tmp_path)
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["local_files_only"] is False
 
 
 def test_demo_model_is_the_real_one():
