@@ -85,12 +85,12 @@ def told_shorter(text: str) -> str:
     places = {str(runs_root()): "runs", str(cache_root()): ".cache", sys.prefix: ".venv", str(PROJECT_ROOT): "."}
     places |= {str(Path(sys.prefix).resolve()): ".venv"}  # of a link to it
     places |= {str(Path.home()): "~", tempfile.gettempdir(): "tmp"}
-    for place in sorted(places, key=len, reverse=True):
-        text = re.sub(rf"{re.escape(place)}(?![\w-])", places[place], text)
+    for place in sorted(places, key=len, reverse=True):  # ASCII: a Korean particle may follow
+        text = re.sub(rf"{re.escape(place)}(?![\w-])", places[place], text, flags=re.ASCII)
     host = socket.gethostname()
-    return (
-        re.sub(rf"\b{re.escape(host)}\b", "machine", text) if len(host) > 3 else text
-    )  # "vm" is a word, and says nothing
+    if len(host) < 4:  # "vm" is a word, and says nothing
+        return text
+    return re.sub(rf"\b{re.escape(host)}\b", "machine", text, flags=re.ASCII)
 
 
 def executed(copy: Path):

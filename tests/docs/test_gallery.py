@@ -135,6 +135,7 @@ def test_paths_and_names_of_the_machine_are_shortened(tmp_path, monkeypatch):
 
 def test_only_whole_names_are_shortened():
     assert told_shorter(f"{runs_root()}-other") != "runs-other"
+    assert told_shorter(f"실행은 {runs_root()}에 있습니다") == "실행은 runs에 있습니다"
 
 
 @pytest.mark.parametrize("secret", ("hf_" + "a1B2" * 8, "/home/someone/.ssh/key", "/mnt/x/y"))
