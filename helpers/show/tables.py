@@ -15,6 +15,7 @@ from helpers.show.words import _, heading
 
 # letters of a line, a Korean syllable is two: up to SHORT a column keeps its width, with more than LONG it is text
 SHORT, LONG, WHOLE = 16, 30, 50  # and with WHOLE it has a full share of the width
+INTERVAL = r"\([-+\d.,%]+(?: to |에서 )[-+\d.,%]+\)"  # stays on one line; other words are left as they are
 # MathJax leaves what stands in such a box as it is, in JupyterLab (mathjax_ignore) and in saved pages (tex2jax_ignore)
 UNTYPESET = "mathjax_ignore tex2jax_ignore"
 GREEN, RED, GREY, BLUE, ORANGE = "#1a7f37", "#cf222e", "#6e7781", "#0969da", "#bc4c00"
@@ -121,8 +122,8 @@ def _text(value) -> str:
 
 def _html_cell(value) -> Markup:
     # a long run without a blank (a model that repeats one sign) may be broken, or it pushes the other columns away
-    whole = re.sub(r"\([^()\n]{1,20}\)", lambda found: found[0].replace(" ", "\xa0"), _text(value))  # an interval
-    text = Markup(html.escape(re.sub(r"(\S{30})", "\\1\0", whole)).replace("\0", "<wbr>"))
+    text = html.escape(re.sub(r"(\S{30})", "\\1\0", _text(value))).replace("\0", "<wbr>")
+    text = Markup(re.sub(INTERVAL, r'<span style="white-space:nowrap">\g<0></span>', text))
     if value is True or value is False or isinstance(value, Judged):
         good = value.good if isinstance(value, Judged) else value
         # the word in the page's own ink, which can be read in every theme, beside a mark of colour

@@ -24,7 +24,10 @@ def test_columns_of_texts_are_equally_wide_whatever_is_in_them():
     assert [re.findall(r"(?<!-)width:(\d+)%", head) for head in heads] == [[], ["38"], ["38"], ["23"]]
     korean = {"what": "x" * 45, "before": "x" * 40, "after": "user: 물은 몇 도에서 끓어?"}  # 17 signs, the room of 26
     assert re.findall(r"(?<!-)width:(\d+)%", Table([korean])._repr_html_()) == ["41", "36", "23"]
-    assert "(89%\xa0to\xa0100%)" in Table([{"adapter": "98% of 48 (89% to 100%)"}])._repr_html_()
+    for interval in ("(89% to 100%)", "(-0.06에서 +0.14)"):
+        whole = f'<span style="white-space:nowrap">{interval}</span>'
+        assert whole in Table([{"adapter": f"98% of 48 {interval}"}])._repr_html_()
+    assert "(a b) and (1 or 2)" in Table([{"reply": "(a b) and (1 or 2)"}])._repr_html_()
     one = Table([{"check": "a", "fix": "x" * 31}])._repr_html_()
     assert "%" not in one, "a single column of text takes what is left"
 
