@@ -13,7 +13,7 @@ SERIES = sorted((ROOT / "notebooks").glob("0*.ipynb"))
 SHOWN = re.compile(
     r"^(?:display\(.*|.*(?<!def ))\b(?:Table|\w*_(?:table|chart|picture)|xray|look_at|places|table)\(", re.M
 )
-NOT_READ = re.compile(r"check\(\"|written = |DETACHED|Table\(standing|vote_table|PROBE")
+NOT_READ = re.compile(r"check\(\"|written = |DETACHED|= standing\(|vote_table|PROBE")
 READ = re.compile(
     r"\b(?:[Ll]ook (?:at|how|where|first|which|what)|[Rr]ead the column|[Cc]ompare the|[Ww]atch the|the last line says"
     r"|(?:Red|green) means|Check four things|Can you see the fault|Whatever stands at the top"
