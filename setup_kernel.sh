@@ -133,11 +133,13 @@ settle_pip() {
 
 # uv does in seconds what pip does in minutes. It knows neither the packages of a system around an environment nor all settings
 # of pip; and why something cannot be installed, pip says.
-with_uv() {
+with_uv() (
+  # nothing is left to choose among files that are named by their hashes; uv would want those of a constraint, too
+  [[ " $* " != *" --require-hashes "* ]] || unset UV_CONSTRAINT
   [ -n "${UV_NO_CONFIG:-}" ] && [ -x "$VENV_DIR/bin/uv" ] && [ "$OWN_PYTHON" = "$VENV_DIR/bin/python" ] &&
     ! grep -q 'system-site-packages = true' "$VENV_DIR/pyvenv.cfg" &&
     "$VENV_DIR/bin/uv" pip install --quiet --python "$OWN_PYTHON" "$@" >/dev/null 2>&1
-}
+)
 
 install() { # install WHAT PIP-ARGUMENTS...: quiet, with the reason in one sentence when it fails
   local what log=$LOGS/setup.log why
@@ -163,10 +165,10 @@ install() { # install WHAT PIP-ARGUMENTS...: quiet, with the reason in one sente
   fail "installing {what} failed: {why} (all of it: {log})" what="$what" why="$why" log="$log.all"
 }
 
-# After the pinned packages: what brings no others, named by its hash. Meanwhile the modules of $1 are compiled, but for those
-# that hardly anybody imports: Python compiles them when it does.
+# After the pinned packages: what brings no others, named by its hash. Meanwhile the modules of $1 are compiled, but for large
+# packages of which little is imported: Python compiles that when it does. The converting of the model goes first.
 install_others() { # install_others FOLDER-OF-MODULES FOLDER-FOR-CONVERTERS
-  "$OWN_PYTHON" -m compileall -qq -j 0 -x "/(tests?|pip|playwright|transformers/models/[b-z][a-z0-9_]*|torch/(_inductor|onnx|testing))/" \
+  nice "$OWN_PYTHON" -m compileall -qq -j 0 -x "/(tests?|pip|setuptools|playwright|sympy|debugpy|networkx|fontTools|transformers/models/[b-z][a-z0-9_]*|torch/(_inductor|ao|onnx|testing))/" \
     "$1" >/dev/null 2>&1 &
   local compiles=$!
   trap "kill $compiles 2>/dev/null || true" EXIT
