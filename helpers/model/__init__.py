@@ -3,6 +3,7 @@
 refusal       why a model, a setting or an adapter cannot be used
 source        a model id becomes a folder or a hub id; revisions; the demo model and the tiny one, made once
 hub           who this run is on the hub, and what it needs from it
+demo          SmolLM2 of 135 M parameters, converted from a package
 tiny          a Llama of 1.3 M parameters for the tests
 shapes        config.json without the weights; those of common models (shapes.json)
 meta          the library's own model without its weights

@@ -3,14 +3,8 @@ import json
 import pytest
 
 from helpers.model import tiny
-from helpers.model.source import (
-    DEMO_MODEL,
-    folder_digest,
-    hub_revision,
-    model_revision,
-    resolve_model,
-    save_tokenizer,
-)
+from helpers.model.demo import save_tokenizer
+from helpers.model.source import DEMO_MODEL, folder_digest, hub_revision, model_revision, resolve_model
 
 
 @pytest.mark.parametrize(
