@@ -165,10 +165,10 @@ install() { # install WHAT PIP-ARGUMENTS...: quiet, with the reason in one sente
   fail "installing {what} failed: {why} (all of it: {log})" what="$what" why="$why" log="$log.all"
 }
 
-# After the pinned packages: what brings no others, named by its hash. Meanwhile the modules of $1 are compiled, but for large
-# packages of which little is imported: Python compiles that when it does. The converting of the model goes first.
+# After the pinned packages: what brings no others, named by its hash. Meanwhile the modules of $1 are compiled, but for those
+# that hardly anybody imports: Python compiles them when it does. The converting of the model goes first.
 install_others() { # install_others FOLDER-OF-MODULES FOLDER-FOR-CONVERTERS
-  nice "$OWN_PYTHON" -m compileall -qq -j 0 -x "/(tests?|pip|setuptools|playwright|sympy|debugpy|networkx|fontTools|transformers/models/[b-z][a-z0-9_]*|torch/(_inductor|ao|onnx|testing))/" \
+  nice "$OWN_PYTHON" -m compileall -qq -j 0 -x "/(tests?|pip|playwright|transformers/models/[b-z][a-z0-9_]*|torch/(_inductor|onnx|testing))/" \
     "$1" >/dev/null 2>&1 &
   local compiles=$!
   trap "kill $compiles 2>/dev/null || true" EXIT
