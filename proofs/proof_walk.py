@@ -88,7 +88,7 @@ class Walk:
         page = self.open(f"labs/{path.name}")
         for cell, answer in SOLUTIONS.items():
             if cell.startswith(f"{name}-"):
-                write(page, cell, answer)
+                page.write(cell, answer)
         page.run_all()
         self.close(page)
         files = self.run.path.parent.glob(f"*/labs/{name}.json")  # before 04, of the small run that the labs make
@@ -98,7 +98,7 @@ class Walk:
     def start(self) -> None:
         page = self.open("04_qlora_training.ipynb")
         source = next(cell["source"] for cell in page.cells() if cell["id"] == DETACHED)
-        write(page, DETACHED, source.replace("DETACHED = False", "DETACHED = True"))
+        page.write(DETACHED, source.replace("DETACHED = False", "DETACHED = True"))
         self.until(page, DETACHED)
         self.close(page)
 
@@ -124,15 +124,6 @@ class Walk:
         page.run_cell(TALLY)
         if len(read_jsonl(self.run.votes)) != VOTES:
             raise SystemExit("clicks are no votes")
-
-
-def write(page: Page, cell: str, source: str) -> None:
-    """Type `source` into the cell with this id, in place of what is there."""
-    page.tab.evaluate(
-        """([name, source]) => jupyterapp.shell.currentWidget.content.widgets.find(cell => cell.model.id === name)
-            .model.sharedModel.setSource(source)""",
-        [cell, source],
-    )
 
 
 def walk(name: str, preset: str, folder: Path) -> None:

@@ -114,6 +114,14 @@ class Page:
         self.tab.reload()
         self.ready()
 
+    def write(self, cell: str, source: str) -> None:
+        """Put `source` into the cell with this id, in place of what is there."""
+        self.tab.evaluate(
+            """([name, source]) => jupyterapp.shell.currentWidget.content.widgets.find(cell => cell.model.id === name)
+                .model.sharedModel.setSource(source)""",
+            [cell, source],
+        )
+
     def command(self, name: str, wait: bool = True) -> None:
         """One of JupyterLab's commands, as its menus and keys give it."""
         self.tab.evaluate(

@@ -157,12 +157,7 @@ def test_dollars_in_rows_and_replies_are_no_formula(lab):
         "from IPython.display import HTML, display\nfrom helpers.show.tables import Answer, Table\n"
         f"display(Table([{{'text': {text!r}}}], caption={text!r}), Answer(False, {text!r}), HTML('$a_b$'))"
     )
-    page.tab.evaluate(
-        "([name, code]) => "
-        "{ const cell = jupyterapp.shell.currentWidget.content.widgets.find(cell => cell.model.id === name);"
-        " cell.model.sharedModel.setSource(code) }",
-        [cell, code],
-    )
+    page.write(cell, code)
     page.run_cell(cell)
     page.cell(cell).locator("mjx-container").first.wait_for()  # the formula that is one
     assert page.cell(cell).locator("mjx-container").count() == 1
