@@ -1,6 +1,7 @@
 """Does influence find bad rows that the loss misses? TracIn by LoRA gradients against "highest loss first". By hand:
 
-    python -m proofs.proof_influence DRAWS FILE [plants=0] [first=SEED] [setting=value ...]    # a line a draw
+    python -m proofs.proof_influence DRAWS FILE [plants=0] [first=SEED] [chat=CSV] [setting=value ...]  # a line a draw
+    python -m proofs.proof_influence judge FILE
 
 240 calendar messages, each met once by the demo model; 12 rows of each of four faults are among them (see `spoilt`),
 and 40 sound ones are held out. Influence (Pruthi and others, Estimating Training Data Influence by Tracing Gradient
@@ -24,8 +25,10 @@ ones; in a draw without any bad row at 5 of 240. It marks contradictions and oth
 value left out.
 """
 
+import csv
 import json
 import random
+import statistics
 import sys
 import tempfile
 import time
@@ -43,6 +46,23 @@ ROWS, EACH, HELD = 240, 12, 40  # rows in all; of each kind of plant, 5 %; held-
 CONFIG = {"run_name": "proof", "max_steps": 30, "per_device_train_batch_size": 8, "learning_rate": 2e-3}  # 240 rows
 MOVE = 0.1  # nats per held-out token: how far the adapter is moved along the gradient, both ways together
 KINDS = ("convention", "other task", "contradiction", "plausible")
+FIRST = 20  # rows of a list that somebody reads
+
+
+def planted_chat(seed: int, file: str) -> tuple[list[dict], list[dict], list[str]]:
+    """The same of ChatbotData.csv (songys): some questions have the answer of another one on the same subject."""
+    draw = random.Random(seed)
+    with open(file, encoding="utf-8") as lines:
+        rows = draw.sample(list(csv.DictReader(lines)), HELD + ROWS)
+    held, rest = rows[:HELD], rows[HELD:]
+    kinds = ["another answer"] * EACH + [""] * (ROWS - EACH)
+    draw.shuffle(kinds)
+    for row, kind in zip(rest, kinds, strict=True):
+        if kind:
+            others = [other for other in rest if other["label"] == row["label"] and other["A"] != row["A"]]
+            row["A"] = draw.choice(others)["A"]
+    made = [[{"role": r, "content": row[k]} for r, k in (("user", "Q"), ("assistant", "A"))] for row in [*held, *rest]]
+    return [{"messages": m} for m in made[HELD:]], [{"messages": m} for m in made[:HELD]], kinds
 
 
 def planted(seed: int, plants: bool = True) -> tuple[list[dict], list[dict], list[str]]:
@@ -129,7 +149,7 @@ def _mean_gradient(model, rows, weights) -> list:
     return found
 
 
-def draw(seed: int, config: RunConfig, folder: str, plants: bool = True) -> dict:
+def draw(seed: int, config: RunConfig, folder: str, plants: bool = True, chat: str = "") -> dict:
     """One training on planted rows; the numbers of every row."""
     import torch
     from transformers import TrainerCallback
@@ -137,7 +157,7 @@ def draw(seed: int, config: RunConfig, folder: str, plants: bool = True) -> dict
     from helpers.data.labels import encode_rows
     from helpers.model.tokenizer import load_tokenizer
 
-    train, held, kinds = planted(seed, plants)
+    train, held, kinds = planted_chat(seed, chat) if chat else planted(seed, plants)
     run = RunDir(Path(folder))
     run.train_jsonl.parent.mkdir(parents=True, exist_ok=True)
     write_jsonl(run.train_jsonl, train)
@@ -169,14 +189,31 @@ def draw(seed: int, config: RunConfig, folder: str, plants: bool = True) -> dict
     return found
 
 
+def judge(file: str) -> None:
+    """Of each kind: how many of its rows are among the first of a list of them and the sound ones, draw by draw."""
+    draws = [row for row in read_jsonl(file) if "end" in row]
+    print("draws", *(row["seed"] for row in draws))
+    for kind in sorted({kind for row in draws for kind in row["kinds"]} - {""}):
+        found: dict[str, list[int]] = {"by loss": [], "by influence": []}
+        for row in draws:
+            spread = [statistics.stdev(row[name]) for name in ("half", "end")]
+            helps = [half / spread[0] + end / spread[1] for half, end in zip(row["half"], row["end"], strict=True)]
+            for name, worst in (("by loss", [-statistics.fmean(nll) for nll in row["train"]]), ("by influence", helps)):
+                listed = [i for i in sorted(range(len(worst)), key=worst.__getitem__) if row["kinds"][i] in ("", kind)]
+                found[name].append(sum(row["kinds"][i] == kind for i in listed[:FIRST]))
+        print(kind, found)
+
+
 def main() -> None:
+    if sys.argv[1] == "judge":
+        return judge(sys.argv[2])
     settings = dict(pair.split("=") for pair in sys.argv[3:])
-    plants = settings.pop("plants", "1") == "1"
+    plants, chat = settings.pop("plants", "1") == "1", settings.pop("chat", "")
     first = int(settings.pop("first", 0))
     config = RunConfig.load("demo", **(CONFIG | settings))
     with tempfile.TemporaryDirectory() as folder, open(sys.argv[2], "a", encoding="utf-8") as file:
         for seed in range(first, first + int(sys.argv[1])):
-            file.write(json.dumps(draw(seed, config, folder, plants)) + "\n")
+            file.write(json.dumps(draw(seed, config, folder, plants, chat)) + "\n")
             file.flush()
 
 

@@ -1,6 +1,6 @@
 """Are trainings that differ only in their seed called different, is an effect of 0.05 nats found? By hand:
 
-    python -m proofs.proof_power train FILE     # 60 trainings; again after a kill: it goes on
+    python -m proofs.proof_power train FILE [demo]    # 60 trainings; again after a kill: it goes on
     python -m proofs.proof_power judge FILE
     python -m proofs.proof_power simulate
 
@@ -59,19 +59,20 @@ from helpers.train.probe import throwaway_trainer
 
 DATA = PROJECT_ROOT / "notebooks" / "data" / "calendar_en.jsonl"
 DRAWS, ROWS, HELD = 2, 160, 60
-STEPS = (16, 14)  # of the two settings
+STEPS = {"tiny": (16, 14), "demo": (16, 13)}  # of the two settings
 SEEDS, BLOCKS, GATES = 5, 3, 1000  # SEEDS x BLOCKS of each setting and draw; simulated comparisons
-CONFIG = {"run_name": "proof", "max_length": 160, "load_in_4bit": False, "per_device_train_batch_size": 4}
+CONFIG = {"run_name": "proof", "per_device_train_batch_size": 4}
+SHORT = {"tiny": {"max_length": 160, "load_in_4bit": False}, "demo": {}}
 
 
-def train(file: Path) -> None:
-    config = RunConfig.load("tiny", **CONFIG)
+def train(file: Path, preset: str = "tiny") -> None:
+    config = RunConfig.load(preset, **CONFIG, **SHORT[preset])
     tokenizer, rows = load_tokenizer(config), read_jsonl(DATA)
     done = {(row["draw"], row["steps"], row["seed"]) for row in (read_jsonl(file) if file.exists() else ())}
     with tempfile.TemporaryDirectory() as folder, file.open("a", encoding="utf-8") as out:
         run = RunDir(Path(folder))
         run.train_jsonl.parent.mkdir(parents=True)
-        for block, draw, steps in ((b, d, s) for b in range(BLOCKS) for d in range(DRAWS) for s in STEPS):
+        for block, draw, steps in ((b, d, s) for b in range(BLOCKS) for d in range(DRAWS) for s in STEPS[preset]):
             picked = random.Random(draw).sample(rows, ROWS + HELD)
             write_jsonl(run.train_jsonl, picked[:ROWS])
             held = encode_rows(picked[ROWS:], tokenizer, config)
@@ -112,16 +113,19 @@ def judged(one: list[dict], two: list[dict]) -> tuple[int, bool, float]:
 def judge(file: Path) -> None:
     found, rows, draw = trainings(file), read_jsonl(file), random.Random(0)
     print(f"{len(rows)} trainings, {sum(row['cpu'] for row in rows):.0f} CPU s")
-    for (number, steps), runs in sorted(found.items()):
+    for (number, count), runs in sorted(found.items()):
         values = [mean(run) for run in runs]
         told = f"mean {statistics.fmean(values):.3f}, spread {statistics.stdev(values):.3f} nats"
-        print(f"draw {number}, {steps} steps, {len(runs)} seeds: {told}")
+        print(f"draw {number}, {count} steps, {len(runs)} seeds: {told}")
+    steps = sorted({row["steps"] for row in rows}, reverse=True)
     for seeds in (3, 5, 7):
+        if 2 * seeds > min(map(len, found.values())):
+            break
         both = [draw.sample(runs, 2 * seeds) for runs in found.values() for _ in range(20 // DRAWS)]
         none = [(runs[:seeds], runs[seeds:]) for runs in both]
-        settings = [[found[number, steps] for steps in STEPS] for number in range(DRAWS) for _ in range(20 // DRAWS)]
+        settings = [[found[number, count] for count in steps] for number in range(DRAWS) for _ in range(20 // DRAWS)]
         some = [tuple(draw.sample(runs, seeds) for runs in setting) for setting in settings]
-        for name, pairs in (("seed alone", none), (f"{STEPS[1]} steps instead of {STEPS[0]}", some)):
+        for name, pairs in (("seed alone", none), (f"{steps[1]} steps instead of {steps[0]}", some)):
             results = [judged(*pair) for pair in pairs]
             smallest = statistics.median(effect for *_, effect in results)
             told = f"{sum(different for _, different, _ in results)} of {len(pairs)} pairs are called different"
@@ -154,4 +158,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "simulate":
         simulate()
     else:
-        {"train": train, "judge": judge}[sys.argv[1]](Path(sys.argv[2]))
+        {"train": train, "judge": judge}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
