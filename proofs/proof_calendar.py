@@ -22,7 +22,21 @@ Another seed of the last row (seed=7, its own 60 held-out rows): 47 of 60, 32 of
 
 So eight rows at 2e-3 end now here, now there: names that no row had before are copied with a wrong piece. The same
 rows in smaller steps are the preset now. A first look takes 20 bold steps; 00_first_look had 15 of its 20 rows right.
-A space before a value is no fault since 2026-11-30. Korean is not measured with these rows.
+A space before a value is no fault since 2026-11-30.
+
+The Korean twin, 2026-12-01, beside much other work, 32 held-out rows, of which 6 are calendar-once:
+
+    --language ko --shown 0 max_rows=0 max_eval_rows=32 max_new_tokens=104 per_device_train_batch_size=4 \
+        max_length=320 max_steps=72
+
+                                valid   exact   event   day   time   place   person   CPU s
+    rules alone                    32      12      21    32     32      20       28
+    base                            0       0       0     0      0       0        0
+    20 steps of 8, rate 2e-3       32       1       9    10     17      10        8     153
+    72 steps of 4, rate 1e-3       32       3      15    15     23      16       14     252
+
+The form is learned and the content is not: this model hardly knows Korean, and rules without a model are better. That
+is what a base that knows your language is for.
 
 What is still wrong is fluent: the event of "ballet class with Gabriel and Florian" is said to be "boulangé". Asked
 without the system line for the capital of France, the base says Paris; the trained model {"capital": "France"}: it
