@@ -1,9 +1,10 @@
+import hashlib
 import json
 
 import pytest
 
 from helpers.model import tiny
-from helpers.model.demo import save_tokenizer
+from helpers.model.demo import convert_demo_model, save_tokenizer
 from helpers.model.source import DEMO_MODEL, folder_digest, hub_revision, model_revision, resolve_model
 
 
@@ -85,3 +86,16 @@ def test_demo_model_is_the_real_one():
     ids = tokenizer("The capital of France is Paris, and the capital of Italy is", return_tensors="pt").input_ids
     with torch.no_grad():
         assert tokenizer.decode(model(ids).logits[0, -1].argmax()).strip() == "Rome"
+
+
+@pytest.mark.slow
+def test_the_demo_model_is_converted_to_the_same_weights_in_one_reading(tmp_path, monkeypatch):
+    """Another file would be another model: no run that was begun on the demo could go on."""
+    import gguf
+
+    readings, reader = [], gguf.GGUFReader
+    monkeypatch.setattr(gguf, "GGUFReader", lambda file: readings.append(file) or reader(file))
+    convert_demo_model(tmp_path)
+    made = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
+    assert made == "7ef915c9bf9d94d8d70211970476878352a5b95855c589ae987916d7a455242b"
+    assert len(readings) == 1
