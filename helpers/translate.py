@@ -129,22 +129,25 @@ def build(language: str, root: Path = PROJECT_ROOT) -> list[Path]:
 
 def _notebook(source: Path, text: Path, language: str, literals: list[Message], made_of: Path) -> str:
     """The notebook `source` with the blocks of `text`, as JSON; its first cell says that it is `made_of` that file."""
-    import nbformat
-
-    notebook, blocks = nbformat.read(source, 4), translated(text)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
+    notebook, blocks = json.loads(source.read_text(encoding="utf-8")), translated(text)
+    for cell in notebook["cells"]:
+        own = "".join(cell["source"])
+        if cell["cell_type"] == "code":
             for message in literals:
-                cell.source = cell.source.replace(f'"{message.id}"', f'"{message.string}"')
-        elif cell.cell_type == "markdown":
-            badges = "".join(re.findall(BADGES, cell.source)).strip()
+                own = own.replace(f'"{message.id}"', f'"{message.string}"')
+        elif cell["cell_type"] == "markdown":
+            badges = "".join(re.findall(BADGES, own)).strip()
             badges = badges.replace("/notebooks/", f"/notebooks/{language}/")
-            own = with_badges(blocks[cell.id].text, badges) if cell.id in blocks else cell.source
-            cell.source = LINK.sub(lambda found: _moved(found, source.parent, text.parent), own)
-    notebook.cells[0].source += "\n\n" + NOTE.get(language, "_Built from `{}`._").format(made_of)
+            own = with_badges(blocks[cell["id"]].text, badges) if cell["id"] in blocks else own
+            own = LINK.sub(lambda found: _moved(found, source.parent, text.parent), own)
+        cell["source"] = own
+    notebook["cells"][0]["source"] += "\n\n" + NOTE.get(language, "_Built from `{}`._").format(made_of)
     setting = f'import os\n\nos.environ["QLORA_LANG"] = "{language}"'
-    notebook.cells.insert(1, nbformat.v4.new_code_cell(setting, id="language"))
-    return nbformat.writes(notebook) + "\n"
+    empty = {"cell_type": "code", "execution_count": None, "id": "language", "metadata": {}, "outputs": []}
+    notebook["cells"].insert(1, {**empty, "source": setting})
+    for cell in notebook["cells"]:
+        cell["source"] = cell["source"].splitlines(keepends=True)
+    return json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def _moved(link: re.Match, theirs: Path, here: Path) -> str:
