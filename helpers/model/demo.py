@@ -23,7 +23,7 @@ def convert_demo_model(folder: Path) -> None:
         raise ModuleNotFoundError(sentence)
     package = next(iter(spec.submodule_search_locations or ()))
     source = {"pretrained_model_name_or_path": package, "gguf_file": "SmolLM2-135M-Instruct.Q4_1.gguf"}
-    print(_("Converting the demo model SmolLM2-135M once (about 25 s) ..."))
+    print(_("Converting the demo model SmolLM2-135M once (about 15 s) ..."))
     plain = GgufConfig(dequantize=True)  # a model that keeps its GGUF quantisation cannot be saved
     # transformers reads the file three times, makes the table of its names 397 times: 18 s of CPU; with one of each, 9
     once = {name: cache(getattr(gguf, name)) for name in ("GGUFReader", "get_tensor_name_map")}

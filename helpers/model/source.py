@@ -81,7 +81,7 @@ def cache_root() -> Path:
 def resolve_model(model_id: str) -> str:
     """`model_id` as `from_pretrained` takes it: a folder's path, or the hub id unchanged.
 
-    The demo model is converted (about 25 s) and the tiny model built (under a minute) at the first call.
+    The demo model is converted (about 15 s) and the tiny model built (under a minute) at the first call.
     Raises `Refused` for an unknown "pip:" or "build:" name or a folder with an adapter, FileNotFoundError for none.
     """
     if model_id == DEMO_MODEL:
