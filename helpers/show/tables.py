@@ -60,7 +60,7 @@ class Table:
     def _repr_html_(self) -> str:
         heads = [(self._heading(name), width) for name, width in self._widths().items()]
         rows = [[_html_cell(row.get(name, "")) for name in self.names()] for row in self.rows]
-        texts = any("%" in width for _name, width in heads)
+        texts = any(width for _name, width in heads)
         return as_written(render_page("table.html.j2", caption=self.caption, heads=heads, rows=rows, texts=texts))
 
     __html__ = _repr_html_  # for templates

@@ -30,6 +30,8 @@ def test_columns_of_texts_are_equally_wide_whatever_is_in_them():
     assert "(a b) and (1 or 2)" in Table([{"reply": "(a b) and (1 or 2)"}])._repr_html_()
     one = Table([{"check": "a", "fix": "x" * 31}])._repr_html_()
     assert "%" not in one, "a single column of text takes what is left"
+    assert 'class="texts"' in one and 'data-of="fix"' in one, "and is cards on a phone, where nothing is left"
+    assert "texts" not in Table([{"check": "a", "loss": 1.5}])._repr_html_()
 
 
 def test_table_as_text_is_aligned():
