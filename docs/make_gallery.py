@@ -51,6 +51,7 @@ from helpers.show.words import language
 from helpers.translate import with_badges
 
 EMBEDDED = r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+"
+UNSEEN = (SET_UP, "language")  # ids of cells
 LARGEST = 600_000  # bytes of one page
 PRIVATE = r"hf_[A-Za-z0-9]{16,}|(?<![\w.~/-])/(?:root|home|tmp|work|Users|mnt|opt|var)/[^\s<'\"]*"
 PLAINER = (
@@ -62,6 +63,7 @@ INK = "svg{fill:#1f2328}@media(prefers-color-scheme:dark){svg{fill:#e9edf2}}"  #
 MATH = r"(?s)```.*?```|`[^`]*`|(\${1,2})([^$\n]+)\1"  # code first: a dollar sign in it is none of ours
 # nbconvert closes <details> at the first blank line, so it stands as a paragraph of its own until the page is HTML
 FOLDS = ((r"<details><summary>(.*?)</summary>", r"\n\nFOLD:\1\n\n"), (r"</details>", "\n\nFOLDED\n\n"))
+MADE_OF = ((r"\n\n_[^\n]*`[\w./-]+\.md`[^\n]*_\Z", ""),)  # for who mends a translation, not for who reads it
 UNFOLDS = ((r"<p>FOLD:(.*?)</p>", r"<details><summary>\1</summary>"), (r"<p>FOLDED</p>", "</details>"))
 
 
@@ -71,8 +73,8 @@ def fingerprint(book) -> str:
 
 
 def code_cells(book) -> list:
-    """Those that the gallery shows: without the cell of the set-up."""
-    return [cell for cell in book.cells if cell.cell_type == "code" and cell.id != SET_UP]
+    """Those that the gallery shows: without the cells of the set-up and of the language."""
+    return [cell for cell in book.cells if cell.cell_type == "code" and cell.id not in UNSEEN]
 
 
 def current(manifest: str = MANIFEST) -> dict[str, str]:
@@ -104,10 +106,10 @@ def executed(copy: Path):
     if fingerprint(done) != fingerprint(book):
         raise ValueError(f"{copy} was run with other code cells than {source.relative_to(PROJECT_ROOT)}: run it again.")
     ran = iter(code_cells(done))
-    book.cells = [cell for cell in book.cells if cell.id != SET_UP]
+    book.cells = [cell for cell in book.cells if cell.id not in UNSEEN]
     for cell in book.cells:
         if cell.cell_type != "code":
-            cell.source = replaced(with_badges(cell.source), FOLDS)
+            cell.source = replaced(with_badges(cell.source), MADE_OF + FOLDS)
             cell.source = re.sub(MATH, lambda found: formula(*found.groups()) if found[2] else found[0], cell.source)
             continue
         cell.outputs, cell.execution_count = (same := next(ran)).outputs, same.execution_count

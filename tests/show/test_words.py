@@ -19,6 +19,7 @@ from helpers.show.words import HEADING, LOCALE, _, catalogue, heading
 from helpers.translate import CELL
 
 LABELS = ("caption", "title", "xlabel", "ylabel", "label")  # what a chart or a table is given to show
+NO_COLUMNS = set("a event forgetting known lengths numbers verdicts".split())  # other dicts
 SAID = r'\b(?:say|fail|words|install) "([^"$]*)"'  # in setup_kernel.sh: nothing is filled in by the shell
 FILLED = re.compile(r"\{(\w*)(?:![rs])?(?::[^}]*)?\}")
 HOSTILE = [*"no ok better text rows green".split(), "The senate voted against the bill."]
@@ -111,6 +112,35 @@ def test_what_a_cell_prints_has_its_korean_and_no_other():
         both = [sorted(re.findall(r"\{[^}]*\}", re.sub(r" or '[^']*'", "", text))) for text in (english, ours)]
         assert both[0] == both[1], english
         assert '"' not in ours, ours
+
+
+def code_cells() -> list[tuple[str, list[ast.AST]]]:
+    """(code, its nodes) of every code cell of notebooks and labs."""
+    books = [*PROJECT_ROOT.glob("notebooks/*.ipynb"), *PROJECT_ROOT.glob("notebooks/labs/*.ipynb")]
+    cells = [cell for path in books for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    codes = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return [(code, list(ast.walk(ast.parse(code)))) for code in codes]
+
+
+def test_a_cell_in_korean_does_what_the_english_one_does():
+    """A4 asked `call.startswith("train")` of a name whose Korean began otherwise: its table was another one."""
+    korean = {english: ours for (context, english), ours in entries().items() if context == CELL}
+    for code, nodes in code_cells():
+        texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        for start in re.findall(r'\.startswith\("(.+?)"\)', code):
+            own = {text: korean[text] for text in texts & korean.keys() if text.startswith(start)}
+            assert all(ours.startswith(start) for ours in own.values()), own
+        assert not re.search(r"\{\w+\['verdict'\]\}", code), "a verdict is a word: _(gap['verdict'])"
+
+
+def test_the_columns_of_a_cell_have_their_korean():
+    korean = {english for (context, english) in entries() if context in (HEADING, CELL)}
+    names = set()
+    for code, nodes in code_cells():
+        keys = [key for node in nodes if isinstance(node, ast.Dict) and "Table(" in code for key in node.keys]
+        names |= {key.value for key in keys if isinstance(key, ast.Constant)}
+    words = {name for name in names if re.fullmatch("[A-Z]?[a-z ,-]+", name)}
+    assert len(words) > 30 and words - korean - NO_COLUMNS == set()
 
 
 def test_a_sentence_and_its_korean_are_filled_with_the_same_values():
