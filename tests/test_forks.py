@@ -60,7 +60,8 @@ def test_a_fork_for_each_seed(run, capsys, seeds):
     seed = run.stored_config().seed
     assert [(config.luck, config.lora_r, config.seed) for config in configs] == [(s, 2, seed) for s in (1, 2, 3)]
     assert first.path.name == names[0] and RunConfig.load("tiny").run_name == names[0]
-    assert f"for run in {' '.join(names)};" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"for run in {' '.join(names)};" in told and "Run 04 first" not in told, "that command runs it"
     fork("tiny", "luck", seeds=[*range(1, 5)], lora_r=2)  # one more: the others stay
     assert (runs_root() / "luck-seed-4").exists()
 

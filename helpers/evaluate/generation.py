@@ -48,9 +48,12 @@ class Reply:
 
 
 def shown(text: str, stopped: bool, in_thought: bool = False) -> str:
-    """An answer as a page shows it: one that was cut ends with an ellipsis; a thought is never shown as an answer."""
+    """An answer as a page shows it: one that was cut ends with an ellipsis, one without a letter says so; a thought is
+    never shown as an answer."""
     if in_thought:
         return _("(stopped inside the thought)") if stopped else _("(cut inside the thought)")
+    if stopped and not text.strip():
+        return _("(empty)")
     return text if stopped else f"{text} …"
 
 

@@ -56,7 +56,9 @@ def checks_table(counts: dict[str, dict], changed: dict[str, list[dict]]) -> Tab
             told = f"{numbers}: {_(change['verdict'])}" if change["won"] or change["lost"] else _("none changed")
             row[f"{change['model']} − {change['against']}"] = told
         rows.append({"check": name} | row)
-    caption = _("Replies that pass, with the 95 % interval of the share; rows won and lost by McNemar's test.")
+    caption = _("Replies that pass, with the 95 % interval of the share.")
+    if changed:
+        caption = _("Replies that pass, with the 95 % interval of the share; rows won and lost by McNemar's test.")
     return Table(rows, caption=caption, foreign=tuple(rows[0])[1:] if rows else ())
 
 

@@ -32,7 +32,8 @@ def in_the_way(config: RunConfig, shape: Shape) -> str:
 def parts_table(parts: list[Part], caption: str = "") -> Table:
     """Components with their bytes, their share and what is counted."""
     whole = total(parts)
-    cells = [(_(p.name), human_bytes(p.bytes), f"{p.bytes / whole:.0%}", p.why) for p in parts]
+    shares = [f"{p.bytes / whole:.0%}" if 200 * p.bytes >= whole else "<1%" for p in parts]
+    cells = [(_(p.name), human_bytes(p.bytes), share, p.why) for p, share in zip(parts, shares, strict=True)]
     cells.append((_("together"), human_bytes(whole), "", ""))
     return _table("component, size, share, what is counted", cells, caption)
 

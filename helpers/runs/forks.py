@@ -51,10 +51,10 @@ def choose(name: str) -> None:
 def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     """A new run with the settings of `old` but for `changes`; it takes over what stays valid, and is chosen.
 
-    Weights are hard links where the disk can, so they take no room; rows, settings and reports are the fork's own. What
-    must be made again is printed. A fork that would change nothing is not made: `old` comes back. Raises
-    FileNotFoundError when `old` has no config.json, BadSetting for a setting that is none, or when `new` is there
-    already. `seeds=[1, 2, 3]`: several that differ in their luck alone, see `_with_seeds`.
+    Weights are hard links where the disk can, so they take no room; rows, settings and reports are the fork's own. Of a
+    chosen one, what must be made again is printed; else that is the caller's work. A fork that would change nothing is
+    not made: `old` comes back. Raises FileNotFoundError when `old` has no config.json, BadSetting for a setting that is
+    none, or when `new` is there already. `seeds=[1, 2, 3]`: several that differ in their luck alone, see `_with_seeds`.
     """
     if "seeds" in changes:
         return _with_seeds(old, new, chosen, changes)
@@ -77,7 +77,8 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     _build(run, after, [(path, path.relative_to(source.path)) for path in kept] + _start(source, after, changed), old)
     settings = ", ".join(f"{name}={getattr(after, name)!r}" for name in sorted(changed))
     sentence = _("{new} is {old} with {settings}.") if changed else _("{new} is {old} with nothing changed.")
-    print(sentence.format(new=new, old=old, settings=settings), _next_step(source, again, changed))
+    step = [_next_step(source, again, changed)] if chosen else []
+    print(sentence.format(new=new, old=old, settings=settings), *step)
     if chosen and "QLORA_RUN_NAME" not in os.environ:  # there, the run is chosen already
         choose(new)
     return run

@@ -12,7 +12,7 @@ from trl import GRPOTrainer
 from helpers.evaluate.checks import Check, Checked, run_checks
 from helpers.evaluate.decoding import Sampling
 from helpers.evaluate.generation import Reply, cut_reply, generate_replies, prompts_and_references
-from helpers.evaluate.intervals import BETTER, FEWEST, TOO_FEW, UNCLEAR, WORSE, paired_difference, told_interval
+from helpers.evaluate.intervals import BETTER, FEWEST, SAME, TOO_FEW, UNCLEAR, WORSE, paired_difference, told_interval
 from helpers.evaluate.passed import checks_told
 from helpers.show.pictures import INK, Picture, chart
 from helpers.show.words import _
@@ -138,6 +138,7 @@ def reward_chart(history: list[dict], checks: list[str]) -> Picture:
     worth = [row["reward"] / len(checks) for row in rows]
     axis.plot([row["step"] for row in rows], worth, color=INK, linewidth=3, label=_("all of them"))
     axis.set(xlabel=_("step"), ylabel=_("share of drawn replies that pass"), ylim=(0, 1.05))
+    axis.locator_params("x", integer=True)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     sentence = _("Drawn replies pass {first:.0%} of {checks} checks at first, {last:.0%} in the end")
     return Picture(figure, sentence.format(checks=len(checks), first=worth[0], last=worth[-1]))
@@ -148,7 +149,7 @@ def told_reward(checked: Checked, before: str = "before", after: str = "after") 
     sides = [zip(*(found[model] for found in checked.passed.values()), strict=True) for model in (before, after)]
     first, then = ([sum(row) / len(row) for row in side] for side in sides)
     gap = paired_difference(first, then, [1] * len(first))
-    verdict = BETTER if gap["low"] > 0 else WORSE if gap["high"] < 0 else UNCLEAR
+    verdict = BETTER if gap["low"] > 0 else WORSE if gap["high"] < 0 else UNCLEAR if first != then else SAME
     values = {"change": f"{gap['difference']:+.1%}", "interval": told_interval(gap["low"], gap["high"], "+.1%")}
     sentence = _("The reward changed by {change} ({interval}, {rows} held-out prompts): {verdict}.")
     return sentence.format(**values, rows=gap["rows"], verdict=_(verdict if gap["rows"] >= FEWEST else TOO_FEW))

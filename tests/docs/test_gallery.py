@@ -9,15 +9,27 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_output
+from nbformat.v4 import new_code_cell, new_output
 
 from docs import make_gallery
 from docs.gallery_index import FOLDER, FURTHER, MANIFEST, SEVERAL, glossary, moved, pages
 from docs.make_further import fresh
-from docs.make_gallery import current, executed, fingerprint, make, page, shorten, smaller, told_shorter
+from docs.make_gallery import (
+    MADE_OF,
+    current,
+    executed,
+    fingerprint,
+    make,
+    page,
+    replaced,
+    shorten,
+    smaller,
+    told_shorter,
+)
 from docs.workshop.solutions import SOLUTIONS
 from helpers.paths import PROJECT_ROOT, runs_root
 from helpers.series import NOTEBOOKS, series
+from helpers.translate import NOTE
 
 COMMANDS = {
     MANIFEST: "python -m helpers.series demo && python -m docs.make_gallery demo",
@@ -76,6 +88,13 @@ def test_the_stored_comparison_has_four_runs():
     assert first.count("<tr") == 1 + 4 and "Fewer than two runs" not in with_rows
 
 
+def test_the_stored_preferences_are_judged_after_the_last_step():
+    stored = (FOLDER / "A2_preference.html").read_text(encoding="utf-8")
+    table = stored[stored.index("adapters: default, ref") :].partition("</table>")[0]
+    steps = re.findall(r"<tr><td[^>]*>(\d+)</td>", table)
+    assert f"[{steps[-1]}/{steps[-1]} " in stored, "the log of the last checkpoint lacks what was measured after it"
+
+
 def test_a_link_to_an_appendix_or_a_lab_stays_in_the_gallery():
     assert moved("../A1_memory.ipynb", NOTEBOOKS / "labs") == "A1_memory.html"
     assert moved("labs/lab2_does_not_fit.ipynb", NOTEBOOKS) == "lab2_does_not_fit.html"
@@ -117,6 +136,15 @@ def as_run(path: Path, folder: Path, *outputs) -> Path:
         cell.outputs = list(outputs) if count == 2 else []
     nbformat.write(book, folder / path.name)
     return folder / path.name
+
+
+def test_a_page_shows_nothing_that_only_its_translators_need(tmp_path):
+    path = series()[2]
+    book = nbformat.read(as_run(path, tmp_path), as_version=4)
+    before = fingerprint(book)
+    book.cells.insert(1, new_code_cell('import os\n\nos.environ["QLORA_LANG"] = "ko"', id="language"))
+    assert fingerprint(book) == before
+    assert replaced("# 01\n\n_a word_\n\n" + NOTE["ko"].format("notebooks/ko/01_x.md"), MADE_OF) == "# 01\n\n_a word_"
 
 
 def said(text: str):

@@ -161,7 +161,9 @@ def test_counts_changes_faults_and_a_baseline(file):
     assert strictest({"a": {"adapter": [False], "base": [True]}, "b": {"adapter": [False], "base": [False]}}) == "b"
     apart = by_source(checked.passed["exact"], ["old", "new", "old", "new"])
     assert [row["source"] for row in apart.rows] == ["new", "old"] and apart.rows[1]["adapter"].startswith("2 of 2")
-    assert "3 of 4" in repr(checks_table(counts, checked.changes()))
+    table = checks_table(counts, checked.changes())
+    assert "3 of 4" in repr(table) and "McNemar" in table.caption
+    assert "McNemar" not in checks_table(counts, {}).caption, "nothing was won or lost there"
     row = {"reference": "r", "stopped": {"base": True, "adapter": True}, "base": "b", "adapter": "a"}
     shown = won_and_lost_rows(checked.changes()["exact"], [{**row, "messages": prompt} for prompt in PROMPTS])
     assert [row["asked"] for row in shown.rows] == ["question 0", "question 2"]

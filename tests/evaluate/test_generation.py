@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers.evaluate.decoding import PromptTooLong, Sampling
-from helpers.evaluate.generation import cut_reply, generate_replies, prompts_and_references
+from helpers.evaluate.generation import cut_reply, generate_replies, prompts_and_references, shown
 from helpers.model.tokenizer import load_tokenizer
 from helpers.settings import RunConfig
 from helpers.template.chat import prompt_ids, render
@@ -158,6 +158,7 @@ def test_a_thought_that_the_prompt_opened_ends_and_the_answer_is_alone(thinker):
     plain = cut_reply([*ids, stop], tokenizer, [stop], 3)  # the same reply where no thought was opened
     assert plain.thought == "" and plain.text == "하나 둘</think>\n셋이에요."
     assert cut_reply([*ids[:2], stop], tokenizer, [stop], 3, asked).shown == "(stopped inside the thought)"
+    assert (shown(" \n", True), shown("", False)) == ("(empty)", " …"), "an empty cell looks like a fault of the page"
 
 
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]

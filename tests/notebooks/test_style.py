@@ -98,6 +98,12 @@ def test_exercises_have_one_form(notebook):
     assert re.match(r"\s*\*\*(Next|Back):\*\* \[", after)
 
 
+def test_no_item_of_a_list_begins_as_a_list():
+    """1. 2. The loss: Markdown reads a list in a list."""
+    for path in [*ROOT.glob("notebooks/**/*.ipynb"), *ROOT.glob("notebooks/ko/**/*.md")]:
+        assert re.findall(r'^[ "]*(?:\d+\.|-) (?:\d+\.|-) .*', path.read_text(encoding="utf-8"), re.M) == [], path.name
+
+
 def test_starts_and_ends_as_a_lesson(notebook):
     first = notebook.cells[0].source
     number = notebook.path.stem[:2]

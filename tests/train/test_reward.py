@@ -113,7 +113,9 @@ def test_a_reward_is_the_check_itself_and_a_fault_is_worth_nothing(tokenizer, pr
 
 def test_the_verdict_is_that_of_the_whole_reward():
     low, high = [False] * 30 + [True] * 10, [True] * 25 + [False] * 5 + [True] * 10
-    for before, after, told in ((low, high, r"\+31.2% .+better"), (high, low, "-31.2% .+worse"), (low, low, "unclear")):
+    mixed = [True] + [False] * 30 + [True] * 9
+    better, worse = (low, high, r"\+31.2% .+better"), (high, low, "-31.2% .+worse")
+    for before, after, told in (better, worse, (low, mixed, "unclear"), (low, low, "no difference that matters")):
         passed = {"a": {"before": before, "after": after}, "b": {"before": [True] * 40, "after": [True] * 40}}
         assert re.search(told, told_reward(Checked(passed)))
     few = Checked({"a": {"before": [False] * 7, "after": [True] * 7}})
