@@ -110,6 +110,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("run", nargs="?", default="demo")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--schedule", default="constant", help="of the rate; linear: it falls to 0")
     parser.add_argument("--prompts", type=int, default=4)
     parser.add_argument("--of-each", type=int, default=4)
     parser.add_argument("--temperature", type=float, default=0.7, help="of the drawn replies")
@@ -129,7 +130,7 @@ def settings(options: argparse.Namespace, config: RunConfig, folder: str, length
         max_completion_length=length,
         max_steps=options.steps,
         learning_rate=options.rate,
-        lr_scheduler_type="constant",
+        lr_scheduler_type=options.schedule,
         temperature=options.temperature,
         beta=0.0,
         disable_dropout=True,
