@@ -1,16 +1,18 @@
-"""The exercises of 09, of A4, LoRA by hand, and of A5, the reward."""
+"""The exercises of 09, of A2, of A4, LoRA by hand, and of A5, the reward."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
 from typing import Any
 
 from helpers.files import read_json
 from helpers.runs import RunDir
 from helpers.show.words import _
-from helpers.workshop.nearby import report, rows_of, runs_beside
-from helpers.workshop.tasks import called, require, require_number
+from helpers.workshop.nearby import record, report, rows_of, runs_beside
+from helpers.workshop.tasks import called, require, require_number, require_pair
 
 
 def rank_of_the_change(run: RunDir, answer) -> str:
@@ -48,6 +50,43 @@ def rslora(run: RunDir, answer) -> str:
     other = _("Its answers are up to {off:.2g} off those of peft's rsLoRA: set self.scale to alpha / r**0.5.")
     require(off < 1e-5, other, off=off)
     return _("It answers as peft's layer with use_rslora=True does.")
+
+
+def wrong_values(run: RunDir, answer) -> str:
+    """A2.2: a run of DPO on the pairs the other way round; the answer is the NLL on what judges, before and after."""
+    made = [(other, record(other.preference)) for other, _settings in runs_beside(run)]
+    made = [(other, how) for other, how in made if how.get("from") == run.path.name and how.get("sha256")]
+    swapped = {data: swapped_pairs(run, data) for data in {how["data"] for _other, how in made}}
+    found = [other for other, how in made if how["sha256"] == swapped[how["data"]]]
+    none = _("No run here has swapped pairs: write that line and another NAME into A2, and run from there.")
+    require(found, none)
+    asked, seen = _("the NLL before, and after"), {"run": found[-1].path.name}
+    require(found[-1].held_out.exists(), _("{run} is not saved yet: run A2 to its end."), **seen)
+    require_pair(answer, asked)
+    numbers = record(found[-1].held_out)
+    hint = _("See NLL of {run} in the table under 'What was won, what was lost'.").format(**seen)
+    require_number(answer[1], sum(numbers["nll"]) / sum(numbers["tokens"]), asked, hint, 0.006)
+    return _("{run}: {before:g} before, {after:g} after. The answers below say why.").format(
+        before=answer[0], after=answer[1], **seen
+    )
+
+
+def swapped_pairs(run: RunDir, data: str) -> str:
+    """The fingerprint of the pairs that A2 trains on when they are swapped; "" without pairs."""
+    from helpers.data.split import split_pairs
+    from helpers.evaluate.voting import preference_pairs
+    from helpers.model.tokenizer import load_tokenizer
+    from helpers.train.preferences import fingerprint, read_pairs, ready
+
+    config = run.stored_config()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # A2 has said what it leaves out
+            pairs = preference_pairs(run) if data == "votes of 06" else read_pairs(data, config)
+            pairs = ready(pairs, load_tokenizer(config, source=str(run.adapter)), config)
+    except (OSError, ValueError):  # the file is gone, or there are fewer votes now
+        return ""
+    pairs = pairs.rename_columns({"chosen": "rejected", "rejected": "chosen"})
+    return fingerprint(split_pairs(pairs, 0.25, config.seed)["train"])
 
 
 def check_of_substance(run: RunDir, answer) -> str:

@@ -167,6 +167,6 @@ EXERCISES = {
     "05.1": merge_by_setting, "05.2": files_of_the_merge,
     "06.1": sampled, "06.2": own_question, "06.3": too_few,
     "09.1": by_hand.rows_taken_out, "09.2": by_hand.exit_code, "09.3": by_hand.sizes_measured,
-    "A5.1": by_hand.check_of_substance,
+    "A2.2": by_hand.wrong_values, "A5.1": by_hand.check_of_substance,
     "A4.1": by_hand.rank_of_the_change, "A4.2": by_hand.both_start_at_zero, "A4.3": by_hand.rslora,
 }  # fmt: skip

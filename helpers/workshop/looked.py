@@ -9,7 +9,7 @@ from functools import partial
 from helpers.runs import RunDir
 from helpers.show.words import N_, _
 from helpers.workshop.nearby import larger_rank, rates_beside, record, report, rows_of, run_with, runs_beside
-from helpers.workshop.tasks import require, require_number, require_word
+from helpers.workshop.tasks import require, require_number, require_pair, require_word
 
 # what is asked for, and the words of which one is enough
 WORDS = {
@@ -28,7 +28,6 @@ WORDS = {
 PAIRS = {
     "00f.2": (N_("the learning rate, and how many were right"), lambda rate, right: rate <= 1e-5),
     "01.3": (N_("the speeds of size 256, and of 1024"), lambda a, b: abs(a - b) > 0.05 * b),
-    "A2.2": (N_("the NLL before, and after"), operator.ne),
     "A3.1": (N_("the padding in batches of eight, and of two"), operator.gt),
     "A3.2": (N_("the loss behind one row, and behind three"), operator.ne),
 }
@@ -51,9 +50,7 @@ def word(exercise: str, run: RunDir | None, answer) -> str:
 def pair(exercise: str, run: RunDir | None, answer) -> str:
     """Two numbers that the reader has measured."""
     asked, lie = _(PAIRS[exercise][0]), PAIRS[exercise][1]
-    missing = _("Two numbers are asked for, as answer=(first, second): {asked}.")
-    numbers = isinstance(answer, tuple) and len(answer) == 2 and all(isinstance(one, (int, float)) for one in answer)
-    require(numbers, missing, asked=asked)
+    require_pair(answer, asked)
     other = _("You measured {first:g} and {second:g}, which is not what the change does. Asked for is {asked}.")
     require(lie(*answer), other, first=answer[0], second=answer[1], asked=asked)
     return _("{first:g} and {second:g}: the answers below say why.").format(first=answer[0], second=answer[1])
@@ -152,8 +149,8 @@ def stopped_early(run: RunDir, answer) -> str:
     """08.3: how many runs of the sweep did not go to the end."""
     from helpers.compare.sweep import standing
 
-    rows = standing(run.path.name)
-    require(rows, _("No sweep of {run} is here: set CHOICES, and run its cell."), run=run.path.name)
+    rows = [row for row in standing(run.path.name) if row["run"].startswith(f"{run.path.name}-lora_r-")]
+    require(rows, _("No sweep of {run} over lora_r is here: set CHOICES, and run its cell."), run=run.path.name)
     early = [row["run"] for row in rows if list(row.values())[-1] is None]
     hint = _("Run the cell of the sweep again: its last column is empty for those that were stopped.")
     require_number(answer, len(early), _("how many runs were stopped"), hint)

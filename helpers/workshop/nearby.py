@@ -56,6 +56,8 @@ def run_with(run: RunDir, file: str, notebook: str, **settings) -> RunDir:
     seen = {"settings": ", ".join(f"{name}={value!r}" for name, value in settings.items()), "notebook": notebook}
     found = [other for other, has in runs_beside(run) if settings.items() <= has.items()]
     none = _("No run here has {settings}: set it and a run_name in OVERRIDES, and run {notebook} from the top.")
+    if notebook == "04":  # which needs the data of a run
+        none = _("No run here has {settings}: fork one as the exercise says, and run 04 from the top.")
     require(found, none, **seen)
     ready = [other for other in found if (other.path / file).exists()]
     missing = _("{run} has {settings}, but no {file} yet: run {notebook} from the top.")

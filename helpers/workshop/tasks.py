@@ -49,6 +49,13 @@ def require_number(answer, right: float, asked: str, hint: str, off: float = 0) 
     require(abs(number - right) <= off, other, answer=answer, hint=hint)
 
 
+def require_pair(answer, asked: str) -> None:
+    """`answer` must be two numbers. `asked` is what is asked for, in words."""
+    missing = _("Two numbers are asked for, as answer=(first, second): {asked}.")
+    numbers = isinstance(answer, tuple) and len(answer) == 2 and all(isinstance(one, (int, float)) for one in answer)
+    require(numbers, missing, asked=asked)
+
+
 def called(function, *given, **options) -> Any:
     """What the participant's `function` gives; an error in it is a sentence."""
     kind = type(function).__name__

@@ -7,14 +7,20 @@ import re
 import nbformat
 import pytest
 
+from helpers.data.split import split_pairs
+from helpers.evaluate.checks import load_checks
 from helpers.evaluate.prompts import FIXED_PROMPTS
-from helpers.files import write_json
+from helpers.files import read_jsonl, write_json, write_jsonl
+from helpers.model.tokenizer import load_tokenizer
+from helpers.paths import runs_root
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.tables import Answer
 from helpers.train.best import HeldOut
+from helpers.train.preferences import OWN, fingerprint, preference_run, read_pairs, ready
 from helpers.workshop.exercises import EXERCISES, check
 from proofs.proof_exercises import DONE
+from tests.compare.made_runs import make_run
 from tests.conftest import ROOT
 
 
@@ -211,7 +217,6 @@ def test_an_answer_that_is_read_off_the_page(folder):
     assert check("01.2", answer="the RTX 3090 24 GB").solved and not check("01.2", answer="A100").solved
     assert "answer=..." in check("00.2", run).sentence and check("00.2", run, 80).solved
     assert check("A3.1", run, (0.15, 0.07)).solved and not check("A3.1", run, (0.07, 0.15)).solved
-    assert "Two numbers" in check("A2.2", run, 3).sentence and check("A2.2", run, (59, 79)).solved
     assert not check("00f.2", answer=(2e-3, 15)).solved and check("00f.2", answer=(1e-5, 0)).solved
 
 
@@ -257,6 +262,89 @@ def test_files_and_questions_of_07(folder):
     assert told.solved and "105 MB, +0.001 nats" in told.sentence and not check("07.2", run, "model").solved
     assert check("07.1", run, ("Tea at five?", "{}")).solved
     assert not check("07.1", run, ("Dinner with Jonas, Thursday", "{}")).solved
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """The run tiny in a folder of its own, which pages find too, with twenty held-out rows."""
+    monkeypatch.setenv("QLORA_RUNS_DIR", str(tmp_path))
+    rows = read_jsonl(ROOT / "notebooks/data/calendar_en.jsonl")[:40]
+    run = make_run("tiny", [6.8] * 20)
+    write_jsonl(run.train_jsonl, rows[20:])
+    write_jsonl(run.eval_jsonl, rows[:20])
+    write_json(run.data_report, {"rows": {"train": 20}})
+    load_tokenizer(run.stored_config()).save_pretrained(run.adapter)
+    return run
+
+
+def test_how_many_runs_of_a_sweep_were_stopped(made):
+    folder = runs_root() / ".sweeps" / "tiny"
+    for rank, stopped in ((1, True), (4, True), (16, False), (64, False)):
+        fork = make_run(f"tiny-lora_r-{rank}", None if stopped else [6.8] * 20, lora_r=rank)
+        if stopped:
+            write_jsonl(fork.metrics, [{"step": step, "max_steps": 40, "eval_loss": 9 - step} for step in (0, 20)])
+    make_run("tiny-learning_rate-0.1", [6.8] * 20)
+    write_json(folder / "queue.json", ["tiny-learning_rate-0.1"])
+    assert "No sweep of tiny over lora_r" in check("08.3", made, 0).sentence, "that is another sweep"
+    write_json(folder / "queue.json", [f"tiny-lora_r-{rank}" for rank in (1, 4, 16, 64)])
+    assert not check("08.3", made).solved and not check("08.3", made, 1).solved
+    assert check("08.3", made, 2).solved and "tiny-lora_r-1, tiny-lora_r-4" in check("08.3", made, 2).sentence
+
+
+def test_a_curve_over_the_rows_needs_three_sizes(made):
+    for count, part in ((10, 8), (20, 4), (40, 2)):
+        assert not check("09.3", made).solved
+        fork = make_run(f"tiny-1of{part}-same-epochs-seed-1", [6.8] * 20)
+        write_json(fork.data_report, {"rows": {"train": count}})
+    assert check("09.3", made).solved and "10, 20, 40 rows" in check("09.3", made).sentence
+
+
+def preferred(made, name: str, swapped: bool = False, beta: float = 0.1, nll: float = 0):
+    """The run that A2 makes of the project's own pairs, with its measured NLL where it was trained to the end."""
+    config = made.stored_config()
+    pairs = ready(read_pairs(OWN, config), load_tokenizer(config), config)
+    if swapped:
+        pairs = pairs.rename_columns({"chosen": "rejected", "rejected": "chosen"})
+    pairs = split_pairs(pairs, 0.25, config.seed)["train"]
+    how = {"data": OWN, "beta": beta, "sha256": fingerprint(pairs)}
+    run = preference_run(made, config, name, how, read_jsonl(made.eval_jsonl), len(pairs))
+    if nll:
+        HeldOut(10, 10, "", ["a", "b"], [10 * nll, 10 * nll], [10, 10]).write(run)
+
+
+def test_a_firmer_beta_is_a_run_of_its_own(made):
+    preferred(made, "tiny-dpo")
+    assert not check("A2.1", made, "lower").solved
+    preferred(made, "tiny-firm", beta=0.5)
+    assert check("A2.1", made, "lower").solved and not check("A2.1", made, "higher").solved
+
+
+def test_wrong_values_are_learned_from_swapped_pairs_alone(made):
+    """Two numbers that differ are none: the usual run of the page has them, too."""
+    preferred(made, "tiny-dpo", nll=6.76)
+    assert "No run here has swapped pairs" in check("A2.2", made, (6.77, 6.76)).sentence
+    preferred(made, "tiny-swapped", swapped=True)
+    assert "tiny-swapped is not saved yet" in check("A2.2", made, (6.77, 6.9)).sentence
+    preferred(made, "tiny-swapped", swapped=True, nll=6.903)
+    assert "Two numbers" in check("A2.2", made, 6.9).sentence
+    assert not check("A2.2", made, (59, 79)).solved and "NLL" in check("A2.2", made, (6.77, 6.76)).sentence
+    assert check("A2.2", made, (6.771, 6.903)).solved
+
+
+def test_the_checks_of_form_are_cheated_and_the_page_s_answer_is_not(made):
+    form = load_checks("notebooks/data/calendar_checks.py")[0]["valid_json"]
+    assert "The cheat still passes" in check("A5.1", made, form).sentence
+    assert check("A5.1", made, eval(DONE["A5.1"].answer, {"json": json})).solved
+
+
+def test_a_reward_for_form_alone(made):
+    for name, checks, solved in (
+        ("tiny-reward", ["closed", "exact"], False),
+        ("tiny-form", ["closed", "copied"], True),
+    ):
+        preference_run(made, made.stored_config(), name, {"reward": checks}, read_jsonl(made.eval_jsonl), 20)
+        assert check("A5.2", made).solved is solved
+    assert "closed, copied" in check("A5.2", made).sentence
 
 
 @pytest.mark.parametrize("name", EXERCISES)
