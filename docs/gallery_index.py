@@ -1,6 +1,7 @@
 """What the gallery's pages share: which there are, how they link to each other, their frame, and the first one.
 
 python -m docs.gallery_index    writes the English first page and the glossary, with the way to ko/ where that was made
+(docs.refresh writes all the other pages anew, too)
 
 In git the Korean pages are not there, so that no page leads to them.
 """
@@ -135,13 +136,17 @@ def screenshots() -> list[str]:
     made = json.loads((PICTURES / "made.json").read_text(encoding="utf-8"))
     pngs = {name: base64.b64encode((PICTURES / f"{name}.png").read_bytes()).decode() for name in made}
     return [
-        f'<p>{words}<br><img alt="{words}" src="data:image/png;base64,{pngs[name]}"></p>'
+        f'<p>{words}</p><p><img alt="{words}" src="data:image/png;base64,{pngs[name]}"></p>'
         for name, words in ((name, html.escape(told["alt"])) for name, told in made.items())
     ]
 
 
-if __name__ == "__main__":
+def main() -> None:
     korean = FOLDER / "ko" / "index.html"
     way = f'<a href="{korean.relative_to(FOLDER)}">한국어</a>' if korean.exists() else ""
     write_atomic(FOLDER / "index.html", index(FOLDER, way))
     write_atomic(FOLDER / "glossary.html", glossary())
+
+
+if __name__ == "__main__":
+    main()

@@ -130,7 +130,7 @@ def shorten(output) -> bool:
     """Make one output small and free of the machine, in place; True when nothing of it can be shown."""
     if output.output_type == "stream":
         output.text = told_shorter(output.text)
-        return output.name == "stderr" and "%|" in output.text  # progress bars
+        return not output.text.strip() or output.name == "stderr" and "%|" in output.text  # nothing, or progress bars
     if any("widget" in kind for kind in output.data):  # needs a kernel; the page beside it does not
         output.data = {kind: page for kind, page in output.data.items() if kind == "text/html"}
     data = output.data

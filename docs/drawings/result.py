@@ -7,6 +7,7 @@ from docs.drawings.paper import SIDE, WIDTH, Drawing
 from helpers.show.words import _
 
 LEFT, RIGHT, REPLIES = 170, 560, 660  # ends of the axis; x of the first reply
+CLEAR = 30  # half a number's width, and air
 TOP, ROW = 196, 78  # y of the first model; height of a row
 LOOKS = {"base": ("paper", "soft"), "adapter": ("green", "green"), "merged": ("blue", "blue")}  # inside, outline
 
@@ -52,7 +53,8 @@ def draw(evaluation: dict, run: str) -> Drawing:
         if found["nll_low"] is not None:  # None: a single conversation has no interval
             sheet.path([(x(found["nll_low"]), y), (x(found["nll_high"]), y)], outline, 6)
         sheet.circle(x(found["nll"]), y, 9, inside, outline, 3.5)
-        sheet.text(x(found["nll"]), y - 20, f"{found['nll']:.2f}", 19, anchor="middle", bold=True)
+        beside = max(x(found["nll"]), LEFT + CLEAR)  # of the axis, which would strike it through
+        sheet.text(beside, y - 20, f"{found['nll']:.2f}", 19, anchor="middle", bold=True)
         size = min((WIDTH - SIDE - REPLIES - 84) / of, 22)
         for i in range(of):
             done = i < right[name]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from docs import make_gallery
-from docs.gallery_index import FOLDER, FURTHER, MANIFEST, SEVERAL, glossary, moved, pages
+from docs.gallery_index import FOLDER, FURTHER, MANIFEST, SEVERAL, glossary, moved, pages, wrapped
 from docs.make_further import fresh
 from docs.make_gallery import (
     MADE_OF,
@@ -26,6 +26,7 @@ from docs.make_gallery import (
     smaller,
     told_shorter,
 )
+from docs.refresh import refreshed
 from docs.workshop.solutions import SOLUTIONS
 from helpers.paths import PROJECT_ROOT, runs_root
 from helpers.series import NOTEBOOKS, series
@@ -56,6 +57,26 @@ def test_every_page_is_listed_and_no_link_leads_nowhere():
     lost = {name: link for name, every in links.items() for link in every if not (FOLDER / link).exists()}
     outside = {name: link for name, every in links.items() for link in every if link.endswith(".ipynb")}
     assert not lost and not outside, "a page of the gallery leads to another page of it"
+
+
+def test_stored_pages_have_the_frame_of_today():
+    style = re.search(r"<style>.*?</style>", wrapped("", "index"), re.S)[0]
+    old = [path.name for path in FOLDER.glob("*.html") if style not in path.read_text(encoding="utf-8")]
+    assert not old, "python -m docs.refresh"
+
+
+def test_a_stored_page_gets_new_texts_and_keeps_what_was_run(tmp_path, monkeypatch):
+    stored = (FOLDER / "02_login.html").read_text(encoding="utf-8")
+    book = nbformat.read(pages(MANIFEST)["02_login"], as_version=4)
+    book.cells[0].source += "\n\nA *new* line."
+    book.cells.append(new_markdown_cell("The last cell.", id="nb02-new"))
+    nbformat.write(book, changed := tmp_path / "02_login.ipynb")
+    monkeypatch.setattr("docs.refresh.every_page", lambda: {"02_login": changed})
+    monkeypatch.setattr("docs.make_gallery.every_page", lambda: {"02_login": changed})
+    (tmp_path / "drawings").symlink_to(NOTEBOOKS / "drawings")
+    shown = refreshed(stored, "02_login")
+    assert "A <em>new</em> line." in shown and "The last cell." in shown
+    assert "No token is set." in shown and shown.count("code_cell") == stored.count("code_cell")
 
 
 def words_of(page: str) -> str:
@@ -219,6 +240,7 @@ def test_pictures_shrink_and_widgets_and_bars_are_left_out():
     assert not shorten(playable) and dict(playable.data) == {"text/html": "<b>still</b>"}
     assert shorten(new_output("display_data", {"text/html": "", "text/plain": ""}))
     assert shorten(new_output("stream", name="stderr", text="base:  50%|#### | 1/2"))
+    assert shorten(new_output("stream", name="stdout", text="\n"))
     assert not shorten(new_output("stream", name="stderr", text="UserWarning: rounded again"))
 
 
