@@ -191,7 +191,7 @@ def draw(seed: int, config: RunConfig, folder: str, plants: bool = True, chat: s
 
 def judge(file: str) -> None:
     """Of each kind: how many of its rows are among the first of a list of them and the sound ones, draw by draw."""
-    draws = [row for row in read_jsonl(file) if "end" in row]
+    draws = [row for row in read_jsonl(Path(file)) if "end" in row]
     print("draws", *(row["seed"] for row in draws))
     for kind in sorted({kind for row in draws for kind in row["kinds"]} - {""}):
         found: dict[str, list[int]] = {"by loss": [], "by influence": []}
