@@ -13,6 +13,7 @@ from typing import Any
 
 from helpers.data.split import conversation_key
 from helpers.files import read_jsonl
+from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
@@ -40,6 +41,13 @@ def rehearsal_config(config: RunConfig, wanted: int, train: Path, learned: Path 
     with train.open(encoding="utf-8") as file:
         own = KOREAN if re.search("[가-힣]", file.read(LOOKED_AT)) else OWN
     return replace(config, dataset_id=config.rehearsal_dataset_id or str(learned or own), **plain)
+
+
+def own_conversations() -> list[dict]:
+    """All general conversations of the project, in English and Korean."""
+    rows = [row for name in (OWN, KOREAN) for row in read_jsonl(PROJECT_ROOT / name)]
+    names = (("user", "question"), ("assistant", "answer"))
+    return [{"messages": [{"role": role, "content": row[name]} for role, name in names]} for row in rows]
 
 
 def append_rehearsal(train: Path, lines: list[str], config: RunConfig, wanted: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOTrainer
 
 from helpers.evaluate.checks import Check, Checked, run_checks
@@ -21,6 +21,7 @@ from helpers.train.further import exact_weights, keep_exact, require_same_tokens
 from helpers.train.trainer import LeanTrainer
 
 OF_EACH = 4  # drawn replies to a prompt
+REHEARSED = 0.3
 
 
 class NoSignal(ValueError):
@@ -113,12 +114,16 @@ def pairs_by_checks(groups: list[Group]) -> list[dict]:
 
 
 class RewardTrainer(GRPOTrainer):
-    """`GRPOTrainer` on a trained adapter (PeftModel), which stays in float32; a reply ends where it does in 06."""
+    """`GRPOTrainer` on a trained adapter (PeftModel), which stays in float32; a reply ends where it does in 06.
+
+    `rehearsal`: encoded rows, four of which are learned as in 04 at each step, at `REHEARSED` of their loss, so that
+    less is forgotten (PPO-ptx in Ouyang and others, Training language models to follow instructions, 2022).
+    """
 
     model: Any
     load_trained: Any = LeanTrainer.load_trained  # as in 04
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, rehearsal: Dataset | None = None, **kwargs):
         """Raises ValueError where TRL would ask with other tokens than 04 trained."""
         model, tokenizer, rows = (kwargs[name] for name in ("model", "processing_class", "train_dataset"))
         exact = exact_weights(model)
@@ -127,6 +132,16 @@ class RewardTrainer(GRPOTrainer):
         keep_exact(self.model, exact)
         for theirs, messages in zip(self._tokenize_prompts(list(rows["prompt"]))[0], rows["asked"], strict=True):
             require_same_tokens(theirs, prompt_ids(tokenizer, messages), tokenizer)
+        self.rehearsal, self.collated = rehearsal, DataCollatorForSeq2Seq(tokenizer)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self.rehearsal and model.training:
+            first = self.state.global_step * OF_EACH  # after a kill, the same rows
+            rows = [self.rehearsal[(first + i) % len(self.rehearsal)] for i in range(OF_EACH)]
+            general = model(**self.collated(rows).to(loss.device)).loss
+            loss = loss + REHEARSED * general / self.current_gradient_accumulation_steps
+        return loss
 
 
 def reward_chart(history: list[dict], checks: list[str]) -> Picture:

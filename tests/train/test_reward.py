@@ -9,11 +9,14 @@ import torch
 from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import set_seed
+from trl import GRPOTrainer
 
+from helpers.data.labels import encode_rows
 from helpers.data.readers import parquet_rows
+from helpers.data.rehearsal import own_conversations
 from helpers.evaluate.checks import Checked
 from helpers.evaluate.generation import Reply
-from helpers.evaluate.held_out import Scores
+from helpers.evaluate.held_out import Scores, held_out_nll
 from helpers.model.tokenizer import load_tokenizer
 from helpers.runs import RunDir
 from helpers.template.chat import prompt_ids, stop_ids
@@ -24,6 +27,7 @@ from helpers.train.further import save_further, train_further
 from helpers.train.guards import LossGuard
 from helpers.train.preferences import read_pairs
 from helpers.train.reward import (
+    REHEARSED,
     Group,
     NoSignal,
     RewardTrainer,
@@ -137,7 +141,8 @@ def small(folder, adapter, prompts, tokenizer, **changes) -> RewardTrainer:
     policy = PeftModel.from_pretrained(load_base_model(CONFIG), str(adapter), is_trainable=True)
     data = {"train_dataset": prompts, "processing_class": tokenizer}
     data |= {"reward_funcs": reward_functions(CHECKS, tokenizer), "callbacks": [CheckpointKeeper(3), LossGuard(False)]}
-    return RewardTrainer(model=policy, args=args, **data)
+    rehearsal = encode_rows(own_conversations()[:6], tokenizer, CONFIG)
+    return RewardTrainer(model=policy, args=args, rehearsal=rehearsal, **data)
 
 
 def test_it_begins_at_the_adapter_learns_and_resumes_exactly(tmp_path, tokenizer, prompts):
@@ -159,6 +164,18 @@ def test_it_begins_at_the_adapter_learns_and_resumes_exactly(tmp_path, tokenizer
     again.train(resume_from_checkpoint=str(newest_complete(tmp_path / "killed")))
     resumed = get_peft_model_state_dict(again.model)
     assert again.state.global_step == 2 and all(torch.equal(resumed[name], trained[name]) for name in trained)
+
+
+def test_each_step_rehearses_the_next_general_conversations(tmp_path, tokenizer, prompts, monkeypatch):
+    trainer = small(tmp_path / "made", adapter_on_disk(tmp_path / "adapter"), prompts, tokenizer)
+    monkeypatch.setattr(GRPOTrainer, "compute_loss", lambda *args: torch.zeros(()))
+    trainer.current_gradient_accumulation_steps, model = 2, trainer.model.train()
+    nll = held_out_nll(model, trainer.rehearsal)
+    for step, places in ((0, [0, 1, 2, 3]), (1, [4, 5, 0, 1])):
+        trainer.state.global_step = step
+        wanted = sum(nll.nll[i] for i in places) / sum(nll.tokens[i] for i in places)
+        assert trainer.compute_loss(model, {}).item() == pytest.approx(REHEARSED * wanted / 2, rel=1e-3)
+    assert trainer.compute_loss(model.eval(), {}).item() == 0, "an evaluation is the reward's alone"
 
 
 def test_a_finished_training_is_loaded_and_its_adapter_saved_as_it_was_trained(tmp_path, tokenizer, prompts):
