@@ -1,6 +1,6 @@
 """Does a bfloat16 adapter learn less than a float32 one? By hand:
 
-    python -m proofs.bench_adapter_format [--preset tiny] [--rates 2e-4 1e-3] [setting=value ...]
+    python -m proofs.bench_adapter_format [setting=value ...] [--preset tiny] [--rates 2e-4 1e-3]
     QLORA_RUNS_DIR=FOLDER python -m proofs.bench_adapter_format --dpo RUN [--rates 1e-5]   # a run that 04 made
 
 The training of 04 on the preset's rows (60 steps) at two learning rates, or that of A2 on the project's own pairs (two
@@ -66,18 +66,19 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[2e-4, 1e-3])
     parser.add_argument("settings", nargs="*", help="such as max_steps=60 dataset_id=FILE")
     options = parser.parse_args()
-    settings = {"max_steps": 60, "compute_dtype": "bfloat16"} | dict(pair.split("=", 1) for pair in options.settings)
+    given = {"compute_dtype": "bfloat16"} | dict(pair.split("=", 1) for pair in options.settings)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for rate in options.rates:
-            run = RunDir(runs_root() / options.dpo if options.dpo else Path(folder) / str(rate))
+            settings = {**given, "learning_rate": rate}
             if options.dpo:
-                config = run.stored_config().with_overrides(learning_rate=rate, compute_dtype="bfloat16")
+                train, run = dpo, RunDir(runs_root() / options.dpo)
+                config = run.stored_config().with_overrides(**settings)
             else:
-                config = RunConfig.load(options.preset, learning_rate=rate, **settings)
+                train, run = sft, RunDir(Path(folder) / str(rate))
+                config = RunConfig.load(options.preset, **{"max_steps": 60, **settings})
                 run.path.mkdir()
                 prepare(config, run, load_tokenizer(config))
-            train = dpo if options.dpo else sft
             found = {name: train(run, config, kind) for name, kind in FORMATS.items()}
             gap = paired_difference(found["float32"][0].nll, found["bfloat16"][0].nll, found["float32"][0].tokens)
             for name, (scores, moved) in found.items():

@@ -38,6 +38,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from helpers.data.turns import listed_turns
 from helpers.settings import PAD_TO, RunConfig
 from helpers.show.tables import Table
 from helpers.show.units import human_bytes
@@ -116,8 +117,7 @@ def conversations(config: RunConfig) -> list[dict]:
     with open(config.dataset_id, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     random.Random(config.seed).shuffle(rows)
-    turns = [(("user", row["Q"]), ("assistant", row["A"])) for row in rows[:ROWS]]
-    return [{"messages": [{"role": role, "content": text} for role, text in pair]} for pair in turns]
+    return [{"messages": listed_turns([row["Q"], row["A"]], [])} for row in rows[:ROWS]]
 
 
 def build_wide_model(folder: Path, data: str) -> str:

@@ -36,6 +36,7 @@ from pathlib import Path
 from helpers.compare.curve import fit_curve
 from helpers.compare.runs import Trial
 from helpers.data.labels import encode_rows
+from helpers.data.turns import listed_turns
 from helpers.evaluate.facts import verdict_of
 from helpers.evaluate.held_out import held_out_nll
 from helpers.evaluate.intervals import BETTER, NLL, WORSE
@@ -54,11 +55,7 @@ CONFIG = {"run_name": "proof", "max_length": 64, "model_id": "build:tiny-llama"}
 
 def rows_of(path: str) -> list[dict]:
     with open(path, encoding="utf-8") as file:
-        pairs = [(row["Q"], row["A"]) for row in csv.DictReader(file)]
-    return [
-        {"messages": [{"role": r, "content": t} for r, t in zip(("user", "assistant"), pair, strict=True)]}
-        for pair in pairs
-    ]
+        return [{"messages": listed_turns([row["Q"], row["A"]], [])} for row in csv.DictReader(file)]
 
 
 def train(file: str, rows: list[dict], first: int, count: int) -> None:

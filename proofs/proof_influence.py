@@ -38,6 +38,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from helpers.data.turns import listed_turns
 from helpers.evaluate.held_out import held_out_nll, surprises
 from helpers.files import read_jsonl, write_jsonl
 from helpers.paths import PROJECT_ROOT
@@ -65,8 +66,8 @@ def planted_chat(seed: int, file: str) -> tuple[list[dict], list[dict], list[str
         if kind:
             others = [other for other in rest if other["label"] == row["label"] and other["A"] != row["A"]]
             row["A"] = draw.choice(others)["A"]
-    made = [[{"role": r, "content": row[k]} for r, k in (("user", "Q"), ("assistant", "A"))] for row in [*held, *rest]]
-    return [{"messages": m} for m in made[HELD:]], [{"messages": m} for m in made[:HELD]], kinds
+    train, sound = ([{"messages": listed_turns([row["Q"], row["A"]], [])} for row in part] for part in (rest, held))
+    return train, sound, kinds
 
 
 def planted(seed: int, plants: bool = True) -> tuple[list[dict], list[dict], list[str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.data.split import conversation_key
+from helpers.data.turns import listed_turns
 from helpers.files import read_jsonl
 from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir
@@ -46,8 +47,7 @@ def rehearsal_config(config: RunConfig, wanted: int, train: Path, learned: Path 
 def own_conversations() -> list[dict]:
     """All general conversations of the project, in English and Korean."""
     rows = [row for name in (OWN, KOREAN) for row in read_jsonl(PROJECT_ROOT / name)]
-    names = (("user", "question"), ("assistant", "answer"))
-    return [{"messages": [{"role": role, "content": row[name]} for role, name in names]} for row in rows]
+    return [{"messages": listed_turns([row["question"], row["answer"]], [])} for row in rows]
 
 
 def append_rehearsal(train: Path, lines: list[str], config: RunConfig, wanted: int) -> None:
