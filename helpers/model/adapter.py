@@ -93,7 +93,8 @@ def require_fit(model: PeftModel, adapter: Path) -> None:
         raise misfit(one_line(error)) from None
     if kind and kind != model.config.model_type:
         raise misfit(_("it was trained on {folder}, a {kind}").format(folder=trained_on.parent, kind=kind))
-    places = state | {name: weight for name, weight in model.state_dict().items() if name in _embeddings(model)}
+    copied = _embeddings(model)
+    places = state | {name: weight for name, weight in model.state_dict().items() if name in copied}
     if missing := sorted(state.keys() - shapes.keys()):
         raise misfit(_("{name} is not in its file").format(name=missing[0]))
     if others := sorted(shapes.keys() - places.keys()):
