@@ -2,7 +2,7 @@
 
     python -m proofs.bench_together [--passes 20]
 
-Forward and backward of frozen layers with LoRA branches (rank 16), as in `helpers/train/branch.py`, at the shapes of
+Forward and backward of frozen layers with LoRA branches (rank 16), as in `helpers/model/branch.py`, at the shapes of
 the demo's model; CPU milliseconds, the least of all passes, both ways by turns. "together" stacks the frozen weights
 and the A's, which are read in one piece, and splits what comes out.
 

@@ -521,7 +521,7 @@ def test_threads_are_those_that_the_container_may_use(tmp_path, monkeypatch, fil
     (tmp_path / "groups").write_text(groups)
     env = setup_kernel.threads(tmp_path, tmp_path / "groups")
     assert env.get("OMP_NUM_THREADS") == count and ("OMP_WAIT_POLICY" in env) is (count is not None)
-    assert env["GOMP_SPINCOUNT"] == "1000"
+    assert env["GOMP_SPINCOUNT"] == "1000" and env["MALLOC_ARENA_MAX"] == "2"
 
 
 def test_menus_in_korean_and_large_letters_do_not_undo_each_other(tmp_path):

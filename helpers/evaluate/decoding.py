@@ -55,7 +55,7 @@ def decoder(
 
 
 def generate_ids(model, rows: list[list[int]], settings: GenerationConfig, streamer=None):
-    """New token ids, (rows, longest reply), behind prompts of token ids; prompts are flush right.
+    """New token ids, (rows, longest reply), behind prompts of token ids; prompts are flush right. Within `answering`.
 
     `generate` counts positions from the mask, so a padded prompt gets the positions it has alone.
     """
@@ -64,20 +64,29 @@ def generate_ids(model, rows: list[list[int]], settings: GenerationConfig, strea
     width = max(map(len, rows))
     ids = torch.tensor([[settings.pad_token_id] * (width - len(row)) + row for row in rows], device=model.device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)
-    with torch.inference_mode(), _alone(model, settings):
+    with torch.inference_mode():
         output = model.generate(input_ids=ids, attention_mask=mask, generation_config=settings, streamer=streamer)
     return output[:, width:]
 
 
 @contextmanager
-def _alone(model, settings: GenerationConfig):
-    """`generate` fills what `settings` leave open from the model's own; so these are its own for a moment."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    kept, inner.generation_config = inner.generation_config, settings
+def answering(model):
+    """While the block runs, `generate_ids` asks for what its settings say, and for nothing else.
+
+    `generate` fills what they leave open from the model's own; so these are empty for a moment, and a `decoder` is
+    made before. And the head gets the last tokens as a tensor of their own: a slice of (rows, tokens, width) is
+    multiplied row by row, on a CPU with a copy of the whole head for each.
+    """
+    from transformers import GenerationConfig
+
+    inner, head = getattr(model, "get_base_model", lambda: model)(), model.get_output_embeddings()
+    kept, inner.generation_config = inner.generation_config, GenerationConfig()
+    hook = head.register_forward_pre_hook(lambda module, args: (args[0].contiguous(),))
     try:
         yield
     finally:
         inner.generation_config = kept
+        hook.remove()
 
 
 def room_for_reply(model: PreTrainedModel, prompt_tokens: int) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from helpers.evaluate.decoding import Sampling, decoder, generate_ids, room_for_reply
+from helpers.evaluate.decoding import Sampling, answering, decoder, generate_ids, room_for_reply
 from helpers.model.rows import reply_rows
 from helpers.show.words import _
 from helpers.template.capabilities import split_thinking
-from helpers.template.chat import Prompt, prompt_ids, render
+from helpers.template.chat import Prompt, prompt_ids, render, stop_ids
 from helpers.template.spans import answer_spans, is_document
 from helpers.template.thoughts import parse_reply
 
@@ -72,25 +74,32 @@ def generate_replies(
     """
     import torch
 
+    from helpers.model.cores import side_by_side, workers
     from helpers.show.progress import Progress
 
     ids = [prompt_ids(tokenizer, messages) for messages in prompts]
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     longest = max(map(len, ids)) + max_new_tokens
-    size = reply_rows(model, longest, at_most=ROWS["cuda" if model.device.type == "cuda" else "cpu"])
+    at_once = 1 if sampling else workers(model.device)  # random numbers are drawn in one order
+    size = reply_rows(model, longest, at_most=ROWS["cuda" if model.device.type == "cuda" else "cpu"]) // at_once
+    size = max(1, min(size, math.ceil(len(ids) / at_once)))
     batches = [order[start : start + size] for start in range(0, len(order), size)]
-    replies: dict[int, Reply] = {}
-    for number, batch in enumerate(Progress(batches, desc=progress, disable=not progress)):
-        rows = [ids[i] for i in batch]
-        most = min(max_new_tokens, room_for_reply(model, max(map(len, rows))))
-        settings = decoder(model, tokenizer, most, sampling)
-        with torch.random.fork_rng():
-            torch.manual_seed((sampling.seed if sampling else 0) + number)
-            output = generate_ids(model, rows, settings)
-        for i, line in zip(batch, output.tolist(), strict=True):
-            asked = render(tokenizer, prompts[i], add_generation_prompt=True)
-            reply = cut_reply(line, tokenizer, settings.eos_token_id, len(ids[i]), asked)
-            replies[i] = replace(reply, question=prompts[i][-1]["content"])
+    room = [min(max_new_tokens, room_for_reply(model, len(ids[batch[0]]))) for batch in batches]
+    settings = [decoder(model, tokenizer, most, sampling) for most in room]
+
+    def write(number: int) -> list[list[int]]:
+        if sampling:
+            torch.manual_seed(sampling.seed + number)
+        return generate_ids(model, [ids[i] for i in batches[number]], settings[number]).tolist()
+
+    with torch.random.fork_rng(), answering(model):
+        written = side_by_side(write, range(len(batches)), model.device, at_once)
+        lines = list(Progress(written, desc=progress, total=len(batches), disable=not progress))
+    replies, stops = {}, stop_ids(tokenizer)
+    for i, line in zip(order, itertools.chain(*lines), strict=True):
+        asked = render(tokenizer, prompts[i], add_generation_prompt=True)
+        reply = cut_reply(line, tokenizer, stops, len(ids[i]), asked)
+        replies[i] = replace(reply, question=prompts[i][-1]["content"])
     return [replies[i] for i in range(len(ids))]
 
 

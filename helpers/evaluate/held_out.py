@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from helpers.evaluate.intervals import ratio_interval, told_interval
 from helpers.show.words import _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ def held_out_nll(
     reference, size = reference or [], len(dataset)
     compared = len(reference)
     scores = Scores([0.0] * size, [0] * size, [0.0] * compared, [0] * compared, [None] * keep)
-    for row, logits, targets in answer_batches(model, dataset, batch_size, progress):
+
+    def look(row, logits, targets):
         if row < keep:
             scores.logits[row] = logits.cpu()
         logits = logits.float()
@@ -79,6 +84,8 @@ def held_out_nll(
             distance = kl_div(mine, wanted, log_target=True, reduction="sum").item()
             scores.kl[row] = finite("KL to the reference", row, distance)
             scores.agree[row] = (theirs.argmax(-1) == logits.argmax(-1)).sum().item()
+
+    look_at_answers(model, dataset, batch_size, progress, look)
     return scores
 
 
@@ -103,14 +110,15 @@ def rows_that_fit(dataset, vocabulary: int, budget: float = 1e9, at_most: int = 
     return min(len(dataset), at_most)
 
 
-def answer_batches(model, dataset, batch_size: int, progress: str):
-    """Yields (row number, logits at its answer tokens, the tokens that were right), longest rows first.
+def look_at_answers(model, dataset, batch_size: int, progress: str, look: Callable) -> None:
+    """`look` (row number, logits at its answer tokens, the tokens that were right) at each row, the longest ones first.
 
     Logits are computed at the answers' columns only: with a large vocabulary they cost more than the layers.
     """
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
+    from helpers.model.cores import side_by_side, workers
     from helpers.model.rows import scoring_rows
     from helpers.show.progress import Progress
 
@@ -118,9 +126,10 @@ def answer_batches(model, dataset, batch_size: int, progress: str):
         raise ValueError(_("The held-out part has no row: run 03_data_preview.ipynb with a larger eval_fraction."))
     ids, labels = dataset["input_ids"], dataset["labels"]
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-    batch_size = scoring_rows(model, len(ids[order[0]]), at_most=batch_size)
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    for batch in Progress(batches, desc=progress, disable=not progress):
+    at_once = workers(model.device)
+    batch_size = max(1, scoring_rows(model, len(ids[order[0]]), at_most=batch_size * at_once) // at_once)
+
+    def measure(batch: list[int]) -> None:
         # rows flush left: each token keeps its position, and in a causal model padding behind it changes nothing
         inputs = pad_sequence([torch.tensor(ids[i]) for i in batch], batch_first=True)
         mask = pad_sequence([torch.ones(len(ids[i]), dtype=torch.long) for i in batch], batch_first=True)
@@ -138,7 +147,13 @@ def answer_batches(model, dataset, batch_size: int, progress: str):
             ).logits
         for line, i in enumerate(batch):
             chosen = target[line, columns] != -100
-            yield i, logits[line, chosen.to(logits.device)], target[line, columns][chosen].to(logits.device)
+            mine = logits[line, chosen.to(logits.device)]
+            look(i, mine, target[line, columns][chosen].to(logits.device))
+
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    measured = side_by_side(measure, batches, model.device)
+    for _done in Progress(measured, desc=progress, total=len(batches), disable=not progress):
+        pass
 
 
 @dataclass(frozen=True)
@@ -159,11 +174,14 @@ class Surprise:
 def surprises(model, dataset, progress: str = "", batch_size: int = 8) -> list[Surprise]:
     """Every row of `dataset` (columns input_ids, labels) under `model`. Raises ValueError as `held_out_nll`."""
     rows, labels = {}, dataset["labels"]
-    for row, logits, targets in answer_batches(model, dataset, batch_size, progress):
+
+    def look(row, logits, targets):
         chances = logits.float().log_softmax(-1)
         nll = -chances.gather(1, targets[:, None])[:, 0]
         finite("NLL", row, nll.sum().item())
         worst = int(nll.argmax())
         learned = [place for place, label in enumerate(labels[row]) if label != -100 and place]
         rows[row] = Surprise(nll.tolist(), learned[worst], int(targets[worst]), int(chances[worst].argmax()))
+
+    look_at_answers(model, dataset, batch_size, progress, look)
     return [rows[row] for row in range(len(dataset))]

@@ -69,6 +69,7 @@ def load_adapter(
     """
     from peft import PeftModel
 
+    from helpers.model.branch import one_function_a_branch
     from helpers.model.requantised import requantise
 
     check_adapter(folder)
@@ -77,6 +78,7 @@ def load_adapter(
     except Exception as error:  # sizes that differ, or indices that the file does not have
         raise misfit(one_line(error)) from None
     require_fit(model, folder)
+    one_function_a_branch(model)
     if getattr(base_model, "merge_aware", False):
         requantise(model)
     return model.train() if trainable else model.eval()

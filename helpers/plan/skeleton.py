@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 from trl.trainer.utils import add_fused_lm_head
 
+from helpers.model.branch import one_function_a_branch
 from helpers.model.device import compute_dtype
 from helpers.model.lora import lora_config
 from helpers.model.meta import keep_layers, layer_kinds, name_experts, not_packed, on_meta, unreachable
@@ -19,7 +20,6 @@ from helpers.model.quantise import keep_gradients, quantization_config
 from helpers.model.unpacking import Unpacked4bit
 from helpers.plan.tracker import StorageTracker
 from helpers.settings import RunConfig
-from helpers.train.branch import one_function_a_branch
 
 
 def skeleton(config: RunConfig, model_config: dict, places: tuple[int, ...] = ()) -> PeftModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from helpers.evaluate.decoding import decoder, generate_ids, room_for_reply
+from helpers.evaluate.decoding import answering, decoder, generate_ids, room_for_reply
 from helpers.evaluate.generation import cut_reply
 from helpers.show.words import _
 from helpers.template.chat import prompt_ids, render
@@ -20,7 +20,8 @@ def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, messages: li
     ids = prompt_ids(tokenizer, messages)
     settings = decoder(model, tokenizer, min(max_new_tokens, room_for_reply(model, len(ids))))
     stream = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    output = generate_ids(model, [ids], settings, stream)
+    with answering(model):
+        output = generate_ids(model, [ids], settings, stream)
     prompt = render(tokenizer, messages, add_generation_prompt=True)
     reply = cut_reply(output[0].tolist(), tokenizer, settings.eos_token_id, len(ids), prompt)
     if reply.in_thought:

@@ -3,7 +3,6 @@
 arguments    the keywords of the SFTConfig, and does a page train with them?
 packing      how many packed rows at once, and do they stay apart in this model?
 loss         summed, row by row, and is it the model's own?
-branch       on a CPU, a layer and its LoRA branch as one function
 trainer      `SFTTrainer` with a float32 adapter, a lean loss and an exact resume
 checkpoints  which checkpoint is complete
 guards       what stops a training before it does harm

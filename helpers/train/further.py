@@ -10,13 +10,13 @@ from transformers import PreTrainedTokenizerBase
 
 from helpers.evaluate.held_out import Scores
 from helpers.files import read_json, replace_folder, write_json
+from helpers.model.branch import one_function_a_branch
 from helpers.model.device import number_formats
 from helpers.model.lora import check_adapter, trained_weights
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import _
 from helpers.train.best import HeldOut
-from helpers.train.branch import one_function_a_branch
 from helpers.train.checkpoints import STATE, complete_checkpoints, is_last, newest_complete
 from helpers.train.failures import failures_explained, require_finished
 from helpers.train.start import row_key

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +19,19 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTTrainer
 
 from helpers.files import write_json
+from helpers.model.branch import one_function_a_branch
+from helpers.model.cores import side_by_side, workers
 from helpers.model.meta import name_experts
 from helpers.show.progress import in_notebook
 from helpers.show.words import _
-from helpers.train.branch import one_function_a_branch
 from helpers.train.chart import LiveChart
 from helpers.train.checkpoints import rows_file, rows_per_step
 from helpers.train.loss import SumOfLosses, by_row, places_of, token_losses
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+ASKED = threading.local()  # what the pass of this thread asks of a model, whose hooks look here
 
 
 class LeanTrainer(SFTTrainer):
@@ -47,6 +52,8 @@ class LeanTrainer(SFTTrainer):
             self.remove_callback(DEFAULT_PROGRESS_CALLBACK)  # a bar, and the numbers of the chart as a table
         float32_adapter(self.model)
         one_function_a_branch(self.model)
+        self.model.get_output_embeddings().register_forward_pre_hook(labelled_alone)
+        self.model.base_model.register_forward_hook(loss_alone)  # inside of what accelerate wraps: it copies logits
         if self.is_fsdp_enabled:
             keep_losses_whole(self.accelerator.state.fsdp_plugin)
 
@@ -67,20 +74,35 @@ class LeanTrainer(SFTTrainer):
         """`loss` of the logits and targets at the positions that predict a labelled token; and where these lie."""
         targets = pad(inputs["labels"], (0, 1), value=-100)[..., 1:]  # each position predicts the next token
         labelled = targets != -100
-
-        def loss_of(module, args, output):
-            return CausalLMOutput(loss=loss(output.logits, targets[labelled]))
-
-        head = self.model.get_output_embeddings()
         rest = {name: value for name, value in inputs.items() if name != "labels"}
         if flush_left(rest.get("attention_mask")):
             del rest["attention_mask"]
-        with (
-            head.register_forward_pre_hook(lambda module, args: (args[0][labelled],)),
-            # inside of what accelerate wraps, which would copy the logits to float32
-            self.model.base_model.register_forward_hook(loss_of),
-        ):
+        ASKED.loss, ASKED.labelled = lambda logits: loss(logits, targets[labelled]), labelled
+        try:
             return model(**rest, use_cache=False).loss, labelled
+        finally:
+            del ASKED.loss, ASKED.labelled
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        """As `SFTTrainer`'s; on a CPU a half of the rows on each of two cores, and the gradients of both are added."""
+        step, parts = super().training_step, [inputs]
+        if num_items_in_batch is not None and self.args.gradient_accumulation_steps == 1:  # of two, no order matters
+            parts = self._halves(inputs)
+        return sum(side_by_side(lambda rows: step(model, rows, num_items_in_batch), parts, self.args.device))
+
+    def _halves(self, inputs: dict) -> list[dict]:
+        """The rows of a batch in two parts, or in one where those could give other numbers, or one core has to do."""
+        if self.undivided or min(len(inputs["input_ids"]), workers(self.args.device)) < 2:
+            return [inputs]
+        return [{name: values[start::2] for name, values in inputs.items()} for start in range(2)]
+
+    @cached_property
+    def undivided(self) -> bool:
+        """Whether a loss is no sum over rows, or a pass draws random numbers (dropout of any kind, noise)."""
+        settings = self.model.config.to_dict() | self.args.to_dict()
+        drawn = any(value for name, value in settings.items() if re.search("drop(?!_last)|noise|jitter", name))
+        drawn |= any(isinstance(module, torch.nn.Dropout) and module.p for module in self.model.modules())
+        return bool(drawn or self.other_loss or self.aux_loss_enabled or self.accelerator.num_processes > 1)
 
     def evaluation_loop(self, *args, **kwargs):
         """As `SFTTrainer`'s; the loss of each row goes to rows-STEP.json, so that runs can be compared row by row."""
@@ -99,11 +121,16 @@ class LeanTrainer(SFTTrainer):
             loss, *_rest = super().prediction_step(model, inputs, *args, **kwargs)
         else:
             inputs = self._prepare_inputs(inputs)
-            with torch.no_grad(), self.compute_loss_context_manager():
-                losses, labelled = self._losses(model, inputs, token_losses)
-            self.scored |= by_row(inputs, losses, labelled)
-            loss = losses.sum() / max(len(losses), 1)
+            parts = self._halves(inputs)
+            scored = list(side_by_side(partial(self._scored, model), parts, self.args.device))
+            for part, (losses, labelled) in zip(parts, scored, strict=True):
+                self.scored |= by_row(part, losses, labelled)
+            loss = sum(losses.sum() for losses, _ in scored) / max(sum(len(losses) for losses, _ in scored), 1)
         return loss * tokens / self.held_out_tokens, None, None
+
+    def _scored(self, model, rows: dict) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return self._losses(model, rows, token_losses)
 
     @cached_property
     def held_out_tokens(self) -> float:
@@ -158,6 +185,16 @@ class LeanTrainer(SFTTrainer):
         lengths = [len(ids) for ids in rows["input_ids"]]
         per_process = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return ByLength(lengths, per_process * self.args.world_size, self)
+
+
+def labelled_alone(head, args) -> tuple | None:
+    """Hook of a head: what `ASKED.labelled` names of its input (rows, tokens, width), as (labelled, width)."""
+    return (args[0][ASKED.labelled],) if hasattr(ASKED, "labelled") else None
+
+
+def loss_alone(module, args, output) -> CausalLMOutput | None:
+    """Hook of a model: the loss in place of the logits, where a pass asks for it."""
+    return CausalLMOutput(loss=ASKED.loss(output.logits)) if hasattr(ASKED, "loss") else None
 
 
 def float32_adapter(model: PreTrainedModel) -> None:

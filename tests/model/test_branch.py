@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers.train import branch
+from helpers.model import branch
 from helpers.train.arguments import QUIET
 from tests.small_training import CONFIG, build
 from tests.train.test_training import new_run
