@@ -11,6 +11,14 @@ numbers that moved in the last quarter.
 2e-4: bfloat16 12.422, A 16 %, B 95 % moved; float32 12.303, 100 %; bfloat16 worse by 0.119 (0.107 to 0.129)
 1e-3: bfloat16 7.612, A 23 %, B 49 % moved; float32 7.608, 100 %; bfloat16 worse by 0.004 (0.002 to 0.007)
 
+`max_steps=40 --preset demo`, 2-core Intel Xeon with AMX, one thread, other work beside it, 2026-12-01:
+2e-4: bfloat16 0.1974, A 11 %, B 78 % moved; float32 0.1922, 100 %; bfloat16 worse by 0.005 (0.003 to 0.007)
+1e-3: bfloat16 0.0891, A 37 %, B 77 % moved; float32 0.0873, 100 %; by 0.002 (-0.001 to 0.011)
+and with 400 rows of ChatbotData (`dataset_id=FILE max_rows=400 max_eval_rows=100 checks=`), where 40 steps show no
+difference in the loss, for all that stands still:
+2e-4: bfloat16 1.739, A 11 %, B 85 % moved; float32 1.737, 100 %; by 0.002 (-0.003 to 0.006)
+1e-3: bfloat16 1.539, A 45 %, B 87 % moved; float32 1.540, 100 %; by -0.001 (-0.005 to 0.003)
+
 `--dpo` on the demo after 16 steps of 04, 15 held-out pairs, the same machine beside much other work, 2026-12-01, 463
 CPU s:
 1e-5: bfloat16 0.683, A 1 %, B 4 % moved; float32 0.665, 100 %; bfloat16 worse by 0.018 (0.006 to 0.029)

@@ -18,10 +18,8 @@ from helpers.model.unpacking import Unpacked4bit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from transformers import PreTrainedModel
 
-
-def one_function_a_branch(model: PreTrainedModel) -> None:
+def one_function_a_branch(model: torch.nn.Module) -> None:
     """Let each LoRA layer of `model` that lies on a CPU compute product and branch in one function."""
     for layer in cast("Iterable[Any]", model.modules()):
         if type(layer) in ONE and layer.get_base_layer().weight.device.type == "cpu" and not sharded():

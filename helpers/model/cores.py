@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     import torch
 
-Part, Result = TypeVar("Part"), TypeVar("Result")
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
 def workers(device: torch.device) -> int:
