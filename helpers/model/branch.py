@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 
 def one_function_a_branch(model: torch.nn.Module) -> None:
-    """Let each LoRA layer of `model` that lies on a CPU compute product and branch in one function."""
+    """Let each LoRA layer of `model` that lies on a CPU compute product and branch in one function.
+
+    Not where the weight is stored as (in, out), as in GPT-2's Conv1D.
+    """
     for layer in cast("Iterable[Any]", model.modules()):
-        if type(layer) in ONE and layer.get_base_layer().weight.device.type == "cpu" and not sharded():
+        base = layer.get_base_layer() if type(layer) in ONE else None
+        if isinstance(base, torch.nn.Linear) and base.weight.device.type == "cpu" and not sharded():
             layer.__class__ = ONE[type(layer)]
 
 

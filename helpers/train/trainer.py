@@ -99,7 +99,8 @@ class LeanTrainer(SFTTrainer):
     @cached_property
     def undivided(self) -> bool:
         """Whether a loss is no sum over rows, or a pass draws random numbers (dropout of any kind, noise)."""
-        settings = self.model.config.to_dict() | self.args.to_dict()
+        config = self.model.config
+        settings = config.to_dict() | config.get_text_config(decoder=True).to_dict() | self.args.to_dict()
         drawn = any(value for name, value in settings.items() if re.search("drop(?!_last)|noise|jitter", name))
         drawn |= any(isinstance(module, torch.nn.Dropout) and module.p for module in self.model.modules())
         return bool(drawn or self.other_loss or self.aux_loss_enabled or self.accelerator.num_processes > 1)
@@ -125,7 +126,8 @@ class LeanTrainer(SFTTrainer):
             scored = list(side_by_side(partial(self._scored, model), parts, self.args.device))
             for part, (losses, labelled) in zip(parts, scored, strict=True):
                 self.scored |= by_row(part, losses, labelled)
-            loss = sum(losses.sum() for losses, _ in scored) / max(sum(len(losses) for losses, _ in scored), 1)
+            losses = torch.cat([losses for losses, _labelled in scored])
+            loss = losses.sum() / max(len(losses), 1)
         return loss * tokens / self.held_out_tokens, None, None
 
     def _scored(self, model, rows: dict) -> tuple[torch.Tensor, torch.Tensor]:
