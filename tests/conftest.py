@@ -46,14 +46,14 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(items):
-    """The series first, what reads its run last, so that no worker waits for it. Of both, the files with most slow
-    tests first and those that may be parted last: the workers end at the same time."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    readers = {
-        item.path
-        for item in items
-        if {"trained_run", "merged_run", "whole_run"} & set(getattr(item, "fixturenames", ()))
-    }
+    """The series first, what reads its run last, so that no worker waits for it, and slow: the run takes a minute. Of
+    both, the files with most slow tests first and those that may be parted last: the workers end at the same time."""
+    reading = [
+        item for item in items if {"trained_run", "merged_run", "whole_run"} & set(getattr(item, "fixturenames", ()))
+    ]
+    slow, readers = Counter(item.path for item in items if item.get_closest_marker("slow")), {i.path for i in reading}
+    for item in reading:
+        item.add_marker("slow")
 
     def place(item):
         path = item.path
