@@ -103,6 +103,7 @@ def test_the_better_half_goes_on_and_a_failure_stops_nobody(run, stand_in, capsy
     assert before == {name: steps(name) for name in names}
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_a_training_that_the_next_one_takes_over(run, stand_in):
     queued(8, 9)  # as good as each other: both go to the end
     code = "import sys; from helpers.train import launch; "
@@ -118,6 +119,7 @@ def test_a_killed_worker_leaves_a_training_that_the_next_one_takes_over(run, sta
         assert steps(name) == list(range(4, 41, 4))
 
 
+@pytest.mark.slow
 def test_a_run_that_another_process_holds_is_waited_for(run, stand_in, capsys):
     """So it is after a kill of the training: its kernel lives on for a moment. The worker died of it, and the sweep
     with it."""

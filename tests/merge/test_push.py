@@ -270,6 +270,7 @@ def test_no_network(run):
     assert "The hub cannot be reached" in told
 
 
+@pytest.mark.slow
 def test_network_lost_for_good_in_the_middle(hub, run):
     hub.drop["/commit/"] = 1000
     told = last_line(python(PUSH, hub, "write", run, push="adapter"))
