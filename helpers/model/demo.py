@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from helpers.show.words import _
@@ -26,7 +27,7 @@ def convert_demo_model(folder: Path) -> None:
     print(_("Converting the demo model SmolLM2-135M once (about 15 s) ..."))
     plain = GgufConfig(dequantize=True)  # a model that keeps its GGUF quantisation cannot be saved
     # transformers reads the file three times, makes the table of its names 397 times: 18 s of CPU; with one of each, 9
-    once = {name: cache(getattr(gguf, name)) for name in ("GGUFReader", "get_tensor_name_map")}
+    once: dict[str, Any] = {name: cache(getattr(gguf, name)) for name in ("GGUFReader", "get_tensor_name_map")}
     with patch.multiple(gguf, **once):
         save_tokenizer(source, folder)
         model = AutoModelForCausalLM.from_pretrained(**source, quantization_config=plain, dtype=torch.bfloat16)

@@ -86,7 +86,7 @@ def swapped_pairs(run: RunDir, data: str) -> str:
     except (OSError, ValueError):  # the file is gone, or there are fewer votes now
         return ""
     pairs = pairs.rename_columns({"chosen": "rejected", "rejected": "chosen"})
-    return fingerprint(split_pairs(pairs, 0.25, config.seed)["train"])
+    return fingerprint(split_pairs(pairs, 0.25, config.seed)["train"].to_list())
 
 
 def check_of_substance(run: RunDir, answer) -> str:
