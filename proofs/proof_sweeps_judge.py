@@ -8,6 +8,10 @@ after a half, as a sweep does. The winner must end within 0.02 nats of the best 
 of the best in 18 (goal 18), to three digits the best itself. Of the two others one lay 0.020 nats above it and one 4.2:
 its best setting began slowly, and a quarter of the steps did not show it. 8 of 16 quarters were saved in 17 sweeps, 5
 or 6 in three. 232 CPU s.
+
+2026-12-01, 2-core Intel Xeon with AMX, beside much other work, 20 sweeps on demo (17 to 19 by `one_sweep` in a second
+process): the winner was within 0.02 nats of the best in 20, the best itself in 19; the other lay 0.013 nats above it.
+8 of 16 quarters were saved in 13 sweeps, 6 in five, 3 in two. About two minutes a sweep.
 """
 
 from __future__ import annotations
