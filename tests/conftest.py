@@ -116,6 +116,17 @@ def whole_run():
 
 
 @pytest.fixture
+def two_cores():
+    """torch on two threads, however many this worker has."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def small_disk(tmp_path):
     """A folder on a real disk of 1 MB that df cannot be trusted about, as on a network volume with a quota."""
     folder = tmp_path / "small"

@@ -15,14 +15,7 @@ from helpers.model.tokenizer import load_tokenizer
 from helpers.settings import RunConfig
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def two_cores():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("two_cores")
 
 
 @pytest.fixture(scope="module")
