@@ -62,7 +62,7 @@ class LeanTrainer(SFTTrainer):
 
         TRL's own does so on a GPU, in a Triton kernel; on a CPU it works on all positions. Other losses are TRL's own.
         """
-        if return_outputs or self.other_loss or self.aux_loss_enabled or inputs["input_ids"].is_cuda:
+        if return_outputs or self.other_loss or inputs["input_ids"].is_cuda:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         total, labelled = self._losses(model, inputs, SumOfLosses.apply)
         if num_items_in_batch is None:
@@ -81,7 +81,7 @@ class LeanTrainer(SFTTrainer):
         try:
             return model(**rest, use_cache=False).loss, labelled
         finally:
-            del ASKED.loss, ASKED.labelled
+            vars(ASKED).clear()
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         """As `SFTTrainer`'s; on a CPU a half of the rows on each of two cores, and the gradients of both are added."""
@@ -103,7 +103,7 @@ class LeanTrainer(SFTTrainer):
         settings = config.to_dict() | config.get_text_config(decoder=True).to_dict() | self.args.to_dict()
         drawn = any(value for name, value in settings.items() if re.search("drop(?!_last)|noise|jitter", name))
         drawn |= any(isinstance(module, torch.nn.Dropout) and module.p for module in self.model.modules())
-        return bool(drawn or self.other_loss or self.aux_loss_enabled or self.accelerator.num_processes > 1)
+        return bool(drawn or self.other_loss or self.accelerator.num_processes > 1)
 
     def evaluation_loop(self, *args, **kwargs):
         """As `SFTTrainer`'s; the loss of each row goes to rows-STEP.json, so that runs can be compared row by row."""
@@ -118,7 +118,7 @@ class LeanTrainer(SFTTrainer):
         """A batch counts by its labelled tokens, so that the mean of all rows, eval_loss, is one of all tokens."""
         learned = places_of(inputs)[:, 1:][inputs["labels"][:, 1:] != -100]
         tokens = len(learned) / max(len(learned.unique()), 1)  # per row
-        if self.other_loss or self.aux_loss_enabled:
+        if self.other_loss:
             loss, *_rest = super().prediction_step(model, inputs, *args, **kwargs)
         else:
             inputs = self._prepare_inputs(inputs)
@@ -142,8 +142,9 @@ class LeanTrainer(SFTTrainer):
 
     @property
     def other_loss(self) -> bool:
-        """True when another loss than the mean of the labelled tokens was asked for."""
-        return self.args.loss_type != "nll" or self.label_smoother is not None or self.compute_loss_func is not None
+        """True when another loss than the mean of the labelled tokens was asked for, or experts have one of theirs."""
+        asked = self.args.loss_type != "nll" or self.label_smoother is not None or self.compute_loss_func is not None
+        return asked or self.aux_loss_enabled
 
     def load_trained(self, checkpoint: Path) -> None:
         """The adapter of a finished training into the model, when there is nothing left to train."""
@@ -190,13 +191,18 @@ class LeanTrainer(SFTTrainer):
 
 
 def labelled_alone(head, args) -> tuple | None:
-    """Hook of a head: what `ASKED.labelled` names of its input (rows, tokens, width), as (labelled, width)."""
-    return (args[0][ASKED.labelled],) if hasattr(ASKED, "labelled") else None
+    """Hook of a head: what `ASKED.labelled` names of its input (rows, tokens, width), as (labelled, width).
+
+    Asked once a pass: a model that a second trainer has got holds the hook twice.
+    """
+    labelled = vars(ASKED).pop("labelled", None)
+    return None if labelled is None else (args[0][labelled],)
 
 
 def loss_alone(module, args, output) -> CausalLMOutput | None:
-    """Hook of a model: the loss in place of the logits, where a pass asks for it."""
-    return CausalLMOutput(loss=ASKED.loss(output.logits)) if hasattr(ASKED, "loss") else None
+    """Hook of a model: the loss in place of the logits, where a pass asks for it, once as well."""
+    loss = vars(ASKED).pop("loss", None)
+    return None if loss is None else CausalLMOutput(loss=loss(output.logits))
 
 
 def float32_adapter(model: PreTrainedModel) -> None:

@@ -7,18 +7,12 @@ import torch
 from transformers import TrainerCallback
 
 from helpers.train.arguments import QUIET
+from helpers.train.trainer import LeanTrainer
 from tests.small_training import CONFIG, build
 from tests.train.test_training import new_run
 
 PLAIN = replace(CONFIG, lora_dropout=0.0, compute_dtype="float32", max_steps=6, save_steps=3)
-
-
-@pytest.fixture(autouse=True)
-def two_cores():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("two_cores")
 
 
 class Parts(TrainerCallback):
@@ -81,6 +75,16 @@ WHOLE = {
 def test_where_the_order_would_count_a_batch_stays_whole(tmp_path, settings):
     _weights, parts = trained(tmp_path / "run", replace(PLAIN, **settings), eval_strategy="no")
     assert parts <= {1}
+
+
+def test_a_model_may_get_a_second_trainer(tmp_path):
+    """Both leave their hooks on it: the second cut what the first had cut already."""
+    first = build(new_run(tmp_path / "run"), PLAIN, bf16=False, **QUIET)
+    batch = first.data_collator([first.train_dataset[i] for i in range(3)])
+    wanted = first.compute_loss(first.model, dict(batch)).item()
+    rows = {"train_dataset": first.train_dataset, "processing_class": first.processing_class}
+    second = LeanTrainer(model=first.model, args=first.args, **rows)
+    assert second.compute_loss(second.model, dict(batch)).item() == wanted
 
 
 def test_noise_of_any_kind_keeps_it_whole(tmp_path):
