@@ -17,6 +17,7 @@ os.environ.setdefault("QLORA_RUNS_DIR", tempfile.mkdtemp(prefix="qlora-test-runs
 os.environ.update(QLORA_PRESET="tiny", HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELISM="false")
 # threads that wait give the core away: tests run processes side by side
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # as in the kernel: a second for each process that imports
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 for name in ("HF_TOKEN", "WANDB_API_KEY"):

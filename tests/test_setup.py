@@ -524,6 +524,17 @@ def test_threads_are_those_that_the_container_may_use(tmp_path, monkeypatch, fil
     assert env["GOMP_SPINCOUNT"] == "1000" and env["MALLOC_ARENA_MAX"] == "2"
 
 
+@pytest.mark.parametrize("gpu", [False, True])
+def test_torchs_compiler_stays_out_where_there_is_no_gpu(monkeypatch, gpu):
+    import setup_kernel
+
+    monkeypatch.setattr(setup_kernel.shutil, "which", lambda name: "/usr/bin/nvidia-smi" if gpu else None)
+    kept = setup_kernel.threads()
+    assert ("TORCHDYNAMO_DISABLE" in kept) is not gpu
+    code = "import sys, bitsandbytes; sys.exit('torch._inductor.compile_fx' in sys.modules)"
+    assert gpu or subprocess.run([sys.executable, "-c", code], env=os.environ | kept).returncode == 0
+
+
 def test_menus_in_korean_and_large_letters_do_not_undo_each_other(tmp_path):
     for option in ("korean", "present"):
         subprocess.run([sys.executable, ROOT / "setup_kernel.py", option, tmp_path], check=True)

@@ -13,9 +13,9 @@ from pathlib import Path
 from helpers.data.labels import encode_rows, encoded, in_rows
 from helpers.data.split import row_hash
 from helpers.evaluate.held_out import Surprise, surprises
-from helpers.files import read_jsonl
+from helpers.files import read_jsonl, sha256
 from helpers.model.load import load_base_model
-from helpers.model.lora import load_adapter
+from helpers.model.lora import FILE, load_adapter
 from helpers.model.tokenizer import load_tokenizer
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
@@ -59,7 +59,7 @@ def early_checkpoint(run: RunDir) -> Path | None:
 
 
 def rows_by_loss(run: RunDir, config: RunConfig) -> list[RowLoss]:
-    """Every training row, worst first, with its loss early in the training and at its end.
+    """Every training row, worst first, with its loss early in the training and at its end; the same where that is one.
 
     Raises FileNotFoundError before 04; of too few held-out rows it says so, and marks none.
     """
@@ -75,7 +75,7 @@ def rows_by_loss(run: RunDir, config: RunConfig) -> list[RowLoss]:
     held_out = encode_rows(read_jsonl(run.eval_jsonl), tokenizer, config)
     late, limit = _measured(run.adapter, config, train, held_out)
     checkpoint, early = early_checkpoint(run), late
-    if checkpoint:
+    if checkpoint and sha256(checkpoint / FILE) != sha256(run.adapter / FILE):  # of one epoch it is the adapter itself
         early, limit = _measured(checkpoint, config, train, held_out)
     found = []
     for (row, part), first, last in zip(kept, early, late, strict=True):
@@ -114,7 +114,8 @@ def suspects_table(found: list[RowLoss], most: int = 12) -> Table:
     rows = []
     for number, row in enumerate(found[:most]):
         cells = {"no": number, "mark": _("look at this") if row.marked else ""}
-        cells |= {"loss": f"{row.early.mean:.2f}", "at the end": f"{row.late.mean:.2f}"}
+        cells |= {"loss": f"{row.early.mean:.2f}"}
+        cells |= {} if row.late is row.early else {"at the end": f"{row.late.mean:.2f}"}
         cells |= {"surprised at": f"{row.before}[{row.token}]", "would have said": row.instead}
         rows.append(cells | {"row": row.row["messages"][-2:][0]["content"]})
     caption = _("{marked} of {rows} rows are marked. Of sound rows, {false:.0%} at most would be.")
@@ -126,7 +127,8 @@ def losses_chart(found: list[RowLoss]) -> Picture:
     """Every row as a dot, worst first: early in the training, and at its end; red where it is marked."""
     figure, axes = chart(7, 2.8)
     late, early = [row.late.mean for row in found], [row.early.mean for row in found]
-    axes.plot(late, ".", color=GREY, label=_("at the end"), markersize=4)
+    if late != early:
+        axes.plot(late, ".", color=GREY, label=_("at the end"), markersize=4)
     axes.plot(early, ".", color="C0", label=_("when it had met each row once at most"), markersize=4)
     marked = {place: row.early.mean for place, row in enumerate(found) if row.marked}
     axes.plot(list(marked), list(marked.values()), ".", color=RED, label=_("look at this"))

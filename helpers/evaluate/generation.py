@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # of a batch at most: a GPU is short of memory, a CPU reads the weights once per token and batch
 ROWS = {"cuda": 8, "cpu": 64}
+EACH = 16  # replies that are worth a core of their own: with fewer, two cores share each product sooner than Python
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def generate_replies(
     ids = [prompt_ids(tokenizer, messages) for messages in prompts]
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     longest = max(map(len, ids)) + max_new_tokens
-    at_once = 1 if sampling else workers(model.device)  # random numbers are drawn in one order
+    # random numbers are drawn in one order
+    at_once = 1 if sampling else max(1, min(workers(model.device), len(ids) // EACH))
     size = reply_rows(model, longest, at_most=ROWS["cuda" if model.device.type == "cuda" else "cpu"]) // at_once
     size = max(1, min(size, math.ceil(len(ids) / at_once)))
     batches = [order[start : start + size] for start in range(0, len(order), size)]

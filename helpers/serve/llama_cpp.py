@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ class LlamaCpp:
         self.model: Any = None
         self.context: Any = None
         self.batch: Any = None
+        self.read: list[list[int]] = [[] for _text in range(texts)]  # ids, and the cache holds what they gave
         settings = self.llama.llama_model_default_params()
         settings.vocab_only, settings.n_gpu_layers = not tokens, 0
         self.errors.clear()
@@ -82,9 +84,11 @@ class LlamaCpp:
         """True when llama.cpp ends a reply at this token by itself."""
         return bool(self.llama.llama_vocab_is_eog(self.vocab, token))
 
-    def logits(self, ids: list[int], wanted: list[int]) -> numpy.ndarray:
-        """Float32 array (len(wanted), vocabulary): the logits behind those positions of `ids`. Raises as `_decode`."""
-        return self._decode([(0, 0, ids, set(wanted))], new=True)
+    def logits(self, ids: list[int], wanted: list[int], which: int = 0) -> numpy.ndarray:
+        """Float32 array (len(wanted), vocabulary): the logits behind those positions of `ids`, read as text `which`.
+
+        What `ids` have in common with what was read there before is not read again. Raises ValueError, RuntimeError."""
+        return self._decode([(which, ids, set(wanted))])
 
     def replies(self, prompts: list[list[int]], max_new_tokens: int, stops: list[int]) -> list[list[int]]:
         """The greedy replies to `prompts`, each with the stop token that ended it as its last, if one did."""
@@ -92,39 +96,36 @@ class LlamaCpp:
             first = self.replies(prompts[: self.texts], max_new_tokens, stops)
             return first + self.replies(prompts[self.texts :], max_new_tokens, stops)
         replies: list[list[int]] = [[] for _prompt in prompts]
-        step = [(which, 0, ids, {len(ids) - 1}) for which, ids in enumerate(prompts)]
-        for place in range(max_new_tokens):
-            if not step:
+        writing = list(range(len(prompts)))
+        for _token in range(max_new_tokens):
+            if not writing:
                 break
-            best, following = self._decode(step, new=not place).argmax(-1).tolist(), []
-            for (which, start, ids, _wanted), token in zip(step, best, strict=True):
+            texts = [(which, prompts[which] + replies[which]) for which in writing]
+            best = self._decode([(which, ids, {len(ids) - 1}) for which, ids in texts]).argmax(-1).tolist()
+            for which, token in zip(writing, best, strict=True):
                 replies[which].append(token)
-                if token not in stops:
-                    following.append((which, start + len(ids), [token], {0}))
-            step = following
+            writing = [which for which in writing if replies[which][-1] not in stops]
         return replies
 
-    def _decode(self, pieces: list[tuple[int, int, list[int], set[int]]], new: bool) -> numpy.ndarray:
-        """Logits (places asked for, vocabulary) of pieces of texts: which text, the place its piece starts, ids,
-        places. `new`: what was read before is forgotten."""
+    def _decode(self, texts: list[tuple[int, list[int], set[int]]]) -> numpy.ndarray:
+        """Logits (places asked for, vocabulary) of texts: which one, its ids, the places."""
         import numpy
 
-        if new:
-            self.llama.llama_memory_clear(self.llama.llama_get_memory(self.context), True)
         batch, wanted = self.batch, []
         batch.n_tokens = 0
-        for which, start, ids, places in pieces:
-            if start + len(ids) > self.tokens or which >= self.texts:
+        for which, ids, places in texts:
+            if len(ids) > self.tokens or which >= self.texts:
                 sentence = _("Text {number} of {tokens} tokens does not fit: {texts} of {longest} were asked for.")
-                values = {"number": which + 1, "tokens": start + len(ids), "texts": self.texts, "longest": self.tokens}
+                values = {"number": which + 1, "tokens": len(ids), "texts": self.texts, "longest": self.tokens}
                 raise ValueError(sentence.format(**values))
-            for place, token in enumerate(ids):
+            for place in range(self._kept(which, ids[: min(places)]), len(ids)):
                 i = batch.n_tokens
-                batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = token, start + place, 1, which
+                batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = ids[place], place, 1, which
                 batch.logits[i] = place in places
                 if place in places:
                     wanted.append(i)
                 batch.n_tokens += 1
+            self.read[which] = ids
         if code := self.llama.llama_decode(self.context, batch):
             sentence = _("llama.cpp stopped with code {code}: {reason}")
             raise RuntimeError(sentence.format(code=code, reason=" ".join(self.errors)))
@@ -132,6 +133,14 @@ class LlamaCpp:
         for row, i in zip(rows, wanted, strict=True):
             self.ffi.memmove(row.data, self.llama.llama_get_logits_ith(self.context, i), row.nbytes)
         return rows
+
+    def _kept(self, which: int, ids: list[int]) -> int:
+        """How many of `ids` text `which` begins with already; what lies behind them in its cache is forgotten."""
+        memory, kept = self.llama.llama_get_memory(self.context), len(os.path.commonprefix([self.read[which], ids]))
+        if kept < len(self.read[which]) and not self.llama.llama_memory_seq_rm(memory, which, kept, -1):
+            self.llama.llama_memory_seq_rm(memory, which, -1, -1)  # a state (Mamba) is whole or not at all
+            return 0
+        return kept
 
     def close(self) -> None:
         if self.batch is not None:

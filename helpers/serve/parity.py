@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.evaluate.generation import Reply, cut_reply, generate_replies
-from helpers.evaluate.held_out import Scores, held_out_nll
+from helpers.evaluate.held_out import Scores, finite, look_at_answers
 from helpers.evaluate.served import Served
 from helpers.model.memory import file_bytes
 from helpers.serve.checks import check_token_ids
@@ -76,16 +76,20 @@ def measure_merged(
 ) -> Measured:  # fmt: skip
     """The merged model as transformers runs it. `rows` as `encode_rows` gives them."""
     import torch
+    from torch.nn.functional import cross_entropy
 
-    nll, tokens, best = [], [], []
-    for i in Progress(range(len(rows)), desc=_("merged")):  # one at a time: logits of a large vocabulary are not kept
-        row = held_out_nll(model, rows.select([i]), keep=1)
-        nll += row.nll
-        tokens += row.tokens
-        best.append([part.numpy() for part in row.logits[0].float().topk(2)])
+    best: list = [None] * len(rows)
+    scores = Scores([0.0] * len(rows), [0] * len(rows))
+
+    def look(row, logits, targets):  # logits of a large vocabulary are not kept
+        logits = logits.float()
+        scores.nll[row] = finite("NLL", row, cross_entropy(logits, targets, reduction="sum").item())
+        scores.tokens[row], best[row] = len(targets), [part.cpu().numpy() for part in logits.topk(2)]
+
+    look_at_answers(model, rows, 8, _("merged"), look)
     replies = generate_replies(model, tokenizer, prompts, max_new_tokens, progress=_("replies"))
     exact = model.dtype is torch.float32
-    return Measured("merged", file_bytes(folder), Scores(nll, tokens), replies, best, exact)
+    return Measured("merged", file_bytes(folder), scores, replies, best, exact)
 
 
 def measure_gguf(
@@ -99,25 +103,29 @@ def measure_gguf(
     texts = [render(tokenizer, messages, add_generation_prompt=True) for messages in prompts]
     check_token_ids(file, tokenizer, texts)
     longest = max([*map(len, rows["input_ids"]), *(len(ids) + max_new_tokens for ids in asked)])
-    scores, near = Scores([], []), 0
+    scores, near, written = Scores([], []), 0, []
     with LlamaCpp(file, longest, texts=TEXTS) as model:
-        for row, best in zip(Progress(rows, desc=file.stem), merged.best, strict=True):
-            near += _add_row(scores, model, row, best)
-            if not math.isfinite(scores.nll[-1]):
-                sentence = _("{file} gives an NLL of {nll} on held-out row {row}: the file is damaged.")
-                raise ValueError(sentence.format(file=file.name, nll=scores.nll[-1], row=len(scores.nll)))
-        written = model.replies(asked, max_new_tokens, stops)
+        for start in Progress(range(0, max(len(rows), len(asked)), TEXTS), desc=file.stem):
+            for i in range(start, min(start + TEXTS, len(rows))):
+                near += _add_row(scores, model, i - start, rows[i], merged.best[i])
+                if not math.isfinite(scores.nll[-1]):
+                    sentence = _("{file} gives an NLL of {nll} on held-out row {row}: the file is damaged.")
+                    raise ValueError(sentence.format(file=file.name, nll=scores.nll[-1], row=i + 1))
+            # each text has just read its row, which most often begins with what is asked
+            written += model.replies(asked[start : start + TEXTS], max_new_tokens, stops)
     answers = zip(written, asked, texts, strict=True)
     replies = [cut_reply(new, tokenizer, stops, len(ids), text) for new, ids, text in answers]
     return Measured(file.name, file.stat().st_size, scores, replies, near=near)
 
 
-def _add_row(scores: Scores, model: LlamaCpp, row: dict, best: list) -> int:
-    """Add the row's NLL under `model`, and how often its first choice is the merged model's; returns Measured.near."""
+def _add_row(scores: Scores, model: LlamaCpp, which: int, row: dict, best: list) -> int:
+    """Add the NLL of a row, read as text `which` of `model`, and how often its first choice is the merged model's.
+
+    Returns Measured.near of the row."""
     import numpy
 
     places, (logits_there, ids_there) = _answer_places(row), best
-    logits, right = model.logits(list(row["input_ids"]), places), numpy.array(row["labels"])[1:][places]
+    logits, right = model.logits(list(row["input_ids"]), places, which), numpy.array(row["labels"])[1:][places]
     top, same = logits.max(-1), logits.argmax(-1) == ids_there[:, 0]
     spread = top + numpy.log(numpy.exp(logits - top[:, None]).sum(-1, dtype=numpy.float64))
     scores.nll.append(float((spread - logits[range(len(right)), right]).sum()))

@@ -8,10 +8,12 @@ import sys
 
 import pytest
 
-from helpers.compare.suspects import early_checkpoint, losses_chart, rows_by_loss
+from helpers.compare import suspects
+from helpers.compare.suspects import early_checkpoint, losses_chart, rows_by_loss, suspects_table
 from helpers.compare.take_out import gained, next_step, without
 from helpers.data.split import row_hash
 from helpers.files import read_json, read_jsonl
+from helpers.model.lora import load_adapter as load
 from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir
 
@@ -30,6 +32,19 @@ def test_every_row_once_worst_first_early_and_late(trained_run):
         text = "".join(message["content"] for message in row.row["messages"])
         assert row.token.strip() in text or row.token.startswith("</")
     assert f"{sum(marked)} are marked" in losses_chart(found).alt
+
+
+def test_an_adapter_of_one_epoch_is_measured_once(trained_run, monkeypatch):
+    """Its last checkpoint met each row once, and is the adapter itself: two equal columns would be of no use."""
+    measured = []
+    monkeypatch.setattr(suspects, "early_checkpoint", lambda run: run.adapter)
+    monkeypatch.setattr(
+        suspects, "load_adapter", lambda model, adapter: measured.append(adapter) or load(model, adapter)
+    )
+    found = rows_by_loss(trained_run, trained_run.stored_config())
+    assert measured == [trained_run.adapter] and all(row.late is row.early for row in found)
+    assert "at the end" not in suspects_table(found).rows[0]
+    assert len(losses_chart(found).figure.axes[0].get_legend_handles_labels()[1]) == 1 + any(r.marked for r in found)
 
 
 @pytest.mark.slow

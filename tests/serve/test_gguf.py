@@ -140,6 +140,31 @@ def test_replies_written_together_are_greedy_replies(thinker):
         assert replies[1] == [first] and len(replies[0]) > 1
 
 
+@pytest.mark.parametrize("cut", [True, False], ids=["cache that can be cut", "state that is whole or not at all"])
+def test_what_a_text_begins_with_is_read_once(thinker, cut):
+    _, tokenizer, file = thinker
+    ids = prompt_ids(tokenizer, TALKS[0])
+    half, last = len(ids) // 2, [len(ids) - 1]
+
+    class Library:
+        def __getattr__(self, name):
+            return getattr(llama, name)
+
+        def llama_memory_seq_rm(self, memory, which, begin, end):  # of Mamba, no part can be forgotten
+            return (cut or begin < 0) and llama.llama_memory_seq_rm(memory, which, begin, end)
+
+    with LlamaCpp(file, 256, texts=2) as served:
+        llama, served.llama = served.llama, Library()
+        anew = served.logits(ids, last, which=1)
+        served.logits(ids[:half] + [7] * 9, [half + 8], which=1)
+        assert served.batch.n_tokens == (9 if cut else half + 9)
+        again = served.logits(ids, last, which=1)
+        assert served.batch.n_tokens == (len(ids) - half if cut else len(ids))
+        assert abs(again - anew).max() < 0.01 * anew.std()
+        assert len(served.logits(ids, [3, 4, 5], which=1)) == 3
+        assert served.batch.n_tokens == (len(ids) - 3 if cut else len(ids))
+
+
 def test_what_each_file_costs(thinker, tmp_path):
     merged_folder, tokenizer, f16 = thinker
     encoded = encode_rows(ROWS, tokenizer, RunConfig.load("tiny"))
