@@ -115,8 +115,8 @@ def threads(root="/sys/fs/cgroup", groups="/proc/self/cgroup"):
     EPYC, 2026-11-29): 35.9 s as it comes, 27.1 with 100,000 spins, 6.0 with 10,000, 1.9 with 1,000, 1.0 passive; alone,
     passive costs 20 % (proofs/bench_threads.py). All threads allocate from two places, for one of its own gives memory
     back and asks for it again at each step: the first look's 20 steps in a kernel (2-core Intel Xeon, 2026-12-01) took
-    38.6 s, 28 of them the system's, and with two places 24.3 and 3. Without a GPU nothing is compiled: the compiler, which
-    bitsandbytes asks for as it is imported (1.2 s a page), stays out."""
+    38.6 s, 28 of them the system's, and with two places 24.3 and 3. Without a GPU nothing is compiled: the compiler,
+    which bitsandbytes asks for as it is imported (1.2 s a page), stays out."""
     quota = _quota(Path(root), Path(groups).read_text()) if Path(groups).exists() else None
     env = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1", "MALLOC_ARENA_MAX": "2"}
     if not shutil.which("nvidia-smi"):
