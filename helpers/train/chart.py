@@ -53,15 +53,11 @@ def _in_words(rows: list[dict], title: str) -> str:
     return "; ".join(filter(None, parts)) or _("no loss yet")
 
 
-PAUSE = 5  # seconds between two drawings: each costs a tenth of one, and a step of the demo half of one
-
-
 class LiveChart(TrainerCallback):
-    """Redraws the chart of metrics.jsonl below the training cell, and says how long it will still take: at a log, when
-    PAUSE seconds have passed since the last drawing, at each held-out loss and at the end."""
+    """Redraws the chart of metrics.jsonl below the training cell at each log, and says how long it will still take."""
 
     def __init__(self, metrics: Path):
-        self.metrics, self.display, self.drawn = metrics, None, 0.0
+        self.metrics, self.display = metrics, None
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.display = None
@@ -69,14 +65,8 @@ class LiveChart(TrainerCallback):
         self._show(state, _("step {step} of {last}").format(step=state.global_step, last=state.max_steps))
 
     def on_log(self, args, state, control, logs: Any = None, **kwargs):
-        waited = time.perf_counter() - self.drawn >= PAUSE
-        if ("loss" in logs and waited) or "eval_loss" in logs:
-            self._update(state)
-
-    def on_train_end(self, args, state, control, **kwargs):
-        self._update(state)
-
-    def _update(self, state) -> None:
+        if "loss" not in logs and "eval_loss" not in logs:
+            return
         taken = max(state.global_step - self.first_step, 1)
         left = (time.perf_counter() - self.start) / taken * (state.max_steps - state.global_step)
         title = _("step {step} of {last}, {time} left")
@@ -87,7 +77,7 @@ class LiveChart(TrainerCallback):
         from IPython import get_ipython
 
         if get_ipython() is not None and state.is_world_process_zero:
-            rows, self.drawn = read_jsonl(self.metrics) if self.metrics.exists() else [], time.perf_counter()
+            rows = read_jsonl(self.metrics) if self.metrics.exists() else []
             self.display = _shown(training_chart(rows, title), self.display)
 
 
