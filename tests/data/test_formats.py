@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.data.columns import READ_AS, meaning
@@ -187,6 +187,7 @@ turn = st.dictionaries(
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(FORMATS)), st.lists(anything | st.lists(turn, max_size=4), min_size=2, max_size=2))
+@example("text", ["A: ", None])
 def test_never_raises_on_any_row(name, values):
     for columns in FORMATS[name]:
         row = dict(zip(columns, values, strict=False))
@@ -390,8 +391,10 @@ def test_every_field_is_told_as_read_or_not_read():
     st.sampled_from(sorted(set(" ".join(READ_AS.values()).split()))),
     anything | st.floats() | st.lists(turn, max_size=3),
 )
+@example("past_messages", [[False, False], [[], []]])  # a pair of objects: their JSON, as in a question or an answer
 def test_no_python_object_becomes_text(column, value):
-    """Whatever stands in a known column: never "nan", "None", "{" or "[" in a text, never an exception."""
+    """Whatever stands in a known column: never "nan" or "None" in a text, no "{" or "[" that is not told, never an
+    exception."""
     assert meaning(column)
     row, form = {"question": "물", "answer": "불", column: value}, Format("question-answer", ("question", "answer"))
     try:
@@ -399,4 +402,5 @@ def test_no_python_object_becomes_text(column, value):
     except Unusable:
         return
     for text in (m[key] for m in done.messages for key in ("content", "reasoning_content") if key in m):
-        assert not any(mark in text for mark in ("nan", "None", "inf", "True", "{", "["))
+        assert not any(mark in text for mark in ("nan", "None", "inf", "True"))
+        assert Repair.OBJECT in done.repairs or not any(mark in text for mark in "{[")
