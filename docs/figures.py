@@ -18,8 +18,9 @@ from helpers.translate import HEAD, english, fingerprint, translated
 
 GALLERY, NOTEBOOKS = PROJECT_ROOT / "docs" / "gallery", PROJECT_ROOT / "notebooks"
 README = PROJECT_ROOT / "README.md"
-QUOTED = re.compile(r"(\d[\d,]*(?:\.\d+)?)<!--([a-z0-9_.]+)-->")
+QUOTED = re.compile(r"([+-]?\d[\d,]*(?:\.\d+)?)<!--([a-z0-9_.]+)-->")
 NUMBER = r"([\d,]+(?:\.\d+)?)"
+SIGNED = rf"([+-]{NUMBER[1:]}"  # where a sentence does not say which way
 # name: the page of the gallery, and where the number stands in what is printed there; " | " ends the cell of a table
 FIGURES = {
     "first.before": ("00_first_look", rf"{NUMBER} of 20 before ->"),
@@ -63,9 +64,9 @@ FIGURES = {
     "serve.f16": ("07_serve", rf"model-f16\.gguf \| {NUMBER} MB"),
     "serve.q8": ("07_serve", rf"model-q8_0\.gguf \| {NUMBER} MB"),
     "serve.q4": ("07_serve", rf"model-q4_k_m\.gguf \| {NUMBER} MB"),
-    "serve.f16_more": ("07_serve", rf"model-f16\.gguf \| [^|]+\| [^|]+\| [+-]{NUMBER} \|"),
-    "serve.q8_more": ("07_serve", rf"model-q8_0\.gguf \| [^|]+\| [^|]+\| [+-]{NUMBER} \|"),
-    "serve.q4_more": ("07_serve", rf"model-q4_k_m\.gguf \| [^|]+\| [^|]+\| [+-]{NUMBER} \|"),
+    "serve.f16_more": ("07_serve", rf"model-f16\.gguf \| [^|]+\| [^|]+\| {SIGNED} \|"),
+    "serve.q8_more": ("07_serve", rf"model-q8_0\.gguf \| [^|]+\| [^|]+\| {SIGNED} \|"),
+    "serve.q4_more": ("07_serve", rf"model-q4_k_m\.gguf \| [^|]+\| [^|]+\| {SIGNED} \|"),
     "serve.q4_same": ("07_serve", rf"model-q4_k_m\.gguf \| [^|]+\| [^|]+\| [^|]+\| {NUMBER} of"),
     "serve.tokens": ("07_serve", rf"model-q4_k_m\.gguf \| [^|]+\| [^|]+\| [^|]+\| \d+ of {NUMBER} \|"),
     "serve.adapter": ("07_serve", rf"adapter-f16\.gguf {NUMBER} MB"),

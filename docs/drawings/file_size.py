@@ -13,7 +13,7 @@ LEFT, RIGHT, TOP, FOOT = 130, WIDTH - SIDE - 60, 170, 400
 def draw() -> Drawing:
     points = {name: (float(figure(f"serve.{key}")), float(figure(f"serve.{key}_more"))) for name, key in FILES.items()}
     point = _("{name} {size} MB, {more} nats more")
-    told = "; ".join(point.format(name=n, size=f"{size:g}", more=f"{more:.3f}") for n, (size, more) in points.items())
+    told = "; ".join(point.format(name=n, size=f"{size:g}", more=f"{more:+.3f}") for n, (size, more) in points.items())
     same = {"same": figure("serve.q4_same"), "of": figure("serve.tokens")}
     alt = _(
         "The demo's files, size against the loss that they add: {files}. The smallest makes {same} of {of} first "
@@ -40,7 +40,7 @@ def draw() -> Drawing:
         sheet.path([(x, FOOT), (x, y)], "blue", 3)
         sheet.circle(x, y, 10, "paper", "blue", 4)
         sheet.text(x, y - 40, name, 19, anchor="middle", bold=True)
-        sheet.text(x, y - 19, f"+{more:.3f}", 16, "soft", "middle")
+        sheet.text(x, y - 19, f"{more:+.3f}", 16, "soft", "middle")
         sheet.text(x, FOOT + 26, f"{size:g} MB", 17, anchor="middle")
     words = _("The smallest file still makes the same first choice at {same} of {of} answer tokens.")
     sheet.text(SIDE, 474, words.format(**same), 17, "soft")

@@ -54,7 +54,7 @@ def served_table(served: Served) -> Table:
         cells = {"model": name, "size": human_bytes(row["bytes"]), "NLL": f"{row['nll']:.3f}"}
         more = {"NLL more": "", "same first choice": ""}
         if row is not served.merged:
-            more = {"NLL more": f"{row['nll'] - served.merged['nll']:+.3f}"}
+            more = {"NLL more": f"{row['nll'] - served.merged['nll']:+z.3f}"}
             more["same first choice"] = _count(row["same_first_choice"], served.tokens)
         counts = {"same reply": row["same_reply"], "replies that stop": row["stopped"]}
         rows.append(cells | more | {name: _count(count, served.replies) for name, count in counts.items()})

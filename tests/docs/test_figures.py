@@ -69,3 +69,11 @@ def test_a_number_that_the_gallery_lost_is_named(monkeypatch):
     monkeypatch.setitem(FIGURES, "first.right", ("00_first_look", "no such (line)"))
     with pytest.raises(ValueError, match=r"00_first_look.html has no first.right"):
         figure("first.right")
+
+
+@pytest.mark.parametrize("more", ["-0.001", "+0.001"])
+def test_a_difference_keeps_its_sign(monkeypatch, more):
+    monkeypatch.setattr(figures, "printed", lambda page: f"model-q4_k_m.gguf | 1 MB | 0.02 | {more} | 8 of 9 |")
+    assert with_figures("It is +0.5<!--serve.q4_more-->.") == f"It is {more}<!--serve.q4_more-->."
+    dropped = [name for name, (_page, pattern) in FIGURES.items() if "[+-](" in pattern]
+    assert not dropped, "a number whose sign may be either is SIGNED"
