@@ -75,17 +75,16 @@ def generate_replies(
     """
     import torch
 
-    from helpers.model.cores import side_by_side, workers
+    from helpers.model.cores import longest_first, side_by_side, workers
     from helpers.show.progress import Progress
 
     ids = [prompt_ids(tokenizer, messages) for messages in prompts]
-    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     longest = max(map(len, ids)) + max_new_tokens
     # random numbers are drawn in one order
     at_once = 1 if sampling else max(1, min(workers(model.device), len(ids) // EACH))
     size = reply_rows(model, longest, at_most=ROWS["cuda" if model.device.type == "cuda" else "cpu"]) // at_once
     size = max(1, min(size, math.ceil(len(ids) / at_once)))
-    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    batches = longest_first(ids, size)
     room = [min(max_new_tokens, room_for_reply(model, len(ids[batch[0]]))) for batch in batches]
     settings = [decoder(model, tokenizer, most, sampling) for most in room]
 
@@ -98,7 +97,7 @@ def generate_replies(
         written = side_by_side(write, range(len(batches)), model.device, at_once)
         lines = list(Progress(written, desc=progress, total=len(batches), disable=not progress))
     replies, stops = {}, stop_ids(tokenizer)
-    for i, line in zip(order, itertools.chain(*lines), strict=True):
+    for i, line in zip(itertools.chain(*batches), itertools.chain(*lines), strict=True):
         asked = render(tokenizer, prompts[i], add_generation_prompt=True)
         reply = cut_reply(line, tokenizer, stops, len(ids[i]), asked)
         replies[i] = replace(reply, question=prompts[i][-1]["content"])

@@ -118,16 +118,15 @@ def look_at_answers(model, dataset, batch_size: int, progress: str, look: Callab
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
-    from helpers.model.cores import side_by_side, workers
+    from helpers.model.cores import longest_first, side_by_side, workers
     from helpers.model.rows import scoring_rows
     from helpers.show.progress import Progress
 
     if not len(dataset):
         raise ValueError(_("The held-out part has no row: run 03_data_preview.ipynb with a larger eval_fraction."))
     ids, labels = dataset["input_ids"], dataset["labels"]
-    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     at_once = workers(model.device)
-    batch_size = max(1, scoring_rows(model, len(ids[order[0]]), at_most=batch_size * at_once) // at_once)
+    batch_size = max(1, scoring_rows(model, max(map(len, ids)), at_most=batch_size * at_once) // at_once)
 
     def measure(batch: list[int]) -> None:
         # rows flush left: each token keeps its position, and in a causal model padding behind it changes nothing
@@ -150,7 +149,7 @@ def look_at_answers(model, dataset, batch_size: int, progress: str, look: Callab
             mine = logits[line, chosen.to(logits.device)]
             look(i, mine, target[line, columns][chosen].to(logits.device))
 
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    batches = longest_first(ids, batch_size)
     measured = side_by_side(measure, batches, model.device)
     for _done in Progress(measured, desc=progress, total=len(batches), disable=not progress):
         pass

@@ -26,6 +26,12 @@ def workers(device: torch.device) -> int:
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
+def longest_first(texts: Sequence[Sequence], size: int) -> list[list[int]]:
+    """The numbers of `texts` in batches of `size`: hardly padded, and what does not fit into memory fails first."""
+    order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
 def side_by_side(
     work: Callable[[Part], Result], parts: Sequence[Part], device: torch.device, at_most: int = 64
 ) -> Iterator[Result]:

@@ -6,10 +6,11 @@ import time
 import pytest
 import torch
 
+from helpers.evaluate import generation
 from helpers.evaluate.decoding import answering, decoder, generate_ids
-from helpers.evaluate.generation import generate_replies
+from helpers.evaluate.generation import EACH, generate_replies
 from helpers.evaluate.held_out import held_out_nll
-from helpers.model.cores import side_by_side, workers
+from helpers.model.cores import longest_first, side_by_side, workers
 from helpers.model.load import load_base_model
 from helpers.model.tokenizer import load_tokenizer
 from helpers.settings import RunConfig
@@ -68,7 +69,7 @@ def test_replies_and_scores_are_those_of_one_core(tiny):
     from datasets import Dataset
 
     model, tokenizer = tiny
-    prompts = [[{"role": "user", "content": "안녕 " * count}] for count in range(1, 8)]
+    prompts = [[{"role": "user", "content": "안녕 " * (count % 7 + 1)}] for count in range(2 * EACH + 3)]
     ids = [list(range(5, 30 + count)) for count in range(9)]
     rows = Dataset.from_dict({"input_ids": ids, "labels": [[-100] * 9 + row[9:] for row in ids]})
     two = generate_replies(model, tokenizer, prompts, 8), held_out_nll(model, rows, batch_size=2)
@@ -76,6 +77,21 @@ def test_replies_and_scores_are_those_of_one_core(tiny):
     one = generate_replies(model, tokenizer, prompts, 8), held_out_nll(model, rows, batch_size=2)
     assert [reply.token_ids for reply in two[0]] == [reply.token_ids for reply in one[0]]
     assert two[1].nll == pytest.approx(one[1].nll, rel=1e-5) and two[1].tokens == one[1].tokens
+
+
+@pytest.mark.parametrize(("count", "groups"), [(1, 1), (2 * EACH - 1, 1), (2 * EACH, 2), (2 * EACH + 5, 2)])
+def test_a_few_replies_are_written_together_by_both_cores(tiny, monkeypatch, count, groups):
+    model, tokenizer = tiny
+    written, write = [], generation.generate_ids
+    monkeypatch.setattr(
+        generation, "generate_ids", lambda model, ids, *rest: written.append(ids) or write(model, ids, *rest)
+    )
+    generate_replies(model, tokenizer, [[{"role": "user", "content": "hi " * (i % 3 + 1)}] for i in range(count)], 2)
+    assert len(written) == groups and sum(map(len, written)) == count
+
+
+def test_the_longest_texts_come_first_in_full_batches():
+    assert longest_first([[1], [1, 2, 3], [1, 2], [4], [5, 6]], 2) == [[1, 2], [4, 0], [3]]
 
 
 def test_the_head_never_multiplies_a_slice(tiny):
