@@ -12,13 +12,15 @@ reply stands there before the held-out messages are asked, in the same cell, whi
     by uv                                    142 (set-up 37, first look 105)      136 (34, 102)
     and the model converted in the set-up    132 (47, 84)   158 (60, 98)          125 (45, 80)   123 (39, 84)
     and its file read once, 2026-12-01       124 (44, 80)                         107 (30, 77)
+    another EPYC, the code of that evening    64 (23, 41)                          61 (20, 40)
 
-The first learned reply, 2026-12-01: after 104 s with packages fetched, 89 s with those that pip kept. The machine
-itself moves these numbers by a tenth; the last line but one was measured twice, the second time with uv for what is
+The first learned reply, 2026-12-01: after 104 s with packages fetched, 89 s with those that pip kept; on the other EPYC
+(bfloat16 products at 480 GFLOP/s a core), where two cores work on rows of their own, after 53 and 50 s. The machine
+itself moves these numbers by a tenth; the third line was measured twice, the second time with uv for what is
 named by hashes, too. To compile less in the set-up (sympy, debugpy, fontTools and others left out) took it all back in
 the first look: 135 and 132 s.
 
-2026-12-01, the same machine, busy, so seconds of CPU: set-up with packages fetched 83, of which the converting of the
+2026-12-01, the first machine, busy, so seconds of CPU: set-up with packages fetched 83, of which the converting of the
 model, 18, has become 9, and the Korean notebooks, 1.7, 0.2. The first look 146: 2 to start the kernel, 10 imports and
 base model, 9 its reply and the example, 83 the twenty steps, 6 the learned reply, 35 the held-out messages. Idle: the
 set-up 76 with packages fetched and 50 with those kept, the first look 124 and 120.
