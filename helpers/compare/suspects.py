@@ -13,7 +13,7 @@ from pathlib import Path
 from helpers.data.labels import encode_rows, encoded, in_rows
 from helpers.data.split import row_hash
 from helpers.evaluate.held_out import Surprise, surprises
-from helpers.files import read_jsonl, sha256
+from helpers.files import read_json, read_jsonl, sha256
 from helpers.model.load import load_base_model
 from helpers.model.lora import FILE, load_adapter
 from helpers.model.tokenizer import load_tokenizer
@@ -51,10 +51,13 @@ class RowLoss:
 
 
 def early_checkpoint(run: RunDir) -> Path | None:
-    """The last complete checkpoint within the first epoch; None where none is left (save_total_limit)."""
+    """The last complete checkpoint within the first epoch, and not after the adapter's own step, which `keep` may have
+    chosen; None where none is left (save_total_limit)."""
+    kept = read_json(run.held_out)["step"] if run.held_out.exists() else math.inf
     rows = sum(1 for line in run.train_jsonl.open(encoding="utf-8") if line.strip())
     found = complete_checkpoints(run.trainer)
-    within = [step for step, path in found.items() if step * (rows_per_step(path) or math.inf) <= rows]
+    met_once = {step for step, path in found.items() if step * (rows_per_step(path) or math.inf) <= rows}
+    within = [step for step in met_once if step <= kept]
     return found[max(within)] if within else None
 
 

@@ -16,6 +16,7 @@ from helpers.files import read_json, read_jsonl
 from helpers.model.lora import load_adapter as load
 from helpers.paths import PROJECT_ROOT
 from helpers.runs import RunDir
+from tests.conftest import edit_json
 
 
 def test_every_row_once_worst_first_early_and_late(trained_run):
@@ -32,6 +33,15 @@ def test_every_row_once_worst_first_early_and_late(trained_run):
         text = "".join(message["content"] for message in row.row["messages"])
         assert row.token.strip() in text or row.token.startswith("</")
     assert f"{sum(marked)} are marked" in losses_chart(found).alt
+
+
+@pytest.mark.parametrize(("kept", "early"), [(40, "checkpoint-40"), (20, "checkpoint-20")])
+def test_early_is_never_after_the_adapter_itself(trained_run, tmp_path, monkeypatch, kept, early):
+    """Of a training of one epoch, whose best checkpoint need not be the last."""
+    run = RunDir(shutil.copytree(trained_run.path, tmp_path / trained_run.path.name))
+    edit_json(run.held_out, step=kept)
+    monkeypatch.setattr(suspects, "rows_per_step", lambda checkpoint: 1)  # 40 steps do not meet every row
+    assert early_checkpoint(run).name == early
 
 
 def test_an_adapter_of_one_epoch_is_measured_once(trained_run, monkeypatch):
