@@ -19,8 +19,9 @@ from helpers.translate import HEAD, english, fingerprint, translated
 GALLERY, NOTEBOOKS = PROJECT_ROOT / "docs" / "gallery", PROJECT_ROOT / "notebooks"
 README = PROJECT_ROOT / "README.md"
 QUOTED = re.compile(r"([+-]?\d[\d,]*(?:\.\d+)?)<!--([a-z0-9_.]+)-->")
-NUMBER = r"([\d,]+(?:\.\d+)?)"
-SIGNED = rf"([+-]{NUMBER[1:]}"  # where a sentence does not say which way
+DIGITS = r"[\d,]+(?:\.\d+)?"
+NUMBER = rf"({DIGITS})"
+SIGNED = rf"([+-]{DIGITS})"  # where a sentence does not say which way
 # name: the page of the gallery, and where the number stands in what is printed there; " | " ends the cell of a table
 FIGURES = {
     "first.before": ("00_first_look", rf"{NUMBER} of 20 before ->"),

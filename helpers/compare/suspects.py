@@ -49,6 +49,11 @@ class RowLoss:
     instead: str  # what that model would have said there
     marked: bool = False
 
+    @property
+    def twice(self) -> bool:
+        """Whether it was measured under two models: an adapter of one epoch is the early one itself."""
+        return self.late is not self.early
+
 
 def early_checkpoint(run: RunDir) -> Path | None:
     """The last complete checkpoint within the first epoch, and not after the adapter's own step, which `keep` may have
@@ -56,8 +61,7 @@ def early_checkpoint(run: RunDir) -> Path | None:
     kept = read_json(run.held_out)["step"] if run.held_out.exists() else math.inf
     rows = sum(1 for line in run.train_jsonl.open(encoding="utf-8") if line.strip())
     found = complete_checkpoints(run.trainer)
-    met_once = {step for step, path in found.items() if step * (rows_per_step(path) or math.inf) <= rows}
-    within = [step for step in met_once if step <= kept]
+    within = [step for step, path in found.items() if step <= kept and step * (rows_per_step(path) or math.inf) <= rows]
     return found[max(within)] if within else None
 
 
@@ -118,7 +122,7 @@ def suspects_table(found: list[RowLoss], most: int = 12) -> Table:
     for number, row in enumerate(found[:most]):
         cells = {"no": number, "mark": _("look at this") if row.marked else ""}
         cells |= {"loss": f"{row.early.mean:.2f}"}
-        cells |= {} if row.late is row.early else {"at the end": f"{row.late.mean:.2f}"}
+        cells |= {"at the end": f"{row.late.mean:.2f}"} if row.twice else {}
         cells |= {"surprised at": f"{row.before}[{row.token}]", "would have said": row.instead}
         rows.append(cells | {"row": row.row["messages"][-2:][0]["content"]})
     caption = _("{marked} of {rows} rows are marked. Of sound rows, {false:.0%} at most would be.")
@@ -130,7 +134,7 @@ def losses_chart(found: list[RowLoss]) -> Picture:
     """Every row as a dot, worst first: early in the training, and at its end; red where it is marked."""
     figure, axes = chart(7, 2.8)
     late, early = [row.late.mean for row in found], [row.early.mean for row in found]
-    if late != early:
+    if any(row.twice for row in found):
         axes.plot(late, ".", color=GREY, label=_("at the end"), markersize=4)
     axes.plot(early, ".", color="C0", label=_("when it had met each row once at most"), markersize=4)
     marked = {place: row.early.mean for place, row in enumerate(found) if row.marked}

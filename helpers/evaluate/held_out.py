@@ -26,6 +26,13 @@ class Scores:
     agree: list[int] = field(default_factory=list)  # tokens where both models' first choice is the same
     logits: list = field(default_factory=list, repr=False, compare=False)  # see `held_out_nll`, keep
 
+    def put(self, row: int, logits, targets) -> None:
+        """The NLL of a row from its answer's float32 logits (tokens, vocabulary). Raises ValueError as `finite`."""
+        from torch.nn.functional import cross_entropy
+
+        self.nll[row] = finite("NLL", row, cross_entropy(logits, targets, reduction="sum").item())
+        self.tokens[row] = len(targets)
+
     def numbers(self) -> dict:
         """NLL per token and its interval, as the reports on the disk hold them."""
         low, high = ratio_interval(self.nll, self.tokens)
@@ -66,7 +73,7 @@ def held_out_nll(
     the same rows, or the first of them; there KL and agreement are measured as well. Raises ValueError for a data
     set without a row, a row without a labelled token, or a number that is not finite.
     """
-    from torch.nn.functional import cross_entropy, kl_div
+    from torch.nn.functional import kl_div
 
     reference, size = reference or [], len(dataset)
     compared = len(reference)
@@ -76,8 +83,7 @@ def held_out_nll(
         if row < keep:
             scores.logits[row] = logits.cpu()
         logits = logits.float()
-        scores.nll[row] = finite("NLL", row, cross_entropy(logits, targets, reduction="sum").item())
-        scores.tokens[row] = len(targets)
+        scores.put(row, logits, targets)
         if row < compared:
             theirs = reference[row].to(logits.device).float()
             wanted, mine = theirs.log_softmax(-1), logits.log_softmax(-1)

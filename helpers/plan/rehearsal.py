@@ -23,6 +23,7 @@ from helpers.data.prepare import prepare
 from helpers.evaluate.generation import generate_replies
 from helpers.files import folder_bytes, read_jsonl
 from helpers.merge.shards import merge_shards
+from helpers.model.cores import longest_first
 from helpers.model.load import load_base_model
 from helpers.model.lora import load_adapter, lora_config
 from helpers.model.tokenizer import load_tokenizer
@@ -154,7 +155,7 @@ def _trainer(config: RunConfig, run: RunDir, tokenizer, rows: Dataset, held_out:
 
 def _longest(rows: Dataset, different: int, count: int) -> Dataset:
     """`count` rows: the `different` longest ones, again and again."""
-    order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))[:different]
+    order = longest_first(rows["input_ids"], different)[0]
     return rows.select([order[i % len(order)] for i in range(count)])
 
 

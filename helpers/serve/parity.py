@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.evaluate.generation import Reply, cut_reply, generate_replies
-from helpers.evaluate.held_out import Scores, finite, look_at_answers
+from helpers.evaluate.held_out import Scores, look_at_answers
 from helpers.evaluate.served import Served
 from helpers.model.memory import file_bytes
 from helpers.serve.checks import check_token_ids
@@ -76,15 +76,14 @@ def measure_merged(
 ) -> Measured:  # fmt: skip
     """The merged model as transformers runs it. `rows` as `encode_rows` gives them."""
     import torch
-    from torch.nn.functional import cross_entropy
 
     best: list = [None] * len(rows)
     scores = Scores([0.0] * len(rows), [0] * len(rows))
 
     def look(row, logits, targets):  # logits of a large vocabulary are not kept
         logits = logits.float()
-        scores.nll[row] = finite("NLL", row, cross_entropy(logits, targets, reduction="sum").item())
-        scores.tokens[row], best[row] = len(targets), [part.cpu().numpy() for part in logits.topk(2)]
+        scores.put(row, logits, targets)
+        best[row] = [part.cpu().numpy() for part in logits.topk(2)]
 
     look_at_answers(model, rows, 8, _("merged"), look)
     replies = generate_replies(model, tokenizer, prompts, max_new_tokens, progress=_("replies"))
