@@ -12,7 +12,10 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
+from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers.files import write_atomic
 from helpers.paths import PROJECT_ROOT
@@ -22,7 +25,12 @@ from helpers.show.units import human_time
 from helpers.show.words import N_, _, language
 from helpers.translate import build
 
+if TYPE_CHECKING:
+    from jupyter_client.manager import KernelManager
+
 NOTEBOOKS = PROJECT_ROOT / "notebooks"
+# what most pages import first: the next page's kernel does it while one works
+AHEAD = "exec('import datasets, matplotlib.pyplot, transformers; transformers.PreTrainedModel', {})"
 RESULTS = (  # what to look at after a series, and where it lies in the run
     (N_("report"), "report_html"),
     (N_("replies of base, adapter and merged model"), "comparisons"),
@@ -76,26 +84,41 @@ def run_notebooks(notebooks: list[Path], preset: str) -> RunDir:
     for drawings in {folder / "drawings" for folder in (NOTEBOOKS, series()[0].parent)}:  # the copies show them
         if drawings.exists():
             shutil.copytree(drawings, run.notebooks / drawings.relative_to(NOTEBOOKS), dirs_exist_ok=True)
-    # talk to the kernel over files of this run: nobody else can listen. Linux allows them 107 characters
+    # talk to the kernels over files of this run: nobody else can listen. Linux allows them 107 characters
     short = None if len(tempfile.gettempdir()) < 60 else "/tmp"
-    sockets = tempfile.mkdtemp(prefix="qlora-", dir=short)
-    for notebook in notebooks:
-        print(f"{notebook.stem} ... ", end="", flush=True)  # one line a notebook
-        start = time.perf_counter()
-        try:
-            _run_notebook(notebook, copies(run) / notebook.name, f"{sockets}/kernel")
-        except RuntimeError:
-            print(_("stopped"), flush=True)
-            raise
-        print(_("done in {time}").format(time=human_time(time.perf_counter() - start)), flush=True)
+    with ExitStack() as stack:
+        sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="qlora-", dir=short))
+        waiting = None
+        for notebook, following in zip_longest(notebooks, notebooks[1:]):
+            print(f"{notebook.stem} ... ", end="", flush=True)  # one line a notebook
+            start = time.perf_counter()
+            kernel = waiting or _kernel(notebook, sockets, stack)
+            waiting = following and _kernel(following, sockets, stack, AHEAD)
+            try:
+                _run_notebook(notebook, copies(run) / notebook.name, kernel)
+            except RuntimeError:
+                print(_("stopped"), flush=True)
+                raise
+            print(_("done in {time}").format(time=human_time(time.perf_counter() - start)), flush=True)
     return run
 
 
-def _run_notebook(notebook: Path, copy: Path, socket: str) -> None:
+def _kernel(notebook: Path, sockets: str, stack: ExitStack, first: str = "") -> KernelManager:
+    """A kernel for `notebook`, which runs `first` before it listens; it ends with `stack`, if not before."""
+    from jupyter_client.manager import KernelManager
+
+    client = "jupyter_client.asynchronous.AsyncKernelClient"  # papermill waits for messages, not in a thread
+    kernel = KernelManager(kernel_name="qlora", transport="ipc", ip=f"{sockets}/{notebook.stem}", client_class=client)
+    log = "--IPKernelApp.log_level=CRITICAL"  # what a kernel logs is for its developers
+    kernel.start_kernel(cwd=notebook.parent, extra_arguments=[log, f"--IPKernelApp.exec_lines={first}"])
+    stack.callback(lambda: kernel.has_kernel and kernel.shutdown_kernel(now=True))
+    return kernel
+
+
+def _run_notebook(notebook: Path, copy: Path, kernel: KernelManager) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
 
     try:
         papermill.execute_notebook(
@@ -104,9 +127,9 @@ def _run_notebook(notebook: Path, copy: Path, socket: str) -> None:
             kernel_name="qlora",
             cwd=notebook.parent,
             progress_bar=False,
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # what a kernel logs is for its developers
-            iopub_timeout=60,  # seconds; a busy machine may deliver the output late
-            config=Config({"KernelManager": {"transport": "ipc", "ip": socket}}),
+            start_timeout=600,  # seconds; libraries on a network volume are slow to import
+            iopub_timeout=60,  # a busy machine may deliver the output late
+            km=kernel,
         )
     except PapermillExecutionError as error:
         sentence = _("{notebook} failed in cell {cell}: {kind}: {reason}\nThe executed copy shows where: {copy}")
@@ -118,6 +141,7 @@ def _run_notebook(notebook: Path, copy: Path, socket: str) -> None:
         )
         raise RuntimeError(sentence.format(notebook=notebook.name, copy=copy)) from None
     finally:
+        kernel.shutdown_kernel()
         _join_streams(copy)
 
 

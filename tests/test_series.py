@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from helpers import series as series_module
@@ -108,6 +109,22 @@ stop"""
     cell = next(cell for cell in copy.cells if cell.source == piecewise)
     shown = [output.get("text", output.output_type) for output in cell.outputs]
     assert shown == ["a b\n2 of 2", "display_data", "c\n", "error"]
+
+
+def test_a_kernel_that_waits_for_its_page_has_imported_what_most_pages_need(tmp_path):
+    """Without a name that the page did not give itself: it would hide an import that is missing there."""
+    seen = "import sys; print('transformers.modeling_utils' in sys.modules, 'transformers' in dir())"
+    run = run_notebooks([notebook(tmp_path / f"0{number}_fine.ipynb", seen) for number in (7, 8, 9)], "tiny")
+    copies = [nbformat.read(run.notebooks / f"0{number}_fine.ipynb", as_version=4) for number in (7, 8, 9)]
+    assert [copy.cells[0].outputs[0].text for copy in copies] == ["False False\n", *["True False\n"] * 2]
+
+
+def test_no_kernel_outlives_the_series(tmp_path):
+    """Neither that of the page that failed nor the one that waited for the page behind it."""
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(RuntimeError, match="cell 0: NameError"):
+        run_notebooks([notebook(tmp_path / f"0{number}_bad.ipynb", "stop") for number in (8, 9)], "tiny")
+    assert set(psutil.Process().children(recursive=True)) == before
 
 
 @pytest.mark.parametrize(
