@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from jupyter_client.manager import KernelManager
 
 NOTEBOOKS = PROJECT_ROOT / "notebooks"
-# what most pages import first: the next page's kernel does it while one works
-AHEAD = "exec('import datasets, matplotlib.pyplot, transformers; transformers.PreTrainedModel', {})"
+# what most pages do first: the next page's kernel does it while one works. Bars first: libraries keep what they import
+AHEAD = """exec("from helpers.show.notebook import setup; setup()", {})
+exec("import datasets, matplotlib.pyplot, transformers; transformers.PreTrainedModel", {})"""
 RESULTS = (  # what to look at after a series, and where it lies in the run
     (N_("report"), "report_html"),
     (N_("replies of base, adapter and merged model"), "comparisons"),

@@ -81,7 +81,7 @@ def held_out_nll(
 
     def look(row, logits, targets):
         if row < keep:
-            scores.logits[row] = logits.cpu()
+            scores.logits[row] = logits.to("cpu", copy=True)  # of its batch, no more than this row
         logits = logits.float()
         scores.put(row, logits, targets)
         if row < compared:
@@ -117,14 +117,12 @@ def rows_that_fit(dataset, vocabulary: int, budget: float = 1e9, at_most: int = 
 
 
 def look_at_answers(model, dataset, batch_size: int, progress: str, look: Callable) -> None:
-    """`look` (row number, logits at its answer tokens, the tokens that were right) at each row, the longest ones first.
-
-    Logits are computed at the answers' columns only: with a large vocabulary they cost more than the layers.
-    """
+    """`look` (row number, logits at its answer tokens, the tokens that were right) at each row, longest ones first."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
     from helpers.model.cores import longest_first, side_by_side, workers
+    from helpers.model.head import asking, labelled_alone
     from helpers.model.rows import scoring_rows
     from helpers.show.progress import Progress
 
@@ -138,27 +136,24 @@ def look_at_answers(model, dataset, batch_size: int, progress: str, look: Callab
         # rows flush left: each token keeps its position, and in a causal model padding behind it changes nothing
         inputs = pad_sequence([torch.tensor(ids[i]) for i in batch], batch_first=True)
         mask = pad_sequence([torch.ones(len(ids[i]), dtype=torch.long) for i in batch], batch_first=True)
-        target = pad_sequence([torch.tensor(labels[i]) for i in batch], batch_first=True, padding_value=-100)
-        target[:, 0] = -100  # nothing comes before the first token
-        if (target == -100).all(1).any():
+        # each position predicts the next token
+        target = pad_sequence([torch.tensor([*labels[i][1:], -100]) for i in batch], True, padding_value=-100)
+        labelled = (target != -100).to(model.device)
+        lengths = labelled.sum(1).tolist()
+        if not all(lengths):
             raise ValueError(_("A held-out row has no labelled token: encode the rows with labels.encode_rows."))
-        columns = (target != -100).any(0).nonzero().flatten()
-        with torch.inference_mode():
-            logits = model(
-                input_ids=inputs.to(model.device),
-                attention_mask=mask.to(model.device),
-                logits_to_keep=(columns - 1).to(model.device),
-                use_cache=False,
-            ).logits
-        for line, i in enumerate(batch):
-            chosen = target[line, columns] != -100
-            mine = logits[line, chosen.to(logits.device)]
-            look(i, mine, target[line, columns][chosen].to(logits.device))
+        with torch.inference_mode(), asking(labelled=labelled):
+            inputs, mask = inputs.to(model.device), mask.to(model.device)
+            logits = model(input_ids=inputs, attention_mask=mask, use_cache=False).logits
+        targets = target[target != -100].to(logits.device)
+        for i, mine, right in zip(batch, logits.split(lengths), targets.split(lengths), strict=True):
+            look(i, mine, right)
 
     batches = longest_first(ids, batch_size)
     measured = side_by_side(measure, batches, model.device)
-    for _done in Progress(measured, desc=progress, total=len(batches), disable=not progress):
-        pass
+    with model.get_output_embeddings().register_forward_pre_hook(labelled_alone):
+        for _done in Progress(measured, desc=progress, total=len(batches), disable=not progress):
+            pass
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.words import N_, _
 
+WAIT = 1.0  # seconds before the second attempt, and twice as many before each further one
 LATER = N_("try again later")
 ANSWERS = {
     401: N_("the token is wrong or expired: make a new one and set HF_TOKEN"),
@@ -68,7 +69,7 @@ def upload(push: Push, config: RunConfig, attempts: int = 4) -> str:
                 raise
             sentence = _("The connection broke ({error}): attempt {number} of {attempts} sends the rest.")
             print(sentence.format(error=type(error).__name__, number=attempt + 1, attempts=attempts))
-            time.sleep(2**attempt / 2)
+            time.sleep(WAIT * 2 ** (attempt - 1))
     raise ValueError(f"attempts={attempts}")
 
 

@@ -18,6 +18,7 @@ unpacking     on a CPU: 4-bit weights unpacked once, not in every product
 load          the base model loaded, and what a load may not pass over
 adapter       what an adapter's own files say, before any model is loaded
 branch        on a CPU, a layer and its LoRA branch as one function
+head          a head at the positions that are asked for alone
 requantised   a layer that computes with its merge in 4 bits
 lora          the adapter: its config, its parameters, loaded back
 elsewhere     an adapter of another run or another program, to begin from

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from trl import SFTTrainer
 from helpers.files import write_json
 from helpers.model.branch import one_function_a_branch
 from helpers.model.cores import side_by_side, workers
+from helpers.model.head import ASKED, asking, labelled_alone
 from helpers.model.meta import name_experts
 from helpers.show.progress import in_notebook
 from helpers.show.words import _
@@ -30,8 +30,6 @@ from helpers.train.loss import SumOfLosses, by_row, places_of, token_losses
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-ASKED = threading.local()  # what the pass of this thread asks of a model, whose hooks look here
 
 
 class LeanTrainer(SFTTrainer):
@@ -77,11 +75,8 @@ class LeanTrainer(SFTTrainer):
         rest = {name: value for name, value in inputs.items() if name != "labels"}
         if flush_left(rest.get("attention_mask")):
             del rest["attention_mask"]
-        ASKED.loss, ASKED.labelled = lambda logits: loss(logits, targets[labelled]), labelled
-        try:
+        with asking(labelled=labelled, loss=lambda logits: loss(logits, targets[labelled])):
             return model(**rest, use_cache=False).loss, labelled
-        finally:
-            vars(ASKED).clear()
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         """As `SFTTrainer`'s; on a CPU a half of the rows on each of two cores, and the gradients of both are added."""
@@ -188,15 +183,6 @@ class LeanTrainer(SFTTrainer):
         lengths = [len(ids) for ids in rows["input_ids"]]
         per_process = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return ByLength(lengths, per_process * self.args.world_size, self)
-
-
-def labelled_alone(head, args) -> tuple | None:
-    """Hook of a head: what `ASKED.labelled` names of its input (rows, tokens, width), as (labelled, width).
-
-    Asked once a pass: a model that a second trainer has got holds the hook twice.
-    """
-    labelled = vars(ASKED).pop("labelled", None)
-    return None if labelled is None else (args[0][labelled],)
 
 
 def loss_alone(module, args, output) -> CausalLMOutput | None:

@@ -59,6 +59,15 @@ def test_a_model_agrees_with_itself_and_not_with_another(model):
     assert far.kl_per_token > 0.1 and far.agreement < 1
 
 
+def test_the_head_works_on_the_answers_tokens_alone(model):
+    """And is left as it was; of the logits that a row keeps, no other row of its batch lives on."""
+    seen = []
+    with model.lm_head.register_forward_hook(lambda head, args, logits: seen.append(logits.shape[:-1].numel())):
+        kept = held_out_nll(model, ROWS, batch_size=3, keep=1).logits[0]
+    assert sum(seen) == 10 and not model.lm_head._forward_pre_hooks
+    assert kept.untyped_storage().nbytes() == kept.nbytes
+
+
 def test_rows_without_an_answer_are_refused(model):
     with pytest.raises(ValueError, match="no labelled token"):
         held_out_nll(model, rows(([5, 6], [-100, -100])))

@@ -26,10 +26,12 @@ from tests.hub_double import HubDouble, hub_with_client
 
 PUSH = """
 from helpers.settings import RunConfig
+from helpers.merge import push as pushing
 from helpers.merge.card import write_card
 from helpers.merge.push import hub_errors, plan_push, read_back, refusals, upload
 from helpers.runs import RunDir
 
+pushing.WAIT = 0
 config = RunConfig.load("tiny")
 run = RunDir.open(config)
 for push in plan_push(run, config):
