@@ -126,7 +126,6 @@ def _run_notebook(notebook: Path, copy: Path, kernel: KernelManager) -> None:
             notebook,
             copy,
             kernel_name="qlora",
-            cwd=notebook.parent,
             progress_bar=False,
             start_timeout=600,  # seconds; libraries on a network volume are slow to import
             iopub_timeout=60,  # a busy machine may deliver the output late

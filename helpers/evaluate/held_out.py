@@ -138,14 +138,14 @@ def look_at_answers(model, dataset, batch_size: int, progress: str, look: Callab
         mask = pad_sequence([torch.ones(len(ids[i]), dtype=torch.long) for i in batch], batch_first=True)
         # each position predicts the next token
         target = pad_sequence([torch.tensor([*labels[i][1:], -100]) for i in batch], True, padding_value=-100)
-        labelled = (target != -100).to(model.device)
+        labelled = target != -100  # on the CPU: of a model over several cards, the head may lie on any
         lengths = labelled.sum(1).tolist()
         if not all(lengths):
             raise ValueError(_("A held-out row has no labelled token: encode the rows with labels.encode_rows."))
         with torch.inference_mode(), asking(labelled=labelled):
             inputs, mask = inputs.to(model.device), mask.to(model.device)
             logits = model(input_ids=inputs, attention_mask=mask, use_cache=False).logits
-        targets = target[target != -100].to(logits.device)
+        targets = target[labelled].to(logits.device)
         for i, mine, right in zip(batch, logits.split(lengths), targets.split(lengths), strict=True):
             look(i, mine, right)
 
