@@ -27,6 +27,12 @@ def merged_files(run: RunDir) -> dict[str, str]:
     return {name: digest for name, digest in kept.items() if name.endswith(".safetensors")}
 
 
+def adapter_digest(run: RunDir) -> str:
+    """The SHA-256 of the adapter's weights; "" before 04."""
+    weights = run.adapter / "adapter_model.safetensors"
+    return sha256(weights) if weights.exists() else ""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The content of evaluation.json; a field that an older file lacks is empty."""
@@ -48,6 +54,7 @@ class Evaluation:
     created: str = field(default_factory=now)
     versions: dict[str, str] = field(default_factory=dict)
     merged_files: dict[str, str] = field(default_factory=dict)  # `merged_files` when it was written
+    adapter_sha256: str = ""  # `adapter_digest` when it was written
     schema: int = 1
 
     @classmethod
@@ -88,11 +95,20 @@ class Evaluation:
         return cls(**{"models": content["models"]} | {name: content[name] for name in content.keys() & names})
 
     def write(self, run: RunDir) -> None:
-        write_json(run.evaluation, {**asdict(self), "merged_files": merged_files(run)})
+        measured = {"merged_files": merged_files(run), "adapter_sha256": adapter_digest(run)}
+        write_json(run.evaluation, {**asdict(self), **measured})
 
     def is_of_this_merge(self, run: RunDir) -> bool:
         """False where 05 has made another merged model since."""
         return self.merged_files in ({}, merged_files(run))
+
+    def stale(self, run: RunDir) -> str:
+        """A sentence where `run` has another adapter or merged model now than the one that was measured; else empty."""
+        if self.adapter_sha256 not in ("", adapter_digest(run)):
+            return _("06 measured another adapter than the one that is there now: run 05 and 06 again.")
+        if not self.is_of_this_merge(run):
+            return _("06 measured another merged model than the one that is there now: run 06 again.")
+        return ""
 
     @property
     def stale_checks(self) -> str:

@@ -67,6 +67,8 @@ def decide(run: RunDir, require: str = "", other: RunDir | None = None) -> tuple
     if not run.evaluation.exists():
         return UNDECIDED, [Reason(UNDECIDED, _("Nothing was measured yet: run 06_evaluation.ipynb."))]
     evaluation, served = Evaluation.read(run), Served.read(run)
+    if stale := evaluation.stale(run):
+        return UNDECIDED, [Reason(UNDECIDED, stale)]
     found = [partial(_merge, run), *_measured(run, evaluation), *_files(served)]
     asked = [*_required(evaluation, served, wanted), *([partial(_rival, run, other)] if other else [])]
     reasons = [fact(len(found) * (2 if asked else 1)) for fact in found] + [fact(2 * len(asked)) for fact in asked]

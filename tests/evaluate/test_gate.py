@@ -86,6 +86,26 @@ def test_a_served_file_that_lost_quality_stops(place):
     assert code == UNDECIDED and any("a.gguf: exact >= 0.99" in r.sentence for r in reasons)
 
 
+@pytest.mark.parametrize("changed", ["adapter", "merge"])
+def test_numbers_of_another_adapter_or_merge_decide_nothing(place, changed):
+    run = evaluated("run")
+    run.adapter.mkdir(exist_ok=True)
+    weights = run.adapter / "adapter_model.safetensors"
+
+    def made(adapter: bytes, merge: str) -> None:
+        weights.write_bytes(adapter)
+        write_json(run.merge_report, {"verdict": "green", "files": {"model.safetensors": merge}})
+
+    made(b"one", "one")
+    Evaluation.read(run).write(run)
+    assert decide(run)[0] == SHIP
+    made(b"two" if changed == "adapter" else b"one", "two")
+    code, [reason] = decide(run)
+    assert code == UNDECIDED and changed in reason.sentence
+    Evaluation.read(run).write(run)
+    assert decide(run)[0] == SHIP
+
+
 def test_another_run_beside_it_with_the_luck_of_both(place):
     base = [2 + i % 7 / 10 for i in range(48)]
     for seed in range(3):
