@@ -17,7 +17,6 @@ from helpers.merge.folder import (
     shard_bytes,
 )
 from helpers.merge.skeleton import Skeleton, read_skeleton
-from helpers.model.device import weight_dtype
 from helpers.model.load import load_base_model
 from helpers.model.lora import load_adapter
 from helpers.settings import RunConfig
@@ -47,8 +46,8 @@ def merge_in_memory(config: RunConfig, adapter: Path, out: Path, method: str) ->
     unmerged, merged = _logits(model), _unloaded(model)
     if skeleton.tied:
         _tie_again(merged)
-    merged.to(weight_dtype(config))  # on a CPU it may be in float32: added there, rounded once
-    for name, weight in merged.state_dict().items():
+    for name, weight in merged.state_dict(keep_vars=True).items():
+        weight.data = weight.data.to(skeleton.kind(name))  # on a CPU it may be in float32: added there, rounded once
         if not weight.isfinite().all():
             raise not_finite(name, _("adapter or base hold such numbers, or they do not fit into 16 bits"))
     moved = ((_logits(merged) - unmerged).square().mean().sqrt() / unmerged.std()).item()

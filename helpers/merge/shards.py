@@ -96,7 +96,7 @@ def _write_shards(part: Path, plan, sources, skeleton: Skeleton, delta, rounding
                 merged = delta.apply(key, weight)
                 if packed and after:
                     merged = after(merged)
-                tensors[key] = merged.to("cpu", skeleton.dtype).contiguous()
+                tensors[key] = merged.to("cpu", skeleton.kind(key)).contiguous()
                 if not tensors[key].isfinite().all():
                     raise not_finite(key, _culprit(key, base.read(sources[key]), delta))
                 bar.update()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ class Skeleton:
     quantised: frozenset[str]  # names of the modules that are 4-bit once loaded
     tied: dict[str, str]  # output embedding's weight name -> input's, when they are one and the same
     dtype: torch.dtype  # of the merged weights
+    other: dict[str, torch.dtype]  # those that transformers keeps in another one: a router's bias, whole numbers
 
     def not_understood(self) -> str:
         """Why the weights of this model cannot be merged one by one, in words; "" when they can."""
@@ -56,7 +58,11 @@ class Skeleton:
     def sizes(self, sources: dict[str, str]) -> dict[str, int]:
         """Bytes of each merged weight."""
         base = WeightFiles(self.files)
-        return {name: math.prod(base.shape(source)) * self.dtype.itemsize for name, source in sources.items()}
+        return {name: math.prod(base.shape(source)) * self.kind(name).itemsize for name, source in sources.items()}
+
+    def kind(self, name: str) -> torch.dtype:
+        """The number format of a merged weight."""
+        return self.other.get(name, self.dtype)
 
     def save_config(self, folder: Path, untied: bool) -> None:
         config = copy.deepcopy(self.config)
@@ -84,7 +90,8 @@ def read_skeleton(config: RunConfig) -> Skeleton:
     paths = {id(module): f"{name}.weight" for name, module in model.named_modules()}
     output, source = paths.get(id(model.get_output_embeddings())), paths.get(id(model.get_input_embeddings()))
     tied = {output: source} if settings.get_text_config().tie_word_embeddings and output and source else {}
-    names = [name for name in model.state_dict() if name not in tied]
+    weights, dtype = model.state_dict(), weight_dtype(config)
+    names, other = [name for name in weights if name not in tied], _other_formats(model, weights, dtype)
     quantised = frozenset()
     if packed := quantization_config(config):
         # the same steps as from_pretrained(quantization_config=...), on the skeleton
@@ -93,4 +100,12 @@ def read_skeleton(config: RunConfig) -> Skeleton:
             quantizer.preprocess_model(model=model, device_map={"": "cpu"})
         quantised = frozenset(name for name, module in model.named_modules() if isinstance(module, Linear4bit))
     files = weight_files(place.path, place.revision)
-    return Skeleton(settings, own_code, "Conv1D" in kinds, files, names, quantised, tied, weight_dtype(config))
+    return Skeleton(settings, own_code, "Conv1D" in kinds, files, names, quantised, tied, dtype, other)
+
+
+def _other_formats(model: PreTrainedModel, weights: dict, dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """Weight name -> format, where `from_pretrained(dtype=dtype)` does not give it that one: rounded to 16 bits, a
+    router's float32 bias would choose other experts."""
+    plan = {re.compile(part.replace("*", ".*")): kind for part, kind in model._get_dtype_plan(dtype).items()}
+    other = {name: weight.dtype for name, weight in weights.items() if not weight.is_floating_point()}
+    return other | {name: kind for part, kind in plan.items() for name in weights if part.search(name)}

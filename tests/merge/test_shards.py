@@ -441,3 +441,26 @@ def test_memory_does_not_grow_with_the_model(tmp_path):
     for way in ways[:2]:
         assert growth[way]["must_fit"] < limit and growth[way]["mapped_too"] < limit, growth
     assert growth["peft 16bit-base"]["must_fit"] > limit, growth
+
+
+@pytest.mark.parametrize("kind", ["llama", "glm4_moe"])
+def test_what_transformers_keeps_in_float32_is_not_rounded(kind, tiny_model, tmp_path, monkeypatch):
+    """A llama goes weight by weight, so its norms stand for a router's bias; experts are merged by peft."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+    monkeypatch.setattr(LlamaForCausalLM, "_keep_in_fp32_modules_strict", ["norm"])
+    tokenizer, part = AutoTokenizer.from_pretrained(tiny_model), {"llama": "norm"}.get(kind, "e_score_correction_bias")
+    experts = {"moe_intermediate_size": 32, "n_routed_experts": 4, "num_experts_per_tok": 2}
+    sizes = SIZES | (experts if kind == "glm4_moe" else {})
+    base = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, vocab_size=len(tokenizer), **sizes))
+    base = base.to(torch.bfloat16)
+    for name, weight in base.state_dict(keep_vars=True).items():
+        weight.data = 7 + 0.01 * torch.randn(weight.shape) if part in name else weight.data
+    base.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    config = settings(tmp_path / "base", compute_dtype="bfloat16")
+    merge(config, tmp_path, target_modules=["o_proj"])
+    before, after = weights(tmp_path / "base"), weights(tmp_path / "merged")
+    kept = [name for name in before if part in name]
+    assert kept and all(torch.equal(before[name], after[name]) for name in kept)
+    assert {weight.dtype for name, weight in after.items() if name not in kept} == {torch.bfloat16}
