@@ -146,3 +146,22 @@ def is_full(folder: Path) -> bool:
             return True
         raise
     return False
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of a folder's files, or over one file, as "sha256:<hex>"."""
+    digest = hashlib.sha256()
+    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
+    for path in files:
+        require_readable(path)
+        digest.update(path.relative_to(folder.parent if folder.is_file() else folder).as_posix().encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def require_readable(path: Path) -> None:
+    """Raises PermissionError with one sentence for a file or folder that this user may not read."""
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        sentence = _("{path} cannot be read by this user: ask its owner for `chmod -R a+rX`, or copy it.")
+        raise PermissionError(sentence.format(path=path))

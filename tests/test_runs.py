@@ -12,7 +12,7 @@ import pytest
 
 from helpers import paths as place
 from helpers.fields import BadSetting
-from helpers.files import is_network, read_jsonl, write_atomic, write_json
+from helpers.files import folder_digest, is_network, read_jsonl, write_atomic, write_json
 from helpers.paths import runs_root
 from helpers.runs import RunDir, choose, fork
 from helpers.runs.directory import OLD_MERGE_REPORT, ChangedRows
@@ -150,6 +150,20 @@ def test_trained_run_is_not_overwritten_with_other_settings(run):
     run.adapter.rmdir()
     with run.lock("training"), pytest.raises(ValueError, match="lora_r 8 -> 64"):  # under way, no checkpoint yet
         run.save_config(RunConfig.load("tiny", lora_r=64))
+
+
+def test_a_base_that_changes_after_03_is_said_on_every_page_that_opens_the_run(run, tmp_path, capsys):
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "model.safetensors").write_text("one")
+    run.save_config(RunConfig.load("tiny", model_id=str(base), model_revision=folder_digest(base)))
+    os.utime(run.config_json, (0, 0))  # so that the files are looked at
+    run.load_config()
+    assert "changed" not in capsys.readouterr().out
+    (base / "model.safetensors").write_text("two")
+    os.utime(base / "model.safetensors", (0, 0))  # as a copy keeps it
+    run.load_config()
+    assert str(base) in (told := capsys.readouterr().out) and "changed since 03" in told
 
 
 @pytest.mark.parametrize("name, source", [("dataset_revision", "dataset_id"), ("model_revision", "model_id")])

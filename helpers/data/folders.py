@@ -10,8 +10,7 @@ from helpers.data.encodings import Notes
 from helpers.data.parts import described, fits, nfc, part_of, part_word, wanted_parts
 from helpers.data.readers import READERS, TEXTS, passages
 from helpers.data.values import TableRow
-from helpers.files import read_json
-from helpers.model.source import require_readable
+from helpers.files import read_json, require_readable
 from helpers.settings import RunConfig
 from helpers.show.words import N_, _
 

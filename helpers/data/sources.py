@@ -14,7 +14,7 @@ from helpers.data.formats import Format, convert, fields_read, recognise
 from helpers.data.hub import hub_info, hub_rows
 from helpers.data.readers import READERS
 from helpers.data.reasons import Unusable
-from helpers.model.source import folder_digest, require_readable
+from helpers.files import folder_digest, require_readable
 from helpers.paths import local_path
 from helpers.settings import RunConfig
 from helpers.show.words import _

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import split_state_dict_into_shards_factory
 
+from helpers.files import folder_digest
 from helpers.merge.delta import AdapterDelta, not_understood
 from helpers.merge.folder import (
     METHODS,
@@ -27,7 +28,6 @@ from helpers.merge.in_memory import merge_in_memory
 from helpers.merge.skeleton import Skeleton, empty_model, read_skeleton
 from helpers.model.adapter import check_fit
 from helpers.model.lora import check_adapter
-from helpers.model.source import folder_digest
 from helpers.model.weights import WeightFiles
 from helpers.settings import RunConfig
 from helpers.show.progress import Progress

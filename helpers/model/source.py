@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.files import give_usual_modes
+from helpers.files import folder_digest, give_usual_modes
 from helpers.model.refusal import Reason, Refused
 from helpers.paths import PROJECT_ROOT, local_path
 from helpers.settings import RunConfig
@@ -143,25 +142,6 @@ def longest_text(settings: PretrainedConfig) -> int | None:
 def hub_revision(revision: str) -> str:
     """`revision` as `from_pretrained(revision=...)` takes it: "main" for a local folder's digest or for none."""
     return "main" if not revision or revision.startswith("sha256:") else revision
-
-
-def folder_digest(folder: Path) -> str:
-    """SHA-256 over the names and contents of a folder's files, or over one file, as "sha256:<hex>"."""
-    digest = hashlib.sha256()
-    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
-    for path in files:
-        require_readable(path)
-        digest.update(path.relative_to(folder.parent if folder.is_file() else folder).as_posix().encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"sha256:{digest.hexdigest()}"
-
-
-def require_readable(path: Path) -> None:
-    """Raises PermissionError with one sentence for a file or folder that this user may not read."""
-    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        sentence = _("{path} cannot be read by this user: ask its owner for `chmod -R a+rX`, or copy it.")
-        raise PermissionError(sentence.format(path=path))
 
 
 def _cached(name: str, build: Callable[[Path], None]) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from helpers.files import read_json, sha256, write_atomic
 from helpers.paths import runs_of_other_pods, runs_root
-from helpers.runs.identity import OtherTraining, refuse_other_training
+from helpers.runs.identity import OtherTraining, base_changed, refuse_other_training
 from helpers.runs.lock import hold, note_of, owner_of
 from helpers.runs.state import state
 from helpers.settings import RECORDED, RETIRED, RunConfig
@@ -145,8 +145,8 @@ class RunDir:
             if getattr(config, source) != getattr(stored, source) and getattr(config, name) == getattr(stored, name):
                 config = replace(config, **{name: ""})
         print(config.summary())
-        if so_far := state(self):
-            print(so_far)
+        for told in filter(None, [state(self), base_changed(self.config_json, config)]):
+            print(told)
         if retired := [name for name in read_json(self.config_json) if name in RETIRED]:
             print(_("Not read, since this version has no such settings: {names}.").format(names=", ".join(retired)))
         sentence = _("Override: {name} is {saved!r} in config.json, {used!r} is used here.")

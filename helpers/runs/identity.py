@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from helpers.fields import Stage
+from helpers.files import folder_digest
+from helpers.paths import local_path
 from helpers.settings import RECORDED, RULES, RunConfig, names_of
 from helpers.show.words import _
 
@@ -52,6 +54,24 @@ def _refuse_other_source(run: Path, stored: RunConfig, config: RunConfig) -> Non
             )
             values = {"run": run.name, "source": what, "name": name, "old": old, "new": new}
             raise OtherTraining(sentence.format(**values, folder=run), {name: (old, new)})
+
+
+def base_changed(config_json: Path, config: RunConfig) -> str:
+    """A sentence where the folder of the base holds other files than those that were recorded; else empty.
+
+    It is read again only where a file in it was written, or came, after `config_json`.
+    """
+    folder, recorded = local_path(config.model_id), config.model_revision
+    if not (folder and folder.is_dir() and recorded.startswith("sha256:")):
+        return ""
+    written = max((path.stat().st_ctime for path in folder.rglob("*")), default=0.0)
+    if written <= config_json.stat().st_mtime or folder_digest(folder) == recorded:
+        return ""
+    sentence = _(
+        "The base model in {folder} has changed since 03: an adapter of this run belongs to the files as they were. "
+        "Bring them back, or train anew under another run_name."
+    )
+    return sentence.format(folder=folder)
 
 
 def fork_name(old: str, changes: dict) -> str:

@@ -592,7 +592,7 @@ def test_files_have_the_mode_of_the_umask(tmp_path, mask):
 def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path):
     path = write_jsonl(tmp_path / "a.jsonl", questions(5))
     path.chmod(0o600)
-    code = "import os; os.setgroups([]); from helpers.model.source import folder_digest; from pathlib import Path; import sys; os.setuid(4321); folder_digest(Path(sys.argv[1]))"
+    code = "import os; os.setgroups([]); from helpers.files import folder_digest; from pathlib import Path; import sys; os.setuid(4321); folder_digest(Path(sys.argv[1]))"
     os.chmod(tmp_path, 0o755)
     for parent in tmp_path.parents[:3]:
         os.chmod(parent, 0o755)

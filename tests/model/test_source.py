@@ -3,9 +3,10 @@ import json
 
 import pytest
 
+from helpers.files import folder_digest
 from helpers.model import tiny
 from helpers.model.demo import convert_demo_model, save_tokenizer
-from helpers.model.source import DEMO_MODEL, folder_digest, hub_revision, model_revision, resolve_model
+from helpers.model.source import DEMO_MODEL, hub_revision, model_revision, resolve_model
 
 
 @pytest.mark.parametrize(
