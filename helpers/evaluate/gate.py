@@ -72,10 +72,21 @@ def decide(run: RunDir, require: str = "", other: RunDir | None = None) -> tuple
     found = [partial(_merge, run), *_measured(run, evaluation), *_files(served)]
     asked = [*_required(evaluation, served, wanted), *([partial(_rival, run, other)] if other else [])]
     reasons = [fact(len(found) * (2 if asked else 1)) for fact in found] + [fact(2 * len(asked)) for fact in asked]
+    if not wanted and evaluation.checks:
+        reasons.append(_not_asked(evaluation))
     if wanted and evaluation.stale_checks:
         reasons.append(Reason(UNDECIDED, evaluation.stale_checks))
     codes = {reason.code for reason in reasons}
     return next(code for code in (STOP, UNDECIDED, SHIP) if code in codes), reasons
+
+
+def _not_asked(evaluation: Evaluation) -> Reason:
+    """The check that is passed least, where none was required: it is told, and decides nothing."""
+    name, counted = min(evaluation.checks.items(), key=lambda item: item[1].get(_model(evaluation), 0))
+    told = {who: counted[who] for who in (_model(evaluation), "baseline") if who in counted}
+    told = ", ".join(f"{who} {passed}" for who, passed in told.items())
+    sentence = _("No check was required, so none decides; {check} of {of}: {told}. `require` asks for one.")
+    return Reason(SHIP, sentence.format(check=name, of=counted["of"], told=told))
 
 
 def _merge(run: RunDir, count: int) -> Reason:

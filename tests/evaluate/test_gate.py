@@ -1,6 +1,7 @@
 """The gate: what stops a model, what lets it pass, and what would decide."""
 
 import re
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -84,6 +85,16 @@ def test_a_served_file_that_lost_quality_stops(place):
     assert decide(run)[0] == SHIP
     code, reasons = decide(run, "exact >= 0.99")
     assert code == UNDECIDED and any("a.gguf: exact >= 0.99" in r.sentence for r in reasons)
+
+
+def test_checks_that_nobody_required_are_told(place):
+    run = evaluated("run")
+    checks = {"easy": {"of": 48, "adapter": 48, "baseline": 48}, "exact": {"of": 48, "adapter": 3, "baseline": 16}}
+    replace(Evaluation.read(run), checks=checks).write(run)
+    code, reasons = decide(run)
+    assert code == SHIP and "exact of 48: adapter 3, baseline 16" in reasons[-1].sentence
+    code, reasons = decide(run, "exact >= 0.5")
+    assert code == STOP and not any("No check" in reason.sentence for reason in reasons)
 
 
 @pytest.mark.parametrize("changed", ["adapter", "merge"])
