@@ -10,7 +10,7 @@ from collections.abc import Callable
 from helpers.data.columns import Beside
 from helpers.data.reasons import Reason, Repair, Unusable
 from helpers.data.role_tokens import parse_text
-from helpers.data.turns import listed_turns, message
+from helpers.data.turns import listed_turns, message, with_context
 from helpers.data.values import from_json, in_words, is_turn, is_turns
 
 HH_RLHF = re.compile(r"\n\n(Human|Assistant):")  # how hh-rlhf writes a whole conversation as one text
@@ -64,8 +64,7 @@ def put_beside(turns: list[dict], columns: Beside, form, repairs: list[Repair]) 
         question = first.get("content")
         if not isinstance(question, str):
             raise Unusable(Reason.NOT_TEXT)
-        if columns.context not in question:
-            first["content"] = f"{question}\n\n{columns.context}" if question.strip() else columns.context
+        first["content"] = with_context(question, columns.context)
     answers = [turn for turn in turns if turn["role"] == "assistant"]
     if columns.thought and answers and not answers[-1].get("reasoning_content"):
         answers[-1]["reasoning_content"] = columns.thought

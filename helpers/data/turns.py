@@ -19,11 +19,20 @@ CALL_ROLES = ("function_call", "tool_call")
 # Fields that belong to the whole conversation, or complete a turn by what cannot be read
 WHOLE = (Means.NO_TEXT, Means.SYSTEM, Means.HISTORY, Means.TOOLS, Means.CONTEXT)
 THOUGHTS, TEXTS = ("thinking", "reasoning"), ("text", "input_text", "output_text")  # types of a part of a content
+BY_CHANCE = 40  # characters; a shorter context may stand in a question by chance, as a letter does in every word
 TEXT_KEYS = {"type", "text", "annotations", "citations", "cache_control", "index"}
 
 
 def message(role: str, content: object, **more) -> dict:
     return {"role": role, "content": content, **{name: value for name, value in more.items() if value}}
+
+
+def with_context(question: str, context: str) -> str:
+    """`question` with its context behind it, unless it stands there: as lines of its own, or too long for chance."""
+    own_lines = f"\n{context.strip()}\n" in f"\n{question.strip()}\n"
+    if own_lines or (len(context) >= BY_CHANCE and context in question):
+        return question
+    return f"{question}\n\n{context}" if question.strip() else context
 
 
 def listed_turns(turns: object, repairs: list[Repair], tabular: bool = False) -> list[dict]:
@@ -83,8 +92,7 @@ def _attach(read: dict, key: str, value: object, means: Means) -> None:
             raise Unusable(Reason.COLUMN_NOT_TEXT, value=key)
         read["reasoning_content"] = "\n\n".join(filter(None, [read.get("reasoning_content"), value]))
     elif means is Means.CONTEXT and read["role"] == "user" and {type(value), type(read["content"])} == {str}:
-        if str(value) not in read["content"]:
-            read["content"] += f"\n\n{value}"
+        read["content"] = with_context(read["content"], str(value))
     elif means in WHOLE:
         raise Unusable(Reason.TURN_FIELD, value=key)
     elif read["role"] == "assistant":

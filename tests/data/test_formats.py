@@ -327,6 +327,27 @@ def test_what_a_turn_brings_along_is_joined_to_it():
     assert read({"messages": [{**SAID[0], "context": None}, SAID[1]]}).messages == read({"messages": SAID}).messages
 
 
+LONG = "가게는 평일 아침 아홉 시에 열고, 저녁 일곱 시에 닫으며, 주말에는 쉽니다."
+
+
+@pytest.mark.parametrize(
+    ("question", "context", "there"),
+    [
+        *((f"모음(a, e, i, o, u)과 자음 중 어느 쪽?{end}", letter, False) for letter in "aeb자" for end in ("", "\n끝")),
+        ("1부터 30까지의 수", "3", False), ("다음을 옮겨 줘: tea 마셔요", "tea", False), ("옮겨\nteacher", "tea", False),
+        ("옮겨\n\ntea", "tea", True), ("옮겨\ntea\n부탁해", "tea\n", True), ("tea", "tea", True),
+        ("옮겨\n둘\n셋", "둘\n셋", True), (f"읽고 답해: {LONG} 언제?", LONG, True),
+    ],
+)  # fmt: skip
+def test_a_context_is_left_out_only_where_the_question_holds_it(question, context, there):
+    expected = question if there else f"{question}\n\n{context.strip()}"
+    for row in (
+        {"instruction": question, "input": context, "output": "네."},
+        {"messages": [{"role": "user", "content": question, "context": context}, SAID[1]]},
+    ):
+        assert read(row).messages[0]["content"] == expected
+
+
 def test_turns_that_are_not_to_be_learned_stay_as_context():
     for flag in ({"weight": 0}, {"train": False}, {"training": "false"}, {"loss": False}):
         done = read({"messages": [SAID[0], {**SAID[1], **flag}, *SAID]})
