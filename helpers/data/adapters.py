@@ -1,7 +1,8 @@
 """One function a format: the values of its columns -> turns. A text of the user is taken letter by letter.
 
-Only what the file itself holds as a list or an object is structure; a text that looks like JSON is a text. Structure
-that is no turn, as data for extraction hold it, is written as JSON.
+Only what the file itself holds as a list or an object is structure; a text that looks like JSON is a text, but for
+turns where a format has them (a CSV file holds TRL's as text). Structure that is no turn, as data for extraction hold
+it, is written as JSON.
 """
 
 import re
@@ -19,6 +20,8 @@ HH_RLHF = re.compile(r"\n\n(Human|Assistant):")  # how hh-rlhf writes a whole co
 def question_answer(values: list, row: dict, form, repairs: list[Repair]) -> list[dict]:
     """A question and an answer: two texts, TRL's two lists of messages, or several questions and their answers."""
     question, answer = map(from_json, values) if form.lists else values  # lists in one cell: see Format
+    if form.name == "prompt-completion" and is_turns(asked := _turns_in(question)):
+        question, answer = asked, _turns_in(answer)
     if is_turns(question) or is_turns(answer) or not form.several:
         return _pair(question, answer, form, repairs)
     if isinstance(answer, dict) and "answer_start" in answer:  # SQuAD, CoQA
@@ -32,11 +35,13 @@ def question_answer(values: list, row: dict, form, repairs: list[Repair]) -> lis
 
 def preference(values: list, row: dict, form, repairs: list[Repair]) -> list[dict]:
     """A preference pair: the question, where it has a column of its own, and the chosen answer."""
-    *questions, chosen, _ = values
+    *questions, chosen, rejected = values
     repairs.append(Repair.PAIR)
+    if is_turns(_turns_in(rejected)):
+        chosen = _turns_in(chosen)
     if not questions:
         return _human_assistant(chosen) if isinstance(chosen, str) else listed_turns(chosen, repairs, form.tabular)
-    turns, question = _side("assistant", chosen, form, repairs), questions[0]
+    turns, question = _side("assistant", chosen, form, repairs), _turns_in(questions[0])
     if form.columns[0].strip().lower() in ("conversations", "messages"):
         question = from_json(question)
     as_list = isinstance(question, list)
@@ -89,6 +94,13 @@ def _earlier(history: tuple, form, repairs: list[Repair]) -> list[dict]:
         return listed_turns(turns, repairs)
     except Unusable:
         raise Unusable(Reason.HISTORY_NO_PAIRS) from None
+
+
+def _turns_in(value: object) -> object:
+    """The turns that a table holds as text; all else as it is, for a user's text stays a text."""
+    read = from_json(value)
+    turns = [read] if is_turn(read) else read
+    return turns if is_turns(turns) else value
 
 
 def _pair(question: object, answer: object, form, repairs: list[Repair]) -> list[dict]:

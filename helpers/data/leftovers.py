@@ -21,6 +21,7 @@ class Leftover(StrEnum):
     LOST = N_("characters that were lost before (U+FFFD)")
     ALPHABET = N_("UTF-8 that was read as another alphabet (Ã©, ì•ˆ)")
     PROGRAM = N_("a program's word in place of a text (#N/A, undefined, [object Object])")
+    PRINTED = N_("lists as Python prints them (array([…]), [{'role': …}])")
     TEMPLATE = N_("tokens of a chat template (<|im_start|>, [INST])")
     SPEAKER = N_('a speaker\'s name at the start ("Human:", "Assistant:")')
     NO_INPUT = N_('a word that means "no input" at the end of a question')
@@ -49,6 +50,7 @@ PATTERNS = {
     Leftover.CONTROL: re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]|_x000[dD]_"),
     Leftover.LOST: re.compile("[\ufffc\ufffd\ue000-\uf8ff]"),
     Leftover.ALPHABET: re.compile(f"[ÂÃ][{SMALL}]|â[€„‚†‰]|[êëìíãäåæçè][{SMALL}–—‘’“”…]{{2}}"),
+    Leftover.PRINTED: re.compile(r"\A\s*(?:\[\{'(?:role|from)':|[\[{].*?\barray\(\[|array\(\[.*dtype=object\))", re.S),
     Leftover.TEMPLATE: re.compile(
         r"[<\[][｜|][\w▁ ]{1,40}[｜|][>\]]|\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_turn>|\[gMASK\]"
         r"|\[(?:PAD|SEP|CLS|UNK|MASK|BOS|EOS|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"

@@ -56,6 +56,36 @@ def test_structure_is_read_where_the_column_is_for_structure_or_the_format_is_as
     assert len(convert(row, recognise([row], "question-answer")).messages) == 4 and len(as_messages(row).messages) == 2
 
 
+ASKED, ANSWERED_SO = messages("물?", "불.")
+
+
+@pytest.mark.parametrize("as_text", [str, json.dumps])
+@pytest.mark.parametrize(
+    ("row", "roles"),
+    [
+        ({"prompt": "물?", "chosen": [ASKED, ANSWERED_SO], "rejected": [ASKED, messages("", "흥.")[1]]}, "ua"),
+        ({"prompt": [ASKED], "chosen": [ANSWERED_SO], "rejected": messages("", "흥.")[1:]}, "ua"),
+        ({"chosen": [ASKED, ANSWERED_SO], "rejected": [ASKED]}, "ua"),
+        ({"prompt": [ASKED], "chosen": "불.", "rejected": "흥."}, "ua"),
+        ({"prompt": [ASKED], "chosen": ANSWERED_SO, "rejected": messages("", "흥.")[1]}, "ua"),
+        ({"prompt": [{"role": "system", "content": "짧게."}, ASKED], "completion": [ANSWERED_SO]}, "sua"),
+        ({"prompt": [ASKED], "completion": "불."}, "ua"),
+    ],
+)  # fmt: skip
+def test_turns_that_a_table_holds_as_text_are_turns(row, roles, as_text):
+    written = {name: value if isinstance(value, str) else as_text(value) for name, value in row.items()}
+    done = as_messages(written)
+    assert [turn["role"][0] for turn in done.messages] == [*roles]
+    assert [turn["content"] for turn in done.messages][-2:] == ["물?", "불."] and done == as_messages(row)
+
+
+@pytest.mark.parametrize(("asked", "answered"), [("instruction", "output"), ("question", "answer"), ("prompt", "completion")])  # fmt: skip
+def test_an_answer_that_shows_turns_stays_a_text(asked, answered):
+    shown = json.dumps([ASKED, ANSWERED_SO], ensure_ascii=False)
+    done = as_messages({asked: "대화를 하나 지어 줘", answered: shown})
+    assert [turn["content"] for turn in done.messages] == ["대화를 하나 지어 줘", shown] and not done.repairs
+
+
 @pytest.mark.parametrize(("answer", "word"), [(True, "true"), (False, "false")])
 def test_true_and_false_as_answers_are_words(answer, word):
     done = as_messages({"question": "참?", "passage": "글", "answer": answer})
@@ -377,6 +407,7 @@ def test_a_word_for_no_input_is_no_input(word):
         (Leftover.LOST, ["caf\ufffd", "\ue000", "\ufffc"]),
         (Leftover.ALPHABET, ["itâ€™s", "cafÃ©", "안녕".encode().decode("latin-1"), "ì•ˆë…•"]),
         (Leftover.PROGRAM, ["#N/A", "undefined", " NaN", "[object Object]"]),
+        (Leftover.PRINTED, ["{'text': array(['울산0'], dtype=object), 'answer_start': array([3])}", "[array([1, 2])]", "array(['물'], dtype=object)", "[{'role': 'user', 'content': '물'}\n {'role': 'assistant', 'content': '불'}]"]),
         (Leftover.TEMPLATE, ["<|im_start|>user\n가", "[INST] 가 [/INST]", "<<SYS>>", "<start_of_turn>model", "<|eot_id|>", "<｜User｜>가", "### Response:\n가", "### 질문: 가", "[|user|]가", "<|reserved_special_token_3|>", "<s>가</s>", "[SEP]", "<extra_id_0>", "<human>: hi", "▁안녕", "ĠhelloĊ"]),
         (Leftover.SPEAKER, ["Human: hello", "Assistant: hi", "사용자: 안녕", "USER: hi", "질문: 물?", "Q: 물?", "ChatGPT: 네"]),
         (Leftover.NO_INPUT, ["요약해 줘\n\n<noinput>", "요약해 줘\n없음", "요약\nN/A.", "요약\n\n(없음)", "요약\n입력: 없음"]),
@@ -386,7 +417,7 @@ def test_what_an_export_leaves_is_found(kind, texts):
     assert all(kind in kinds(text, "user") for text in texts)
 
 
-@pytest.mark.parametrize("text", ["$\\nabla f + \\text{x}$", "print('a\\n')\nprint('b')", "a & b; c", "3 < 4 > 2", "👩‍💻 일해요", "AT&T", "표: 값", "없음", "C:\\new\\test", "[1] 참고", "#1", '{"주소": "서울\\\\n강남", "말": "\\\\"네\\\\""}', "if a<b and c>d:", "List<String> x", "### Input validation", "naïve château São Où « ê »", "null 값", "---"])  # fmt: skip
+@pytest.mark.parametrize("text", ["$\\nabla f + \\text{x}$", "print('a\\n')\nprint('b')", "a & b; c", "3 < 4 > 2", "👩‍💻 일해요", "AT&T", "표: 값", "없음", "C:\\new\\test", "[1] 참고", "#1", '{"주소": "서울\\\\n강남", "말": "\\\\"네\\\\""}', "if a<b and c>d:", "List<String> x", "### Input validation", "naïve château São Où « ê »", "null 값", "---", "np.array([1, 2])", "array([1, 2])", "{'a': 1}", "['물', '불']", '[{"role": "user"}]'])  # fmt: skip
 def test_what_people_write_is_no_leftover(text):
     assert kinds(text, "user") == []
 
