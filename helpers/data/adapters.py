@@ -6,6 +6,7 @@ it, is written as JSON.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 
 from helpers.data.columns import Beside
@@ -46,8 +47,7 @@ def preference(values: list, row: dict, form, repairs: list[Repair]) -> list[dic
         question = from_json(question)
     as_list = isinstance(question, list)
     asked = listed_turns(question, repairs, form.tabular) if as_list else _side("user", question, form, repairs)
-    begins_with_it = turns[: len(asked)] == asked or (len(turns) > 1 and turns[0]["content"] == asked[0]["content"])
-    return turns if begins_with_it else asked + turns
+    return _asked_once(asked, turns)
 
 
 ADAPTERS: dict[str, Callable] = {
@@ -60,6 +60,28 @@ ADAPTERS: dict[str, Callable] = {
     "prompt-completion": question_answer,
     "question-answer": question_answer,
 }
+
+
+def _asked_once(asked: list[dict], turns: list[dict]) -> list[dict]:
+    """The question and the chosen turns, which may begin with it, or be the conversation that it ends."""
+    (system, asked), (own, turns) = map(_without_system, (asked, turns))
+    before, said = ([_as_compared(turn) for turn in side] for side in (asked, turns))
+    last = [turn for turn in said if turn[0] == "user"][-1:]
+    both = next((n for n in range(min(len(before), len(said)), 0, -1) if before[-n:] == said[:n]), 0)
+    more = [] if before == last else asked[: len(asked) - both]
+    same = [*map(_as_compared, system)] == [*map(_as_compared, own)]
+    return [*([] if same else system), *own, *more, *turns]
+
+
+def _without_system(turns: list[dict]) -> tuple[list[dict], list[dict]]:
+    """The system turn at the head, if there is one, and all others."""
+    head = int(turns[:1] != [] and turns[0]["role"] == "system")
+    return turns[:head], turns[head:]
+
+
+def _as_compared(turn: dict) -> tuple:
+    """Who speaks, the words (whatever stands between them, however their letters are put together), and the calls."""
+    return turn["role"], unicodedata.normalize("NFC", str(turn["content"])).split(), turn.get("tool_calls")
 
 
 def put_beside(turns: list[dict], columns: Beside, form, repairs: list[Repair]) -> list[dict]:

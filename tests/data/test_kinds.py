@@ -79,6 +79,31 @@ def test_turns_that_a_table_holds_as_text_are_turns(row, roles, as_text):
     assert [turn["content"] for turn in done.messages][-2:] == ["물?", "불."] and done == as_messages(row)
 
 
+BRIEF, EARLIER = {"role": "system", "content": "짧게."}, messages("안녕?", "네.")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chosen", "roles"),
+    [
+        ("물?", [BRIEF, ASKED, ANSWERED_SO], "sua"),
+        *((asked, [ASKED, ANSWERED_SO], "ua") for asked in ("물?\n", " 물?", unicodedata.normalize("NFD", "물?"))),
+        ([BRIEF, ASKED], [ASKED, ANSWERED_SO], "sua"),
+        ([BRIEF, ASKED], [BRIEF, ASKED, ANSWERED_SO], "sua"),
+        ("물?", [*EARLIER, ASKED, ANSWERED_SO], "uaua"),
+        ("안녕?", [*EARLIER, ASKED, ANSWERED_SO], "uaua"),
+        ([*EARLIER, ASKED], [ASKED, ANSWERED_SO], "uaua"),
+        ([*EARLIER, ASKED], [*EARLIER, ASKED, ANSWERED_SO], "uaua"),
+        (EARLIER, [ASKED, ANSWERED_SO], "uaua"),
+        ("물?", [BRIEF, ANSWERED_SO], "sua"),
+        ([ASKED], "불.", "ua"),
+    ],
+)  # fmt: skip
+def test_the_question_of_a_pair_is_asked_once(prompt, chosen, roles):
+    done = as_messages({"prompt": prompt, "chosen": chosen, "rejected": chosen})
+    assert [turn["role"][0] for turn in done.messages] == [*roles] and done.repairs == (Repair.PAIR,)
+    assert [turn["content"] for turn in done.messages][-2:] == ["물?", "불."]
+
+
 @pytest.mark.parametrize(("asked", "answered"), [("instruction", "output"), ("question", "answer"), ("prompt", "completion")])  # fmt: skip
 def test_an_answer_that_shows_turns_stays_a_text(asked, answered):
     shown = json.dumps([ASKED, ANSWERED_SO], ensure_ascii=False)
