@@ -20,10 +20,13 @@ HH_RLHF = re.compile(r"\n\n(Human|Assistant):")  # how hh-rlhf writes a whole co
 
 def question_answer(values: list, row: dict, form, repairs: list[Repair]) -> list[dict]:
     """A question and an answer: two texts, TRL's two lists of messages, or several questions and their answers."""
-    question, answer = map(from_json, values) if form.lists else values  # lists in one cell: see Format
+    (question, answer), several = values, form.several
+    read = [*map(from_json, values)] if form.lists else []
+    if all(isinstance(side, list) and len(side) > 1 for side in read) and len({*map(len, read)}) == 1:
+        (question, answer), several = read, True
     if form.name == "prompt-completion" and is_turns(asked := _turns_in(question)):
         question, answer = asked, _turns_in(answer)
-    if is_turns(question) or is_turns(answer) or not form.several:
+    if is_turns(question) or is_turns(answer) or not several:
         return _pair(question, answer, form, repairs)
     if isinstance(answer, dict) and "answer_start" in answer:  # SQuAD, CoQA
         texts = answer.get("text", answer.get("input_text"))

@@ -51,13 +51,13 @@ class Format(NamedTuple):
     columns: tuple[str, ...]  # as the data set spells them
     misnamed: tuple[str, ...] = ()  # columns whose values are of another kind than the name says (review: a text)
     joins: bool = False  # ... which belong to the question, for the questions are alike without them
-    lists: bool = False  # texts may be JSON lists of several questions and answers: asked for by dataset_format
+    lists: bool = False  # dataset_format is set: a JSON list of questions and one as long of answers are several
     tabular: bool = False  # nulls come from a table (Arrow, Parquet)
 
     @property
     def several(self) -> bool:
         """May a list in one row be several questions and answers? Elsewhere it is data, such as an extraction."""
-        return self.lists or (self.name == "question-answer" and plain_name(self.columns[0]) != "input")
+        return self.name == "question-answer" and plain_name(self.columns[0]) != "input"
 
 
 def known_columns(names: Iterable[str]) -> bool:

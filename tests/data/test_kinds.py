@@ -49,6 +49,15 @@ def test_a_text_that_looks_like_json_is_learned_letter_by_letter(text, asked, an
     assert [turn["content"] for turn in pair.messages] == [text, text]
 
 
+@pytest.mark.parametrize("answer", [*JSON_TEXTS, "[5]", "[1, 2]", '{"b":1}', ["기차"], {"b": 1}])
+@pytest.mark.parametrize(("asked", "answered"), [("instruction", "output"), ("question", "answer"), ("prompt", "completion"), ("input", "output")])  # fmt: skip
+def test_a_format_that_is_set_reads_what_auto_reads(answer, asked, answered):
+    for question in ("뭐?", "[1, 2, 3]"):
+        row = {asked: question, answered: answer}
+        form = recognise([row])
+        assert convert(row, recognise([row], form.name)) == convert(row, form)
+
+
 def test_structure_is_read_where_the_column_is_for_structure_or_the_format_is_asked_for():
     said = [{"role": "user", "content": "물"}, {"role": "assistant", "content": "불"}]
     assert as_messages({"messages": json.dumps(said)}).messages == said
