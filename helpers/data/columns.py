@@ -59,6 +59,7 @@ NO_INPUT = (
         "|"
     )
 )
+MISSING = ("NA", "\\N")  # of R and pandas, of MySQL: only as they write it, for Na is sodium
 NAMED_INPUT = re.compile(r"(?:input|입력) ?[:：]", re.I)
 WORDY = 12  # characters; a longer text in the column of a mark, or one of several words, is no mark
 
@@ -80,9 +81,9 @@ def plain_name(name: str) -> str:
 
 
 def is_no_input(text: str) -> bool:
-    """True for a word, or a dash, that stands for no input: None, <noinput>, (없음), N/A."""
-    plain = NAMED_INPUT.sub("", text.strip().lower(), count=1).strip(" <>[]().-–—\"'")
-    return plain in NO_INPUT or (not plain and text.strip(" -–—.") == "" != text)
+    """True for a word, or a dash, that stands for nothing: None, <noinput>, (없음), N/A, #N/A, <NA>, \\N."""
+    plain = NAMED_INPUT.sub("", text.strip(), count=1).strip(" <>[]().-–—\"'#")
+    return plain.lower() in NO_INPUT or plain in MISSING or (not plain and text.strip(" -–—.") == "" != text)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -122,12 +123,12 @@ def beside(row: dict, form, repairs: list[Repair]) -> Beside:
 
 
 def _text_of(column: str, value: object, means: Means, form, repairs: list[Repair]) -> list[str]:
-    """The text of a column; none for a word that stands for no input."""
+    """The text of a column; none for a word that stands for nothing."""
     of_question = form.name == "instruction" and plain_name(column) == "input"  # as much as the instruction is
     text = in_words(value, repairs, form.tabular) if of_question else as_text(value)
     if text is None:
         raise Unusable(Reason.COLUMN_NOT_TEXT, value=column)
-    if means is not Means.CONTEXT or not is_no_input(text):
+    if not is_no_input(text):
         return [text]
     repairs.append(Repair.NO_INPUT)
     return []

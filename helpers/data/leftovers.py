@@ -61,7 +61,9 @@ PATTERNS = {
 }
 SPEAKER = re.compile(rf"\s*(?:{NAMES}) ?[:：]", re.I)
 LETTER = {"user": re.compile(r"\s*Q ?[:：]"), "assistant": re.compile(r"\s*A ?[:：]")}
-PROGRAM = re.compile(r"\s*(?:\[object Object\]|#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!)|undefined|nan|null)\s*", re.I)
+PROGRAM = re.compile(
+    r"\s*(?:\[object Object\]|#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!)|undefined|nan|null|<NA>|(?-i:None|\\N))\s*", re.I
+)
 # \nabla and \text are LaTeX, and C:\new is a path
 ESCAPED = re.compile(r"(?:\\[nrt]){2}|\\[nrt](?![a-z])|(?<=[.!?,;)])\\[nrt]|\\u[0-9a-fA-F]{4}|\\[\"/]")
 # one look for all: most texts have none of these

@@ -421,11 +421,39 @@ def test_one_answer_that_is_bad_each_time_is_no_class(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "word", ["<noinput>", "N/A", "No input", "없음", "none", "(없음)", "Not applicable.", "--", "Input: <none>"]
+    "word",
+    [
+        "<noinput>",
+        "N/A",
+        "No input",
+        "없음",
+        "none",
+        "(없음)",
+        "Not applicable.",
+        "--",
+        "Input: <none>",
+        "NA",
+        "#N/A",
+        "\\N",
+        "<NA>",
+        "None",
+    ],
 )
-def test_a_word_for_no_input_is_no_input(word):
-    done = as_messages({"instruction": "뭐?", "input": word, "output": "네."})
-    assert done.messages[0]["content"] == "뭐?" and done.repairs == (Repair.NO_INPUT,)
+@pytest.mark.parametrize("column", ["input", "system", "reasoning"])
+def test_a_word_for_nothing_is_nothing(word, column):
+    done = as_messages({"instruction": "뭐?", column: word, "output": "네."})
+    assert done.messages == messages("뭐?", "네.") and done.repairs == (Repair.NO_INPUT,)
+
+
+@pytest.mark.parametrize("word", ["NA", "None", "\\N", "없음"])
+def test_an_answer_that_is_such_a_word_stays(word):
+    assert as_messages({"instruction": "뭐?", "output": word}).messages == messages("뭐?", word)
+
+
+def test_an_input_that_only_looks_like_one_stays():
+    for word in ("Na", "na", "\\n", "#1", "C#"):
+        done = as_messages({"instruction": "뭐?", "input": word, "output": "네."})
+        assert done.messages[0]["content"] == f"뭐?\n\n{word}" and not done.repairs
 
 
 # --- leftovers of exports
@@ -440,7 +468,7 @@ def test_a_word_for_no_input_is_no_input(word):
         (Leftover.CONTROL, ["\x1b[31m빨강", "가\b나", "x\x07", "a\x85b", "a\u2028b", "끝_x000D_\n다음"]),
         (Leftover.LOST, ["caf\ufffd", "\ue000", "\ufffc"]),
         (Leftover.ALPHABET, ["itâ€™s", "cafÃ©", "안녕".encode().decode("latin-1"), "ì•ˆë…•"]),
-        (Leftover.PROGRAM, ["#N/A", "undefined", " NaN", "[object Object]"]),
+        (Leftover.PROGRAM, ["#N/A", "undefined", " NaN", "[object Object]", "None", "<NA>", "\\N"]),
         (Leftover.PRINTED, ["{'text': array(['울산0'], dtype=object), 'answer_start': array([3])}", "[array([1, 2])]", "array(['물'], dtype=object)", "[{'role': 'user', 'content': '물'}\n {'role': 'assistant', 'content': '불'}]"]),
         (Leftover.TEMPLATE, ["<|im_start|>user\n가", "[INST] 가 [/INST]", "<<SYS>>", "<start_of_turn>model", "<|eot_id|>", "<｜User｜>가", "### Response:\n가", "### 질문: 가", "[|user|]가", "<|reserved_special_token_3|>", "<s>가</s>", "[SEP]", "<extra_id_0>", "<human>: hi", "▁안녕", "ĠhelloĊ"]),
         (Leftover.SPEAKER, ["Human: hello", "Assistant: hi", "사용자: 안녕", "USER: hi", "질문: 물?", "Q: 물?", "ChatGPT: 네"]),
@@ -451,7 +479,7 @@ def test_what_an_export_leaves_is_found(kind, texts):
     assert all(kind in kinds(text, "user") for text in texts)
 
 
-@pytest.mark.parametrize("text", ["$\\nabla f + \\text{x}$", "print('a\\n')\nprint('b')", "a & b; c", "3 < 4 > 2", "👩‍💻 일해요", "AT&T", "표: 값", "없음", "C:\\new\\test", "[1] 참고", "#1", '{"주소": "서울\\\\n강남", "말": "\\\\"네\\\\""}', "if a<b and c>d:", "List<String> x", "### Input validation", "naïve château São Où « ê »", "null 값", "---", "np.array([1, 2])", "array([1, 2])", "{'a': 1}", "['물', '불']", '[{"role": "user"}]'])  # fmt: skip
+@pytest.mark.parametrize("text", ["$\\nabla f + \\text{x}$", "print('a\\n')\nprint('b')", "a & b; c", "3 < 4 > 2", "👩‍💻 일해요", "AT&T", "표: 값", "없음", "C:\\new\\test", "[1] 참고", "#1", '{"주소": "서울\\\\n강남", "말": "\\\\"네\\\\""}', "if a<b and c>d:", "List<String> x", "### Input validation", "naïve château São Où « ê »", "null 값", "none", "NA", "---", "np.array([1, 2])", "array([1, 2])", "{'a': 1}", "['물', '불']", '[{"role": "user"}]'])  # fmt: skip
 def test_what_people_write_is_no_leftover(text):
     assert kinds(text, "user") == []
 
