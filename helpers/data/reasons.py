@@ -69,7 +69,7 @@ class Repair(StrEnum):
     NO_INPUT = N_('a word that means "no input" left out')
     WORD = N_("true or false as an answer written as a word")
     OBJECT = N_("a list or an object in place of a text written as JSON")
-    NULLS = N_("empty fields of a tool call left out")
+    NULLS = N_("empty fields of a tool call or an object left out: a table adds such")
     DNA = N_("'DN<usr> ' put back to 'DNA: '")
     LETTER_ROLES = N_("'A:' and 'B:' read as roles")
     N_BOT = N_("'n<bot>' read as a new line and <bot>")

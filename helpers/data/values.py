@@ -58,7 +58,7 @@ def in_words(value: Any, repairs: list[Repair], tabular: bool = False) -> Any:
     if not isinstance(value, (dict, list)):
         return as_text(value)
     try:
-        text = json.dumps(without_nulls(value, []) if tabular else value, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(without_nulls(value, repairs) if tabular else value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError):
         return value
     repairs.append(Repair.OBJECT)

@@ -333,6 +333,18 @@ def test_nulls_that_a_table_put_into_tools_are_left_out_and_counted(tmp_path):
         }  # the author's own: there is no other default
 
 
+@pytest.mark.parametrize("shape", [
+    lambda row, value: {"instruction": row["Q"], "output": value},
+    lambda row, value: {"prompt": row["Q"], "chosen": value, "rejected": value},
+    lambda row, value: {"messages": [{"role": "user", "content": value}, {"role": "assistant", "content": value}]},
+])  # fmt: skip
+def test_an_empty_field_that_is_left_out_of_an_object_is_counted(tmp_path, shape):
+    rows = [shape(row, {"도시": row["A"], "날짜": None if i % 2 else "월요일"}) for i, row in enumerate(questions(20))]
+    as_parquet(tmp_path / "a.parquet", rows)
+    repairs = {row["code"]: row["rows"] for row in prepared(settings(tmp_path / "a.parquet"), tmp_path)[0]["repairs"]}
+    assert repairs["NULLS"] == 10
+
+
 @pytest.mark.parametrize("spelled", ["tool_calls", "function_call"])
 def test_a_table_of_one_tool_whose_calls_are_all_alike(tmp_path, spelled):
     """Nothing but the file tells that the nulls are the table's; written as JSON, an argument that is null here and has
