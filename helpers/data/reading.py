@@ -41,7 +41,7 @@ class Reading:
             source.count(row)
             try:
                 converted = convert(row, source.form)
-                key = conversation_key(converted.messages, self.config.seed)
+                key = conversation_key(converted.messages, self.config.seed, converted.tools)
                 self._require_new(key, converted)
             except Unusable as unusable:
                 counts.drops.add(unusable, origin, row)

@@ -10,7 +10,7 @@ import hashlib
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from helpers.files import read_json, write_json
@@ -25,10 +25,13 @@ MOST_SHARE = 0.75  # of the conversations
 BEGINNING = 60  # characters of a row that stand beside its hash, for whoever reads the file
 
 
-def conversation_key(messages: list[dict], seed: int) -> int:
-    """64 bits that are the same for the same conversation, to the letter; another seed gives another number."""
+def conversation_key(messages: list[dict], seed: int, tools: Sequence[dict] = ()) -> int:
+    """64 bits that are the same for the same conversation, to the letter; another seed gives another number.
+
+    With `tools`, those that the assistant may call belong to it: what it says may be right with some of them only.
+    """
     text = "\x1e".join(f"{message['role']}\x1f{message['content']}" for message in messages)
-    more = [m[key] for m in messages for key in ("reasoning_content", "tool_calls") if key in m]
+    more = [m[key] for m in messages for key in ("reasoning_content", "tool_calls") if key in m] + [*tools]
     return _bits(text + (f"\x1e{more}" if more else ""), str(seed))
 
 

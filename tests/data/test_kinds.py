@@ -248,6 +248,15 @@ def test_ends_and_windows_of_one_conversation_go_to_one_side(tmp_path, cut):
     assert 8 < len(held_out) <= 16 and not said[0] & said[1] and not report["drops"]
 
 
+@pytest.mark.parametrize(("names", "kept"), [(("look", "book"), 40), (("look", "look"), 20), ((), 20)])
+def test_the_same_conversation_with_other_tools_is_another_one(tmp_path, names, kept):
+    tools = [[{"name": name, "parameters": {"type": "object"}}] for name in names] or [[], []]
+    rows = [{"messages": talk(i, 1), "tools": tools[n]} for i in range(20) for n in range(2)]
+    report, train, held_out = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)
+    assert len(train) + len(held_out) == kept and reasons(report).get("AGAIN", 0) == 40 - kept
+    assert not {str(row["messages"]) for row in train} & {str(row["messages"]) for row in held_out}
+
+
 def test_where_all_begin_alike_the_conversation_is_the_unit(tmp_path):
     rows = [{"messages": [*messages("시작", "네, 말씀하세요."), *talk(i, 1)]} for i in range(60)]
     assert len(prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)[2]) == 6
