@@ -4,6 +4,8 @@ A message is {"role", "content"}; an assistant's may also hold "reasoning_conten
 "train": False (read, not learned); a tool's holds what the tool answered.
 """
 
+import re
+
 from helpers.data.columns import Means, meaning, plain_name, refuse_marked
 from helpers.data.reasons import LONGEST, Reason, Repair, Unusable
 from helpers.data.values import from_json, in_words, missing, objects_in, without_nulls
@@ -20,6 +22,7 @@ CALL_ROLES = ("function_call", "tool_call")
 WHOLE = (Means.NO_TEXT, Means.SYSTEM, Means.HISTORY, Means.TOOLS, Means.CONTEXT)
 THOUGHTS, TEXTS = ("thinking", "reasoning"), ("text", "input_text", "output_text")  # types of a part of a content
 BY_CHANCE = 40  # characters; a shorter context may stand in a question by chance, as a letter does in every word
+HALF = re.compile("[\ud800-\udfff]")  # half of a character (a lone surrogate), which no file can hold
 TEXT_KEYS = {"type", "text", "annotations", "citations", "cache_control", "index"}
 
 
@@ -58,7 +61,10 @@ def _turn(turn: dict, repairs: list[Repair], tabular: bool) -> dict:
         content = in_words(content, [] if role == "tool" else repairs, tabular)
     read = message(role, content, tool_calls=_tool_calls(calls, repairs, tabular), reasoning_content=thought)
     if role == "tool":
-        read |= {key: turn[key] for key in ("name", "tool_call_id") if isinstance(turn.get(key), str)}
+        named = {key: turn[key] for key in ("name", "tool_call_id") if isinstance(turn.get(key), str)}
+        if HALF.search("".join(named.values())):
+            raise Unusable(Reason.UNICODE)
+        read |= named
     for key, value in turn.items():
         if (means := meaning(key)) and not missing(value):
             _attach(read, key, value, means)

@@ -714,6 +714,20 @@ def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path):
     assert "PermissionError" in done.stderr and "cannot be read by this user" in done.stderr
 
 
+@pytest.mark.parametrize("place", [{"name": "\ud83d"}, {"tool_call_id": "\ud83d"}, {"content": "\ud83d"}])
+def test_half_a_character_costs_its_row(tmp_path, place):
+    rows = []
+    for i, row in enumerate(questions(20)):
+        call = {"role": "assistant", "content": "", "tool_calls": [{"name": "look", "arguments": {}}]}
+        tool = {"role": "tool", "name": "look", "content": "네", **(place if i == 3 else {})}
+        asked, answered = messages(row["Q"], row["A"])
+        rows.append({"messages": [asked, call, tool, answered]})
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report, train, held_out = prepared(settings(path), tmp_path)
+    assert reasons(report) == {"UNICODE": 1} and len(train) + len(held_out) == 19
+
+
 def test_a_refusal_has_its_reason_and_value():
     with pytest.raises(Unusable) as raised:
         as_messages({"messages": [{"role": "narrator", "content": "물"}]})
