@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 
+from helpers.data.columns import plain_name
 from helpers.data.encodings import Notes
 from helpers.data.folders import folder_rows
 from helpers.data.formats import Format, convert, fields_read, recognise
 from helpers.data.hub import hub_info, hub_rows
+from helpers.data.parts import part_word
 from helpers.data.readers import READERS
 from helpers.data.reasons import Unusable
 from helpers.files import folder_digest, require_readable
@@ -20,6 +22,7 @@ from helpers.settings import RunConfig
 from helpers.show.words import _
 
 LOOKED_AT = 50  # rows by which the format is recognised
+OF_A_PART = ("split", "partition", "분할", "구분")  # columns that may say of which part a row is
 
 
 @dataclass
@@ -33,20 +36,33 @@ class Source:
     notes: Notes
     columns: Counter = field(default_factory=Counter)  # rows that hold each
     of_turns: Counter = field(default_factory=Counter)  # fields of the listed turns
+    marked: Counter = field(default_factory=Counter)  # rows by (column, part) where a column names their part
 
     def count(self, row: object) -> None:
         """Take note of the columns of one row, and of the fields of its turns."""
         if not isinstance(row, dict):
             return
         self.columns.update(row.keys())
+        self.marked.update((name, part_word(row[name])) for name in row if plain_name(str(name)) in OF_A_PART)
         turns = row.get(self.form.columns[0])
         for turn in turns if isinstance(turns, list) else ():
             self.of_turns.update(turn.keys() if isinstance(turn, dict) else ())
 
     def summary(self) -> dict:
         """For data_report.json; complete when all rows were read."""
-        known = {"data": self.name, "format": self.form.name, "columns": self.form.columns, "notes": self.notes}
+        known = {"data": self.name, "format": self.form.name, "columns": self.form.columns}
+        known |= {"notes": [*self.notes, *self._of_other_parts()]}
         return {**known, "fields": fields_read(self.form, self.columns, self.of_turns)}
+
+    def _of_other_parts(self) -> list[str]:
+        """A note for each column by which some rows are to train on, and others are not."""
+        sentence = _(
+            "{column}: not read, so {rows:,} rows that it calls validation or test are used like all others. To keep "
+            "them out, write the rows to train on into a file of their own."
+        )
+        rows = {name: self.marked[name, "validation"] + self.marked[name, "test"] for name, _part in self.marked}
+        found = [name for name, count in rows.items() if count and self.marked[name, "train"]]
+        return [sentence.format(column=name, rows=rows[name]) for name in found]
 
 
 def first_as_messages(rows: list[dict], source: Source) -> list[dict]:

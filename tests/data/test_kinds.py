@@ -411,6 +411,17 @@ def test_a_mark_that_takes_away_whole_answers_is_red_and_named(tmp_path, column,
 
 
 @pytest.mark.parametrize(
+    ("column", "values", "rows"),
+    [("split", ["train", "test"], 20), ("Split", ["train", "dev", "val"], 26), ("구분", ["학습", "검증"], 20), ("partition", ["train_sft", "test_sft"], 20),
+     ("split", ["train"], 0), ("split", ["a", "test"], 0), ("split", [1, 2], 0), ("kind", ["train", "test"], 0)],
+)  # fmt: skip
+def test_rows_that_a_column_calls_another_part_are_said(tmp_path, column, values, rows):
+    data = [{**row, column: values[i % len(values)]} for i, row in enumerate(questions(40))]
+    notes = prepared(settings(write_jsonl(tmp_path / "a.jsonl", data)), tmp_path)[0]["data"][0]["notes"]
+    assert [note.partition(" rows")[0] for note in notes] == [f"{column}: not read, so {rows}"] * (rows > 0)
+
+
+@pytest.mark.parametrize(
     ("column", "values"), [("loss", [0.3, 1.7]), ("reasoning", [3, 4]), ("thinking", [True, False])]
 )
 def test_a_number_under_the_name_of_something_else_is_not_read(tmp_path, column, values):
