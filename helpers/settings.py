@@ -229,10 +229,12 @@ class RunConfig:
             config = cls.from_json(file.read_text(encoding="utf-8"))
         except ValueError as error:
             sentence = _(
-                "{file} was changed by hand, or is of another version. {reason} Mend it, or delete it and run 00."
+                "{file} was changed by hand, or is of another version. {reason} Mend it, set QLORA_RUN_NAME to start a "
+                "run of another name, or delete {folder} and run 00."
             )
+            reason, folder = f"{error}".rstrip(".") + ".", file.parent
             named = getattr(error, "setting", ""), getattr(error, "value", None)
-            raise BadSetting(sentence.format(file=file, reason=f"{error}".rstrip(".") + "."), *named) from None
+            raise BadSetting(sentence.format(file=file, reason=reason, folder=folder), *named) from None
         name = file.parent.name
         return replace(config, run_name=name) if FOLDER.fullmatch(name) else config
 

@@ -16,6 +16,7 @@ from helpers.files import folder_digest, is_network, read_jsonl, write_atomic, w
 from helpers.paths import runs_root
 from helpers.runs import RunDir, choose, fork
 from helpers.runs.directory import OLD_MERGE_REPORT, ChangedRows
+from helpers.runs.identity import OtherTraining
 from helpers.settings import RULES, RunConfig
 from tests.test_forks import another_value
 
@@ -180,6 +181,23 @@ def test_a_trained_run_does_not_get_other_data_or_another_base_under_the_same_na
     with pytest.raises(ValueError, match=f"{getattr(fresh, source)} has changed since .{name} was {new}, is {old}"):
         run.save_config(replace(fresh, **{name: old}))
     assert run.config_json.read_text() == before
+
+
+@pytest.mark.parametrize("left", ["adapter/adapter_config.json", "trainer/checkpoint-14/state.json", "trained.json"])
+def test_a_training_without_its_config_json_is_not_taken_for_another_one(run, left):
+    """Resuming would hand out the old adapter under the new settings."""
+    run.save_config(RunConfig.load("tiny"))
+    write_json(run.data_report, {})  # 03 alone may begin anew
+    run.config_json.unlink()
+    run.start_config(RunConfig.load("tiny"))
+    fork_of = RunDir.open(RunConfig.load("tiny", run_name="other"))
+    fork_of.save_config(RunConfig.load("tiny", run_name="other"))
+    write_json(run.path / left, {})
+    new, what = RunConfig.load("tiny", learning_rate=1e-5), left.rpartition("/")[0] or left
+    for begin in (run.start_config, run.save_config, lambda new: fork("other", "tiny", lora_r=2)):
+        with pytest.raises(OtherTraining, match=f"{what}.*delete {run.path}.*QLORA_RUN_NAME"):
+            begin(new)
+    assert not run.config_json.exists()
 
 
 def test_03_starts_from_what_00_wrote_and_says_each_difference(run, capsys):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from helpers.files import read_json, sha256, write_atomic
 from helpers.paths import runs_of_other_pods, runs_root
-from helpers.runs.identity import OtherTraining, base_changed, refuse_other_training
+from helpers.runs.identity import OtherTraining, base_changed, refuse_other_training, refuse_unknown_training
 from helpers.runs.lock import hold, note_of, owner_of
 from helpers.runs.state import state
 from helpers.settings import RECORDED, RETIRED, RunConfig
@@ -93,9 +93,11 @@ class RunDir:
 
         `fresh` is `RunConfig.load(PRESET, **overrides)`. The rule for all notebooks: 00 begins a run from the preset
         and writes config.json; the others start from config.json. Explicit overrides (QLORA_<FIELD>, keywords) win over
-        both. Every value that is not the one of `fresh` is printed; to begin anew, run 00 again or delete config.json.
+        both. Every value that is not the one of `fresh` is printed; to begin anew, run 00 again, or delete the folder.
+        Raises OtherTraining where a training lies here without its config.json.
         """
         if not self.config_json.exists():
+            refuse_unknown_training(self)
             print(fresh.summary())
             return fresh
         config = self.load_config(**overrides)
@@ -108,7 +110,8 @@ class RunDir:
     def save_config(self, config: RunConfig) -> None:
         """Write config.json, and say what changes. Recorded revisions stay when `config` names none for their source.
 
-        Raises OtherTraining when a training with other settings lies here or is under way, or one of A2 or A5.
+        Raises OtherTraining when a training with other settings lies here or is under way, one of A2 or A5, or one
+        without config.json.
         """
         if self.preference.exists():
             sentence = _(
@@ -126,6 +129,8 @@ class RunDir:
             for name, (old, new) in stored.differences(config).items():  # every notebook after this one finds it
                 if name not in RECORDED or (old and new):  # else recorded at the first load, or gone with its source
                     print(kept.format(name=name, new=new, old=old))
+        else:
+            refuse_unknown_training(self)
         write_atomic(self.config_json, config.to_json())
 
     def stored_config(self) -> RunConfig:

@@ -16,6 +16,7 @@ from helpers.fields import BadSetting, Stage
 from helpers.files import write_atomic
 from helpers.paths import runs_root, write_chosen
 from helpers.runs.directory import RunDir
+from helpers.runs.identity import refuse_unknown_training
 from helpers.settings import RECORDED, RunConfig, check_settings, names_of, passes_win
 from helpers.show.words import N_, _
 
@@ -54,7 +55,8 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     Weights are hard links where the disk can, so they take no room; rows, settings and reports are the fork's own. Of a
     chosen one, what must be made again is printed; else that is the caller's work. A fork that would change nothing is
     not made: `old` comes back. Raises FileNotFoundError when `old` has no config.json, BadSetting for a setting that is
-    none, or when `new` is there already. `seeds=[1, 2, 3]`: several that differ in their luck alone, see `_with_seeds`.
+    none, or when `new` is there already, OtherTraining when a training without config.json is. `seeds=[1, 2, 3]`:
+    several that differ in their luck alone, see `_with_seeds`.
     """
     if "seeds" in changes:
         return _with_seeds(old, new, chosen, changes)
@@ -72,6 +74,7 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     if run.config_json.exists():
         sentence = _("A run {run!r} is already there: take another name, choose({run!r}), or delete {folder}.")
         raise BadSetting(sentence.format(run=new, folder=run.path), "run_name", new)
+    refuse_unknown_training(run)
     kept, again = _kept(source, changed)
     kept.append(source.left_out)
     _build(run, after, [(path, path.relative_to(source.path)) for path in kept] + _start(source, after, changed), old)

@@ -22,6 +22,18 @@ class OtherTraining(ValueError):
         self.changed = changed
 
 
+def refuse_unknown_training(run) -> None:
+    """Raises OtherTraining where a training lies in a `RunDir`; for one without config.json, which says what it is."""
+    files = [path for path in (run.adapter, run.trained, *run.trainer.glob("checkpoint-*")) if path.exists()]
+    if files:
+        sentence = _(
+            "{folder} holds a training ({files}) without the config.json that says which: delete {folder}, or set "
+            "QLORA_RUN_NAME to start a run of another name."
+        )
+        names = ", ".join(str(path.relative_to(run.path)) for path in files)
+        raise OtherTraining(sentence.format(folder=run.path, files=names), {})
+
+
 def refuse_other_training(run: Path, stored: RunConfig, config: RunConfig) -> None:
     """Raises OtherTraining where `config` would not have made what lies in the folder `run`, made with `stored`."""
     _refuse_other_source(run, stored, config)
