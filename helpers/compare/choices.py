@@ -14,7 +14,7 @@ from helpers.fields import BadSetting, Stage
 from helpers.model.possible import require_possible
 from helpers.paths import runs_root
 from helpers.runs import RunDir, fork
-from helpers.runs.identity import fork_command, fork_name
+from helpers.runs.identity import fork_name
 from helpers.settings import RULES, RunConfig, check_settings, names_of
 from helpers.show.words import _
 
@@ -124,13 +124,12 @@ def make_fork(old: str, name: str, changes: dict) -> RunDir:
 def pods(old: str, **choices: list) -> list[str]:
     """The same forks as SkyPilot jobs, one pod each, into one runs directory on the volume: the command lines.
 
-    `old` must lie there after 03. Try one with `sky launch --dryrun` first. Raises BadSetting; nothing is rented.
+    `old` must lie there, and here, after 03. Try one with `sky launch --dryrun` first. Raises what `planned` raises;
+    nothing is rented.
     """
     config, lines = RunDir(runs_root() / old).stored_config(), []
-    for changes in combinations(**choices):
-        replace(config, **changes)  # raises BadSetting
-        name = fork_name(old, changes)
-        words = fork_command(old, changes).split("fork ", 1)[1]
+    for name, changes in planned(old, **choices).items():
+        words = shlex.join([old, name, *(f"{setting}={value}" for setting, value in changes.items())])
         variables = {"QLORA_PRESET": config.preset, "QLORA_RUN_NAME": name, "FORK": words, "NOTEBOOKS": "04"}
         given = " ".join(f"--env {shlex.quote(f'{key}={value}')}" for key, value in variables.items())
         lines.append(f"sky launch -d -y -c {_cluster(name)} pod.yaml {given} --secret HF_TOKEN")

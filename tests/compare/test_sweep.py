@@ -21,6 +21,7 @@ from helpers.files import read_jsonl, write_json
 from helpers.model.refusal import Refused
 from helpers.paths import chosen_run, runs_root
 from helpers.runs import RunDir
+from helpers.runs.__main__ import main
 from helpers.settings import RunConfig
 from helpers.train import launch
 from helpers.train.arguments import sft_arguments
@@ -34,6 +35,7 @@ TRAINING = """
 import json, pathlib, sys, time
 from helpers.files import read_jsonl
 from helpers.runs import RunDir
+from helpers.runs.__main__ import main
 run = RunDir(pathlib.Path.cwd())
 rank = json.loads(run.config_json.read_text())["lora_r"]
 assert rank != 13
@@ -301,24 +303,47 @@ def test_seeds_of_one_setting_are_judged_together():
     assert survivors(trials, 0.25) == ["b1", "b2"]
 
 
-def test_the_same_forks_as_pods(run):
-    lines = pods("tiny", lora_r=[2, 4], learning_rate=[1e-3])
-    (spaced,) = pods("tiny", lora_target_modules=["q_proj, v_proj; touch x"])
-    (words,) = [word for word in shlex.split(spaced) if word.startswith("FORK=")]
-    assert shlex.split(words.removeprefix("FORK="))[-1] == "lora_target_modules=q_proj, v_proj; touch x"
-    words = shlex.split(lines[0])
+def pod(line: str) -> tuple[str, dict[str, str], list[str]]:
+    """Cluster, variables and the words of the fork in a command line."""
+    words = shlex.split(line)
     given = dict(word.split("=", 1) for word in words if "=" in word)
-    assert given["QLORA_RUN_NAME"] == "tiny-lora_r-2-learning_rate-0.001" and given["NOTEBOOKS"] == "04"
-    assert shlex.split(given["FORK"]) == ["tiny", given["QLORA_RUN_NAME"], "lora_r=2", "learning_rate=0.001"]
-    assert words[words.index("-c") + 1] == "tiny-lora-r-2-learning-rate-0-001" and len(lines) == 2
-    with pytest.raises(BadSetting):
-        pods("tiny", lora_r=[0])
+    return words[words.index("-c") + 1], given, shlex.split(given["FORK"])
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"lora_r": [2, 4], "learning_rate": [1e-3]},
+        {"lora_r": [4, "4", 4]},
+        {"lora_target_modules": ["q_proj,v_proj", "q_proj, v_proj"]},  # one name, if it were not signed
+        {"lora_target_modules": ["q_proj, v_proj"], "optim": ["adamw_torch"]},
+    ],
+)
+def test_the_same_forks_as_pods(run, choices):
+    forks, clusters = planned("tiny", **choices), set()
+    for line, (name, changes) in zip(pods("tiny", **choices), forks.items(), strict=True):
+        cluster, given, words = pod(line)
+        clusters.add(cluster)
+        assert (given["QLORA_RUN_NAME"], given["NOTEBOOKS"], words[:2]) == (name, "04", ["tiny", name])
+        assert main(["fork", *words]) == 0
+        make_fork("tiny", name, changes)  # it is there: one with other settings would be refused
+    assert len(clusters) == len(forks)
+
+
+@pytest.mark.parametrize("choices", [{"lora_r": [0]}, {"optim": ["adamw_torch", "adamw_8bitt"]}, {"max_steps": [4]}])
+def test_what_no_sweep_would_train_gets_no_pod(run, choices):
+    with pytest.raises((BadSetting, Refused)) as refused:
+        pods("tiny", **choices)
+    assert refused.value.setting in choices
+    run.data_report.unlink()
+    with pytest.raises(FileNotFoundError, match="03_data_preview"):
+        pods("tiny", lora_r=[4])
 
 
 def test_no_two_pods_have_one_name(run):
     """Cut to 40 characters, all four were one cluster."""
     name = "나의-실험-of-a-long-name-that-goes-on-and-on"
-    RunDir.open(RunConfig.load("tiny", run_name=name)).save_config(run.stored_config())
+    run.path.rename(run.path.with_name(name))
     lines = pods(name, learning_rate=[3e-4, 1e-3], lora_r=[4, 16])
     names = [line.split("-c ")[1].split()[0] for line in lines]
     assert len(set(names)) == 4 and all(len(name) <= 40 and name[0].isalnum() for name in names)
