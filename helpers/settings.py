@@ -30,7 +30,8 @@ RETIRED: tuple[str, ...] = ("top_p", "serve_rows", "merge_shard_gb")  # in the c
 
 data, labels, training, merge, upload, evaluation, serve, plan, free = (partial(setting, stage) for stage in Stage)
 MANY = 10**6
-FOLDER = re.compile(r"[\w.-]+")  # a run's name, which its folder has
+FOLDER = re.compile(r"(?!\.)[\w.-]+")  # a run's name, which its folder has; a dot first is of this project's own files
+LONGEST = 200  # bytes of that name: a disk takes 255, and some files beside the folder have longer ones
 
 
 @dataclass(frozen=True)
@@ -187,9 +188,12 @@ class RunConfig:
             raise BadSetting(sentence.format(value=value, formats=", ".join(GGUF_FORMATS)), "gguf_formats", value)
         if not self.run_name:
             object.__setattr__(self, "run_name", _default_run_name(self))
-        if not FOLDER.fullmatch(self.run_name) or self.run_name.strip(".") == "":
-            sentence = _("run_name={value!r} cannot be a folder: use letters, digits, '-', '_' and '.'.")
-            raise BadSetting(sentence.format(value=self.run_name), "run_name", self.run_name)
+        if not FOLDER.fullmatch(self.run_name) or cut(self.run_name, LONGEST) != self.run_name:
+            sentence = _(
+                "run_name={value!r} cannot be a folder: use letters, digits, '-', '_' and '.', no dot first, at most "
+                "{most} bytes."
+            )
+            raise BadSetting(sentence.format(value=self.run_name, most=LONGEST), "run_name", self.run_name)
         _check_repository(self)
 
     @classmethod
@@ -330,7 +334,12 @@ def _default_run_name(config: RunConfig) -> str:
     plain = {"model_id": RunConfig.model_id, "dataset_id": RunConfig.dataset_id, **PRESETS.get(config.preset, {})}
     parts = [getattr(config, key) for key in ("model_id", "dataset_id") if getattr(config, key) != plain[key]]
     names = [re.sub(r"\.(csv|jsonl?|parquet)$", "", part.rstrip("/").split("/")[-1]) for part in parts]
-    return "-".join([config.preset, *(re.sub(r"[^\w.-]+", "-", name) for name in names)])
+    return cut("-".join([config.preset, *(re.sub(r"[^\w.-]+", "-", name) for name in names)]), LONGEST)
+
+
+def cut(name: str, most: int) -> str:
+    """As much of `name` as fits into `most` bytes."""
+    return name.encode()[:most].decode(errors="ignore")
 
 
 def _check_repository(config: RunConfig) -> None:

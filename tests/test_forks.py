@@ -11,9 +11,9 @@ import pytest
 
 from helpers.fields import BadSetting, Stage
 from helpers.files import read_json, write_json
-from helpers.paths import runs_root
+from helpers.paths import chosen_run, runs_root
 from helpers.runs import RunDir, choose, fork
-from helpers.runs.identity import OtherTraining, fork_command
+from helpers.runs.identity import OtherTraining, fork_command, fork_name
 from helpers.runs.state import state
 from helpers.settings import RULES, RunConfig
 
@@ -149,6 +149,22 @@ def test_a_fork_that_cannot_be_is_refused_and_leaves_nothing(run, arguments, cha
     with pytest.raises(error, match=told):
         fork(*arguments, **changes)
     assert sorted(runs_root().rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["blank ", " blank", "blank\n"])
+@pytest.mark.parametrize("seeds", [{}, {"seeds": [1]}])
+def test_a_blank_round_a_name_is_in_no_folder(run, name, seeds):
+    new = fork("tiny", name, lora_r=2, **seeds)
+    assert new.stored_config().run_name == new.path.name == chosen_run() and " " not in new.path.name
+    assert RunConfig.load("tiny") == new.stored_config()
+    choose(name)
+    assert chosen_run() == RunConfig.load("tiny").run_name == "blank"
+
+
+@pytest.mark.parametrize("value", ["x" * 300, "가나다" * 50, "모델/폴더" * 30])
+def test_the_name_of_any_change_is_one_that_a_folder_can_have(run, value):
+    name = fork_name("tiny", {"chat_template": value})
+    assert fork("tiny", name, chat_template=value).path.name == name and len(name.encode()) <= 100
 
 
 def test_the_refusal_prints_the_line_that_makes_the_fork(run):

@@ -48,6 +48,9 @@ def test_preset_from_environment(environment):
         ("push", "all", "none, adapter, merged, both"),
         ("run_name", "a/b", "run_name='a/b'"),
         ("run_name", "..", "cannot be a folder"),
+        ("run_name", ".current", "no dot first"),
+        ("run_name", "a" * 300, "at most 200 bytes"),
+        ("run_name", "가" * 100, "at most 200 bytes"),
         ("model_id", "", "model_id=''"),
     ],
 )
@@ -105,6 +108,8 @@ def test_run_name_tells_runs_apart(environment):
     assert RunConfig.load("demo", dataset_id="../shared/data/ChatbotData.csv").run_name == "demo-ChatbotData"
     assert RunConfig.load("demo", model_id="owner/Model-1.5B").run_name == "demo-Model-1.5B"
     assert RunConfig.load("demo", run_name="mine").run_name == "mine"
+    long = RunConfig.load("demo", dataset_id=f"{'긴' * 80}.jsonl").run_name
+    assert long.startswith("demo-긴긴") and len(long.encode()) <= 200
 
 
 def test_presets_are_the_recipes_they_claim_to_be(environment):

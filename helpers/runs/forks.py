@@ -39,7 +39,7 @@ def choose(name: str) -> None:
     QLORA_RUN_NAME, OVERRIDES and an explicit other QLORA_PRESET still win. Raises ValueError for a name that no folder
     can have.
     """
-    RunConfig(run_name=name)
+    name = RunConfig(run_name=name).run_name if name.strip() else ""
     write_chosen(name)
     sentence = _("Notebooks opened from now on work on {run}, which is new.")
     if (runs_root() / name / "config.json").exists():
@@ -59,10 +59,11 @@ def fork(old: str, new: str, chosen: bool = True, **changes) -> RunDir:
     several that differ in their luck alone, see `_with_seeds`.
     """
     if "seeds" in changes:
-        return _with_seeds(old, new, chosen, changes)
-    source, run = RunDir(runs_root() / old), RunDir(runs_root() / new)
+        return _with_seeds(old, new.strip(), chosen, changes)
+    source = RunDir(runs_root() / old)
     before = source.stored_config()
     after = _settings_of_fork(before, new, changes)
+    new, run = after.run_name, RunDir(runs_root() / after.run_name)  # without blanks round it
     changed = before.differences(after).keys() - {"run_name"}
     if changes.get("start_from") == "adapter":  # of this run, also where it began from an adapter itself
         changed |= {"start_from"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from helpers.fields import Stage
 from helpers.files import folder_digest
 from helpers.paths import local_path
-from helpers.settings import RECORDED, RULES, RunConfig, names_of
+from helpers.settings import RECORDED, RULES, RunConfig, cut, names_of
 from helpers.show.words import _
 
 
@@ -88,7 +88,8 @@ def base_changed(config_json: Path, config: RunConfig) -> str:
 
 def fork_name(old: str, changes: dict) -> str:
     """A name for the fork of `old` with `changes`, that a folder can have."""
-    return re.sub(r"[^\w.-]+", "-", "-".join([old, *(f"{name}-{value}" for name, value in changes.items())]))[:100]
+    name = "-".join([old, *(f"{name}-{value}" for name, value in changes.items())])
+    return cut(re.sub(r"[^\w.-]+", "-", name), 100)
 
 
 def fork_command(old: str, changes: dict) -> str:

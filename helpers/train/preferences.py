@@ -108,12 +108,12 @@ def preference_run(run: RunDir, config: RunConfig, name: str, settings: dict, ro
             "or use PAIRS = {own!r}."
         )
         raise ValueError(sentence.format(own=OWN))
-    made, kept = RunDir(runs_root() / name), {"from": run.path.name, **settings, "pairs": pairs}
+    config = replace(config, run_name=name)
+    made, kept = RunDir(runs_root() / config.run_name), {"from": run.path.name, **settings, "pairs": pairs}
     # an older one has no hash
     if made.path.exists() and not (made.preference.exists() and read_json(made.preference).items() <= kept.items()):
         sentence = _("A run {name!r} with other settings is already there: take another NAME, or delete {folder}.")
         raise ValueError(sentence.format(name=name, folder=made.path))
-    config = replace(config, run_name=name)
     made.path.mkdir(exist_ok=True)
     write_json(made.preference, kept)
     share(run.train_jsonl, made.train_jsonl)

@@ -123,7 +123,7 @@ def test_it_writes_a_run_of_its_own(run):
     made.require(made.train_jsonl, made.eval_jsonl, produced_by="03")  # hashed anew: 05 and 06 read its own rows
     assert read_json(made.data_report)["rows"] == 1
     assert made.stored_config().run_name == "tiny-dpo" and read_jsonl(made.eval_jsonl) == rows
-    assert preference_run(run, config, "tiny-dpo", how, rows, 9) == made  # the same once more
+    assert preference_run(run, config, "tiny-dpo ", how, rows, 9) == made  # the same once more
     for name, settled, judges, refused in (
         ("tiny-dpo", {"beta": 0.2}, rows, "'tiny-dpo' with other settings"),
         ("tiny-dpo", how | {"sha256": fingerprint([pair("질문")])}, rows, "'tiny-dpo' with other settings"),
