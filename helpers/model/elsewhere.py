@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 OF_A_FORK = "adapter"  # start_from: the adapter that `fork` took from the old run
 SAME = {"r": "lora_r", "lora_alpha": "lora_alpha", "use_rslora": "use_rslora"}  # they decide what the numbers mean
 FORMS = re.compile(r"(-unsloth)?-bnb-4bit$|-(hf|4bit)$|^meta-")  # one model's names in several places
+ANYBODYS = re.compile(r"merged|checkpoint-\d+|final|model|outputs?")  # folders that are called so say nothing
 
 
 def start_folder(run: RunDir, config: RunConfig) -> Path | None:
@@ -58,14 +60,33 @@ def require_start(folder: Path, config: RunConfig) -> None:
 
 
 def _require_base(folder: Path, settings: dict, config: RunConfig) -> None:
-    """The base's name, less where it lies and how it was packed; shapes cannot tell a model from its chat version."""
     theirs = settings.get("base_model_name_or_path") or ""
-    if theirs and not {_plain(theirs)} & {_plain(config.model_id), _plain(ModelSource.of(config).path)}:
+    if theirs and not _same_base(theirs, config):
         sentence = _(
             "it was trained on {theirs!r}, and the run's model_id is {ours!r}. If both are the same weights, write the "
             "run's name as base_model_name_or_path into its adapter_config.json"
         )
         raise _unfit(folder, sentence.format(theirs=theirs, ours=config.model_id), "model_id")
+
+
+def _same_base(theirs: str, config: RunConfig) -> bool:
+    """Whether it is the run's base; shapes cannot tell a model from its chat version.
+
+    Two folders are compared by their weights, else the names: less where they lie and how the weights were packed.
+    """
+    source, here = ModelSource.of(config), local_path(theirs)
+    its = here / "config.json" if here else Path()
+    if here and its.exists() and source.is_folder and "quantization_config" not in read_json(its):
+        return _same_weights(here, Path(source.path))
+    name = _plain(theirs)
+    by_name = name in (_plain(config.model_id), _plain(source.path)) and not ANYBODYS.fullmatch(name)
+    return by_name or theirs == config.model_id
+
+
+def _same_weights(one: Path, other: Path) -> bool:
+    """Whether two folders are one, or hold the same weight files, byte for byte."""
+    names = {file.name for folder in (one, other) for file in folder.glob("*.safetensors")}
+    return one.samefile(other) or 0 < len(names) == len(filecmp.cmpfiles(one, other, names, shallow=False)[0])
 
 
 def _plain(name: str) -> str:

@@ -2,6 +2,8 @@
 says what does not."""
 
 import json
+import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from helpers.model.elsewhere import require_start, start_folder
 from helpers.model.refusal import Refused
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
+from tests.conftest import edit_json
 from tests.model.test_adapters import save_adapter
 
 CONFIG = RunConfig.load("tiny", load_in_4bit=False)
@@ -79,6 +82,38 @@ def half(tensors):
 def test_what_does_not_fit_is_said_with_its_value(changed, settings, tensors, own, told):
     with pytest.raises(Refused, match=told):
         require_start(changed(tensors, **settings), RunConfig.load("tiny", **own))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "same"),
+    [
+        ("A/merged", "A/merged", True),
+        ("A/merged", "copy/merged", True),
+        ("A/merged", "copy/checkpoint-9", True),  # the weights say it
+        ("A/merged", "other/merged", False),
+        ("A/merged", "half/merged", False),  # a file is missing
+        ("A/tiny", "other/tiny", False),
+        ("gone/tiny", "other/tiny", True),  # the name is all that there is
+        ("gone/merged", "A/merged", False),
+        ("gone/checkpoint-9", "A/checkpoint-9", False),
+        ("packed/tiny-bnb-4bit", "A/tiny", True),
+        ("packed/merged", "A/merged", False),
+    ],
+)
+def test_folders_of_one_name_are_told_apart_by_their_weights(changed, tmp_path, tiny_model, theirs, ours, same):
+    for name in {theirs, ours} - {"gone/tiny", "gone/merged", "gone/checkpoint-9"}:
+        shutil.copytree(tiny_model, tmp_path / name)
+    (tmp_path / ours / "README.md").touch()
+    weights = tmp_path / ours / "model.safetensors"
+    if ours.startswith("other"):
+        save_file({name: weight + 1 for name, weight in load_file(weights).items()}, weights, {"format": "pt"})
+    if ours.startswith("half"):
+        shutil.copy(weights, weights.with_name("second.safetensors"))
+    if theirs.startswith("packed"):
+        edit_json(tmp_path / theirs / "config.json", quantization_config={"quant_method": "bitsandbytes"})
+    adapter, config = changed(base_model_name_or_path=str(tmp_path / theirs)), str(tmp_path / ours)
+    with nullcontext() if same else pytest.raises(Refused, match=f"trained on '{tmp_path / theirs}'"):
+        require_start(adapter, RunConfig.load("tiny", model_id=config))
 
 
 def test_the_setting_names_a_folder_or_what_a_fork_took(good, tmp_path):
