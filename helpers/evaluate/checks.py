@@ -98,7 +98,7 @@ def load_checks(file: str) -> tuple[dict[str, Check], Baseline | None]:
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses look there
     try:  # compiled here: a cache of Python's may be a second old
-        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+        exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)
     except OWN_CODE as error:
         raise BadChecks(path, _("it cannot be run: {error}").format(error=_what(error))) from error
     public = {name: value for name, value in vars(module).items() if name != "baseline" and not name.startswith("_")}

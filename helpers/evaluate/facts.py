@@ -72,12 +72,19 @@ def rival(gap: dict, alone: dict, what: str, facts: int) -> Reason:
     return Reason(code, told + (rows_needed(gap, NLL, facts) if code == UNDECIDED else smallest(gap, NLL, facts)))
 
 
-def required(counted: dict, model: str, check: tuple[str, str, float], facts: int) -> Reason:
+def required(checks: dict[str, dict], model: str, check: tuple[str, str, float], facts: int) -> Reason:
     """A check with a threshold. It holds where its 95 % interval does; it fails where the one at this level does."""
     name, sign, share = check
-    if model not in counted or not counted.get("of"):
+    measured = {one: counted for one, counted in checks.items() if model in counted and counted.get("of")}
+    if name not in measured:
         sentence = _("{check} was not measured on the {model} model: set `checks` and run 06.")
-        return Reason(UNDECIDED, sentence.format(check=name, model=model))
+        if measured:
+            sentence = _(
+                "{check} is no check that was measured on the {model} model: write one of {checks}, or add it to the "
+                "file of `checks` and run 06."
+            )
+        return Reason(UNDECIDED, sentence.format(check=name, model=model, checks=", ".join(measured)))
+    counted = measured[name]
     passed, of = counted[model], counted["of"]
     code, told = _holds(passed, of, check, facts), f"{model}: {name} {sign} {share:g}"
     told = f"{told}: {intervals.told_count(passed, of)}"

@@ -136,7 +136,7 @@ def _required(evaluation: Evaluation, served: Served | None, wanted: list) -> It
     measured = [(_model(evaluation), evaluation.checks)]
     measured += [(file, served.checks()) for file in served.files] if served else []
     for model, checks in measured:
-        yield from (partial(facts.required, checks.get(check[0], {}), model, check) for check in wanted)
+        yield from (partial(facts.required, checks, model, check) for check in wanted)
 
 
 def _files(served: Served | None) -> Iterator[Fact]:

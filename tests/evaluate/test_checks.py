@@ -98,6 +98,11 @@ def test_a_file_that_cannot_be_used_is_refused(file, text, name):
         load_checks("no/such/file.py")
 
 
+def test_a_file_is_compiled_with_its_own_future_alone(file):
+    checks, _baseline = load_checks(file("def f(messages, reply: str, reference) -> bool:\n 'doc'\n return True"))
+    assert checks["f"].__annotations__ == {"reply": str, "return": bool}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -256,6 +261,15 @@ def measured(tmp_path, merge="green", passed=44, loss=None, known="unclear", edi
 )
 def test_the_gate(tmp_path, found, require, code):
     assert decide(measured(tmp_path, **found), require)[0] == code
+
+
+def test_a_check_that_nobody_measured_is_told_with_those_that_were(tmp_path):
+    run = measured(tmp_path)
+    (told,) = [reason.sentence for reason in decide(run, "exakt >= 0.8")[1] if "exakt" in reason.sentence]
+    assert "exakt is no check" in told and "merged model: write one of exact, or" in told
+    Evaluation.of(run.stored_config(), {}, []).write(run)  # measured without checks
+    (told,) = [reason.sentence for reason in decide(run, "exact >= 0.8")[1] if "exact" in reason.sentence]
+    assert told.endswith("set `checks` and run 06.")
 
 
 @pytest.mark.parametrize(
