@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.model.refusal import Reason, Refused
 from helpers.model.source import ModelSource
@@ -52,21 +52,33 @@ def load_tokenizer(config: RunConfig, source: str | None = None) -> PreTrainedTo
 
 def _give_template(tokenizer: PreTrainedTokenizerBase, config: RunConfig, name: str, saved: bool) -> None:
     """The model's own chat template, the project's, or that which `config.chat_template` names unless `saved` so."""
-    if tokenizer.chat_template:
-        require_safe(tokenizer.get_chat_template(), tokenizer.special_tokens_map, name)
-    else:
+    chosen = "" if saved else config.chat_template
+    if chosen and chosen != "no-thought":  # the model's own is not looked at: it may be why a file was given
+        file = local_path(chosen)
+        if file is None or not file.is_file():
+            sentence = _("chat_template={name!r} is no file here: give the path of a Jinja file, or no-thought.")
+            raise Refused(Reason.TEMPLATE, sentence.format(name=chosen), "chat_template")
+        tokenizer.chat_template, name = file.read_text(encoding="utf-8"), chosen
+    elif not tokenizer.chat_template:
         tokenizer.chat_template = project_template(tokenizer)
-    if not config.chat_template or saved:
-        return
-    if config.chat_template == "no-thought":
+    _require_templates(tokenizer, name)
+    if chosen == "no-thought":
         tokenizer.chat_template = without_open_thought(tokenizer)
-        return
-    file = local_path(config.chat_template)
-    if file is None or not file.is_file():
-        sentence = _("chat_template={name!r} is no file here: give the path of a Jinja file, or no-thought.")
-        raise Refused(Reason.TEMPLATE, sentence.format(name=config.chat_template), "chat_template")
-    tokenizer.chat_template = file.read_text(encoding="utf-8")
-    require_safe(tokenizer.chat_template, tokenizer.special_tokens_map, config.chat_template)
+
+
+def _require_templates(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Every template of `tokenizer` is safe; where it has several by name, one is "default", which most rows need."""
+    own: Any = tokenizer.chat_template
+    named = own if isinstance(own, dict) else {"default": own}
+    if "default" not in named:
+        sentence = _(
+            "The tokenizer of {name} has chat templates called {names}, and none called default: set chat_template to "
+            "a file with the one to use."
+        )
+        names = ", ".join(map(repr, sorted(named)))
+        raise Refused(Reason.TEMPLATE, sentence.format(name=name, names=names), "chat_template")
+    for template in named.values():
+        require_safe(template, tokenizer.special_tokens_map, name)
 
 
 def _embedding_rows(config: RunConfig) -> int | None:

@@ -93,6 +93,37 @@ def test_a_hostile_template_is_one_sentence_and_takes_neither_time_nor_memory(ba
     assert raised.value.reason.startswith(reason) and str(base) in str(raised.value) and "\n" not in str(raised.value)
 
 
+def give_templates(folder, **templates):
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    named = [{"name": name, "template": template} for name, template in templates.items()]
+    change(folder / "tokenizer_config.json", chat_template=named)
+
+
+GOOD = "{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}"
+
+
+@pytest.mark.parametrize("hostile", ["default", "tool_use", "rag"])
+def test_each_of_several_templates_is_tried(base, monkeypatch, hostile):
+    monkeypatch.setattr(sandbox, "SECONDS", 1)
+    give_templates(base, **{"default": GOOD, "tool_use": GOOD, hostile: LOOP})
+    with pytest.raises(sandbox.Unsafe, match="did not end within"):
+        load_tokenizer(run_of(base))
+
+
+def test_several_templates_without_a_default_are_one_sentence_in_03(base):
+    give_templates(base, tool_use=GOOD, rag=GOOD)
+    with pytest.raises(Refused, match="called 'rag', 'tool_use', and none called default: set chat_template") as raised:
+        require_possible(run_of(base))
+    assert (raised.value.reason, raised.value.setting) == (Reason.TEMPLATE, "chat_template")
+
+
+@pytest.mark.parametrize("own", [{"default": LOOP}, {"tool_use": GOOD}], ids=["hostile", "without default"])
+def test_a_file_of_one_s_own_takes_the_place_of_a_template_that_cannot_be_used(base, tmp_path, own):
+    give_templates(base, **own)
+    (tmp_path / "mine.jinja").write_text(GOOD)
+    assert load_tokenizer(run_of(base, chat_template=str(tmp_path / "mine.jinja"))).chat_template == GOOD
+
+
 def test_the_child_that_tries_a_template_has_no_tokens_and_is_asked_once(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     seen = []
