@@ -45,13 +45,15 @@ def full_config(model_config: dict) -> PretrainedConfig:
 
 
 def on_meta(settings: dict | PretrainedConfig, **keywords) -> PreTrainedModel:
-    """The model of a config.json without numbers; `keywords` (dtype ...) as `from_config` takes them."""
+    """The model of a config.json without numbers; `keywords` (dtype ...) as `from_config` takes them.
+
+    What the file says of attention is not asked: it may name a kernel that is not here, or a stranger's."""
     import torch
     from transformers import AutoModelForCausalLM
 
     settings = full_config(settings) if isinstance(settings, dict) else settings
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(settings, **keywords)
+        model = AutoModelForCausalLM.from_config(settings, **{"attn_implementation": None, **keywords})
     model.tie_weights()
     return model
 

@@ -44,16 +44,25 @@ class ModelSource:
         return cls(path, hub_revision(config.model_revision), config.trust_remote_code)
 
     @property
-    def keywords(self) -> dict:
-        """What every `from_pretrained` takes: AutoTokenizer.from_pretrained(**source.keywords)."""
+    def place(self) -> dict:
+        """What every `from_pretrained` takes: AutoTokenizer.from_pretrained(**source.place)."""
         where = {"pretrained_model_name_or_path": self.path, "revision": self.revision}
         return {**where, "trust_remote_code": self.trust}
 
+    @property
+    def keywords(self) -> dict:
+        """What a model's takes: the same with `settings`, since the file itself could choose the attention."""
+        return {**self.place, "config": self.settings()}
+
     def settings(self) -> PretrainedConfig:
-        """Its config.json, as the library reads it."""
+        """Its config.json, as the library reads it, less the attention that it asks for: that may be a stranger's code.
+
+        Which one is used says `device.attention`."""
         from transformers import AutoConfig
 
-        return AutoConfig.from_pretrained(**self.keywords)
+        settings = AutoConfig.from_pretrained(**self.place)
+        settings._attn_implementation = None
+        return settings
 
     @property
     def is_folder(self) -> bool:

@@ -32,7 +32,7 @@ def load_tokenizer(config: RunConfig, source: str | None = None) -> PreTrainedTo
     from transformers import AutoTokenizer
 
     name = source or config.model_id
-    tokenizer = AutoTokenizer.from_pretrained(**ModelSource.of(config, folder=source).keywords)
+    tokenizer = AutoTokenizer.from_pretrained(**ModelSource.of(config, folder=source).place)
     forget_code(tokenizer, config.trust_remote_code)
     if tokenizer.eos_token_id is None:
         sentence = _("The tokenizer of {name} has no EOS token, so replies could never stop: use another model.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.model.memory import file_bytes, free_memory
+from helpers.model.source import ModelSource
 from helpers.serve.llama_cpp import LlamaCpp
 from helpers.show.words import _
 from helpers.template.chat import stop_ids
@@ -151,4 +152,5 @@ def exact_model(folder: Path) -> PreTrainedModel:
     places = [torch.device("cuda")] if torch.cuda.is_available() else []
     places = [place for place in [*places, torch.device("cpu")] if 2.2 * file_bytes(folder) < free_memory(place)]
     settings = {"dtype": torch.float32, "device_map": {"": places[0]}} if places else {"dtype": "auto"}
-    return AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **settings).eval()
+    source = ModelSource(str(folder), "main", trust=False)
+    return AutoModelForCausalLM.from_pretrained(**source.keywords, use_safetensors=True, **settings).eval()

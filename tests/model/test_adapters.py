@@ -109,7 +109,7 @@ def test_a_source_is_resolved_once(tiny_model, tmp_path):
     assert source.is_folder and source.folder(["*.json"]).samefile(tiny_model)
     hub = RunConfig.load("tiny", model_id="owner/name", model_revision="a" * 40, trust_remote_code=True)
     where = {"pretrained_model_name_or_path": "owner/name", "revision": "a" * 40}
-    assert ModelSource.of(hub).keywords == {**where, "trust_remote_code": True}
+    assert ModelSource.of(hub).place == {**where, "trust_remote_code": True}
     assert ModelSource.of(hub, folder=tmp_path) == ModelSource(str(tmp_path), "main", True)
 
 

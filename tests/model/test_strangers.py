@@ -6,11 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from helpers.merge.skeleton import empty_model
 from helpers.model.load import load_base_model
+from helpers.model.meta import on_meta
 from helpers.model.possible import require_possible
 from helpers.model.refusal import Reason, Refused
 from helpers.model.tokenizer import load_tokenizer, require_rows_for_all
 from helpers.model.weights import forget_code, without_code
+from helpers.serve.checks import exact_model
 from helpers.settings import RunConfig
 from helpers.template import sandbox
 from tests.template.tokenizer_kinds import kind
@@ -132,6 +135,16 @@ def test_the_child_that_tries_a_template_has_no_tokens_and_is_asked_once(monkeyp
     for _again in range(2):
         sandbox.require_safe("{{ messages[0].content }} once", {}, "x")
     assert seen == [{}]
+
+
+@pytest.mark.parametrize("value", ["flash_attention_2", "someone/their-kernel"])
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_the_attention_that_a_config_asks_for_is_never_used(base, key, value):
+    change(base / "config.json", **{key: value})
+    config, numbers = run_of(base, max_length=2048), json.loads((base / "config.json").read_text())
+    require_possible(config)
+    for model in (load_base_model(config), empty_model(config), on_meta(numbers), exact_model(base)):
+        assert model.config._attn_implementation == "sdpa"
 
 
 GENERATION = [
