@@ -10,7 +10,7 @@ from helpers.model.memory import file_bytes
 from helpers.model.quantise import keep_gradients, quantization_config, refuse_quantised
 from helpers.model.refusal import Reason, Refused
 from helpers.model.source import ModelSource, adapter_inside
-from helpers.model.weights import forget_code
+from helpers.model.weights import forget_code, require_whole
 from helpers.settings import RunConfig
 from helpers.show.words import _
 
@@ -30,7 +30,7 @@ def load_base_model(
     """The base model of the run (or another folder `source`) as a real `AutoModelForCausalLM`.
 
     `four_bit` None follows the config; False loads 16-bit weights, as merged models are. `device` None: see
-    `device_map`. Raises `Refused` for a model that is already quantised, or what `check_loaded` says.
+    `device_map`. Raises `Refused` for a model that is already quantised, and as `require_whole` and `check_loaded`.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -38,6 +38,7 @@ def load_base_model(
     four_bit = config.load_in_4bit if four_bit is None else four_bit
     files = ModelSource.of(config, folder=source)
     refuse_quantised(files.settings().to_dict(), source or config.model_id)
+    require_whole(files)
     place = {"": device} if device else device_map(config)
     if source and not four_bit and torch.cuda.is_available():  # a merged model may be larger than the card
         fits = file_bytes(source) <= 0.8 * torch.cuda.mem_get_info()[0]  # a fifth stays free for the rows

@@ -16,6 +16,7 @@ from helpers.model.quantise import refuse_quantised
 from helpers.model.refusal import Reason, Refused
 from helpers.model.source import ModelSource
 from helpers.model.tokenizer import load_tokenizer, require_rows_for_all
+from helpers.model.weights import require_whole
 from helpers.settings import RunConfig
 from helpers.show.words import _
 from helpers.template.sandbox import Unsafe
@@ -28,13 +29,16 @@ NAN = re.compile(r'[\[ "]NaN[",\]}]')
 
 
 def require_possible(config: RunConfig) -> None:
-    """Raises `Refused`, in one sentence that names the setting with which 04 to 06 could not end."""
+    """Raises `Refused`, in one sentence that names the setting with which 04 to 06 could not end.
+
+    FileNotFoundError for a base in a folder here that lacks a weight file."""
     _settings(config)
     _names(config)
     shapes = _shapes(config)
     require_usable(config)
     _tokens(config, shapes.get_text_config().vocab_size)
     _branches(config, _without_weights(config, shapes))
+    require_whole(ModelSource.of(config))
 
 
 def _settings(config: RunConfig) -> None:

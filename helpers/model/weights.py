@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from helpers.files import read_json, write_json
+from helpers.model.refusal import Reason, Refused
 from helpers.model.source import ModelSource
 from helpers.show.words import _
 
@@ -17,7 +18,8 @@ Loaded = TypeVar("Loaded")
 def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
     """Weight name -> file, for a model's folder or hub id (downloaded): the set that transformers loads.
 
-    Raises FileNotFoundError for a model without safetensors files, or without one that its index names.
+    Raises FileNotFoundError for a model without safetensors files, or without one that its index names; `Refused`
+    (MISSING_WEIGHTS) for a file that was cut.
     """
     folder = ModelSource(source, revision, trust=False).folder(["*.json", "model*.safetensors"])
     settings = folder / "config.json"
@@ -28,14 +30,31 @@ def weight_files(source: str, revision: str = "main") -> dict[str, Path]:
         sentence = _("{source} has no {file}: only safetensors weights are read here.")
         raise FileNotFoundError(sentence.format(source=source, file=choice[0]))
     if there[0].suffix == ".safetensors":
-        with safe_open(str(there[0]), framework="pt") as file:
-            return dict.fromkeys(file.keys(), there[0])
+        return dict.fromkeys(_names(there[0]), there[0])
     places = {name: folder / file for name, file in read_json(there[0])["weight_map"].items()}
     absent = sorted(path.name for path in places.values() if not path.exists())
     if absent:
         sentence = _("{file} is missing in {source}, {index} names it: download the model again.")
         raise FileNotFoundError(sentence.format(file=absent[0], source=source, index=there[0].name))
+    for path in sorted(set(places.values())):
+        _names(path)
     return places
+
+
+def require_whole(source: ModelSource) -> None:
+    """Raises what `weight_files` raises, for a folder here; a model of the hub is not downloaded for it."""
+    if source.is_folder:
+        weight_files(source.path)
+
+
+def _names(path: Path) -> list[str]:
+    """The weights of a file, by its head, which also says how long the file is."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return list(file.keys())
+    except SafetensorError:
+        sentence = _("{file} is not whole (or it is a git-lfs pointer): download it again.").format(file=path)
+        raise Refused(Reason.MISSING_WEIGHTS, sentence) from None
 
 
 class WeightFiles:

@@ -1,11 +1,14 @@
 """Settings that cannot work are refused in 03, in one sentence that names the setting; those that can are not."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 from transformers import AutoConfig
 
+from helpers.model.load import load_base_model
 from helpers.model.possible import require_possible
 from helpers.model.refusal import Refused
 from helpers.settings import RunConfig
@@ -19,6 +22,7 @@ def tried(tmp_path):
     """`require_possible` of a run on an architecture of a small size."""
 
     def tried(kind, *, sizes=None, **settings):
+        save_file({}, tmp_path / "model.safetensors")
         AutoConfig.for_model(kind, **{"hidden_size": 32, **TWO_HEADS, **(sizes or {})}).save_pretrained(tmp_path)
         require_possible(RunConfig.load("tiny", **{"model_id": str(tmp_path), "lora_dropout": 0.0, **settings}))
 
@@ -83,6 +87,30 @@ def test_a_base_whose_settings_make_no_model_is_one_sentence(tiny_model, tmp_pat
     (tmp_path / "config.json").write_text(json.dumps(numbers | changes))
     with pytest.raises(Refused, match=told):
         require_possible(RunConfig.load("tiny", model_id=str(tmp_path)))
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 123456\n"
+LOST = json.dumps({"weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}})
+TORN = [
+    ("pytorch_model.bin", lambda whole: whole, "has no model.safetensors: only safetensors"),
+    ("model.safetensors.index.json", lambda whole: LOST.encode(), "model-00002-of-00002.safetensors is missing in"),
+    ("model.safetensors", lambda whole: whole[: len(whole) // 2], "model.safetensors is not whole .* download it"),
+    ("model.safetensors", lambda whole: POINTER.encode(), "model.safetensors is not whole .* download it"),
+    ("model.safetensors", lambda whole: b"", "model.safetensors is not whole .* download it"),
+]
+
+
+@pytest.mark.parametrize(("file", "torn", "told"), TORN, ids=["bin alone", "lost shard", "half", "pointer", "nothing"])
+def test_weights_that_cannot_be_read_are_one_sentence_before_the_load(tiny_model, tmp_path, file, torn, told):
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_model, folder)
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").unlink()
+    (folder / file).write_bytes(torn(whole))
+    config = RunConfig.load("tiny", model_id=str(folder), load_in_4bit=False)
+    for needs in (require_possible, load_base_model):
+        with pytest.raises((FileNotFoundError, Refused), match=told):
+            needs(config)
 
 
 EXPERTS = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16, "head_dim": 16}
