@@ -15,6 +15,7 @@ from helpers.show.words import _
 
 # vLLM's choices for --max-lora-rank: it keeps room for adapters up to that rank
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+OTHER_TEMPLATES = "additional_chat_templates"  # a tokenizer's folder for those that are not its default: tool_use.jinja
 GREEDY = json.dumps({"temperature": 0.0})  # as measured; vLLM's own is 1.0, or what the base's settings say
 
 
@@ -59,15 +60,24 @@ def _adapter_words(adapter: Path, name: str) -> list[str]:
         raise ValueError(sentence.format(rank=rank, most=VLLM_RANKS[-1]))
     words = ["--enable-lora", "--max-lora-rank", str(rooms[0]), "--lora-modules", f"{name or adapter.name}={adapter}"]
     template, tokenizer = adapter / "chat_template.jinja", adapter / "tokenizer_config.json"
-    if template.exists():
+    several = (adapter / OTHER_TEMPLATES).is_dir()  # --chat-template takes one
+    if template.exists() and not several:
         words += ["--chat-template", str(template)]
-    elif tokenizer.exists() and read_json(tokenizer).get("chat_template"):  # as transformers 4 saved it
+    elif several or (tokenizer.exists() and read_json(tokenizer).get("chat_template")):  # as transformers 4 saved it
         words += ["--tokenizer", str(adapter)]
     return words
 
 
 def llama_server_command(file: Path, context: int, lora: Path | None = None, template: Path | None = None) -> str:
-    """`llama-server` for a GGUF file; for an adapter's file on a base's, with the `template` of its training."""
+    """`llama-server` for a GGUF file; for an adapter's file on a base's, with the `template` of its training.
+
+    Raises ValueError for a template beside which there are others: the command takes one, a merged file has them all.
+    """
+    if template and (template.parent / OTHER_TEMPLATES).is_dir():
+        sentence = _(
+            "llama-server takes one chat template, and beside {file} there are others: serve the merged model."
+        )
+        raise ValueError(sentence.format(file=template))
     words = ["llama-server", "-m", str(file), "-c", str(context), "--temp", "0", "--jinja"]
     words += ["--lora", str(lora)] if lora else []
     words += ["--chat-template-file", str(template)] if template else []

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from helpers.files import read_json
 from helpers.model.weights import without_code
+from helpers.serve.commands import OTHER_TEMPLATES
 from helpers.show.words import _
 
 if TYPE_CHECKING:
@@ -70,9 +71,11 @@ def converter_input(folder: Path, tokenizer: PreTrainedTokenizerBase | None = No
     with tempfile.TemporaryDirectory() as parent:
         links = Path(parent) / folder.name  # the converter takes the model's name from it
         links.mkdir()
-        for path in folder.iterdir():
+        for path in (*folder.iterdir(), *folder.glob(f"{OTHER_TEMPLATES}/*.jinja")):
             if path.is_file() and path.suffix not in CODE:
-                (links / path.name).symlink_to(path.resolve())
+                link = links / path.relative_to(folder)
+                link.parent.mkdir(exist_ok=True)
+                link.symlink_to(path.resolve())
         file, spm = links / "tokenizer_config.json", links / "tokenizer.model"
         if sentencepiece and not spm.exists():
             spm.symlink_to(sentencepiece.resolve())

@@ -81,6 +81,18 @@ def test_a_template_as_transformers_4_saved_it(adapter):
     assert f"--tokenizer {folder}" in vllm_command("owner/base", 4096, folder, "mine")
 
 
+def test_no_template_is_lost_where_an_adapter_has_several(adapter):
+    """Beside chat_template.jinja, which is the default, transformers saves the others."""
+    folder = adapter()
+    (folder / "additional_chat_templates").mkdir()
+    for file in ("chat_template.jinja", "additional_chat_templates/tool_use.jinja"):
+        (folder / file).write_text("{{ messages }}")
+    words = vllm_command("owner/base", 4096, folder, "mine")
+    assert f"--tokenizer {folder}" in words and "--chat-template" not in words
+    with pytest.raises(ValueError, match="llama-server takes one chat template"):
+        llama_server_command("base.gguf", 512, folder / "adapter.gguf", folder / "chat_template.jinja")
+
+
 @pytest.mark.parametrize("name, model", [("Demo", "demo"), ("한국어-챗봇", "model"), ("a b/c", "a-b-c")])
 def test_a_name_that_ollama_takes(tmp_path, name, model):
     assert f"ollama create {model} -f Modelfile && ollama run {model}" in ollama_commands(tmp_path, name)

@@ -285,6 +285,16 @@ def test_a_converter_has_no_token_and_runs_no_code_of_the_model(thinker, tmp_pat
     assert "hf_private" not in str(environment.value) and str(Path.home()) + " " not in str(environment.value) + " "
 
 
+def test_a_converter_sees_every_chat_template(tmp_path):
+    """gguf's vocab.py reads this folder too: a file for llama-server has the template for tools."""
+    others = tmp_path / "additional_chat_templates"
+    others.mkdir()
+    for name in ("tool_use.jinja", "code.py"):
+        (others / name).write_text("{{ tools }}")
+    with conversion.converter_input(tmp_path) as links:
+        assert [file.read_text() for file in links.rglob("*") if file.is_file()] == ["{{ tools }}"]
+
+
 @pytest.mark.parametrize("modules", [["q_proj", "lm_head"], ["lm_head"]])
 @pytest.mark.slow
 def test_a_head_that_the_converter_leaves_out_gives_no_file(tmp_path, modules):
