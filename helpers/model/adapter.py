@@ -27,6 +27,7 @@ PLAIN_FIELDS: set[str] = set(
 GGUF_FIELDS = PLAIN_FIELDS | {"rank_pattern"}  # llama.cpp takes the rank from each tensor
 MERGED_FIELDS = PLAIN_FIELDS | {"rank_pattern", "alpha_pattern", "bias", "modules_to_save"}
 MATRICES = ("A.weight", "B.weight", "embedding_A", "embedding_B")
+KINDS = {"r": int, "lora_alpha": (int, float), "rank_pattern": dict, "alpha_pattern": dict}  # peft takes any value
 HARMLESS_STARTS = (True, False, "gaussian", "eva", "orthogonal")  # these leave the base weights as they were
 
 
@@ -56,6 +57,19 @@ def tensor_shapes(adapter: Path) -> dict[str, tuple[int, ...]]:
     except (SafetensorError, OSError) as error:
         sentence = _("{file} cannot be read ({reason}): copy it again, or train again.")
         raise Refused(Reason.ADAPTER, sentence.format(file=file, reason=error), "") from None
+
+
+def require_kinds(adapter: Path) -> None:
+    """Raises Refused for a field of adapter_config.json with which peft would end in an error about something else."""
+    from peft import LoraConfig
+
+    file = adapter / "adapter_config.json"
+    settings = read_json(file) if file.exists() else {}
+    for name, kind in KINDS.items():
+        if name in settings and not isinstance(settings[name], kind):
+            sentence = _("{file} has {name}={value!r}, which peft cannot use: write a value like {like!r} there.")
+            sentence = sentence.format(file=file, name=name, value=settings[name], like=LoraConfig().to_dict()[name])
+            raise Refused(Reason.ADAPTER, sentence, "")
 
 
 def check_fit(skeleton: PreTrainedModel, adapter: Path) -> None:

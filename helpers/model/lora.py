@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.model.adapter import misfit, require_fit, tensor_shapes
+from helpers.model.adapter import misfit, require_fit, require_kinds, tensor_shapes
 from helpers.model.meta import one_line
 from helpers.model.refusal import Reason, Refused
 from helpers.settings import RunConfig
@@ -86,7 +86,8 @@ def load_adapter(
 
 def check_adapter(folder: Path, trained: dict[str, torch.Tensor] | None = None) -> int:
     """The number of tensors in the adapter's file. Raises FileNotFoundError when there is none, `Refused` (ADAPTER)
-    when it is damaged or empty, or not what `trained` (name -> tensor, from peft's `get_peft_model_state_dict`) holds.
+    when it is damaged or empty, or not what `trained` (name -> tensor, from peft's `get_peft_model_state_dict`) holds,
+    and as `require_kinds`.
     """
     file = folder / FILE
     if not file.exists():
@@ -95,6 +96,7 @@ def check_adapter(folder: Path, trained: dict[str, torch.Tensor] | None = None) 
         if other:
             sentence = _("{folder} has {other} and no {file}: only safetensors are read, for others can run code.")
         raise FileNotFoundError(sentence.format(file=FILE, folder=folder, other=other[0].name if other else ""))
+    require_kinds(folder)
     count = len(tensor_shapes(folder))
     if count == 0:
         sentence = _(

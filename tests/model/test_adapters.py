@@ -1,6 +1,7 @@
 """An adapter's file fits its base or is refused; a config.json is read as the library reads it; what a cache takes."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from helpers.model.anatomy import anatomy
+from helpers.model.elsewhere import require_start
 from helpers.model.load import check_loaded, load_base_model
 from helpers.model.lora import load_adapter
 from helpers.model.refusal import Reason, Refused
@@ -77,6 +79,18 @@ def test_a_file_that_was_cut_short_or_is_of_another_kind_is_refused(tmp_path):
     file.rename(tmp_path / "adapter_model.bin")
     with pytest.raises(FileNotFoundError, match="has adapter_model.bin and no adapter_model.safetensors"):
         load_adapter(load_base_model(CONFIG), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("alpha_pattern", None), ("rank_pattern", []), ("lora_alpha", "6"), ("lora_alpha", None), ("r", 4.0)],
+)
+def test_a_setting_of_another_kind_is_named_and_not_the_base(tmp_path, name, value):
+    file = save_adapter(tmp_path) / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), name: value}))
+    for needs in (lambda: load_adapter(load_base_model(CONFIG), tmp_path), lambda: require_start(tmp_path, CONFIG)):
+        with pytest.raises(Refused, match=re.escape(f"adapter_config.json has {name}={value!r}, which peft")):
+            needs()
 
 
 @pytest.mark.parametrize("trainable", [True, False])
