@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from helpers.evaluate.generation import generate_replies
 from helpers.files import read_jsonl
 from helpers.paths import PROJECT_ROOT
-from helpers.settings import RunConfig
+from helpers.settings import PRESETS, SAMPLE_DATA, RunConfig, explicit_overrides
 from helpers.show.clicks import telling
 from helpers.show.notebook import is_interactive
 from helpers.show.pictures import Playable
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 HELD_OUT, EXAMPLES = 20, 160  # rows that judge, and rows to learn from: 20 steps of 8
 BOLD = {"per_device_train_batch_size": 8, "learning_rate": 2e-3}  # 04 takes more and smaller steps
+OWN = {"run_name": "first-look", "dataset_id": SAMPLE_DATA, "checks": PRESETS["demo"]["checks"]}  # whatever is set
 NEW_TOKENS = 64  # of a reply: an entry has about 40
 
 
 def short_config(preset: str, **overrides) -> RunConfig:
-    """The demo's settings (tiny's on tiny) with bold steps; no run directory is opened."""
-    return RunConfig.load(preset if preset == "tiny" else "demo", run_name="first-look", **{**BOLD, **overrides})
+    """The demo's settings (tiny's on tiny) with bold steps, then the reader's, on its own rows; no run is opened."""
+    preset = preset if preset == "tiny" else "demo"
+    return RunConfig(**{**PRESETS[preset], "preset": preset, **BOLD, **explicit_overrides(overrides), **OWN})
 
 
 def short_rows(config: RunConfig) -> tuple[list[dict], list[dict]]:

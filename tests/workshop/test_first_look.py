@@ -55,3 +55,18 @@ def test_the_short_training_has_its_own_rows_and_leaves_no_folder(monkeypatch):
     from pathlib import Path
 
     assert not Path(args.output_dir).exists()
+
+
+@pytest.mark.parametrize("data", ["my_data.csv", "owner/name", "a.csv,b.csv:2"])
+def test_a_series_on_other_data_begins_with_the_first_look_s_own(monkeypatch, data):
+    settings = {"dataset_id": data, "checks": "mine.py", "run_name": "second", "learning_rate": "1e-5"}
+    own = short_config("demo")
+    for name, value in settings.items():
+        monkeypatch.setenv(f"QLORA_{name.upper()}", value)
+    by_variables = short_config("llama2-7b", learning_rate=1e-4)
+    assert list(by_variables.differences(own)) == ["learning_rate"] and by_variables.learning_rate == 1e-4
+    assert short_config("demo").learning_rate == 1e-5, "a variable says nothing here"
+    for name in settings:
+        monkeypatch.delenv(f"QLORA_{name.upper()}")
+    assert list(short_config("demo", **settings).differences(own)) == ["learning_rate"]
+    assert short_rows(by_variables) == short_rows(own)
