@@ -191,10 +191,11 @@ FIRST = {  # what the sentence says after a change of a setting of this stage
     Stage.PUSH: "last section of 05", Stage.EVALUATION: "Run 06", Stage.SERVE: "Run 07",
     Stage.PLAN: "nothing has to run", Stage.FREE: "nothing has to run",
 }  # fmt: skip
-PARTS = {"train_jsonl", "adapter", "merged", "evaluation", "gguf"}
+PARTS = {"train_jsonl", "adapter", "merged", "evaluation", "gguf", "served"}
 STALE = {  # of these, what a fork does not take over
     Stage.DATA: PARTS, Stage.LABELS: PARTS, Stage.TRAINING: PARTS - {"train_jsonl"},
-    Stage.MERGE: {"merged", "evaluation", "gguf"}, Stage.EVALUATION: {"evaluation"}, Stage.SERVE: {"gguf"},
+    Stage.MERGE: {"merged", "evaluation", "gguf", "served"}, Stage.EVALUATION: {"evaluation"},
+    Stage.SERVE: {"gguf", "served"},
 }  # fmt: skip
 
 
@@ -219,7 +220,7 @@ def test_a_change_of_a_setting_makes_stale_what_its_stage_says(run, capsys, name
     value = another_value(name, getattr(run.stored_config(), name))
     if value is None:
         return
-    for path in (run.evaluation, run.gguf / "model.gguf"):
+    for path in (run.evaluation, run.served, run.gguf / "model.gguf"):
         path.parent.mkdir(exist_ok=True)
         path.write_text("{}")
     new = fork("tiny", "other", **{name: value})

@@ -27,9 +27,9 @@ STEPS = (
     ((Stage.TRAINING,), "04", ("adapter", "preference", "metrics", "held_out", "samples", "trainer", "trained")),
     ((Stage.MERGE,), "05", ("merged", "measured", "merge_report")),
     ((Stage.EVALUATION,), "06", ("comparisons", "votes", "report_html", "evaluation")),
-    ((Stage.SERVE,), "07", ("gguf",)),
+    ((Stage.SERVE,), "07", ("gguf", "served")),
 )
-OPTIONAL = "preference metrics held_out samples trainer measured comparisons votes report_html".split()
+OPTIONAL = "preference metrics held_out samples trainer measured comparisons votes report_html served".split()
 LARGE = 1 << 20  # bytes: weights of this size are linked, and never written in place; everything else is the fork's own
 
 
