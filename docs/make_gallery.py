@@ -193,7 +193,7 @@ def make(notebooks: Path, folder: Path, run: str) -> dict[Path, int]:
     Raises FileNotFoundError when a notebook of the series was not run; ValueError as `executed` and `page` do.
     """
     if missing := [path.name for path in series() if not (notebooks / path.name).exists()]:
-        raise FileNotFoundError(f"{missing[0]} is missing in {notebooks}: python -m helpers.series {run}")
+        raise FileNotFoundError(f"{missing[0]} is missing in {notebooks}: .venv/bin/python -m helpers.series {run}")
     made = {name: page(executed(notebooks / path.name), name) for name, path in pages(MANIFEST).items()}
     run_folder = notebooks.parent if notebooks.name == "notebooks" else notebooks.parent.parent
     result = draw_result(json.loads((run_folder / "evaluation.json").read_text(encoding="utf-8")), run)

@@ -61,7 +61,8 @@ def test_a_fork_for_each_seed(run, capsys, seeds):
     assert [(config.luck, config.lora_r, config.seed) for config in configs] == [(s, 2, seed) for s in (1, 2, 3)]
     assert first.path.name == names[0] and RunConfig.load("tiny").run_name == names[0]
     told = capsys.readouterr().out
-    assert f"for run in {' '.join(names)};" in told and "Run 04 first" not in told, "that command runs it"
+    assert f"for run in {' '.join(names)};" in told and f"run {sys.executable} -m helpers.train.launch tiny" in told
+    assert "Run 04 first" not in told, "that command runs it"
     fork("tiny", "luck", seeds=[*range(1, 5)], lora_r=2)  # one more: the others stay
     assert (runs_root() / "luck-seed-4").exists()
 
@@ -183,6 +184,7 @@ def test_a_wrong_command_says_how_and_changes_nothing(run):
     for words, code in ((["fork", "tiny"], 2), (["fork", "tiny", "new", "lora_r"], 2), (["fork", "none", "new"], 1)):
         done = subprocess.run([sys.executable, "-m", "helpers.runs", *words], capture_output=True, text=True)
         assert done.returncode == code and "Traceback" not in done.stderr and done.stderr.strip()
+        assert code == 1 or done.stderr.count("python -m") == done.stderr.count(".venv/bin/python -m") == 2
 
 
 OTHER = {"run_name": None, "preset": None, "gguf_formats": "f16", "hub_repo": "you/there"}

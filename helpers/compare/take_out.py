@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
+import sys
 
 from helpers.compare.runs import read_run
 from helpers.compare.suspects import RowLoss
@@ -75,5 +77,6 @@ def _widget(old: str, found: list[RowLoss]):
 
 def next_step(run: RunDir) -> str:
     """The command that trains a run without a page."""
-    command = f"QLORA_RUN_NAME={run.path.name} python -m helpers.series {run.stored_config().preset} 04"
+    words = shlex.join([sys.executable, "-m", "helpers.series", run.stored_config().preset, "04"])
+    command = f"QLORA_RUN_NAME={run.path.name} {words}"
     return _("{run} is ready to be trained: {command}").format(run=run.path.name, command=command)

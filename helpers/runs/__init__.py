@@ -7,8 +7,8 @@ paid       what a training cost
 state      how far a run is, in a line
 forks      a run like another one but for some settings; the run that notebooks open next
 
-python -m helpers.runs choose NAME                       the run that notebooks opened from now on work on
-python -m helpers.runs fork OLD NEW lora_r=2 ...         a new run like OLD but for these settings, and choose it
+.venv/bin/python -m helpers.runs choose NAME                 the run that notebooks opened from now on work on
+.venv/bin/python -m helpers.runs fork OLD NEW lora_r=2 ...   a new run like OLD but for these settings, and choose it
 """
 
 from helpers.runs.directory import RunDir

@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
                 fork(old, new, **changes)
             case _:
                 usage = helpers.runs.__doc__ or ""
-                print(usage[usage.index("python -m") :], file=sys.stderr)
+                print(usage[usage.index(".venv/bin/python -m") :], file=sys.stderr)
                 return 2
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)

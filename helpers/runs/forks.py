@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,7 +101,7 @@ def _with_seeds(old: str, new: str, chosen: bool, changes: dict) -> RunDir:
     for name, values in settings.items():
         if not (runs_root() / name / "config.json").exists():
             fork(old, name, chosen=False, **values)
-    command = f"QLORA_RUN_NAME=$run python -m helpers.train.launch {before.preset}"
+    command = f"QLORA_RUN_NAME=$run {shlex.quote(sys.executable)} -m helpers.train.launch {before.preset}"
     command = f"for run in {' '.join(settings)}; do {command}; done"
     print(_("To train all of them: {command}").format(command=command))
     if chosen and "QLORA_RUN_NAME" not in os.environ:

@@ -1,8 +1,8 @@
 """The model in a page: base and fine-tuned model answer side by side in the visitor's browser, from a static server.
 
-    python -m helpers.serve.share RUN                      makes the folder RUN/share
-    python -m helpers.serve.share RUN --examples           the same, with held-out questions and a blind vote on replies
-    python -m helpers.serve.share RUN --votes votes.jsonl  adds the votes that a visitor sent back
+    .venv/bin/python -m helpers.serve.share RUN                      makes the folder RUN/share
+    .venv/bin/python -m helpers.serve.share RUN --examples           the same, with held-out questions and a blind vote
+    .venv/bin/python -m helpers.serve.share RUN --votes votes.jsonl  adds the votes that a visitor sent back
 
 llama.cpp in WebAssembly comes from the npm package @wllama/wllama, named by its hash. The page draws no lots and
 names no model beside the pairs of the vote: which reply is whose stays in the run.

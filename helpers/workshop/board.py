@@ -1,8 +1,8 @@
 """The class board: who is where, on one page that renews itself, and their marks as a table for the school's system.
 
-python -m helpers.workshop.board FOLDER [--port 8765]     serve it on this machine alone (127.0.0.1)
-python -m helpers.workshop.board FOLDER --write FILE      write it once
-python -m helpers.workshop.board FOLDER --csv class.csv [--for moodle | canvas | nbgrader]
+.venv/bin/python -m helpers.workshop.board FOLDER [--port 8765]     serve it on this machine alone (127.0.0.1)
+.venv/bin/python -m helpers.workshop.board FOLDER --write FILE      write it once
+.venv/bin/python -m helpers.workshop.board FOLDER --csv class.csv [--for moodle | canvas | nbgrader]
 
 FOLDER holds a folder for each participant, with the run directories inside (docs/workshop/pod.sh makes it so). The page
 shows numbers and verdicts; no text of a participant, no setting and no token is read for it.

@@ -4,7 +4,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -63,9 +62,9 @@ def test_a_fork_without_the_worst_rows_is_trained_by_the_printed_line_and_compar
     run = RunDir(shutil.copytree(trained_run.path, tmp_path / trained_run.path.name))
     worst = [found.row for found in rows_by_loss(run, run.stored_config())[:5]]
     fewer = without(run.path.name, worst)
-    setting, _python, *words = shlex.split(next_step(fewer).partition(": ")[2])
+    setting, *words = shlex.split(next_step(fewer).partition(": ")[2])
     environment = os.environ | dict([setting.split("=")])
-    done = subprocess.run([sys.executable, *words], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     learned = set(map(row_hash, read_jsonl(fewer.train_jsonl)))
     assert len(learned) == len(read_jsonl(run.train_jsonl)) - 5 and not learned & set(map(row_hash, worst))

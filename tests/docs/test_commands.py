@@ -1,5 +1,6 @@
 """Every command on a page can be typed as it stands: its program, file, module, options and settings exist."""
 
+import ast
 import importlib.util
 import re
 import shlex
@@ -74,6 +75,19 @@ def fault_of_module(module: str, *words: str) -> str:
 @pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS], ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_command_of_a_page_can_be_typed(path):
     assert {command: fault(command) for command in commands(path) if fault(command)} == {}
+
+
+def test_no_printed_command_asks_for_a_python_without_the_packages():
+    """A line of the code names the environment's own python; a docstring is printed where argparse takes it."""
+    bare = re.compile(r"(?<!\.venv/bin/)\bpython3? -m (?:helpers|docs|proofs)\b.*")
+    found = {}
+    for path in ROOT.glob("helpers/**/*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        quiet = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        if lines := [line for text in texts if id(text) not in quiet for line in bare.findall(text.value)]:
+            found[path.name] = lines
+    assert found == {}
 
 
 def test_what_cannot_be_typed_is_seen():
