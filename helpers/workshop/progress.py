@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,14 +12,13 @@ from helpers.show.words import N_
 from helpers.workshop.fence import Fence, decimal, records, whole, yes_or_no
 from helpers.workshop.guess import FILE as GUESSES_FILE
 from helpers.workshop.guess import GUESSES
+from helpers.workshop.labs import LAB_RUN, LABS
 
 # What a notebook leaves behind when it ends, the last one first
 LEFT_BY = {
     "gguf": "07", "evaluation.json": "06", "merge_report.json": "05", OLD_MERGE_REPORT: "05", "trained.json": "04",
     "data_report.json": "03", "config.json": "00",
 }  # fmt: skip
-LAB_RUN = "labs"  # the small run that the labs make where 04 has not finished: nobody's own
-LAB_FILE = re.compile(r"lab\d{1,3}\.json")
 # What is shown of metrics.jsonl: its name there, and its kind
 NUMBERS = {
     "step": ("step", whole), "steps": ("max_steps", whole),
@@ -148,14 +146,16 @@ def _labs(runs: list[Fence]) -> tuple[dict[str, Lab], dict[str, int], float]:
         if "labs" not in run.files:
             continue
         folder = Fence(run.files["labs"].path, run.faults)
-        for file in filter(LAB_FILE.fullmatch, folder.files):
-            record, before = folder.record(file), found.get(file[:-5], Lab())
+        for lab in LABS:  # other names are none of ours
+            if (file := f"{lab}.json") not in folder.files:
+                continue
+            record, before = folder.record(file), found.get(lab, Lab())
             solved = folder.typed(file, record.get("solved", False), yes_or_no) or before.solved
             tries = folder.typed(file, record.get("tries", 0), whole) or 0
-            found[file[:-5]] = Lab(solved, before.tries + tries)
+            found[lab] = Lab(solved, before.tries + tries)
             seen = max(seen, folder.time(file))
         if GUESSES_FILE in folder.files:
             guessed = folder.record(GUESSES_FILE)
             typed = {number: folder.typed(GUESSES_FILE, guessed.get(number), whole) for number in GUESSES}
             guesses |= {n: i for n, i in typed.items() if i is not None and i < len(GUESSES[n].answers)}
-    return dict(sorted(found.items(), key=lambda lab: int(lab[0][3:]))), guesses, seen
+    return {lab: found[lab] for lab in LABS if lab in found}, guesses, seen

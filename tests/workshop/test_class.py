@@ -21,6 +21,7 @@ from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.workshop import progress
 from helpers.workshop.board import page
+from helpers.workshop.labs import LABS
 from helpers.workshop.marks import SYSTEMS, class_csv
 from tests.conftest import ROOT
 
@@ -222,6 +223,18 @@ def test_marks_in_the_columns_of_each_system(tmp_path, system):
     assert found["kim"] == "2" and found["'=HYPERLINK(1)"] == "0"  # a spreadsheet would compute the name
     with pytest.raises(ValueError, match="'excel' is unknown: use moodle"):
         class_csv([], "excel")
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_nobody_has_more_labs_than_there_are(tmp_path, system):
+    """A file of another name in labs/ is no lab: a draft, a copy, one that somebody wrote."""
+    others = dict.fromkeys(["lab0", "lab01", "lab07", "lab16", "lab99", "lab123", "lab1-copy", "LAB1"], True)
+    participant(tmp_path, "kim", 3, labs=others | dict.fromkeys(LABS, True))
+    [found] = progress.everybody(tmp_path)
+    assert list(found.labs) == list(LABS) and not found.faults
+    [row] = [line for line in class_csv([found], system).splitlines() if "kim" in line]
+    assert row.split(",").count(str(len(LABS))) == (1 if system == "canvas" else 2)
+    assert f">{' '.join(f'{i}✓' for i in range(1, len(LABS) + 1))}</span>" in page(tmp_path)
 
 
 def test_the_board_is_served_on_this_machine_alone(tmp_path):
