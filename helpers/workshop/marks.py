@@ -16,7 +16,7 @@ from helpers.workshop.progress import Progress
 # before the last are its own and may be empty. nbgrader: the columns of `nbgrader export`, to be put beside that table.
 SYSTEMS = {  # the columns, and what of a participant stands there
     "moodle": {
-        "username": "name", "labs": "solved", "maximum": "most", "tries": "tries", "notebook": "stage",
+        "username": "name", "labs": "solved", "maximum": "most", "tries": "tries", "notebook": "furthest",
         "held-out loss": "held_out", "labels red": "red_labels", "merge": "merge",
     },
     "canvas": {

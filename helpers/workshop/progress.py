@@ -46,13 +46,14 @@ class Lab:
 class Progress:
     """One participant: the newest run of a folder, "" while there is none. `None` is "not there yet", or not readable.
 
-    stage: the last notebook that ended; red_labels: red verdicts of 03; loss, held_out: nats per token; seen: last sign
-    of life, Unix seconds; faults: (file, reason) of what cannot be read.
+    stage: the last notebook that ended; furthest: the same over all runs; red_labels: red verdicts of 03; loss,
+    held_out: nats per token; seen: last sign of life, Unix seconds; faults: (file, reason) of what cannot be read.
     """
 
     name: str
     run: str = ""
     stage: str = "–"
+    furthest: str = "–"
     red_labels: int | None = None
     step: int | None = None
     steps: int | None = None
@@ -94,11 +95,13 @@ def _newest_run(own: Fence) -> dict:
     labs, guesses, lab_seen = _labs(runs)
     times = {run.path: _seen(run) for run in runs}
     run = max(runs, key=lambda run: (run.path.name != LAB_RUN, times[run.path]))
+    furthest = max(LEFT_BY[_last(other)] for other in runs if run.path.name == LAB_RUN or other.path.name != LAB_RUN)
     last = {key: value for row in _metrics(run) for key, value in row.items()}
     numbers = {name: run.typed("metrics.jsonl", last.get(key), kind) for name, (key, kind) in NUMBERS.items()}
     return {
         "run": run.path.name, "labs": labs, "guesses": guesses, "seen": max(lab_seen, *times.values()),
-        "stage": LEFT_BY[_last(run)], "red_labels": _red_labels(run), "merge": _merge(run), **numbers,
+        "stage": LEFT_BY[_last(run)], "furthest": furthest, "red_labels": _red_labels(run), "merge": _merge(run),
+        **numbers,
     }  # fmt: skip
 
 

@@ -71,6 +71,27 @@ def test_of_several_runs_the_newest_is_shown_and_a_silent_one_is_marked(tmp_path
     assert "1 quiet for" in page(tmp_path, now=found.seen + 601)
 
 
+def test_how_far_somebody_came_does_not_go_back_with_a_new_run(tmp_path):
+    def marked():
+        [row] = csv.DictReader(class_csv(progress.everybody(tmp_path)).splitlines())
+        return row["notebook"], progress.everybody(tmp_path)[0].stage
+
+    participant(tmp_path, f"kim/{progress.LAB_RUN}", 9, merge="green")
+    first = participant(tmp_path, "kim/first", 3)
+    assert marked() == ("03", "03"), "the small run of the labs is nobody's progress"
+    for file in (first.evaluation, first.gguf):
+        file.write_text("{}")
+    for path in first.path.rglob("*"):
+        os.utime(path, (1000, 1000))
+    participant(tmp_path, "kim/fork", 40).trained.write_text("{}")
+    assert marked() == ("07", "04")
+    begun = RunDir(tmp_path / "kim" / "begun")
+    begun.path.mkdir()
+    begun.config_json.write_text("{}")
+    os.utime(begun.config_json, (9e9, 9e9))
+    assert marked() == ("07", "00")
+
+
 def test_labs_are_solved_by_a_participant_not_by_a_run(tmp_path):
     """Before 04 has finished, the labs work on a small run of their own; that one is nobody's progress."""
     participant(tmp_path, f"kim/{progress.LAB_RUN}", 40, labs={"lab1": True, "lab2": True})
