@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import re
 from functools import partial
 
 from helpers.runs import RunDir
@@ -21,7 +22,10 @@ WORDS = {
     "02.2": (N_("the environment variable that pushing needs"), ("HF_TOKEN",)),
     "05.3": (N_("the first words of that line"), ("unfinished", "끊긴")),
     "A1.1": (N_("the largest part"), ("weights", "가중치")),
-    "A1.2": (N_("a part that grows with the rank"), ("adapter", "optimizer", "어댑터", "옵티마이저")),
+    "A1.2": (
+        N_("a part that grows with the rank"),
+        ("adapter", "optimizer", "gradient", "어댑터", "옵티마이저", "그래디언트"),
+    ),
     "A2.1": (N_("higher or lower"), ("lower", "낮")),
 }
 # what is asked for as (first, second), and how the two must lie
@@ -34,6 +38,8 @@ PAIRS = {
 
 
 NAMED = "Café Luna"  # the place in the message of the first look
+# what a small model takes for a place, and is none
+WHEN = "noon midnight today tomorrow morning afternoon evening 정오 자정 오늘 내일 모레 오전 오후 아침 점심 저녁"
 
 
 def shortened(reply: str, most: int = 60) -> str:
@@ -43,8 +49,13 @@ def shortened(reply: str, most: int = 60) -> str:
 def word(exercise: str, run: RunDir | None, answer) -> str:
     """The answer names what the page shows."""
     asked, words = _(WORDS[exercise][0]), WORDS[exercise][1]
-    require_word(answer, any(one.lower() in str(answer).lower() for one in words), asked)
+    require_word(answer, any(_names(str(answer), one) for one in words), asked)
     return _("{answer}: so it is. The answers below say why.").format(answer=answer)
+
+
+def _names(answer: str, one: str) -> bool:
+    """Whether `one` stands in the answer; a number as the whole of one: 80 and 80.0 GB, but neither 180 nor 80.5."""
+    return bool(re.search(rf"(?<!\d)(?<!\d[.,]){re.escape(one)}(?:\.0+)?(?![.,]?\d)", answer, re.IGNORECASE))
 
 
 def pair(exercise: str, run: RunDir | None, answer) -> str:
@@ -76,14 +87,25 @@ def without_a_place(run: RunDir | None, answer) -> str:
         reply=shortened(reply),
     )
     place = entry["place"]
-    require(
-        not place or str(place) not in message, _("Your message names a place, {place}: leave it out."), place=place
-    )
     if place is None:
         return _("place is null: the rule is learned.")
+    if not place:
+        return _("place is empty, where the examples have null: no place is made up, the rule is nearly learned.")
+    if str(place) in message:
+        taken = _("The model takes {place}, words of your message, for a place: leave them out, or write others.")
+        require(_is_no_place(str(place), entry), taken, place=place)
+        told = _("{place} is no place, the model copied it: twenty steps do not teach it yet to leave a field empty.")
+        return told.format(place=place)
     return _("The model made up {place}: twenty steps have not taught it yet to leave a field empty.").format(
         place=place
     )
+
+
+def _is_no_place(words: str, entry: dict) -> bool:
+    """Whether each of `words` is a time of day, or stands in the entry as day, time or person."""
+    other = [str(entry.get(name)) for name in ("day", "time", "with")]
+    known = re.findall(r"\w+", " ".join([WHEN, *other]).lower())
+    return all(word in known for word in re.findall(r"\w+", words.lower()))
 
 
 def own_message(run: RunDir, answer) -> str:

@@ -216,6 +216,12 @@ def test_an_answer_that_is_read_off_the_page(folder):
     run = folder("any")
     assert check("01.2", answer="the RTX 3090 24 GB").solved and not check("01.2", answer="A100").solved
     assert "answer=..." in check("00.2", run).sentence and check("00.2", run, 80).solved
+    for part in ("adapter", "the gradients", "optimizer state", "어댑터", "그래디언트", "옵티마이저 상태"):
+        assert check("A1.2", run, part).solved, part
+    assert all(check("00.2", run, whole).solved for whole in ("80", "80 GB", "A100: 80.0", 80.0))
+    assert not any(check("00.2", run, other).solved for other in ("180", "800", "8.0", "80.5", "1,80", 180))
+    assert check("01.1", run, "41GB").solved and not check("01.1", run, 410).solved
+    assert not check("A1.2", run, "the base").solved
     assert check("A3.1", run, (0.15, 0.07)).solved and not check("A3.1", run, (0.07, 0.15)).solved
     assert not check("00f.2", answer=(2e-3, 15)).solved and check("00f.2", answer=(1e-5, 0)).solved
 
@@ -226,6 +232,11 @@ def test_a_message_without_a_place():
 
     assert told("Lunch at one", '{"event": "lunch", "place": null}').solved
     assert "made up Luna" in told("Lunch at one", '{"place": "Luna"}').sentence
+    with_ann = "Dinner with Ann on Friday at noon"
+    for reply in ('{"place": "noon"}', '{"day": "Friday", "place": "Friday"}', '{"with": "Ann", "place": "Ann"}'):
+        assert told(with_ann, reply).solved and "is no place, the model copied it" in told(with_ann, reply).sentence
+    assert not told("Dinner at noon at Luna", '{"time": "noon", "place": "noon at Luna"}').solved
+    assert "place is empty" in told(with_ann, '{"place": ""}').sentence
     assert not told("Lunch at Luna", '{"place": "Luna"}').solved and not told("Lunch", '{"event": 1}').solved
     assert told("Lunch", "Enjoy!").solved, "tiny writes no entry, whatever is asked"
     assert not told("Lunch at Café Luna", "Enjoy!").solved, "the page's own message is nobody's own"
