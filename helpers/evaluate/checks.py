@@ -21,6 +21,7 @@ from types import ModuleType
 
 from helpers.evaluate.counts import PAIRS, changes
 from helpers.evaluate.generation import Reply
+from helpers.fields import BadSetting
 from helpers.paths import PROJECT_ROOT
 from helpers.show.progress import Progress
 from helpers.show.words import _
@@ -89,8 +90,15 @@ def checks_path(file: str) -> Path:
 def load_checks(file: str) -> tuple[dict[str, Check], Baseline | None]:
     """The checks of a file by name, and its `baseline`.
 
-    Raises BadChecks for a file that is not there, does not run, or has a public function that is no check.
+    Raises BadChecks for a file that is not there, does not run, or has a public function that is no check; BadSetting
+    where none is named.
     """
+    if not file:
+        sentence = _(
+            "checks='' names no file: set `checks` to a Python file whose functions check a reply, such as "
+            "notebooks/data/calendar_checks.py."
+        )
+        raise BadSetting(sentence, "checks", file)
     path = checks_path(file)
     if not path.is_file():
         raise BadChecks(path, _("there is no such file."))

@@ -153,10 +153,11 @@ def main() -> int:
             serve(chosen.folder, chosen.port)
     except KeyboardInterrupt:
         print(_("The class board is closed."))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         port = _("Port {port} cannot be used ({reason}): choose another with --port.")
-        sentence = _("{path} cannot be used ({reason}).") if error.filename else port
-        print(sentence.format(path=error.filename, port=chosen.port, reason=error.strerror), file=sys.stderr)
+        path, reason = getattr(error, "filename", None), getattr(error, "strerror", error)
+        sentence = _("{path} cannot be used ({reason}).") if path else port
+        print(sentence.format(path=path, port=chosen.port, reason=reason), file=sys.stderr)
         return 1
     return 0
 

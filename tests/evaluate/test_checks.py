@@ -24,6 +24,7 @@ from helpers.evaluate.ready import (
     valid_json,
     values_from_question,
 )
+from helpers.fields import BadSetting
 from helpers.files import write_json
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
@@ -57,6 +58,11 @@ def file(tmp_path):
 
 def replies(*texts, stopped=True):
     return [Reply(text, (1,), stopped, 3) for text in texts]
+
+
+def test_a_run_without_checks_is_told_to_set_them():
+    with pytest.raises(BadSetting, match="checks='' names no file: set `checks`"):
+        load_checks(RunConfig.load("llama2-7b").checks)
 
 
 GOOD = "def f(messages, reply, reference):\n 'doc'\n return True\n"

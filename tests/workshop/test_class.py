@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ import pytest
 
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
-from helpers.workshop import progress
+from helpers.workshop import board, progress
 from helpers.workshop.board import page
 from helpers.workshop.labs import LABS
 from helpers.workshop.marks import SYSTEMS, class_csv
@@ -270,6 +271,16 @@ def test_the_board_is_served_on_this_machine_alone(tmp_path):
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.mark.parametrize("port", [99999, -1, "taken"])
+def test_a_port_that_cannot_be_used_is_a_sentence(tmp_path, monkeypatch, capsys, port):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1] if port == "taken" else port
+        monkeypatch.setattr(sys, "argv", ["board", str(tmp_path), f"--port={port}"])
+        assert board.main() == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"Port {port} cannot be used (") and told.endswith("choose another with --port.\n")
 
 
 def write_run(root: str, number: int, barrier) -> None:
