@@ -320,3 +320,15 @@ def test_a_run_says_how_far_it_is_and_what_it_is_a_fork_of(trained_run, monkeypa
         assert "trained" not in state(child) and state(RunDir(child.path / "new")) == ""
     finally:
         shutil.rmtree(child.path)
+
+
+def test_what_was_made_of_an_older_merge_is_not_behind_a_run(run):
+    for weights, behind in (("a", "merge green · compared · files for other programs."), ("b", "merge green.")):
+        files = {"config.json": "c", "model.safetensors": weights}
+        write_json(run.merge_report, {"verdict": "green", "files": files})
+        for file in (run.evaluation, run.served):
+            write_json(file, {"merged_files": {"model.safetensors": "a"}})
+        assert state(run) == f"So far: {behind}"
+    for file in (run.evaluation, run.served):  # of an older version
+        write_json(file, {})
+    assert state(run).endswith("merge green · compared · files for other programs.")

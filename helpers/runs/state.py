@@ -13,13 +13,13 @@ def state(run) -> str:
     # a report of an older version has `ok` alone
     judged = {row.get("verdict") or (Verdict.GREEN if row.get("ok") else Verdict.RED) for row in verdicts}
     worst = next((verdict for verdict in reversed(Verdict) if verdict in judged), None)
-    step, merge = _report(run.trained).get("step"), _report(run.merge_report).get("verdict")
+    step, merge = _report(run.trained).get("step"), _report(run.merge_report)
     behind = [
         _("labels {verdict}").format(verdict=_(worst)) if worst else "",
         _("trained to step {step}").format(step=step) if step else "",
-        _("merge {verdict}").format(verdict=_(merge)) if merge else "",
-        _("compared") if run.evaluation.exists() else "",
-        _("files for other programs") if run.served.exists() else "",
+        _("merge {verdict}").format(verdict=_(merge["verdict"])) if merge.get("verdict") else "",
+        _("compared") if _is_of(merge, run.evaluation) else "",
+        _("files for other programs") if _is_of(merge, run.served) else "",
     ]
     steps = " · ".join(filter(None, behind))
     sentences = [_("So far: {steps}.").format(steps=steps)] if steps else []
@@ -27,6 +27,12 @@ def state(run) -> str:
         parent = run.parent.read_text(encoding="utf-8").strip()
         sentences.append(_("A fork of {parent}; choose({parent!r}) leads back.").format(parent=parent))
     return " ".join(sentences)
+
+
+def _is_of(merge: dict, path: Path) -> bool:
+    """Whether evaluation.json or served.json is there, and of the merge of this report; older ones name none."""
+    weights = {name: digest for name, digest in merge.get("files", {}).items() if name.endswith(".safetensors")}
+    return path.exists() and _report(path).get("merged_files", {}) in ({}, weights)
 
 
 def _report(path: Path) -> dict:
