@@ -13,6 +13,7 @@ from typing import NamedTuple
 from helpers.data.reasons import Reason, Repair, Unusable
 from helpers.data.turns import message
 from helpers.data.values import as_text
+from helpers.template.capabilities import split_thinking
 from helpers.template.spans import DOCUMENT
 
 ROLE_TOKEN = re.compile(r"<(usr|bot|sys)>")
@@ -78,12 +79,13 @@ def _in_turn(turns: list[dict], repairs: list[Repair]) -> list[dict]:
         if role == "system":
             _put_system(text, read, waiting, repairs)
             continue
-        if not (text.strip() or turn.get("tool_calls") or role == "tool"):
+        thought = _clean(turn.get("reasoning_content", ""), repairs)
+        text, said = _with_one_thought(text, thought, repairs) if role == "assistant" else (text, text)
+        if not (said.strip() or turn.get("tool_calls") or role == "tool"):
             raise Unusable(Reason.EMPTY)
         if role == "user":
             text = "\n\n".join([*waiting, text])
             waiting.clear()
-        thought = _clean(turn.get("reasoning_content", ""), repairs)
         turn = message(role, text, reasoning_content=thought) | {key: turn[key] for key in KEPT if key in turn}
         if read and read[-1]["role"] == role != "tool":
             _join(read[-1], turn)
@@ -91,6 +93,23 @@ def _in_turn(turns: list[dict], repairs: list[Repair]) -> list[dict]:
         else:
             read.append(turn)
     return read
+
+
+def _with_one_thought(text: str, thought: str, repairs: list[Repair]) -> tuple[str, str]:
+    """An answer whose <think>...</think> does not say again what its `thought` says, and what stands behind it.
+
+    Raises Unusable for a thought that does not end, or two that differ.
+    """
+    split = split_thinking(message("assistant", text))
+    said, tagged = split["content"], split.get("reasoning_content", "")
+    if said is text and text.lstrip().startswith("<think>"):
+        raise Unusable(Reason.OPEN_THOUGHT)
+    if not thought or said is text:
+        return text, said
+    if tagged and tagged.split() != thought.split():
+        raise Unusable(Reason.TWO_THOUGHTS)
+    repairs.append(Repair.THOUGHT_TWICE)
+    return said, said
 
 
 def _put_system(text: str, read: list[dict], waiting: list[str], repairs: list[Repair]) -> None:

@@ -44,6 +44,8 @@ class Reason(StrEnum):
     # normalise
     NOT_TEXT = N_("a turn is not text")
     EMPTY = N_("an empty turn")
+    OPEN_THOUGHT = N_("a thought that never ends (<think> without </think>)")
+    TWO_THOUGHTS = N_("two different thoughts before one answer")
     ONE_NOT_LEARNED = N_("two turns of one speaker, of which one is not to be learned")
     BETWEEN = N_("two answers in a row, with a thought or a tool call between them")
     NO_ANSWER = N_("no question followed by an answer")
@@ -77,6 +79,7 @@ class Repair(StrEnum):
     JOINED = N_("two turns of one speaker joined")
     NFD = N_("taken-apart letters (NFD) put together")
     NUL = N_("NUL characters taken out")
+    THOUGHT_TWICE = N_("a thought that stood in its field and in the answer: left in its field")
     HEAD_CUT = N_("answer before the first question cut off")
     TAIL_CUT = N_("question without an answer cut off")
 

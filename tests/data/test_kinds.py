@@ -528,6 +528,41 @@ def test_leftovers_are_counted_with_an_example_and_amber_above_one_in_a_hundred(
     assert [row["rows"] for row in what_was_done(report) if row["what"] == "amber"] == [bad] * (state == "amber")
 
 
+# --- thoughts of distilled data
+
+
+@pytest.mark.parametrize(
+    ("answer", "field", "reason"),
+    [
+        ("<think>\n물은 맑다. 그러니까", "", Reason.OPEN_THOUGHT),
+        ("<think>물은 맑다", "물은 맑다", Reason.OPEN_THOUGHT),
+        ("<think>\n물은 맑다.\n</think>\n\n", "", Reason.EMPTY),
+        ("<think></think>", "물은 맑다.", Reason.EMPTY),
+        ("<think>불은 뜨겁다.</think>맑아요.", "물은 맑다.", Reason.TWO_THOUGHTS),
+    ],
+)
+def test_an_answer_whose_thought_is_broken_is_dropped(answer, field, reason):
+    turn = {"role": "assistant", "content": answer, "reasoning": field}
+    for row in (
+        {"messages": [*messages("물?", "")[:1], turn]},
+        {"question": "물?", "answer": answer, "reasoning": field},
+    ):
+        with pytest.raises(Unusable) as raised:
+            as_messages(row)
+        assert raised.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    "answer", ["<think>\n물은  맑다.\n</think>\n\n맑아요.", "<think>\n\n</think>\n\n맑아요.", "맑아요."]
+)
+def test_a_thought_is_learned_once(answer):
+    done = as_messages({"question": "물?", "answer": answer, "reasoning": "물은 맑다."})
+    assert done.messages[1] == {"role": "assistant", "content": "맑아요.", "reasoning_content": "물은 맑다."}
+    assert (Repair.THOUGHT_TWICE in done.repairs) == (answer != "맑아요.")
+    alone = as_messages({"question": "물?", "answer": answer})
+    assert alone.messages[1]["content"] == answer and not alone.repairs
+
+
 # --- shapes, names, parts, modes
 
 
