@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from helpers.data.labels import CONTEXT
 from helpers.data.limits import Check
-from helpers.data.normalise import ROLE_TOKEN
+from helpers.data.normalise import ROLE_TOKEN, texts_of
 from helpers.settings import RunConfig
 from helpers.template.capabilities import split_thinking
 from helpers.template.chat import render, stop_ids
@@ -85,7 +85,7 @@ class Row:
 
     @cached_property
     def has_control(self) -> bool:
-        texts = [message["content"] for message in self.messages]
+        texts = [text for message in self.messages for text in texts_of(message)]
         return any(ROLE_TOKEN.search(text) or self.special.control.search(text) for text in texts)
 
     @cached_property

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from helpers.data.columns import is_no_input
 from helpers.data.limits import Check, verdict
+from helpers.data.normalise import texts_of
 from helpers.data.tally import as_example
 from helpers.show.verdict import Verdict
 from helpers.show.words import N_, _
@@ -82,9 +83,7 @@ class Leftovers:
     def look(self, messages: list[dict]) -> None:
         found = set()
         for message in messages:
-            found.update(kinds(message["content"], message["role"]))
-            if thought := message.get("reasoning_content"):
-                found.update(kinds(thought, "assistant"))
+            found.update(kind for text in texts_of(message) for kind in kinds(text, message["role"]))
         for kind in found:
             self.counts[kind] += 1
             if kind not in self.examples:

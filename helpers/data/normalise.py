@@ -48,6 +48,12 @@ def normalise(turns: list[dict], repairs: list[Repair], tools: tuple = ()) -> Co
     return Converted(head + rest, tuple(dict.fromkeys(repairs)), tools)
 
 
+def texts_of(turn: dict) -> list[str]:
+    """All that a turn says: its text, its thought, and its tool calls with their arguments as JSON."""
+    calls = [json.dumps(call["function"], ensure_ascii=False) for call in turn.get("tool_calls", [])]
+    return [turn["content"], turn.get("reasoning_content", ""), *calls]
+
+
 def _require_answered_calls(turns: list[dict]) -> None:
     """Raises Unusable for a call that no tool answers, and for a tool's answer that nobody asked for or reads."""
     for before, turn in pairwise(turns):

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from helpers.data.formats import convert, recognise
-from helpers.data.leftovers import Leftover, kinds
+from helpers.data.leftovers import Leftover, Leftovers, kinds
 from helpers.data.reasons import Reason, Repair, Unusable
 from helpers.data.split import beginning_key, split_pairs
 from helpers.data.tally import what_was_done
@@ -526,6 +526,16 @@ def test_leftovers_are_counted_with_an_example_and_amber_above_one_in_a_hundred(
     assert (found["rows"], found["verdict"], report["left"]["verdict"]) == (bad, state, state)
     assert "&lt;" in found["example"]
     assert [row["rows"] for row in what_was_done(report) if row["what"] == "amber"] == [bad] * (state == "amber")
+
+
+@pytest.mark.parametrize("said", [
+    {"content": "달\u200b력"}, {"content": "", "reasoning_content": "달\u200b력"},
+    {"content": "", "tool_calls": [{"type": "function", "function": {"name": "a", "arguments": {"q": [{"b": "달\u200b력"}]}}}]},
+])  # fmt: skip
+def test_leftovers_are_found_in_all_that_a_turn_says(said):
+    leftovers = Leftovers()
+    leftovers.look([{"role": "assistant", **said}])
+    assert list(leftovers.counts) == [Leftover.INVISIBLE]
 
 
 # --- thoughts of distilled data

@@ -1,10 +1,11 @@
 """Every verdict is turned red by labels broken on purpose, and is green on their healthy twin."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from helpers.data.checks import ROW_CHECKS, Check
+from helpers.data.checks import ROW_CHECKS, Check, Row, Special
 from helpers.data.formats import Format, convert
 from helpers.data.labels import CONTEXT, encoded
 from helpers.data.verdicts import inspect, judge
@@ -65,6 +66,12 @@ def role_token_said_by_the_user(case):
     case["rows"] = [{"messages": [{"role": "user", "content": "a <usr> b"}, {"role": "assistant", "content": "네."}]}]
 
 
+def eos_in_a_thought(case):
+    *asked, answer = case["rows"][0]["messages"]
+    thinking = answer | {"reasoning_content": f"생각 하나{case['tokenizer'].eos_token} 그리고"}
+    case["rows"] = [{"messages": [*asked, thinking]}, *case["rows"][1:]]
+
+
 FAULTS = {
     "loss on everything": in_the_rows(lambda ids, labels, tokenizer: (ids, [*ids]), 60),
     "nothing learned": in_the_labels(lambda labels: [CONTEXT] * len(labels), 60),
@@ -84,6 +91,7 @@ FAULTS = {
     "generation prompt says more": generation_prompt_says_more,
     "EOS said by the user": eos_said_by_the_user,
     "role token said by the user": role_token_said_by_the_user,
+    "EOS in a thought": eos_in_a_thought,
     "unknown token": in_the_rows(lambda ids, labels, tokenizer: ([*ids[:-4], tokenizer.unk_token_id, *ids[-3:]], labels)),
 }  # fmt: skip
 BREAKS = [
@@ -107,6 +115,7 @@ BREAKS = [
     ("generation prompt says more", "asked otherwise than trained"),
     ("EOS said by the user", "control token inside the text"),
     ("role token said by the user", "control token inside the text"),
+    ("EOS in a thought", "control token inside the text"),
     ("unknown token", "unknown characters"),
 ]
 
@@ -145,6 +154,17 @@ def test_every_verdict_has_a_fault():
     assert {check for _, check in BREAKS} >= {*ROW_CHECKS, Check.SHARE, Check.TEMPLATE, Check.NOTHING, Check.ASKED}
     assert {check for _, _, check in CASES} == {check for _, check in BREAKS}
     assert {fault for fault, _ in BREAKS} == FAULTS.keys()
+
+
+@pytest.mark.parametrize("arguments", [{"q": "가{}나"}, {"q": {"at": [1, "가{}나"]}}, {"{}": None}])
+def test_a_control_token_in_a_tool_call_is_seen(arguments):
+    tokenizer = kind("chatml")
+    for said in (tokenizer.eos_token, "<usr>", "끝"):
+        filled = json.loads(json.dumps(arguments).replace("{}", said))
+        call = {"type": "function", "function": {"name": "look", "arguments": filled}}
+        messages = [*ROWS[0]["messages"][:-1], {"role": "assistant", "content": "", "tool_calls": [call]}]
+        row = Row(messages, {}, [], [], tokenizer, Special.of(tokenizer), CONFIG)
+        assert row.has_control == (said != "끝")
 
 
 def test_a_template_without_an_end_of_turn_is_red():
