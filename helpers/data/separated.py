@@ -78,10 +78,9 @@ def csv_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict | Unread
     with encoding.open(path, newline="") as file:
         first, start = _first_line(file)
         delimiter = _delimiter(path, first, notes)
-        literal = delimiter == "\t" and not _quotes_quote(path, encoding)
-        quoting = csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL
+        how = _quoting(file, start, delimiter)
         file.seek(start)
-        reader = csv.reader(file, delimiter=delimiter, strict=True, quoting=quoting)
+        reader = csv.reader(file, delimiter=delimiter, strict=True, **how)
         lines = Lines(path, reader, delimiter, encoding)
         header = lines.next()[1] or []
         names = [name.strip() for name in header if name.strip()]
@@ -121,15 +120,25 @@ def _rows_inside(fields: list[str], delimiter: str, width: int) -> int:
     return len(inner) if looks_so else 0
 
 
-def _quotes_quote(path: Path, encoding: Encoding) -> bool:
-    """Do the quotation marks of a tab-separated file really quote? Then every row is as wide as the header."""
-    with encoding.open(path, newline="") as file:
-        if not any(field.startswith('"') for line in file for field in line.split("\t")):
-            return False
-        file.seek(0)
-        lines = csv.reader(file, delimiter="\t", strict=True)
-        try:
-            width = len(next(lines, []))
-            return not any(len(row) != width or any("\n" in f and "\t" in f for f in row) for row in lines if row)
-        except csv.Error:
-            return False
+def _quoting(file: IO[str], start: int, delimiter: str) -> dict:
+    """How to read quotation marks: as letters where tab-separated rows do not fit else, behind a blank where all do."""
+    file.seek(start)
+    if delimiter == "\t":
+        begins = any(field.startswith('"') for line in file for field in line.split("\t"))
+        return {} if begins and _fits(file, start, delimiter) else {"quoting": csv.QUOTE_NONE}
+    header = file.readline()
+    behind = [f'{delimiter} "' in line for line in file if line.strip()]
+    usual = f"{delimiter} " in header or 2 * sum(behind) > len(behind)
+    fits = any(behind) and usual and _fits(file, start, delimiter, skipinitialspace=True)
+    return {"skipinitialspace": True} if fits else {}
+
+
+def _fits(file: IO[str], start: int, delimiter: str, **how) -> bool:
+    """Is every row as wide as the header, when quotation marks quote?"""
+    file.seek(start)
+    lines = csv.reader(file, delimiter=delimiter, strict=True, **how)
+    try:
+        width = len(next(lines, []))
+        return not any(len(row) != width or any("\n" in f and "\t" in f for f in row) for row in lines if row)
+    except csv.Error:
+        return False

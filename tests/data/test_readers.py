@@ -42,6 +42,26 @@ def test_a_quotation_mark_in_tab_separated_text_is_a_letter(tmp_path):
     assert '"빨리" 오세요' in {messages[0]["content"] for messages in conversations}
 
 
+@pytest.mark.parametrize("comma", [",", ";"])
+@pytest.mark.parametrize("head", ["Q{} A", "Q{}A", '"Q"{} "A"'])
+def test_a_quotation_mark_behind_a_blank_quotes(tmp_path, comma, head):
+    pairs = [(q, f'{a}{comma} ""네""') for q, a in PAIRS]
+    rows = "".join(f'"{q}"{comma} "{a}"\n' for q, a in pairs)
+    (tmp_path / "a.csv").write_text(f"{head.format(comma)}\n{rows}")
+    conversations, _ = read(tmp_path / "a.csv", tmp_path)
+    assert {messages[1]["content"] for messages in conversations} == {a.replace('""', '"') for _, a in pairs}
+
+
+@pytest.mark.parametrize("head", ["Q, A", "Q,A"])
+@pytest.mark.parametrize("said", ['"빨리" 오세요', '"빨리"'])
+def test_a_quotation_mark_behind_a_blank_is_a_letter_where_it_does_not_quote(tmp_path, head, said):
+    rows = "".join(f"{q}, {a}\n" for q, a in PAIRS)
+    (tmp_path / "a.csv").write_text(f"{head}\n{rows}뭐래요?, {said}\n")
+    conversations, _ = read(tmp_path / "a.csv", tmp_path)
+    letter = head == "Q,A" or " " in said
+    assert (said if letter else "빨리") in {messages[1]["content"] for messages in conversations}
+
+
 def test_fields_over_several_lines_are_counted_and_an_open_quotation_mark_is_named(tmp_path):
     (tmp_path / "a.csv").write_text(table(pairs=[*PAIRS, ("긴 답을 주세요", '"첫 줄\n둘째 줄"')]))
     conversations, notes = read(tmp_path / "a.csv", tmp_path)
