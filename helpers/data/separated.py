@@ -12,6 +12,8 @@ from helpers.data.encodings import BROKEN, Encoding, Notes, encoding_of
 from helpers.data.reasons import Reason, UnreadRow
 from helpers.show.words import _
 
+MOST_FIT = 0.95  # share of the rows: one that is broken says nothing about the marks of the others
+
 
 @dataclass
 class Lines:
@@ -23,6 +25,7 @@ class Lines:
     encoding: Encoding
     rows: int = 0
     several: int = 0  # rows that go over several lines
+    marked: int = 0  # fields between quotation marks that were read as letters
     longest: tuple[int, int] = (0, 0)  # lines of the longest row, and where it begins
 
     def next(self) -> tuple[int, list[str] | None]:
@@ -45,6 +48,8 @@ class Lines:
         """The fields of the row that begins in line `start`, by name."""
         more, text = self.reader.line_num - start, self.delimiter.join(fields)
         self.rows += 1
+        mark = '"' if self.reader.dialect.quoting == csv.QUOTE_NONE else ' "'
+        self.marked += sum(field.startswith(mark) and field.rstrip().endswith('"', len(mark)) for field in fields)
         if more > 0:
             self.several += 1
             self.longest = max(self.longest, (more + 1, start))
@@ -66,6 +71,12 @@ class Lines:
             )
             lines, start = self.longest
             notes.append(sentence.format(rows=self.several, file=self.path.name, lines=lines, start=start))
+        if self.marked:
+            sentence = _(
+                "{file}: {fields:,} fields stand between quotation marks, which are learned as letters: not all rows "
+                "fit when the marks quote."
+            )
+            notes.append(sentence.format(file=self.path.name, fields=self.marked))
         if not self.rows:
             sentence = _("{file} has a header ({names}) and no row.") if header else _("{file} is empty.")
             notes.append(sentence.format(file=self.path.name, names=", ".join(header)))
@@ -134,11 +145,15 @@ def _quoting(file: IO[str], start: int, delimiter: str) -> dict:
 
 
 def _fits(file: IO[str], start: int, delimiter: str, **how) -> bool:
-    """Is every row as wide as the header, when quotation marks quote?"""
+    """Is nearly every row as wide as the header when quotation marks quote, and is no tab-separated row swallowed?"""
     file.seek(start)
     lines = csv.reader(file, delimiter=delimiter, strict=True, **how)
     try:
-        width = len(next(lines, []))
-        return not any(len(row) != width or any("\n" in f and "\t" in f for f in row) for row in lines if row)
+        width, fit = len(next(lines, [])), []
+        for row in filter(None, lines):
+            if delimiter == "\t" and any("\n" in field and "\t" in field for field in row):
+                return False
+            fit.append(len(row) == width)
     except csv.Error:
         return False
+    return sum(fit) >= MOST_FIT * len(fit)

@@ -123,6 +123,23 @@ def test_a_weight_that_is_none_is_refused(tmp_path, weight):
         read(f"{tmp_path}/one.jsonl:{weight}", tmp_path, run_name="bad")
 
 
+@pytest.mark.parametrize(("broken", "quotes"), [(0, True), (1, True), (2, False)])
+def test_a_few_broken_rows_of_a_tab_separated_file_leave_its_quotation_marks_alone(tmp_path, broken, quotes):
+    rows = "".join(f'{q}\t"그는 ""{a}"" 하고 말했어요."\n' for q, a in PAIRS) + "하나\t둘\t셋\n" * broken
+    (tmp_path / "a.tsv").write_text(f"Q\tA\n{rows}")
+    conversations, notes = read(tmp_path / "a.tsv", tmp_path)
+    answer = '그는 "{}" 하고 말했어요.' if quotes else '"그는 ""{}"" 하고 말했어요."'
+    assert {messages[1]["content"] for messages in conversations} == {answer.format(a) for _, a in PAIRS}
+    assert ("20 fields stand between quotation marks" in notes) != quotes
+
+
+def test_quotation_marks_that_are_learned_as_letters_are_said(tmp_path):
+    (tmp_path / "a.csv").write_text(table(", ", [(q, f'"{a}"') for q, a in PAIRS[:9]] + [("뭐?", '"빨리" 오세요')]))
+    assert "a.csv: 9 fields stand between" in read(tmp_path / "a.csv", tmp_path)[1]
+    (tmp_path / "a.csv").write_text(table(pairs=[(q, f'"""{a}"""') for q, a in PAIRS]))
+    assert not read(tmp_path / "a.csv", tmp_path)[1]
+
+
 def test_a_setting_that_says_nothing_about_one_file_is_told(tmp_path):
     file = tmp_path / "talks.csv"
     file.write_text("question,answer\na,b\nc,d\n", encoding="utf-8")
