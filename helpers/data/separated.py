@@ -24,6 +24,8 @@ class Lines:
     delimiter: str
     encoding: Encoding
     rows: int = 0
+    fit: int = 0  # rows that were read, and the characters of their first fields together
+    begin: int = 0
     several: int = 0  # rows that go over several lines
     marked: int = 0  # fields between quotation marks that were read as letters
     longest: tuple[int, int] = (0, 0)  # lines of the longest row, and where it begins
@@ -58,9 +60,11 @@ class Lines:
             return UnreadRow(text, Reason.BROKEN_BYTES, {"value": self.encoding.label})
         if len(fields) != len(header):
             return UnreadRow(json.dumps(fields, ensure_ascii=False))
-        if more > 1 and (swallowed := _rows_inside(fields, self.delimiter, len(header))):
+        if more > 1 and (swallowed := _rows_inside(fields, self.delimiter, self.begin / (self.fit or 1))):
             where = f"{self.path.name}, line {start}: {swallowed} rows"
             return UnreadRow(text, Reason.SWALLOWED, {"value": where})
+        self.fit += 1
+        self.begin += len(fields[0])
         return dict(zip(header, fields, strict=True))
 
     def note(self, header: list[str], notes: Notes) -> None:
@@ -124,11 +128,22 @@ def _delimiter(path: Path, first: str, notes: Notes) -> str:
     return found
 
 
-def _rows_inside(fields: list[str], delimiter: str, width: int) -> int:
-    """Lines inside of a field that look like whole rows; 0 where one does not, for then it is text."""
-    inner = [line for field in fields if field.count("\n") > 1 for line in field.splitlines()[1:-1] if line]
-    looks_so = len(inner) > 2 and width > 1 and all(line.count(delimiter) == width - 1 for line in inner)
-    return len(inner) if looks_so else 0
+def _rows_inside(fields: list[str], delimiter: str, begin: float) -> int:
+    """Lines inside of a field that are whole rows, swallowed by a quotation mark; 0 where they are its own text.
+
+    The mark opened in one row and closed in a later one: so the first line goes on to the end of its row, the last has
+    what stands before the field, and those between begin with about as many characters as rows do (`begin`).
+    """
+    more = len(fields) - 1
+    for place, field in enumerate(fields if more else ()):
+        lines = [line for line in field.splitlines() if line]
+        counts = [line.count(delimiter) for line in lines]
+        if len(lines) < 5 or counts != [more - place, *[more] * (len(lines) - 2), place]:
+            continue
+        inner = lines[1:-1]
+        if begin / 2 < sum(len(line.split(delimiter)[0]) for line in inner) / len(inner) < begin * 2:
+            return len(inner)
+    return 0
 
 
 def _quoting(file: IO[str], start: int, delimiter: str) -> dict:

@@ -140,6 +140,22 @@ def test_quotation_marks_that_are_learned_as_letters_are_said(tmp_path):
     assert not read(tmp_path / "a.csv", tmp_path)[1]
 
 
+RECIPES = [
+    "재료는 이래요.\n밀가루, 3g\n설탕, 50g\n소금, 3g\n잘 섞으세요.",
+    "재료는 이래요.\n밀가루, 3g\n설탕, 50g\n소금, 3g\n잘 섞고, 기다리세요.",
+    "도시,인구\n서울,900\n부산,300\n대구,200\n인천,300",
+    "표예요.\n서울,900\n부산,300\n대구,200\n인천,300",
+    "물, 불\n바람, 흙\n나무, 쇠\n해, 달\n끝",
+]
+
+
+@pytest.mark.parametrize("answer", RECIPES)
+def test_an_answer_of_lines_with_commas_is_kept(tmp_path, answer):
+    (tmp_path / "a.csv").write_text(table(pairs=[*PAIRS, ("재료는 무엇인가요?", f'"{answer}"')]))
+    conversations, notes = read(tmp_path / "a.csv", tmp_path)
+    assert answer in {messages[1]["content"] for messages in conversations} and "over several lines" in notes
+
+
 def test_a_setting_that_says_nothing_about_one_file_is_told(tmp_path):
     file = tmp_path / "talks.csv"
     file.write_text("question,answer\na,b\nc,d\n", encoding="utf-8")
@@ -156,6 +172,7 @@ def test_a_setting_that_says_nothing_about_one_file_is_told(tmp_path):
     ("name", "text", "why"),
     [
         ("a.csv", table(pairs=[*PAIRS[:12], ('"열린 따옴표', "끝이 없다")]) + table(pairs=PAIRS[12:18]) + '닫힌 따옴표",네\n', "a quotation mark that swallowed rows (a.csv, line 14: 7 rows)"),
+        ("a.csv", table(pairs=[*PAIRS[:12], ("열린 따옴표", '"끝이 없다')]) + table(pairs=PAIRS[12:18]) + '닫힌 따옴표,네"\n', "a quotation mark that swallowed rows (a.csv, line 14: 7 rows)"),
         ("a.csv", table(pairs=[*PAIRS, ("쉼표가, 있는 질문", "네")]), "not a JSON object, or not one value per column"),
         ("a.jsonl", "".join(json.dumps({"Q": q, "A": a}) + "\n" for q, a in PAIRS) + '{"Q": "가?", "A": "나", "A": "다"}\n', "the field A stands twice in one object"),
         ("a.json", json.dumps([{"Q": q, "A": a} for q, a in PAIRS])[:-1] + ', {"Q": "가?", "A": "나", "A": "다"}]', "the field A stands twice in one object"),
