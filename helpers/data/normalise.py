@@ -89,7 +89,10 @@ def _in_turn(turns: list[dict], repairs: list[Repair]) -> list[dict]:
         text, said = _with_one_thought(text, thought, repairs) if role == "assistant" else (text, text)
         if not (said.strip() or turn.get("tool_calls") or role == "tool"):
             raise Unusable(Reason.EMPTY)
-        if role == "user":
+        if waiting and role == "assistant":
+            raise Unusable(Reason.SYSTEM_LOST)
+        if waiting and role == "user":
+            repairs.append(Repair.SYSTEM_LATER)
             text = "\n\n".join([*waiting, text])
             waiting.clear()
         turn = message(role, text, reasoning_content=thought) | {key: turn[key] for key in KEPT if key in turn}
@@ -98,6 +101,8 @@ def _in_turn(turns: list[dict], repairs: list[Repair]) -> list[dict]:
             repairs.append(Repair.JOINED)
         else:
             read.append(turn)
+    if waiting:
+        repairs.append(Repair.TAIL_CUT)
     return read
 
 
@@ -121,10 +126,10 @@ def _with_one_thought(text: str, thought: str, repairs: list[Repair]) -> tuple[s
 def _put_system(text: str, read: list[dict], waiting: list[str], repairs: list[Repair]) -> None:
     """A system text to the head; a later one into the user's turn, or among those that wait for the next."""
     if text and read:
-        repairs.append(Repair.SYSTEM_LATER)
         if read[-1]["role"] == "assistant":
             waiting.append(text)
         else:
+            repairs.append(Repair.SYSTEM_LATER)
             read[-1]["content"] += f"\n\n{text}"
     elif text:
         read.append(message("system", text))

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     ONE_NOT_LEARNED = N_("two turns of one speaker, of which one is not to be learned")
     BETWEEN = N_("two answers in a row, with a thought or a tool call between them")
     NO_ANSWER = N_("no question followed by an answer")
+    SYSTEM_LOST = N_("a later system turn that no question follows")
     NO_CALL = N_("a tool's answer without a call")
     NO_RESULT = N_("a tool call or a tool's answer that nobody answers")
     NOTHING_LEARNED = N_("no answer in it is to be learned")
@@ -81,7 +82,7 @@ class Repair(StrEnum):
     NUL = N_("NUL characters taken out")
     THOUGHT_TWICE = N_("a thought that stood in its field and in the answer: left in its field")
     HEAD_CUT = N_("answer before the first question cut off")
-    TAIL_CUT = N_("question without an answer cut off")
+    TAIL_CUT = N_("question or system turn without an answer cut off")
 
 
 class Unusable(ValueError):

@@ -573,6 +573,34 @@ def test_a_thought_is_learned_once(answer):
     assert alone.messages[1]["content"] == answer and not alone.repairs
 
 
+# --- system turns that come later
+
+
+LATER = {"role": "system", "content": "이제 영어로 답해."}
+
+
+@pytest.mark.parametrize(
+    "then", [messages("", "Yes")[1:], [{"role": "tool", "content": "3"}, *messages("", "Yes")[1:]]]
+)
+def test_a_system_turn_that_no_question_follows_is_not_lost(then):
+    with pytest.raises(Unusable) as raised:
+        as_messages({"messages": [*messages("물?", "불."), LATER, *then]})
+    assert raised.value.reason is Reason.SYSTEM_LOST
+
+
+@pytest.mark.parametrize(
+    ("turns", "texts", "repair"),
+    [
+        ([*messages("물?", "불."), LATER], ["물?", "불."], Repair.TAIL_CUT),
+        ([*messages("물?", "불."), LATER, *messages("왜?", "Hot.")], ["물?", "불.", "이제 영어로 답해.\n\n왜?", "Hot."], Repair.SYSTEM_LATER),
+        ([*messages("물?", "")[:1], LATER, *messages("", "Fire.")[1:]], ["물?\n\n이제 영어로 답해.", "Fire."], Repair.SYSTEM_LATER),
+    ],
+)  # fmt: skip
+def test_a_later_system_turn_goes_to_a_question_or_is_cut(turns, texts, repair):
+    done = as_messages({"messages": turns})
+    assert [turn["content"] for turn in done.messages] == texts and done.repairs == (repair,)
+
+
 # --- shapes, names, parts, modes
 
 
