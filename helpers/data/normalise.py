@@ -18,6 +18,7 @@ from helpers.template.spans import DOCUMENT
 
 ROLE_TOKEN = re.compile(r"<(usr|bot|sys)>")
 BLANK_LINES = re.compile(r"^(?:[^\S\n]*\n)+")
+LINE_ENDS = re.compile(r"\r*\n|\r")
 KEPT = ("tool_calls", "train", "name", "tool_call_id")
 
 
@@ -140,7 +141,9 @@ def _clean(text: str, repairs: list[Repair], edge: bool = True) -> str:
     if "\0" in text:
         text = text.replace("\0", "")
         repairs.append(Repair.NUL)
-    text = text.replace("\r\n", "\n")
+    if "\r" in (text := text.replace("\r\n", "\n")):
+        text = LINE_ENDS.sub("\n", text)
+        repairs.append(Repair.RETURN)
     text = text.strip() if edge else BLANK_LINES.sub("", text).rstrip()
     if text[:1] == " " != text[1:2]:
         text = text[1:]  # the blank between a prompt and its completion; more of them are an indentation

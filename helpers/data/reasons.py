@@ -79,6 +79,7 @@ class Repair(StrEnum):
     SYSTEM_LATER = N_("a later system turn put into the user's turn")
     JOINED = N_("two turns of one speaker joined")
     NFD = N_("taken-apart letters (NFD) put together")
+    RETURN = N_("a carriage return without a line feed read as a new line")
     NUL = N_("NUL characters taken out")
     THOUGHT_TWICE = N_("a thought that stood in its field and in the answer: left in its field")
     HEAD_CUT = N_("answer before the first question cut off")

@@ -217,6 +217,12 @@ def test_nul_inside_a_text_is_taken_out_and_counted():
     assert [turn["content"] for turn in done.messages] == ["물은?", "불"] and done.repairs == (Repair.NUL,)
 
 
+@pytest.mark.parametrize(("text", "lines", "repairs"), [("물\r불\r흙", "물\n불\n흙", (Repair.RETURN,)), ("물\r\r불", "물\n\n불", (Repair.RETURN,)), ("물\r\r\n불", "물\n불", (Repair.RETURN,)), ("물\r\n불\r\n", "물\n불", ())])  # fmt: skip
+def test_line_ends_of_every_kind_are_one(text, lines, repairs):
+    done = as_messages({"question": text, "answer": text})
+    assert [turn["content"] for turn in done.messages] == [lines, lines] and done.repairs == repairs
+
+
 # --- the unit of the split
 
 
