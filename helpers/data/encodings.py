@@ -13,6 +13,16 @@ FEW_LINES = 0.05  # share of the lines that may be broken in a file that is UTF-
 COMMON_HANGUL = re.compile(rb"[\xb0-\xc8][\xa1-\xfe]")  # the 2,350 syllables of KS X 1001, in CP949's bytes
 WESTERN = re.compile("[À-ÿ‘’“”–—…•€«»©®°£§´¿¡Œœ]")
 
+# the first bytes of files that are no text, whatever their name says
+NO_TEXT = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "Excel (.xlsx) / ZIP",
+    b"\xd0\xcf\x11\xe0": "Excel (.xls)",
+    b"PAR1": "Parquet",
+    b"%PDF": "PDF",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+}
+
 
 class Encoding(NamedTuple):
     """How a file is to be opened; `broken`: some lines hold bytes that are no characters."""
@@ -43,11 +53,15 @@ class Fit(NamedTuple):
 def encoding_of(path: Path, notes: Notes) -> Encoding:
     """UTF-8, or what the bytes show instead: UTF-16 (Excel), CP949 (Korean Windows), CP1252 (Western Windows).
 
-    A file that is nearly UTF-8 is UTF-8; its broken lines are noted. Raises ValueError when nothing fits.
+    A file that is nearly UTF-8 is UTF-8; its broken lines are noted. Raises ValueError when nothing fits, or for what
+    is no text at all.
     """
     with path.open("rb") as file:
         head = file.read(1 << 16)
     utf8 = _decodes(path, "utf-8")
+    if not utf8 and (kind := next((NO_TEXT[mark] for mark in NO_TEXT if head.startswith(mark)), "")):
+        sentence = _("{file} is no text but {kind}, by its first bytes: unpack or export it, or mend its ending.")
+        raise ValueError(sentence.format(file=path.name, kind=kind))
     utf16 = _utf16(head, utf8)
     if utf16 and _decodes(path, utf16):
         return _guessed(path, Encoding(utf16), _fit(path, utf16), notes)

@@ -1,11 +1,13 @@
 """Kinds of faults that strangers' data brought, each with several cases: what is learned, dropped, counted, or red."""
 
+import gzip
 import json
 import os
 import stat
 import subprocess
 import sys
 import unicodedata
+import zipfile
 from functools import partial
 
 import pytest
@@ -660,6 +662,21 @@ def test_a_file_that_is_none_is_one_sentence(tmp_path, name, content, told):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=told):
         prepared(settings(tmp_path / name), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.tsv", "a.txt"])
+@pytest.mark.parametrize("kind", ["gzip", "Excel", "Parquet"])
+def test_what_is_no_text_is_named_by_its_first_bytes(tmp_path, name, kind):
+    path = write_jsonl(tmp_path / name, questions(20))
+    if kind == "gzip":
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    elif kind == "Parquet":
+        as_parquet(path, questions(20))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("xl/sheet1.xml", "".join(row["A"] for row in questions(20)))
+    with pytest.raises(ValueError, match=f"{name} is no text but {kind}.*unpack or export"):
+        prepared(settings(path), tmp_path)
 
 
 def test_a_list_of_turns_in_each_line_is_a_conversation(tmp_path):
