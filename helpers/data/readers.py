@@ -15,6 +15,7 @@ from helpers.show.words import _
 
 MOST = 8  # names in a sentence
 PASSAGE = 2000  # characters
+LOOKED_AT = 20  # lines of a text, to see whether they are rows
 
 
 def jsonl_rows(path: Path, notes: Notes, part: str = "") -> Iterator[object]:
@@ -143,10 +144,16 @@ def text_rows(path: Path, notes: Notes, part: str = "") -> Iterator[object]:
 
 
 def passages(path: Path, notes: Notes) -> Iterator[object]:
-    """A text that is alone, cut at blank lines into about `PASSAGE` characters: some passages can be held out."""
+    """A text that is alone, cut at blank lines into about `PASSAGE` characters: some passages can be held out.
+
+    Raises ValueError for JSON lines or a table under the name of a text.
+    """
     (row,) = text_rows(path, notes)
     if not isinstance(row, dict):
         return iter([row])
+    if ending := _ending_of_rows(row["text"]):
+        sentence = _("{file} holds rows and no running text: give it the ending {ending}.")
+        raise ValueError(sentence.format(file=path.name, ending=ending))
     parts = [""]
     for paragraph in re.split(r"\n\s*\n", row["text"]):
         if parts[-1] and len(parts[-1]) + len(paragraph) > PASSAGE:
@@ -155,6 +162,17 @@ def passages(path: Path, notes: Notes) -> Iterator[object]:
     sentence = _("{file} is one text: read as {count} passages, cut at blank lines, some of which are held out.")
     notes.append(sentence.format(file=path.name, count=len(parts)))
     return ({**row, "text": text} for text in parts)
+
+
+def _ending_of_rows(text: str) -> str:
+    """What a file should be called whose first lines are JSON objects or tab-separated fields; "" for a text."""
+    lines = list(islice(filter(None, map(str.strip, text.splitlines())), LOOKED_AT))
+    if len(lines) < 3:
+        return ""
+    if all(line.startswith("{") and line.endswith("}") for line in lines):
+        return ".jsonl"
+    tabs = {line.count("\t") for line in lines}
+    return ".tsv" if len(tabs) == 1 and tabs != {0} else ""
 
 
 def _object(pairs: list[tuple]) -> dict | UnreadRow:

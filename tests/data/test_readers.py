@@ -107,6 +107,25 @@ def test_a_file_without_a_use_gets_its_true_sentence(tmp_path, name, text, told)
         read(tmp_path / name, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.md"])
+@pytest.mark.parametrize("ending", [".jsonl", ".tsv"])
+@pytest.mark.parametrize("between", ["", "\n"])
+def test_rows_under_the_name_of_a_text_are_told_their_ending(tmp_path, name, ending, between):
+    lines = (
+        [json.dumps({"Q": q, "A": a}) + "\n" for q, a in PAIRS] if ending == ".jsonl" else table("\t").splitlines(True)
+    )
+    (tmp_path / name).write_text(between.join(lines))
+    with pytest.raises(ValueError, match=f"{name} holds rows and no running text: give it the ending {ending}."):
+        read(tmp_path / name, tmp_path)
+
+
+@pytest.mark.parametrize("mark", ["\t{}", "{{{}", "- {}\t물", "{}"])
+def test_a_text_with_tabs_or_braces_is_a_text(tmp_path, mark):
+    lines = [f"{mark.format(q)}\n{a}\n" for q, a in PAIRS]
+    (tmp_path / "a.txt").write_text("\n".join(lines))
+    assert list(read_rows(settings(tmp_path / "a.txt"), notes := [])) and "is one text" in notes[0]
+
+
 def test_several_data_sets_with_weights_are_sources_of_their_own(tmp_path):
     names = f"{jsonl(tmp_path / 'one.jsonl')}, {jsonl(tmp_path / 'two.jsonl', '다른 ', ' 다른 자료')}:2"
     report, train, _ = prepared(settings(names, run_name="both"), tmp_path)
