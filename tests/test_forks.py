@@ -162,6 +162,12 @@ def test_a_blank_round_a_name_is_in_no_folder(run, name, seeds):
     assert chosen_run() == RunConfig.load("tiny").run_name == "blank"
 
 
+def test_names_that_are_too_long_for_a_folder_stay_apart():
+    old = "tiny-lora_r-2-lora_alpha-4-learning_rate-0.1-" + "x" * 50
+    names = {fork_name(old, {"learning_rate": rate, "max_steps": steps}) for rate in (0.1, 0.2) for steps in (4, 8)}
+    assert len(names) == 4 and all(len(name) == 100 for name in names)
+
+
 @pytest.mark.parametrize("value", ["x" * 300, "가나다" * 50, "모델/폴더" * 30])
 def test_the_name_of_any_change_is_one_that_a_folder_can_have(run, value):
     name = fork_name("tiny", {"chat_template": value})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import sys
@@ -87,9 +88,12 @@ def base_changed(config_json: Path, config: RunConfig) -> str:
 
 
 def fork_name(old: str, changes: dict) -> str:
-    """A name for the fork of `old` with `changes`, that a folder can have."""
-    name = "-".join([old, *(f"{name}-{value}" for name, value in changes.items())])
-    return cut(re.sub(r"[^\w.-]+", "-", name), 100)
+    """A name for the fork of `old` with `changes`, that a folder can have; one that is cut has a sign of its own."""
+    whole = "-".join([old, *(f"{name}-{value}" for name, value in changes.items())])
+    name = re.sub(r"[^\w.-]+", "-", whole)
+    if len(name.encode()) <= 100:
+        return name
+    return f"{cut(name, 91)}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def fork_command(old: str, changes: dict) -> str:
