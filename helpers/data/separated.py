@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,9 +154,9 @@ def _quoting(file: IO[str], start: int, delimiter: str) -> dict:
         begins = any(field.startswith('"') for line in file for field in line.split("\t"))
         return {} if begins and _fits(file, start, delimiter) else {"quoting": csv.QUOTE_NONE}
     header = file.readline()
-    behind = [f'{delimiter} "' in line for line in file if line.strip()]
-    usual = f"{delimiter} " in header or 2 * sum(behind) > len(behind)
-    fits = any(behind) and usual and _fits(file, start, delimiter, skipinitialspace=True)
+    rows = Counter(f'{delimiter} "' in line for line in file if line.strip())
+    usual = f"{delimiter} " in header or rows[True] > rows[False]
+    fits = rows[True] and usual and _fits(file, start, delimiter, skipinitialspace=True)
     return {"skipinitialspace": True} if fits else {}
 
 
@@ -164,11 +165,11 @@ def _fits(file: IO[str], start: int, delimiter: str, **how) -> bool:
     file.seek(start)
     lines = csv.reader(file, delimiter=delimiter, strict=True, **how)
     try:
-        width, fit = len(next(lines, [])), []
+        width, fit = len(next(lines, [])), Counter()
         for row in filter(None, lines):
             if delimiter == "\t" and any("\n" in field and "\t" in field for field in row):
                 return False
-            fit.append(len(row) == width)
+            fit[len(row) == width] += 1
     except csv.Error:
         return False
-    return sum(fit) >= MOST_FIT * len(fit)
+    return fit[True] >= MOST_FIT * fit.total()
