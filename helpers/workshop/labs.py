@@ -30,13 +30,14 @@ SMALL = {"QLORA_RUN_NAME": LAB_RUN, "QLORA_MAX_STEPS": "8", "QLORA_SAVE_STEPS": 
 
 
 def lab_run() -> RunDir:
-    """The chosen run where 04 has finished it, else a small one: 8 steps of tiny, on the first lab, under a minute."""
+    """The chosen run where 04 has finished it and its checkpoints, which a lab takes, are there; else a small one: 8
+    steps of tiny, on the first lab, under a minute."""
     run = RunDir(runs_root() / RunConfig.load().run_name)
-    if run.trained.exists():
+    if run.trained.exists() and any(run.trainer.glob("checkpoint-*")):
         return run
     run = RunDir(runs_root() / LAB_RUN)
     if not run.trained.exists():
-        sentence = _("No finished training in {folder}: a small one is made for the labs (under a minute).")
+        sentence = _("No finished training with its checkpoints in {folder}: a small one is made for the labs (under a minute).")
         print(sentence.format(folder=runs_root()))
         before = dict(os.environ)
         own = {name: value for name, value in before.items() if not name.startswith("QLORA_") or name in PLACES}

@@ -139,7 +139,9 @@ def test_the_small_run_has_the_settings_of_nobody_else(monkeypatch, tmp_path):
     for name in ("QLORA_MAX_LENGTH", "QLORA_LORA_R"):
         monkeypatch.setenv(name, "64")
     monkeypatch.setattr(labs, "run_notebooks", lambda *_: seen.update(os.environ))
-    labs.lab_run()
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "trained.json").write_text("{}")  # of whose checkpoints none is left
+    assert labs.lab_run().path.name == labs.LAB_RUN
     assert seen["QLORA_MAX_STEPS"] == "8" and "QLORA_MAX_LENGTH" not in seen and seen["QLORA_RUNS_DIR"] == str(tmp_path)
     assert os.environ["QLORA_MAX_LENGTH"] == "64" and "QLORA_MAX_STEPS" not in os.environ
 
