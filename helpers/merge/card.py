@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
 
+from helpers.data.sources import parts
 from helpers.evaluate.intervals import told_interval
 from helpers.files import read_json, read_jsonl, write_atomic, write_json
 from helpers.merge.card_numbers import checked, escape, examples, measured
@@ -28,18 +31,18 @@ def write_card(run: RunDir, config: RunConfig, push: Push, refused: list[str] | 
 
     The adapter's own config gets the base's public name, too. The card begins with `refused`, what was overridden."""
     report = MergeReport.read(run.merge_report) if run.merge_report.exists() else None
-    base, data = public_name(config.model_id), public_name(config.dataset_id)
+    base, data = public_name(config.model_id), _public(_data(config))
     if push.what == "adapter":
         file = push.folder / "adapter_config.json"
         write_json(file, {**read_json(file), "base_model_name_or_path": base})
     _write_results(push, config, report)
     reasons = refusals(run, push, config.require) if refused else []  # again, in English
     warnings = [f"> **Pushed in spite of a refusal:** {escape(reason)}\n" for reason in reasons]
-    terms, of_data = licence(config.model_id, "model"), licence(config.dataset_id, "dataset")
+    terms, of_data = licence(config.model_id, "model"), [licence(name, "dataset") for name in _data(config)]
     rule = naming_rule(terms, push.repo)
     if "QLORA_HUB_REPO" in rule:
         print(rule)
-    inherited = [f"base model: {terms.words}", f"data: {of_data.words}", *filter(None, [rule])]
+    inherited = [f"base model: {terms.words}", *(f"data: {one.words}" for one in of_data), *filter(None, [rule])]
     kind = {"adapter": "A LoRA adapter for", "merged": "An adapter merged into"}[push.what]
     opening = f"{kind} {escape(base)}, trained with QLoRA on {escape(data)}.{' Built with Llama.' if rule else ''}"
     sections = {
@@ -50,21 +53,34 @@ def write_card(run: RunDir, config: RunConfig, push: Push, refused: list[str] | 
         "Example replies": examples(report, push.what) if config.hub_examples else "",
         "Licences inherited": "\n".join(f"- {escape(line)}" for line in inherited),
     }
-    parts = [f"# {escape(f'{config.run_name} ({push.what})')}", opening, *warnings]
-    parts += [f"## {name}\n\n{text}" for name, text in sections.items() if text]
-    head, text = _card_data(config, push, report, terms, of_data).to_yaml(), "\n\n".join(parts)
+    texts = [f"# {escape(f'{config.run_name} ({push.what})')}", opening, *warnings]
+    texts += [f"## {name}\n\n{text}" for name, text in sections.items() if text]
+    head, text = _card_data(config, push, report, terms, of_data).to_yaml(), "\n\n".join(texts)
     card = ModelCard(f"---\n{head}\n---\n{text}\n")
     write_atomic(push.folder / "README.md", str(card))
     return card
 
 
-def _card_data(config: RunConfig, push: Push, report: MergeReport | None, terms: Licence, of_data: Licence):
-    if of_data.id not in PERMISSIVE and terms.id != "other":  # stricter data: neither licence describes the result
+def _data(config: RunConfig, rehearsal: bool = True) -> list[str]:
+    """The data sets that were trained on, each by its name without a weight; with those that were rehearsed."""
+    names = [one.dataset_id for one, _weight in parts(config)]
+    if rehearsal and config.rehearsal_fraction and config.rehearsal_dataset_id:
+        names += _data(replace(config, dataset_id=config.rehearsal_dataset_id, run_name=config.run_name), False)
+    return list(dict.fromkeys(names))
+
+
+def _public(names: list[str]) -> str:
+    return ", ".join(map(public_name, names))
+
+
+def _card_data(config: RunConfig, push: Push, report: MergeReport | None, terms: Licence, of_data: list[Licence]):
+    stricter = any(one.id not in PERMISSIVE for one in of_data)  # then neither licence describes the result
+    if stricter and terms.id != "other":
         terms = Licence("other", "")
     base = public_name(config.model_id)
     facts = {
         "base_model": base if on_hub(base) else None,
-        "datasets": [config.dataset_id] if on_hub(config.dataset_id) else None,
+        "datasets": list(filter(on_hub, _data(config))),
         "library_name": "peft" if push.what == "adapter" else "transformers",
         "pipeline_tag": "text-generation",
         "license": terms.id,
@@ -77,7 +93,7 @@ def _card_data(config: RunConfig, push: Push, report: MergeReport | None, terms:
     }
     data = ModelCardData(**{name: value for name, value in facts.items() if value})
     if report:  # the `model-index`; not the share of replies that stop, which says little of a dozen
-        name = f"{public_name(config.dataset_id)}, held-out part, {report.counts['rows']} conversations"
+        name = f"{_public(_data(config, False))}, held-out part, {report.counts['rows']} conversations"
         kind = config.dataset_id if on_hub(config.dataset_id) else "local"
         nll = round(report.row(push.what)["nll"], 4)
         data.eval_results = [EvalResult("text-generation", kind, name, "nll", nll)]
@@ -127,7 +143,7 @@ def _made(run: RunDir, config: RunConfig) -> str:
     packed = f"{config.quant_type}, double quantisation {config.double_quant}"
     facts = {
         "base model": f"{public_name(config.model_id)}{packaged} ({config.model_revision or unknown})",
-        "data": f"{public_name(config.dataset_id)} {config.dataset_split} ({config.dataset_revision or unknown})",
+        "data": f"{_public(_data(config, False))} {config.dataset_split} ({config.dataset_revision or unknown})",
         "4-bit base": packed if config.load_in_4bit else "no",
         "LoRA": f"r {config.lora_r}, alpha {config.lora_alpha}, dropout {config.lora_dropout}, "
         f"{config.lora_target_modules}",

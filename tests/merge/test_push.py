@@ -384,6 +384,20 @@ def test_the_card_is_escaped_and_complete(run):
     assert ModelCard.load(run / "adapter" / "README.md").data.get("qlora_run") == config.run_name
 
 
+def test_the_card_names_every_data_set_and_its_licence(run):
+    """Several with weights, and the one that was rehearsed: the last name alone stood there, and its weight in it."""
+    own, korean = "notebooks/data/calendar_en.jsonl", "heegyu/open-korean-instructions"
+    settings = {"dataset_id": f"{korean}:2, {own}", "rehearsal_dataset_id": "notebooks/data/polite_ko.jsonl"}
+    push = Push("adapter", run / "adapter", "alice/tiny", "message")
+    card = write_card(RunDir(run), RunConfig.load("tiny", **settings, rehearsal_fraction=0.1), push)
+    assert card.data.datasets == [korean] and card.data.license == "other"  # the strictest of all
+    assert "on heegyu/open\\-korean\\-instructions, calendar\\_en.jsonl, polite\\_ko.jsonl." in card.text
+    assert "CC\\-BY\\-NC" in card.text and card.text.count("data: mit") == 2
+    assert ":2" not in card.text and "not known here" not in card.text
+    one = write_card(RunDir(run), RunConfig.load("tiny", dataset_id=f"{korean}:2"), push)
+    assert one.data.datasets == [korean] and "CC\\-BY\\-NC" in one.text
+
+
 def test_the_card_shows_the_checks_of_this_merge_with_intervals_and_the_baseline(run):
     config, folder = RunConfig.load("tiny"), RunDir(run)
     push = Push("merged", run / "merged", "alice/tiny", "message")
