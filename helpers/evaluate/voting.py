@@ -100,7 +100,8 @@ def preference_pairs(run: RunDir, first: str = "base", second: str = "adapter") 
             loser = first if winner == second else second
             replies = {"chosen": rows[key][winner], "rejected": rows[key][loser]}
             turns = {name: [{"role": "assistant", "content": text}] for name, text in replies.items()}
-            pairs.append({"prompt": rows[key]["messages"], **turns})
+            tools = {"tools": rows[key]["tools"]} if rows[key].get("tools") else {}
+            pairs.append({"prompt": rows[key]["messages"], **turns, **tools})
     return pairs
 
 

@@ -63,8 +63,9 @@ def ready(pairs: list[dict], tokenizer, config: RunConfig):
     for pair in pairs:
         pair = {**pair, "prompt": fold_system(tokenizer, pair["prompt"])}
         try:
+            _refuse_tools(pair.pop("tools", None))
             texts = [token_ids(pair, name, tokenizer, config) for name in ("chosen", "rejected")]
-        except ValueError as error:  # the chat template refuses it
+        except ValueError as error:  # the chat template refuses it, or it has tools
             lost[str(error)] += 1
             continue
         if max(map(len, texts)) > config.max_length:  # cut, it would teach not to stop
@@ -110,6 +111,9 @@ def preference_run(run: RunDir, config: RunConfig, name: str, settings: dict, ro
         raise ValueError(sentence.format(own=OWN))
     config = replace(config, run_name=name)
     made, kept = RunDir(runs_root() / config.run_name), {"from": run.path.name, **settings, "pairs": pairs}
+    if made.path == run.path:
+        sentence = _("NAME = {name!r} is the run whose adapter is trained further: take another NAME.")
+        raise ValueError(sentence.format(name=name))
     # an older one has no hash
     if made.path.exists() and not (made.preference.exists() and read_json(made.preference).items() <= kept.items()):
         sentence = _("A run {name!r} with other settings is already there: take another NAME, or delete {folder}.")
@@ -136,13 +140,17 @@ def token_ids(pair: dict, name: str, tokenizer, config: RunConfig) -> list[int]:
 def _pair(better, worse) -> dict:
     """Two conversations as a pair. Raises NoPair, with the reason, when they are none."""
     (*prompt, chosen), (*same, rejected) = better.messages, worse.messages
-    if better.tools:
-        raise NoPair(_("with tools, which this page does not train"))
+    _refuse_tools(better.tools)
     if prompt != same or not prompt:
         raise NoPair(_("the two answers are not to the same conversation"))
     if chosen == rejected:
         raise NoPair(_("both answers are the same"))
     return {"prompt": prompt, "chosen": [chosen], "rejected": [rejected]}
+
+
+def _refuse_tools(tools: list | tuple | None) -> None:
+    if tools:
+        raise NoPair(_("with tools, which this page does not train"))
 
 
 def _turns(messages: list[dict]) -> list[tuple[str, str]]:

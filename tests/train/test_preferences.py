@@ -12,6 +12,7 @@ from transformers import set_seed
 
 from helpers.data.copies import overlap
 from helpers.data.formats import convert, recognise
+from helpers.evaluate.voting import blind_pairs, preference_pairs, save_vote
 from helpers.files import read_json, read_jsonl, write_json, write_jsonl
 from helpers.model.lora import lora_config
 from helpers.model.tokenizer import load_tokenizer
@@ -276,3 +277,21 @@ def test_a_text_that_is_not_04s_is_refused(dpo, tokenizer, eight, monkeypatch, p
     monkeypatch.setattr(dpo, part, data.from_list(rows))
     with pytest.raises(ValueError, match="but 04 trained on"):
         require_same_text(dpo, parts, tokenizer, CONFIG)
+
+
+def test_no_advice_deletes_the_run_that_is_trained_further(run):
+    with pytest.raises(ValueError, match="take another NAME") as told:
+        preference_run(run, run.stored_config(), "tiny", {"beta": 0.1}, [{"messages": []}], 9)
+    assert "delete" not in str(told.value)
+
+
+def test_votes_on_rows_with_tools_are_no_pairs(run, tokenizer, capsys):
+    """06 asks with the tools of a row; asked without them it is another prompt than the one that was voted on."""
+    rows = [{"messages": [said(f"{i}번?", "user")], "base": "가", "adapter": "나"} for i in range(9)]
+    write_jsonl(
+        run.comparisons, [{**row, "tools": [{"type": "function"}]} if i == 8 else row for i, row in enumerate(rows)]
+    )
+    for one in blind_pairs(read_jsonl(run.comparisons)):
+        save_vote(run, one, "A")
+    assert len(ready(preference_pairs(run), tokenizer, CONFIG)) == 8
+    assert "1 pair, with tools" in capsys.readouterr().out
