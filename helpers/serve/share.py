@@ -119,7 +119,8 @@ def fetch_wllama(folder: Path) -> None:
 
 
 def _page(run: RunDir, config: RunConfig, tokenizer, questions: list, examples: bool) -> str:
-    before = [turn for turn in questions[0] if turn["role"] == "system"]
+    told = [[turn for turn in messages if turn["role"] == "system"] for messages in questions]
+    before = told[0] if all(turns == told[0] for turns in told) else []  # what one row is told is that row's data
     joined = before and not takes_system(tokenizer)  # then it stands in the question
     files = {"base": "base.gguf", "tuned": "tuned.gguf"}
     settings = {
@@ -170,14 +171,14 @@ def main() -> int:
     run = RunDir(runs_root() / chosen.run)
     if not run.config_json.exists():
         parser.error(_("There is no run {run} in {folder}.").format(run=chosen.run, folder=runs_root()))
-    if chosen.votes:
-        print(_("{count} votes were added.").format(count=add_votes(run, chosen.votes)))
-        print(vote_table(run))
-        return 0
     disable_progress_bar()
     try:
+        if chosen.votes:
+            print(_("{count} votes were added.").format(count=add_votes(run, chosen.votes)))
+            print(vote_table(run))
+            return 0
         page = share(run, run.stored_config(), chosen.examples)
-    except (CannotShare, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
     print(_("{page} is ready. A browser wants it from a server:").format(page=page))
