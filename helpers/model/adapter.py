@@ -55,8 +55,12 @@ def tensor_shapes(adapter: Path) -> dict[str, tuple[int, ...]]:
         with safe_open(str(file), framework="np") as tensors:
             return {name: tuple(tensors.get_slice(name).get_shape()) for name in list(tensors.keys())}
     except (SafetensorError, OSError) as error:
-        sentence = _("{file} cannot be read ({reason}): copy it again, or train again.")
-        raise Refused(Reason.ADAPTER, sentence.format(file=file, reason=error), "") from None
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(file: Path, error: Exception) -> Refused:
+    sentence = _("{file} cannot be read ({reason}): copy it again, or train again.")
+    return Refused(Reason.ADAPTER, sentence.format(file=file, reason=error), "")
 
 
 def require_kinds(adapter: Path) -> None:
@@ -64,7 +68,12 @@ def require_kinds(adapter: Path) -> None:
     from peft import LoraConfig
 
     file = adapter / "adapter_config.json"
-    settings = read_json(file) if file.exists() else {}
+    try:
+        settings = read_json(file) if file.exists() else {}
+        if not isinstance(settings, dict):
+            raise ValueError(_("no JSON object"))
+    except ValueError as error:
+        raise _unreadable(file, error) from None
     for name, kind in KINDS.items():
         if name in settings and not isinstance(settings[name], kind):
             sentence = _("{file} has {name}={value!r}, which peft cannot use: write a value like {like!r} there.")

@@ -198,3 +198,11 @@ def test_the_cache_is_counted_as_the_library_builds_it(kind):
 def test_an_architecture_that_cannot_be_run_without_weights_has_an_upper_limit():
     text = {"num_heads": 4, "num_layers": 3, "d_model": 64, "model_type": "unheard-of"}
     assert cache_bytes(text, 40) == by_names(text, 40) == 2 * 2 * 3 * 64 * 40
+
+
+@pytest.mark.parametrize("text", [b"", b'{"r": 8, ', b"[]", b"\xff\xfe{}"], ids=["empty", "half", "a list", "UTF-16"])
+def test_an_adapter_config_that_was_half_copied_is_named(tmp_path, text):
+    save_adapter(tmp_path)
+    (tmp_path / "adapter_config.json").write_bytes(text)
+    with pytest.raises(Refused, match=r"adapter_config\.json cannot be read \(.+\): copy it again"):
+        require_start(tmp_path, CONFIG)
