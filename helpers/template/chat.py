@@ -80,7 +80,11 @@ def stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     Where the template writes no end (GLM-4.5), the token with which the next turn begins. What also stands inside an
     answer, behind its thought say, ends no reply.
     """
-    *earlier, last = render(tokenizer, [USER, ANSWER, USER, ANSWER]).split("⟦a⟧")[1:]
+    try:
+        text = render(tokenizer, [USER, ANSWER, USER, ANSWER])
+    except Exception:  # a template may fail in any way on what it does not take: one for a single question
+        text = render(tokenizer, [USER, ANSWER])
+    *earlier, last = text.split("⟦a⟧")[1:]
     matches = list(filter(None, map(end_of_turn(tokenizer).match, (last, *earlier))))
     ends, inside = {match[1] for match in matches[:1]}, set()
     for answer in KINDS_OF_ANSWER:

@@ -112,3 +112,10 @@ def test_a_tokenizer_without_offsets_is_refused(tmp_path):
     ByT5Tokenizer().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="gives no character offsets"):
         load_tokenizer(RunConfig.load("tiny"), source=str(tmp_path))
+
+
+def test_a_template_that_takes_one_question_has_its_stops():
+    tokenizer = kind("chatml")
+    many = "{% if messages | selectattr('role', 'equalto', 'user') | list | length > 1 %}"
+    tokenizer.chat_template = many + "{{ raise_exception('one question') }}{% endif %}" + tokenizer.chat_template
+    assert tokenizer.convert_ids_to_tokens(chat.stop_ids(tokenizer)) == ["<|im_end|>"]
