@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
@@ -86,5 +87,7 @@ def llama_server_command(file: Path, context: int, lora: Path | None = None, tem
 
 def ollama_commands(folder: Path, name: str) -> str:
     """`ollama create` and `ollama run` for the Modelfile in `folder`."""
-    model = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")[:80] or "model"  # what Ollama takes as a name
+    model = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-") or "model"  # what Ollama takes as a name
+    if not name.isascii() or len(model) > 80:  # what is lost keeps two names apart: the second would replace the first
+        model = f"{model[:71]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return f"cd {shlex.quote(str(folder))} && ollama create {model} -f Modelfile && ollama run {model}"

@@ -93,10 +93,17 @@ def test_no_template_is_lost_where_an_adapter_has_several(adapter):
         llama_server_command("base.gguf", 512, folder / "adapter.gguf", folder / "chat_template.jinja")
 
 
-@pytest.mark.parametrize("name, model", [("Demo", "demo"), ("한국어-챗봇", "model"), ("a b/c", "a-b-c")])
+@pytest.mark.parametrize("name, model", [("Demo", "demo"), ("한국어-챗봇", "model-f46a5f3d"), ("a b/c", "a-b-c")])
 def test_a_name_that_ollama_takes(tmp_path, name, model):
     assert f"ollama create {model} -f Modelfile && ollama run {model}" in ollama_commands(tmp_path, name)
 
 
 def test_a_path_with_a_blank_stays_one_word(tmp_path):
     assert ollama_commands(tmp_path / "my runs", "Demo").startswith(f"cd '{tmp_path}/my runs' && ollama create demo ")
+
+
+def test_names_that_ollama_cannot_write_stay_apart(tmp_path):
+    """`ollama create` takes the place of an older model of the same name, without a word."""
+    names = ["한국어-챗봇", "고객-상담", "한국 model", "일본 model", "x" * 90, "x" * 91, "model"]
+    commands = {ollama_commands(tmp_path, name) for name in names}
+    assert len(commands) == len(names) and all(command.isascii() for command in commands)
