@@ -57,6 +57,18 @@ def template_pieces(tokenizer: PreTrainedTokenizerBase) -> Pieces:
             "model with vLLM or llama.cpp's own server, which fill the template in anew for every question."
         )
         raise ValueError(sentence)
+    try:
+        pieces = _pieces(tokenizer)
+    except Exception:  # a template may fail in any way on what it does not take: a second question, say
+        pieces = None
+    if pieces is None:
+        sentence = _("The chat template cannot be written as an Ollama template: serve the model with vLLM instead.")
+        raise ValueError(sentence)
+    return pieces
+
+
+def _pieces(tokenizer: PreTrainedTokenizerBase) -> Pieces | None:
+    """As `template_pieces`; None where they do not make the template's own text."""
     start, _answered, after_answer = MARK.split(render(tokenizer, [Q1, A1]))[:3]
     before_first, between = MARK.split(render(tokenizer, [Q1, A1, Q2, A2]))[1:3]
     after_user = MARK.split(render(tokenizer, [Q1], add_generation_prompt=True))[1]
@@ -70,10 +82,7 @@ def template_pieces(tokenizer: PreTrainedTokenizerBase) -> Pieces:
     written = "".join([opening, *(system or ()), before_user, after_user, before_answer, after_answer])
     talks = ([Q1], [Q1, A1, Q2], [SYSTEM, Q1, A1, Q2])
     same = all(pieces.put_together(talk) == render(tokenizer, talk, add_generation_prompt=True) for talk in talks)
-    if "{{" in written or '"""' in written or not same:
-        sentence = _("The chat template cannot be written as an Ollama template: serve the model with vLLM instead.")
-        raise ValueError(sentence)
-    return pieces
+    return pieces if same and "{{" not in written and '"""' not in written else None
 
 
 def writes_date(tokenizer: PreTrainedTokenizerBase) -> bool:

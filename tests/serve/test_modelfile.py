@@ -123,3 +123,13 @@ def test_a_stop_token_with_a_quote_or_a_line_stays_one_value(tokenizer, stop):
     tokenizer.add_special_tokens({"eos_token": stop})
     tokenizer.chat_template = CHATML.replace("<|im_end|>", stop.replace("\n", "\\n"))
     assert f'PARAMETER stop """{stop}"""\n' in ollama_modelfile(tokenizer, "m", 1, 512)
+
+
+ONE_QUESTION = f"{{% if messages | length > 2 %}}{{{{ raise_exception('no') }}}}{{% endif %}}{CHATML}"
+
+
+@pytest.mark.parametrize("template", [ONE_QUESTION, "{{ bos_token }}"], ids=["one question", "no turn at all"])
+def test_a_template_that_raises_is_refused_in_a_sentence(tokenizer, template):
+    tokenizer.chat_template = template
+    with pytest.raises(ValueError, match="cannot be written as an Ollama template"):
+        template_pieces(tokenizer)
