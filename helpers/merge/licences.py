@@ -78,7 +78,7 @@ def naming_rule(base: Licence, repo: str) -> str:
     """What the base's licence says about a derived model's name and page, in words; "" when it says nothing.
 
     Llama 3 Community License (2024) and its successors, 1.b.i; Llama 2's has no such rule."""
-    if not re.search(r"llama-?[34]", f"{base.id} {base.name}".lower()):
+    if not re.search(r"llama[-_ ]?[34]", f"{base.id} {base.name}".lower()):
         return ""
     rule = "Built with Llama. The base model's licence asks that a model made from it has a name that begins with Llama"
     if repo.rpartition("/")[2].lower().startswith("llama"):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection
 
 import httpx2
+import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
@@ -19,6 +20,7 @@ from helpers.show.words import N_, _
 
 WAIT = 1.0  # seconds before the second attempt, and twice as many before each further one
 LATER = N_("try again later")
+FULL = N_("the storage of the account is full: delete what you no longer need, or ask the hub for more ({words})")
 ANSWERS = {
     401: N_("the token is wrong or expired: make a new one and set HF_TOKEN"),
     403: N_("your token may not write to {repo}: use a token with write access, or set QLORA_HUB_REPO"),
@@ -119,7 +121,9 @@ def hub_errors(push: Push):
         yield
     except HfHubHTTPError as error:
         status = error.response.status_code
-        reason = _(ANSWERS.get(status, LATER)).format(repo=push.repo)
+        words = " ".join((error.server_message or "").split())
+        full = status == 403 and "storage" in words.lower()  # not only a token is answered so
+        reason = _(FULL if full else ANSWERS.get(status, LATER)).format(repo=push.repo, words=words)
         sentence = _("The hub answered {status}: {reason}. {kept}")
         raise RuntimeError(sentence.format(status=status, reason=reason, kept=kept)) from None
     except (httpx2.TransportError, OfflineModeIsEnabled) as error:
@@ -157,5 +161,12 @@ def check_repo_name(repo: str) -> None:
 
 
 def _card(repo: str, names: Collection[str]) -> dict:
-    """The data at the head of a repository's model card; {} where `names`, its files, have none."""
-    return ModelCard.load(repo).data.to_dict() if "README.md" in names else {}
+    """The data at the head of a repository's model card; {} where `names`, its files, have none that can be read."""
+    if "README.md" not in names:
+        return {}
+    try:
+        return ModelCard.load(repo, ignore_metadata_errors=True).data.to_dict()
+    except OSError:  # the hub did not give it
+        raise
+    except (yaml.YAMLError, ValueError):
+        return {}

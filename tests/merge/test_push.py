@@ -9,15 +9,18 @@ import shutil
 import subprocess
 import sys
 
+import httpx2
 import pytest
 from huggingface_hub import ModelCard
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.served import Served
 from helpers.files import sha256, write_json, write_jsonl
+from helpers.merge import push as pushing
 from helpers.merge.card import write_card
 from helpers.merge.licences import Licence, naming_rule
-from helpers.merge.push import Push
+from helpers.merge.push import Push, hub_errors
 from helpers.runs import RunDir
 from helpers.series import NOTEBOOKS, run_notebooks
 from helpers.settings import RunConfig
@@ -182,6 +185,38 @@ def test_a_name_that_is_taken(hub, run):
         told = last_line(python(PUSH, hub, "write", run, push="adapter", hub_force=force))
         assert "alice/tiny exists and is not from this run: set QLORA_HUB_REPO" in told
         assert list(hub.repos["alice/tiny"].files) == ["README.md"]
+
+
+@pytest.mark.parametrize(
+    "card",
+    ["---\nlicense: [mit\n---\n", "---\n- a\n---\n", "---\nmodel-index: 3\n---\n", "---\nlicense: mit\n---\n한국"],
+)
+def test_a_card_that_cannot_be_read_is_another_ones(tmp_path, card):
+    (tmp_path / "README.md").write_bytes(card.encode("utf-8" if card.isascii() else "cp949"))
+    assert "qlora_run" not in pushing._card(str(tmp_path / "README.md"), ["README.md"])
+
+
+def test_a_hub_that_is_gone_is_no_card_that_cannot_be_read(monkeypatch):
+    def gone(*_, **__):
+        raise LocalEntryNotFoundError("no connection")
+
+    monkeypatch.setattr(pushing.ModelCard, "load", gone)
+    with pytest.raises(LocalEntryNotFoundError):
+        pushing._card("alice/tiny", ["README.md"])
+
+
+@pytest.mark.parametrize(
+    "words", ["Private repository storage limit reached, please upgrade your plan", "Your storage patterns tripped ..."]
+)
+def test_a_full_account_is_no_token_that_may_not_write(words):
+    """The hub answers 403 to both (huggingface_hub issues 3049 and 3366)."""
+    answer = httpx2.Response(403, request=httpx2.Request("POST", "https://hub/api"))
+    with (
+        pytest.raises(RuntimeError, match="storage of the account") as told,
+        hub_errors(Push("merged", None, "a/b", "")),
+    ):
+        raise HfHubHTTPError("Forbidden", response=answer, server_message=words)
+    assert "token" not in str(told.value) and "Nothing local is lost" in str(told.value)
 
 
 @pytest.mark.slow
@@ -418,6 +453,8 @@ def test_the_card_shows_the_checks_of_this_merge_with_intervals_and_the_baseline
     [
         ("llama3.1", "", "alice/my-model", "alice/my-model does not, so set QLORA_HUB_REPO"),
         ("other", "llama-4-community", "alice/tiny", "alice/tiny does not"),
+        ("other", "META LLAMA 3 COMMUNITY LICENSE", "alice/tiny", "alice/tiny does not"),
+        ("other", "llama_3_2", "alice/tiny", "alice/tiny does not"),
         ("llama3.2", "", "alice/Llama-ko", "Built with Llama"),
         ("llama2", "", "alice/my-model", None),
         ("apache-2.0", "", "alice/llama", None),
