@@ -23,6 +23,7 @@ from helpers.show.words import in_language
 
 # of the hub's results folder: https://huggingface.co/docs/hub/eval-results
 RESULTS_FILE, TASK = f"{RESULTS}held-out.yaml", "held_out_nll"
+VOTES = "votes of 06"  # what A2 calls pairs that are no data set
 
 
 @in_language("en")
@@ -31,14 +32,14 @@ def write_card(run: RunDir, config: RunConfig, push: Push, refused: list[str] | 
 
     The adapter's own config gets the base's public name, too. The card begins with `refused`, what was overridden."""
     report = MergeReport.read(run.merge_report) if run.merge_report.exists() else None
-    base, data = public_name(config.model_id), _public(_data(config))
+    base, data = public_name(config.model_id), _public(_data(config, run))
     if push.what == "adapter":
         file = push.folder / "adapter_config.json"
         write_json(file, {**read_json(file), "base_model_name_or_path": base})
     _write_results(push, config, report)
     reasons = refusals(run, push, config.require) if refused else []  # again, in English
     warnings = [f"> **Pushed in spite of a refusal:** {escape(reason)}\n" for reason in reasons]
-    terms, of_data = licence(config.model_id, "model"), [licence(name, "dataset") for name in _data(config)]
+    terms, of_data = licence(config.model_id, "model"), [licence(name, "dataset") for name in _data(config, run)]
     rule = naming_rule(terms, push.repo)
     if "QLORA_HUB_REPO" in rule:
         print(rule)
@@ -55,17 +56,21 @@ def write_card(run: RunDir, config: RunConfig, push: Push, refused: list[str] | 
     }
     texts = [f"# {escape(f'{config.run_name} ({push.what})')}", opening, *warnings]
     texts += [f"## {name}\n\n{text}" for name, text in sections.items() if text]
-    head, text = _card_data(config, push, report, terms, of_data).to_yaml(), "\n\n".join(texts)
+    head, text = _card_data(run, config, push, report, terms, of_data).to_yaml(), "\n\n".join(texts)
     card = ModelCard(f"---\n{head}\n---\n{text}\n")
     write_atomic(push.folder / "README.md", str(card))
     return card
 
 
-def _data(config: RunConfig, rehearsal: bool = True) -> list[str]:
-    """The data sets that were trained on, each by its name without a weight; with those that were rehearsed."""
+def _data(config: RunConfig, run: RunDir | None = None) -> list[str]:
+    """The data sets of 03, each by its name without a weight; of `run` those that were rehearsed, or preferred, too."""
     names = [one.dataset_id for one, _weight in parts(config)]
-    if rehearsal and config.rehearsal_fraction and config.rehearsal_dataset_id:
-        names += _data(replace(config, dataset_id=config.rehearsal_dataset_id, run_name=config.run_name), False)
+    more = [config.rehearsal_dataset_id] if run and config.rehearsal_fraction else []
+    if run and run.preference.exists():
+        more.append(read_json(run.preference).get("data", ""))
+    for data in more:
+        if data and data != VOTES:
+            names += _data(replace(config, dataset_id=data, run_name=config.run_name))
     return list(dict.fromkeys(names))
 
 
@@ -73,14 +78,16 @@ def _public(names: list[str]) -> str:
     return ", ".join(map(public_name, names))
 
 
-def _card_data(config: RunConfig, push: Push, report: MergeReport | None, terms: Licence, of_data: list[Licence]):
+def _card_data(
+    run: RunDir, config: RunConfig, push: Push, report: MergeReport | None, terms: Licence, of_data: list[Licence]
+):
     stricter = any(one.id not in PERMISSIVE for one in of_data)  # then neither licence describes the result
     if stricter and terms.id != "other":
         terms = Licence("other", "")
     base = public_name(config.model_id)
     facts = {
         "base_model": base if on_hub(base) else None,
-        "datasets": list(filter(on_hub, _data(config))),
+        "datasets": list(filter(on_hub, _data(config, run))),
         "library_name": "peft" if push.what == "adapter" else "transformers",
         "pipeline_tag": "text-generation",
         "license": terms.id,
@@ -93,7 +100,7 @@ def _card_data(config: RunConfig, push: Push, report: MergeReport | None, terms:
     }
     data = ModelCardData(**{name: value for name, value in facts.items() if value})
     if report:  # the `model-index`; not the share of replies that stop, which says little of a dozen
-        name = f"{_public(_data(config, False))}, held-out part, {report.counts['rows']} conversations"
+        name = f"{_public(_data(config))}, held-out part, {report.counts['rows']} conversations"
         kind = config.dataset_id if on_hub(config.dataset_id) else "local"
         nll = round(report.row(push.what)["nll"], 4)
         data.eval_results = [EvalResult("text-generation", kind, name, "nll", nll)]
@@ -143,7 +150,7 @@ def _made(run: RunDir, config: RunConfig) -> str:
     packed = f"{config.quant_type}, double quantisation {config.double_quant}"
     facts = {
         "base model": f"{public_name(config.model_id)}{packaged} ({config.model_revision or unknown})",
-        "data": f"{_public(_data(config, False))} {config.dataset_split} ({config.dataset_revision or unknown})",
+        "data": f"{_public(_data(config))} {config.dataset_split} ({config.dataset_revision or unknown})",
         "4-bit base": packed if config.load_in_4bit else "no",
         "LoRA": f"r {config.lora_r}, alpha {config.lora_alpha}, dropout {config.lora_dropout}, "
         f"{config.lora_target_modules}",

@@ -15,7 +15,8 @@ DEMO_ON_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PERMISSIVE = ("mit", "apache-2.0", "cc0-1.0", "cc-by-4.0")
 # (the hub's short name for it, in words); other models and data sets on the hub are asked for theirs
 OWN_DATA = [
-    f"notebooks/data/{name}.jsonl" for name in ("calendar_en", "calendar_ko", "polite_ko", "sample_ko_instructions")
+    f"notebooks/data/{name}.jsonl"
+    for name in "calendar_en calendar_ko polite_ko sample_ko_instructions preferences_calendar".split()
 ]
 LICENCES = {
     DEMO_MODEL: ("apache-2.0", "apache-2.0 (SmolLM2, HuggingFaceTB)"),

@@ -24,6 +24,7 @@ from helpers.merge.push import Push, hub_errors
 from helpers.runs import RunDir
 from helpers.series import NOTEBOOKS, run_notebooks
 from helpers.settings import RunConfig
+from helpers.train.preferences import OWN as PREFERENCES
 from tests.conftest import ROOT, edit_json
 from tests.hub_double import HubDouble, hub_with_client
 
@@ -400,6 +401,19 @@ def test_the_card_says_that_preferences_were_trained(run):
     write_json(run / "preference.json", {**made, "epochs": 2.0, "pairs": 18})
     card = write_card(RunDir(run), config, push).text
     assert "- then: DPO on 18 preference pairs \\(pairs\\*.jsonl\\), beta 0.1" in card and "home" not in card
+
+
+@pytest.mark.parametrize(
+    ("data", "strict"),
+    [("heegyu/open-korean-instructions", True), ("votes of 06", False), (PREFERENCES, False)],
+    ids=["of the hub", "votes", "the project's own"],
+)
+def test_the_licence_of_preference_pairs_is_inherited_too(run, data, strict):
+    made = {"from": "tiny", "data": data, "beta": 0.1, "learning_rate": 5e-4, "epochs": 2.0, "pairs": 18}
+    write_json(run / "preference.json", made)
+    card = write_card(RunDir(run), RunConfig.load("tiny"), Push("merged", run / "merged", "alice/tiny", "message"))
+    assert (card.data.license == "other") is strict and "not known here" not in card.text
+    assert (card.data.datasets == [data]) is strict and ("CC\\-BY\\-NC" in card.text) is strict
 
 
 def test_the_card_is_escaped_and_complete(run):
