@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from helpers.model.source import DEMO_MODEL, TINY_MODEL
 from helpers.paths import local_path
@@ -70,7 +70,7 @@ def _card(name: str, kind: str) -> dict:
         return {}
     try:
         info = HfApi().model_info(name) if kind == "model" else HfApi().dataset_info(name)
-    except RepositoryNotFoundError:
+    except (RepositoryNotFoundError, HFValidationError):  # also a path here that has moved since
         return {}
     return info.card_data.to_dict() if info.card_data else {}
 

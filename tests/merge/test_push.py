@@ -19,7 +19,7 @@ from helpers.evaluate.served import Served
 from helpers.files import sha256, write_json, write_jsonl
 from helpers.merge import push as pushing
 from helpers.merge.card import write_card
-from helpers.merge.licences import Licence, naming_rule
+from helpers.merge.licences import Licence, licence, naming_rule
 from helpers.merge.push import Push, hub_errors
 from helpers.runs import RunDir
 from helpers.series import NOTEBOOKS, run_notebooks
@@ -478,6 +478,12 @@ def test_the_naming_rule_of_llama(licence_id, name, repo, told):
     rule = naming_rule(Licence(licence_id, "", name), repo)
     assert rule == "" if told is None else told in rule
     assert ("QLORA_HUB_REPO" in rule) is (bool(told) and "does not" in told)
+
+
+@pytest.mark.parametrize("name", ["data/a--b.jsonl", "data/rows..jsonl", "data/my.git"])
+def test_a_file_that_has_moved_since_has_no_licence_on_the_hub(name):
+    """It looks like a hub id, and is none that the hub's client would ask for."""
+    assert licence(name, "dataset").id == "other"
 
 
 def test_the_card_inherits_the_licence_and_keeps_private_text(hub, run):
