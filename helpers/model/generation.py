@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from helpers.model.meta import one_line
@@ -30,7 +31,11 @@ def require_usable(config: RunConfig) -> None:
         settings = GenerationConfig.from_pretrained(source.path, revision=source.revision).to_dict()
         wrong = [f"{name}={value!r}" for name, value in settings.items() if value and not _usable(name, value)]
         reason = ", ".join(wrong)
-    except OSError:  # it has none
+    except OSError as error:  # it has none, or half of one: 05 would read it after the training
+        if isinstance(error.__context__, (json.JSONDecodeError, UnicodeDecodeError)):
+            sentence = _("{path} cannot be read as JSON ({reason}): download it again.")
+            path, reason = f"{config.model_id}/generation_config.json", one_line(error.__context__)
+            raise Refused(Reason.GENERATION, sentence.format(path=path, reason=reason)) from None
         reason = ""
     except Exception as error:
         reason = one_line(error)

@@ -10,8 +10,10 @@ from transformers import AutoConfig
 from helpers.machine.checks import check_disk
 from helpers.model import device
 from helpers.model.device import attention, compute_dtype, weight_dtype
+from helpers.model.generation import require_usable
 from helpers.model.load import load_base_model
 from helpers.model.quantise import keep_gradients, quantization_config, refuse_quantised
+from helpers.model.refusal import Refused
 from helpers.model.shapes import model_config
 from helpers.settings import RunConfig
 
@@ -186,3 +188,14 @@ def test_the_products_of_this_cpu_are_timed(monkeypatch):
     slower = device._seconds(torch.bfloat16) / device._seconds(torch.float32)
     quick = device._quick_at_bfloat16.__wrapped__()
     assert quick if slower < 0.8 else not quick if slower > 2 else True  # between, the second timing may say otherwise
+
+
+@pytest.mark.parametrize("text", [b"", b'{"eos_token_id": [', b"\xff\xfe{}"], ids=["empty", "half", "UTF-16"])
+def test_half_a_generation_config_is_refused_before_the_training(tmp_path, text):
+    """It was taken for none; 05 reads it itself, after the training, and ended in a JSONDecodeError."""
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    config = RunConfig.load("tiny", model_id=str(tmp_path))
+    require_usable(config)  # none
+    (tmp_path / "generation_config.json").write_bytes(text)
+    with pytest.raises(Refused, match=r"generation_config\.json cannot be read as JSON \(.+\): download it again"):
+        require_usable(config)
