@@ -128,7 +128,7 @@ def test_it_writes_a_run_of_its_own(run):
     for name, settled, judges, refused in (
         ("tiny-dpo", {"beta": 0.2}, rows, "'tiny-dpo' with other settings"),
         ("tiny-dpo", how | {"sha256": fingerprint([pair("질문")])}, rows, "'tiny-dpo' with other settings"),
-        ("tiny", how, rows, "'tiny' with other settings"),
+        ("tiny", how, rows, "'tiny' is the run whose adapter"),
         ("other", how, [], "none is left to judge"),
         ("a/b", how, rows, "cannot be a folder"),
     ):
