@@ -106,19 +106,12 @@ def put_beside(turns: list[dict], columns: Beside, form, repairs: list[Repair]) 
 
 
 def _earlier(history: tuple, form, repairs: list[Repair]) -> list[dict]:
-    """Turns of a history: pairs of question and answer, or turns."""
-    turns = []
-    for entry in history:
-        pair = isinstance(entry, (list, tuple))
-        if pair and len(entry) != 2:
-            raise Unusable(Reason.HISTORY_NO_PAIRS)
-        turns += _pair(entry[0], entry[1], form, repairs) if pair else [entry]
-    if all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns):
-        return turns
-    try:
-        return listed_turns(turns, repairs)
-    except Unusable:
-        raise Unusable(Reason.HISTORY_NO_PAIRS) from None
+    """Turns of a history: pairs of question and answer, or turns as a conversation lists them."""
+    if all(isinstance(entry, (list, tuple)) and len(entry) == 2 for entry in history):
+        return [turn for question, answer in history for turn in _pair(question, answer, form, repairs)]
+    if not (is_turns([*history]) or all(isinstance(entry, str) for entry in history)):
+        raise Unusable(Reason.HISTORY_NO_PAIRS)
+    return listed_turns(history, repairs, form.tabular)
 
 
 def _turns_in(value: object) -> object:
@@ -141,8 +134,9 @@ def _side(role: str, value: object, form, repairs: list[Repair]) -> list[dict]:
 
 
 def _human_assistant(text: str) -> list[dict]:
-    _before, *parts = HH_RLHF.split("\n\n" + text.lstrip())
+    before, *parts = HH_RLHF.split("\n\n" + text.lstrip())
     if not parts:
         raise Unusable(Reason.CHOSEN)
     roles = {"Human": "user", "Assistant": "assistant"}
-    return [message(roles[name], part) for name, part in zip(parts[::2], parts[1::2], strict=True)]
+    system = [message("system", before)] if before.strip() else []
+    return system + [message(roles[name], part) for name, part in zip(parts[::2], parts[1::2], strict=True)]

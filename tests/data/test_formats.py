@@ -237,6 +237,8 @@ NAN = float("nan")
         ({**QA, "history": '[["안녕?", "네."]]'}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
         ({**QA, "history": ["안녕?", "네."]}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
         ({**QA, "history": [{"role": "user", "content": "안녕?"}, {"role": "assistant", "content": "네."}]}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
+        ({**QA, "history": [{"role": "human", "content": "안녕?"}, {"role": "bot", "content": ["네", "."]}]}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
+        ({**QA, "history": [{"role": "User", "content": "안녕?"}, {"role": "Assistant", "content": "네."}]}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
         ({"questions": ["하나?", "둘?"], "answers": ["1", "2"]}, "u:하나? a:1 u:둘? a:2"),
         ({"question": "몇?", "answers": {"text": ["셋", "3"], "answer_start": [1, 2]}, "context": "셋이다."}, "u:몇?\n\n셋이다. a:셋"),
         ({"question": "3 + 4?", "answer": 7}, "u:3 + 4? a:7"),
@@ -249,6 +251,7 @@ NAN = float("nan")
         ({"prompt": "안녕?", "chosen": [{"role": "user", "content": "안녕?"}, {"role": "assistant", "content": "네."}], "rejected": []}, "u:안녕? a:네."),
         ({"conversations": SAID[:1], "chosen": SAID[1], "rejected": {"from": "gpt", "value": "몰라."}}, "u:몇 시에 열어요? a:아홉 시요."),
         ({"chosen": "\n\nHuman: 안녕?\n\nAssistant: 네.", "rejected": "\n\nHuman: 안녕?\n\nAssistant: 흥."}, "u:안녕? a:네."),
+        ({"chosen": "존댓말로.\n\nHuman: 안녕?\n\nAssistant: 네.", "rejected": "\n\nHuman: 안녕?\n\nAssistant: 흥."}, "s:존댓말로. u:안녕? a:네."),
         ({"prompt": "안녕?", "completion": "네.", "label": True}, "u:안녕? a:네."),
         ({**QA, "label": "2"}, "u:몇 시에 열어요? a:아홉 시요."),  # a class, not a judgement
         ({**QA, "label": 0}, "u:몇 시에 열어요? a:아홉 시요."),
@@ -291,6 +294,8 @@ def test_read(row, expected):
         ({**QA, "image": "a.png"}, "image belongs to the row and cannot be read"),
         ({**QA, "context": {"title": "가게"}}, "context is not text"),
         ({**QA, "history": [["안녕?"]]}, "the history is not made of questions and answers"),
+        ({**QA, "history": [{"role": "narrator", "content": "밤."}]}, "a role that is not trained: narrator"),
+        ({**QA, "history": [{"question": "가?", "answer": "나."}]}, "the history is not made of questions and answers"),
         ({"question": "몇?", "answer": None}, "a turn is not text"),
         ({"question": "몇?", "answer": NAN}, "a turn is not text"),
         ({"question": NAN, "answer": "네"}, "a turn is not text"),
@@ -352,6 +357,20 @@ def test_turns_that_are_not_to_be_learned_stay_as_context():
     for flag in ({"weight": 0}, {"train": False}, {"training": "false"}, {"loss": False}):
         done = read({"messages": [SAID[0], {**SAID[1], **flag}, *SAID]})
         assert [turn.get("train", True) for turn in done.messages] == [True, False, True, True]
+
+
+def test_the_turns_of_a_history_say_what_is_learned_and_called_as_any_others():
+    call = {"role": "assistant", "content": None, "tool_calls": [{"name": "shelf", "arguments": '{"item": 3}'}]}
+    bad = [{"role": "user", "content": "안녕?"}, {"role": "assistant", "content": "흥.", "weight": 0}]
+    found = [
+        {"role": "user", "content": "책?"},
+        call,
+        {"role": "tool", "content": "B열"},
+        {"role": "assistant", "content": "B열.", "weight": 1},
+    ]
+    done = read({**QA, "history": [*bad, *found]}).messages
+    assert [turn.get("train", True) for turn in done if turn["role"] == "assistant"] == [False, True, True, True]
+    assert done[3]["tool_calls"] == CALL
 
 
 @pytest.mark.parametrize("key", ["reasoning_content", "thinking", "reasoning"])
