@@ -246,6 +246,18 @@ def test_conversations_that_begin_alike_go_to_one_side(tmp_path, system):
     assert 8 < len(held_out) <= 16 and not sides[0] & sides[1]
 
 
+def test_questions_that_differ_in_signs_and_widths_go_to_one_side(tmp_path):
+    written = ["{}", "{}.", "{}?!", "{}\u200b", "\u202a{}", "**{}**", "“{}”", "ＡＢ {}"]
+    rows = [{"question": form.format("AB " * ("Ａ" not in form) + row["Q"]), "answer": f"{i} {n} {row['A'][::-1]}"}
+            for i, row in enumerate(questions(30)) for n, form in enumerate(written)]  # fmt: skip
+    _, train, held_out = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path)
+    plain = str.maketrans(dict.fromkeys(" .?!\u200b\u202a*“”") | {"Ａ": "A", "Ｂ": "B"})
+    sides = [{row["messages"][0]["content"].translate(plain) for row in side} for side in (train, held_out)]
+    assert held_out and not sides[0] & sides[1]
+    signs = [[{"role": "user", "content": text}] for text in ("+", "-")]
+    assert beginning_key(signs[0]) != beginning_key(signs[1])
+
+
 @pytest.mark.parametrize(
     "cut", [lambda talk, n: talk[2 * n :], lambda talk, n: talk[2 * n : 2 * n + 4]], ids=["ends", "windows"]
 )
