@@ -41,6 +41,14 @@ TURNS = re.compile(
     r"<\|(im_start|user|assistant|start_header_id)|\[/?INST\]|<start_of_turn>|"
     r"^(### ?|<)?(human|user|assistant|instruction|response|bot|질문|답변|사용자)>?\s*:", re.I | re.M,
 )  # fmt: skip
+ASKS = "q|question|user|human|customer|고객|손님|사용자|질문자?|학생|환자|민원인|명령어?|지시|instruction"
+SAYS = "a|answer|assistant|agent|ai|bot|gpt|response|상담[사원]|챗봇|답변자?|응답|선생님?|의사|도우미"
+# two speakers of one text; what one text in many holds may be a quotation
+SPEAKERS = re.compile(
+    rf"^\W{{0,4}}({ASKS}) ?\W{{0,2}}([:：\]]|$)(?s:.*?)^\W{{0,4}}({SAYS}) ?\W{{0,2}}([:：\]]|$)|"
+    r"(?-i:\b(USER|User): (?s:.*)\b(ASSISTANT|Assistant):)", re.I | re.M,
+)  # fmt: skip
+LOOKED_INTO = 5000  # characters of a text
 FEW = 8  # rows from which on it can be said that the questions are all alike
 
 
@@ -92,7 +100,9 @@ def _holds(name: str, column: str, rows: list[dict]) -> bool:
         return any(isinstance(value, (str, list, dict)) for value in values)
     if name == "text":
         others = {plain_name(str(key)) for row in rows for key in row} - {plain_name(column)}
-        return others <= ABOUT_A_TEXT and not any(TURNS.search(str(value)) for value in values)
+        spoken = sum(bool(SPEAKERS.search(str(value)[:LOOKED_INTO])) for value in values)
+        turns = 2 * spoken > len(values) or any(TURNS.search(str(value)) for value in values)
+        return others <= ABOUT_A_TEXT and not turns
     return name != "open-korean-instructions" or any(ROLE_TOKEN.search(str(value)) for value in values)
 
 

@@ -90,7 +90,15 @@ def test_a_text_alone_is_cut_at_blank_lines(tmp_path):
         ({"text": "<|im_start|>user\nHi"}, False),
         ({"text": "질문: 왜요?\n답변: 그냥요."}, False),
         ({"text": "User: hi\nAssistant: hello"}, False),
+        ({"text": "A chat with an AI. USER: 안녕? ASSISTANT: 네."}, False),
+        ({"text": "Q: 물?\nA: 불."}, False),
+        ({"text": "고객: 언제 와요?\n상담사: 내일요."}, False),
+        ({"text": "**User:** hi\n\n**Assistant:** hello"}, False),
+        ({"text": "아래는 명령어입니다.\n\n### 명령어:\n물?\n\n### 응답:\n불."}, False),
+        ({"text": "### Instruction\nhi\n\n### Response\nhello"}, False),
+        ({"text": "[|Human|]hi\n[|AI|]hello"}, False),
         ({"text": "The user: a person. He said: yes."}, True),
+        ({"text": "A user\nAnswers: two.\nQuality\nA.\nB: 고객 만족도 조사"}, True),
     ],
 )
 def test_a_text_column_is_raw_text_where_nothing_says_that_it_is_more(row, raw):
