@@ -42,10 +42,11 @@ READ_AS = {
     Means.THOUGHT: "reasoning_content reasoning thinking thought thoughts complex_cot cot chain_of_thought",
     Means.TOOLS: "tools functions",
     Means.GOOD: "label correct is_correct accepted approved good is_good preferred thumbs_up valid is_valid",
-    Means.BAD: "rejected is_rejected deleted is_deleted bad is_bad wrong incorrect thumbs_down",
+    Means.BAD: "rejected is_rejected deleted is_deleted bad is_bad wrong incorrect thumbs_down masked is_masked",
     Means.RATED: "rating score reward votes upvotes feedback thumbs vote verdict quality review 평가",
-    Means.LEARNED: "weight sample_weight loss_weight train training loss",
-    Means.NO_TEXT: "image images audio audios video videos attachment attachments choices options",
+    Means.LEARNED: "weight sample_weight loss_weight loss_mask train training trainable loss",
+    Means.NO_TEXT: "image images audio audios video videos attachment attachments choices options "
+    "answer_choices answer_options 보기 선택지 선지",
     Means.SOURCE: "source",
 }
 MEANING = {name: means for means, names in READ_AS.items() for name in names.split()}
@@ -137,9 +138,9 @@ def _text_of(column: str, value: object, means: Means, form, repairs: list[Repai
 @functools.lru_cache(maxsize=4096)
 def _choices(names: tuple, columns: tuple[str, ...]) -> list[str]:
     """The columns of a multiple choice, one per choice: A, B, C, D, or option_1, option_2 and so on."""
-    plain = {name: plain_name(str(name)) for name in names if name not in columns}
-    letters = [column for column, name in plain.items() if name in LETTERS]
-    numbered = [column for column, name in plain.items() if CHOICE.fullmatch(name)]
+    plain = {name: plain_name(str(name)) for name in names}
+    letters = [column for column, name in plain.items() if name in LETTERS]  # a may be taken for the answer to q
+    numbered = [column for column, name in plain.items() if CHOICE.fullmatch(name) and column not in columns]
     return letters if len(letters) == len(LETTERS) else numbered if len(numbered) > 1 else []
 
 
