@@ -21,6 +21,7 @@ CALL_ROLES = ("function_call", "tool_call")
 # Fields that belong to the whole conversation, or complete a turn by what cannot be read
 WHOLE = (Means.NO_TEXT, Means.SYSTEM, Means.HISTORY, Means.TOOLS, Means.CONTEXT)
 THOUGHTS, TEXTS = ("thinking", "reasoning"), ("text", "input_text", "output_text")  # types of a part of a content
+RESULT_PART = re.compile(r"(input_|output_)?(text|image|audio|video)(_url|_file)?")
 BY_CHANCE = 40  # characters; a shorter context may stand in a question by chance, as a letter does in every word
 HALF = re.compile("[\ud800-\udfff]")  # half of a character (a lone surrogate), which no file can hold
 TEXT_KEYS = {"type", "text", "annotations", "citations", "cache_control", "index"}
@@ -86,7 +87,8 @@ def _content_of(turn: dict, name: str, calls: object) -> tuple[object, str]:
         return "", ""
     if isinstance(content, dict) and content.get("type") in TEXTS:
         content = [content]
-    if isinstance(content, list) and any(map(_is_part, content)):
+    is_part = _is_part_of_a_result if ROLES[name] == "tool" else _is_part
+    if isinstance(content, list) and any(map(is_part, content)):
         return _parts(content)
     return content, ""
 
@@ -113,6 +115,11 @@ def _attach(read: dict, key: str, value: object, means: Means) -> None:
 def _is_part(value: object) -> bool:
     """True for a part of a content: a text, or an object that says of which type it is."""
     return isinstance(value, str) or (isinstance(value, dict) and ("type" in value or "text" in value))
+
+
+def _is_part_of_a_result(value: object) -> bool:
+    """True for a part of what a tool answers; any other list is its data: ["a", "b"], [{"type": "hotel"}]."""
+    return isinstance(value, dict) and bool(RESULT_PART.fullmatch(str(value.get("type"))))
 
 
 def _parts(parts: list) -> tuple[str, str]:

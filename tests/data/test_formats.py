@@ -411,6 +411,20 @@ def test_tools_in_every_spelling(called):
     assert done.tools == ({"type": "function", "function": schema},)
 
 
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        (["A열", "B열"], '["A열", "B열"]'),
+        ([{"type": "hotel", "name": "가"}], '[{"type": "hotel", "name": "가"}]'),
+        ([{"title": "책", "text": "B열"}], '[{"title": "책", "text": "B열"}]'),
+        ([{"type": "text", "text": "B열"}], "B열"),
+    ],
+)
+def test_a_list_that_a_tool_answers_is_its_data(result, text):
+    listed = [SAID[0], {"role": "assistant", "tool_calls": CALL}, {"role": "tool", "content": result}, SAID[1]]
+    assert read({"messages": listed}).messages[2]["content"] == text
+
+
 def test_sharegpt_s_function_call_is_a_tool_call():
     call = {"from": "function_call", "value": '{"name": "shelf", "arguments": {"item": 3}}'}
     done = read({"conversations": [SAID[0], call, {"from": "observation", "value": "B열"}, SAID[1]]})
