@@ -9,7 +9,7 @@ from pathlib import Path
 from helpers.data.encodings import BROKEN, Encoding, Notes, encoding_of
 from helpers.data.formats import known_columns
 from helpers.data.reasons import Reason, UnreadRow
-from helpers.data.separated import csv_rows
+from helpers.data.separated import csv_rows, require_other_names
 from helpers.data.values import TableRow, is_turns
 from helpers.show.words import _
 
@@ -112,7 +112,10 @@ def _columns(whole: dict) -> dict[str, list]:
     if len(whole) < 2 or not all(isinstance(column, (dict, list)) for column in whole.values()):
         return {}
     values = [list(column.values()) if isinstance(column, dict) else column for column in whole.values()]
-    plain = all(isinstance(value, str) for value in values[0]) and known_columns(whole)
+    texts = any(
+        all(isinstance(value, str) or is_turns(value) for value in column) for column in values
+    )  # an id is none
+    plain = texts and known_columns(whole) and not any(map(is_turns, values))
     same = all(len(column) == len(values[0]) > 0 for column in values)
     return dict(zip(whole, values, strict=True)) if plain and same else {}
 
@@ -123,6 +126,7 @@ def parquet_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict]:
 
     try:
         file = ParquetFile(path)
+        require_other_names(path, file.schema_arrow.names)
         if not file.metadata.num_rows:
             notes.append(_("{file} has no row.").format(file=path.name))
         for batch in file.iter_batches(batch_size=1000):

@@ -99,16 +99,21 @@ def csv_rows(path: Path, notes: Notes, part: str = "") -> Iterator[dict | Unread
         reader = csv.reader(file, delimiter=delimiter, strict=True, **how)
         lines = Lines(path, reader, delimiter, encoding)
         header = lines.next()[1] or []
-        names = [name.strip() for name in header if name.strip()]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            sentence = _("{file} has two columns of the name {name!r}: rename or remove one.")
-            raise ValueError(sentence.format(file=path.name, name=twice))
+        require_other_names(path, header)
         start, fields = lines.next()
         while fields is not None:
-            if fields:
+            if any(map(str.strip, fields)):  # a table program writes its empty rows, too
                 yield lines.row(start, fields, header)
             start, fields = lines.next()
     lines.note(header, notes)
+
+
+def require_other_names(path: Path, header: list[str]) -> None:
+    """Raises ValueError for two columns of one name, of which a row would hold the last alone."""
+    names = [name.strip() for name in header if name.strip()]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        sentence = _("{file} has two columns of the name {name!r}: rename or remove one.")
+        raise ValueError(sentence.format(file=path.name, name=twice))
 
 
 def _first_line(file: IO[str]) -> tuple[str, int]:

@@ -8,6 +8,8 @@ from helpers.data.sources import read_rows
 from tests.data.test_prepare import prepared, settings, write_jsonl
 
 PAIRS = [(f"{i}번 질문은 무엇인가요? {chr(0xAC00 + 97 * i)}", f"{i}번 답은 {chr(0xAC00 + 131 * i)}입니다.") for i in range(20)]  # fmt: skip
+ROWS = [{"Q": q, "A": a} for q, a in PAIRS]
+TALKS = [{"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]} for q, a in PAIRS]
 
 
 def read(path, folder, **more):
@@ -32,6 +34,35 @@ def test_character_sets_are_recognised_and_said(tmp_path, encoding, told):
     conversations, notes = read(tmp_path / "a.csv", tmp_path)
     assert {messages[0]["content"] for messages in conversations} == {q for q, _ in PAIRS}
     assert told in notes and bool(told) == bool(notes)
+
+
+@pytest.mark.parametrize("first", [{"id": range(20)}, {"input": [None, *"가나" * 9, "다"]}, {}])
+@pytest.mark.parametrize("rows", [ROWS, TALKS], ids=["texts", "turns"])
+def test_columns_in_place_of_rows_are_read_whatever_stands_first(tmp_path, first, rows):
+    columns = {name: [*values] for name, values in first.items()} | {
+        name: [row[name] for row in rows] for name in rows[0]
+    }
+    columns |= {"source": ["s"] * 20}
+    for whole in (columns, {name: dict(enumerate(values)) for name, values in columns.items()}):
+        (tmp_path / "a.json").write_text(json.dumps(whole))
+        conversations, notes = read(tmp_path / "a.json", tmp_path)
+        assert len(conversations) == 20 and "columns instead of rows" in notes
+
+
+def test_empty_rows_of_a_table_program_are_no_rows(tmp_path):
+    (tmp_path / "a.csv").write_text(table() + ",\n , \n" * 50)
+    report, train, held_out = prepared(settings(tmp_path / "a.csv"), tmp_path)
+    assert report["rows"]["read"] == len(train + held_out) == 20 and not report["drops"]
+
+
+def test_two_columns_of_one_name_in_a_parquet_file_are_refused(tmp_path):
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    columns = [*map(list, zip(*PAIRS, strict=True)), ["x"] * 20]
+    write_table(pyarrow.Table.from_arrays([*map(pyarrow.array, columns)], ["Q", "A", "A"]), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="two columns of the name 'A'"):
+        prepared(settings(tmp_path / "a.parquet"), tmp_path)
 
 
 def test_a_quotation_mark_in_tab_separated_text_is_a_letter(tmp_path):
