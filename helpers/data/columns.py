@@ -62,6 +62,8 @@ NO_INPUT = (
 )
 MISSING = ("NA", "\\N")  # of R and pandas, of MySQL: only as they write it, for Na is sodium
 NAMED_INPUT = re.compile(r"(?:input|입력) ?[:：]", re.I)
+FLAG = re.compile(r"is_\w+|accepted|approved|rejected|deleted|masked")  # a yes or no, also as a database writes it
+YES, NO = ("true", "1", "1.0", "yes", "y"), ("false", "0", "0.0", "no", "n")  # the first of each is meant everywhere
 WORDY = 12  # characters; a longer text in the column of a mark, or one of several words, is no mark
 
 
@@ -175,7 +177,7 @@ def _fits(means: Means | None, column: str, value: object) -> bool:
 def refuse_marked(name: str, value: object, zero_is_bad: bool = False) -> None:
     """Raises Unusable when an answer that `name`: `value` stands beside must not be learned.
 
-    True and false count also as a CSV file writes them; yes and no may be the names of classes.
+    True and false count also as a CSV file writes them; 0, 1, yes and no may be classes, but not where the name asks.
     """
     means, number, word = meaning(name), as_number(value), str(value).strip().lower()
     shown = f"{name}: {str(value)[:20]}"
@@ -184,7 +186,9 @@ def refuse_marked(name: str, value: object, zero_is_bad: bool = False) -> None:
             raise Unusable(Reason.NOT_LEARNED, value=shown)
         if word != "true" and number != 1:
             raise Unusable(Reason.WEIGHT, value=name)
-    low = word == "false" or (number is not None and (number < 0 or (zero_is_bad and number == 0)))
-    bad = {Means.BAD: word == "true", Means.GOOD: low, Means.RATED: low or word in BAD_WORDS}
+    flag = FLAG.fullmatch(plain_name(name).replace(" ", "_"))
+    yes, no = (word in words[: None if flag else 1] for words in (YES, NO))
+    low = no or (number is not None and (number < 0 or (zero_is_bad and number == 0)))
+    bad = {Means.BAD: yes, Means.GOOD: low, Means.RATED: low or word in BAD_WORDS}
     if means and bad.get(means):
         raise Unusable(Reason.MARKED_BAD, value=shown)

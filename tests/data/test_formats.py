@@ -254,6 +254,7 @@ NAN = float("nan")
         ({"chosen": "존댓말로.\n\nHuman: 안녕?\n\nAssistant: 네.", "rejected": "\n\nHuman: 안녕?\n\nAssistant: 흥."}, "s:존댓말로. u:안녕? a:네."),
         ({"prompt": "안녕?", "completion": "네.", "label": True}, "u:안녕? a:네."),
         ({**QA, "label": "2"}, "u:몇 시에 열어요? a:아홉 시요."),  # a class, not a judgement
+        ({**QA, "is_correct": "1", "deleted": 0, "correct": 0, "bad": 1}, "u:몇 시에 열어요? a:아홉 시요."),
         ({**QA, "label": 0}, "u:몇 시에 열어요? a:아홉 시요."),
         ({**QA, "score": 0.3, "weight": 1.0}, "u:몇 시에 열어요? a:아홉 시요."),
         ({**QA, "images": [], "rejected": False}, "u:몇 시에 열어요? a:아홉 시요."),
@@ -277,6 +278,9 @@ def test_read(row, expected):
         ({**QA, "label": False}, "marked as bad (label: False)"),
         ({"messages": SAID, "label": False}, "marked as bad (label: False)"),
         ({**QA, "deleted": True}, "marked as bad (deleted: True)"),
+        ({**QA, "deleted": 1}, "marked as bad (deleted: 1)"),
+        ({**QA, "is_correct": 0.0}, "marked as bad (is_correct: 0.0)"),
+        ({**QA, "Is Correct": "N"}, "marked as bad (Is Correct: N)"),
         ({**QA, "feedback": "thumbs_down"}, "marked as bad (feedback: thumbs_down)"),
         ({**QA, "rating": -1}, "marked as bad (rating: -1)"),
         ({**QA, "weight": 0}, "not to be learned (weight: 0)"),
