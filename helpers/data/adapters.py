@@ -99,9 +99,12 @@ def put_beside(turns: list[dict], columns: Beside, form, repairs: list[Repair]) 
     if columns.thought and answers and not answers[-1].get("reasoning_content"):
         answers[-1]["reasoning_content"] = columns.thought
     if columns.history:
-        turns = [*_earlier(columns.history, form, repairs), *turns]
-    if columns.system and ("system", columns.system) not in [(turn["role"], turn["content"]) for turn in turns]:
-        turns = [message("system", columns.system), *turns]
+        earlier = _earlier(columns.history, form, repairs)
+        again = [*map(_as_compared, earlier[-1:])] == [*map(_as_compared, turns[:1])]  # it ends with the question
+        turns = [*(earlier[:-1] if again else earlier), *turns]
+    system = message("system", columns.system)
+    if columns.system and _as_compared(system) not in map(_as_compared, turns):
+        turns = [system, *turns]
     return turns
 
 

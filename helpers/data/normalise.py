@@ -130,7 +130,7 @@ def _put_system(text: str, read: list[dict], waiting: list[str], repairs: list[R
         if read[-1]["role"] == "assistant":
             waiting.append(text)
         else:
-            repairs.append(Repair.SYSTEM_LATER)
+            repairs.append(Repair.JOINED if read[-1]["role"] == "system" else Repair.SYSTEM_LATER)
             read[-1]["content"] += f"\n\n{text}"
     elif text:
         read.append(message("system", text))

@@ -238,6 +238,9 @@ NAN = float("nan")
         ({**QA, "history": ["안녕?", "네."]}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
         ({**QA, "history": [{"role": "user", "content": "안녕?"}, {"role": "assistant", "content": "네."}]}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
         ({**QA, "history": [{"role": "human", "content": "안녕?"}, {"role": "bot", "content": ["네", "."]}]}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
+        ({**QA, "history": [["안녕?", "네."]], "system": "짧게.\n"}, "s:짧게. u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
+        ({**QA, "history": ["안녕?", "네.", "몇 시에  열어요?"]}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
+        ({"messages": [{"role": "system", "content": "짧게."}, *SAID], "system": "짧게.\n"}, "s:짧게. u:몇 시에 열어요? a:아홉 시요."),
         ({**QA, "history": [{"role": "User", "content": "안녕?"}, {"role": "Assistant", "content": "네."}]}, "u:안녕? a:네. u:몇 시에 열어요? a:아홉 시요."),
         ({"questions": ["하나?", "둘?"], "answers": ["1", "2"]}, "u:하나? a:1 u:둘? a:2"),
         ({"question": "몇?", "answers": {"text": ["셋", "3"], "answer_start": [1, 2]}, "context": "셋이다."}, "u:몇?\n\n셋이다. a:셋"),
@@ -427,6 +430,12 @@ def test_tools_in_every_spelling(called):
 def test_a_list_that_a_tool_answers_is_its_data(result, text):
     listed = [SAID[0], {"role": "assistant", "tool_calls": CALL}, {"role": "tool", "content": result}, SAID[1]]
     assert read({"messages": listed}).messages[2]["content"] == text
+
+
+def test_two_system_turns_at_the_head_are_said_to_be_joined():
+    heads = [{"role": role, "content": role} for role in ("system", "developer")]
+    done = read({"messages": [*heads, *SAID]})
+    assert turns(done)[0] == ("s", "system\n\ndeveloper") and done.repairs == (Repair.JOINED,)
 
 
 def test_sharegpt_s_function_call_is_a_tool_call():
