@@ -110,7 +110,7 @@ def beside(row: dict, form, repairs: list[Repair]) -> Beside:
         if means in texts:
             texts[means] += _text_of(column, value, means, form, repairs)
         elif means in lists:
-            lists[means] = from_json(value)
+            lists[means] = _with_more(lists[means], value, repairs)
         elif means is Means.NO_TEXT:
             raise Unusable(Reason.BELONG if column.endswith("s") else Reason.BELONGS, value=column)
         else:
@@ -123,6 +123,16 @@ def beside(row: dict, form, repairs: list[Repair]) -> Beside:
         raise Unusable(Reason.TOOLS)
     system, context, thought = map("\n\n".join, texts.values())
     return Beside(system, context, thought, tuple(history), tools)
+
+
+def _with_more(held: list, value: object, repairs: list[Repair]) -> list:
+    """The list of a column behind what another column of the same meaning held; a word for nothing is none."""
+    if isinstance(value, str) and is_no_input(value):
+        repairs.append(Repair.NO_INPUT)
+        return held
+    read = from_json(value)
+    both = isinstance(held, list) and isinstance(read, list)
+    return [*held, *(item for item in read if item not in held)] if both else read
 
 
 def _text_of(column: str, value: object, means: Means, form, repairs: list[Repair]) -> list[str]:

@@ -7,7 +7,7 @@ with the assistant.
 import json
 import re
 import unicodedata
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 from helpers.data.reasons import Reason, Repair, Unusable
@@ -63,6 +63,11 @@ def _require_answered_calls(turns: list[dict]) -> None:
             raise Unusable(Reason.NO_CALL)
         if (called and turn["role"] != "tool") or (answered and turn["role"] == "user"):
             raise Unusable(Reason.NO_RESULT)
+    for place, calls in ((place, turn["tool_calls"]) for place, turn in enumerate(turns) if turn.get("tool_calls")):
+        answers = takewhile(lambda turn: turn["role"] == "tool", turns[place + 1 :])
+        asked, given = {call.get("id") for call in calls}, {answer.get("tool_call_id") for answer in answers}
+        if None not in asked | given and asked != given:
+            raise Unusable(Reason.NO_RESULT if asked - given else Reason.NO_CALL)
 
 
 def document(text: object, repairs: list[Repair]) -> Converted:

@@ -432,6 +432,29 @@ def test_a_list_that_a_tool_answers_is_its_data(result, text):
     assert read({"messages": listed}).messages[2]["content"] == text
 
 
+@pytest.mark.parametrize(
+    ("called", "answered", "reason"),
+    [
+        ("12", "1", "a tool call or a tool's answer that nobody answers"),
+        ("1", "12", "a tool's answer without a call"),
+        ("1", "9", "a tool call or a tool's answer that nobody answers"),
+        ("12", "21", ""),
+        ("12", [None], ""),  # one answer for all, as sharegpt has it
+    ],
+)
+def test_every_call_has_its_answer_where_both_have_a_number(called, answered, reason):
+    calls = {"role": "assistant", "tool_calls": [{**CALL[0], "id": number} for number in called]}
+    results = [{"role": "tool", "content": "B열", "tool_call_id": number} for number in answered]
+    row = {"messages": [SAID[0], calls, *results, SAID[1]]}
+    assert (why(lambda: read(row)) == reason) if reason else len(read(row).messages) == 3 + len(answered)
+
+
+def test_tools_of_two_columns_are_read_and_a_word_for_none_is_none():
+    tools = {"tools": [{"name": "a"}], "functions": '[{"name": "b"}, {"name": "a"}]'}
+    assert [tool["function"]["name"] for tool in read({"messages": SAID, **tools}).tools] == ["a", "b"]
+    assert read({"messages": SAID, "tools": "None"}).tools == ()
+
+
 def test_two_system_turns_at_the_head_are_said_to_be_joined():
     heads = [{"role": role, "content": role} for role in ("system", "developer")]
     done = read({"messages": [*heads, *SAID]})
