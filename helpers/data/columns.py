@@ -55,11 +55,8 @@ MARKS = (Means.GOOD, Means.BAD, Means.RATED, Means.LEARNED)
 CHOICE = re.compile(r"(?:option|choice|opt|답지|보기)s?[ _-]?[a-e1-5]")  # one of several columns of a multiple choice
 LETTERS = set("abcd")
 BAD_WORDS = "bad wrong incorrect rejected reject negative poor dislike down thumbs_down thumbsdown 👎 나쁨 불량".split()
-NO_INPUT = (
-    "noinput|no input|n/a|n.a|not applicable|none|null|nan|nil|없음|해당 없음|해당없음|해당사항 없음|입력 없음".split(
-        "|"
-    )
-)
+NO_INPUT = "noinput|no input|n/a|n.a|not applicable|none|null|nan|nil".split("|")
+NO_INPUT += "없음|해당 없음|해당없음|해당사항 없음|입력 없음".split("|")
 MISSING = ("NA", "\\N")  # of R and pandas, of MySQL: only as they write it, for Na is sodium
 NAMED_INPUT = re.compile(r"(?:input|입력) ?[:：]", re.I)
 FLAG = re.compile(r"is_\w+|accepted|approved|rejected|deleted|masked")  # a yes or no, also as a database writes it

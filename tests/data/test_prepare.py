@@ -130,7 +130,7 @@ def test_how_many_are_held_out(tmp_path, fraction, most, expected):
 
 def test_no_near_copy_of_a_held_out_row_is_trained_on(tmp_path):
     rows = questions(150)
-    nearly = [{"Q": row["Q"].replace(" ", "  ").replace("?", "?!"), "A": row["A"].rstrip(".")} for row in rows]
+    nearly = [{"Q": row["Q"].replace(" ", "  ").replace("?", "요?"), "A": row["A"].rstrip(".")} for row in rows]
     report, train, held_out = prepared(settings(write_jsonl(tmp_path / "a.jsonl", rows + nearly)), tmp_path)
     assert overlap([row["messages"] for row in train], [row["messages"] for row in held_out])[0] == 0
     assert {row["reason"]: row["rows"] for row in report["drops"]}[Reason.COPY] > 10
