@@ -93,8 +93,10 @@ def required(checks: dict[str, dict], model: str, check: tuple[str, str, float],
         return Reason(code, sentences[code].format(told=told))
     sizes = (round(of * 1.1**i) for i in range(1, 100))
     rows = next((rows for rows in sizes if _holds(passed / of * rows, rows, check, facts) != UNDECIDED), MOST)
-    told = _("{told}: so few rows cannot tell.").format(told=told)
-    return Reason(UNDECIDED, told + (rows_told(rows) if rows < MOST else ""))
+    if rows == MOST:
+        sentence = _("{told}: no number of rows would tell, so near is the threshold: choose one that is less strict.")
+        return Reason(UNDECIDED, sentence.format(told=told))
+    return Reason(UNDECIDED, _("{told}: so few rows cannot tell.").format(told=told) + rows_told(rows))
 
 
 def _holds(passed: float, of: int, check: tuple[str, str, float], facts: int) -> int:

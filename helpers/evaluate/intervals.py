@@ -126,7 +126,7 @@ def wilson_interval(wins: float, total: int, verdicts: int = 1) -> tuple[float, 
     z, share = statistics.NormalDist().inv_cdf(1 - ALPHA / verdicts / 2), wins / total
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return middle - half if wins > 0 else 0.0, middle + half if wins < total else 1.0  # those two ends exactly
 
 
 def told_interval(low: float | None, high: float | None, form: str = "+.3f") -> str:

@@ -7,7 +7,7 @@ margin, `POWER` of the time; `proofs/proof_power.py` counts how often that is tr
 import math
 import statistics
 
-from helpers.evaluate.intervals import ALPHA, CHRF, MARGINS, NLL, WORSE, judge, t_quantile
+from helpers.evaluate.intervals import ALPHA, CHRF, FEWEST, MARGINS, NLL, WORSE, judge, t_quantile
 from helpers.show.words import _
 
 POWER = 0.8  # how often the smallest effect is seen
@@ -86,7 +86,7 @@ def rows_needed(gap: dict, number: str, facts: int) -> str:
     if rows >= MOST:
         return " " + _("No number of rows would tell: the difference is no larger than the margin.")
     if not luck:
-        return rows_told(max(rows, gap["rows"] + 1))
+        return rows_told(max(rows, gap["rows"] + 1, FEWEST))
     alone, level = luck * math.sqrt(gap["seeds"] / 2), ALPHA / facts  # `alone`: the spread of one training
     enough = (k for k in range(gap["seeds"], 101) if t_quantile(2 * k - 2, level) * alone * math.sqrt(2 / k) < part)
     seeds = next(enough, None)

@@ -179,3 +179,16 @@ def test_an_effect_of_the_size_that_is_printed_is_found_four_times_in_five(rows)
         gap = paired_difference([0.0] * rows, (two + effect).tolist(), [1] * rows, 4)
         found += facts.harm(gap, "", NLL, 4).code == STOP
     assert 0.68 <= found / 400 <= 0.9
+
+
+@pytest.mark.parametrize(("sign", "share", "passes"), [(">=", 1.0, 1), ("<=", 0.0, 0)])
+def test_a_threshold_at_the_end_of_the_scale_is_never_missed_by_a_rounding_error(sign, share, passes):
+    for rows in range(1, 200):
+        counted = {"exact": {"adapter": passes * rows, "of": rows}}
+        found = [facts.required(counted, "adapter", ("exact", sign, share), level) for level in (1, 2, 8)]
+        assert all(one.code == UNDECIDED and "no number of rows" in one.sentence for one in found)
+
+
+def test_no_fewer_rows_are_advised_than_a_verdict_needs(place):
+    _code, reasons = decide(evaluated("short", rows=3))
+    assert "About 12 rows would tell" in reasons[1].sentence
