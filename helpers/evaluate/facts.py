@@ -9,6 +9,7 @@ in forty. Every sentence says how small an effect would have been seen (power.py
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from helpers.evaluate import intervals
@@ -52,6 +53,9 @@ def gain(gap: dict, what: str, facts: int, seeds: list[float]) -> Reason:
     told += smallest(gap, NLL, 1) + " "
     if len(seeds) < 2:
         return Reason(SHIP, told + _("One seed: the luck of the training is not in it."))
+    if not all(map(math.isfinite, seeds)):
+        broken = _("But of {seeds} seeds not every held-out loss is a number: a training broke down.")
+        return Reason(UNDECIDED, told + broken.format(seeds=len(seeds)))
     _low, high = intervals.mean_interval(seeds)
     if high < -MARGINS[NLL]:
         return Reason(SHIP, told + _("So do {seeds} seeds say.").format(seeds=len(seeds)))
@@ -60,7 +64,7 @@ def gain(gap: dict, what: str, facts: int, seeds: list[float]) -> Reason:
 
 def rival(gap: dict, alone: dict, what: str, facts: int) -> Reason:
     """Another run: `gap` is the difference to it at its share, `alone` the same at 95 %; it decides with seeds only."""
-    verdict = verdict_of(alone, NLL, 1)
+    verdict = verdict_of(alone, NLL, 1) if has_interval(alone) else TOO_FEW
     if verdict == WORSE and verdict_of(gap, NLL, facts) != WORSE:
         verdict = UNCLEAR
     told = _("{what}: {difference:+.3f} nats, {verdict}.")

@@ -26,9 +26,10 @@ from helpers.evaluate.counts import judge_counts
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.facts import SHIP, STOP, UNDECIDED, Reason
 from helpers.evaluate.forgetting import LANGUAGES
-from helpers.evaluate.intervals import NLL, WORSE, paired_difference
+from helpers.evaluate.intervals import NLL, WORSE, NothingMeasured, paired_difference
 from helpers.evaluate.rivals import against, seeds_of
 from helpers.evaluate.served import Served
+from helpers.fields import BadSetting
 from helpers.files import read_json
 from helpers.paths import runs_root
 from helpers.runs import RunDir
@@ -62,10 +63,18 @@ def requirements(text: str) -> list[tuple[str, str, float]]:
 
 
 def decide(run: RunDir, require: str = "", other: RunDir | None = None) -> tuple[int, list[Reason]]:
-    """The exit code for `run`, and every reason. Raises BadRequirement."""
+    """The exit code for `run`, and every reason. Raises BadRequirement. What cannot be read decides nothing."""
     wanted = requirements(require)
     if not run.evaluation.exists():
         return UNDECIDED, [Reason(UNDECIDED, _("Nothing was measured yet: run 06_evaluation.ipynb."))]
+    try:
+        return _decided(run, wanted, other)
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+        sentence = _("A file of the run, or of one beside it, cannot be read ({error}): run the notebook that made it.")
+        return UNDECIDED, [Reason(UNDECIDED, sentence.format(error=f"{type(error).__name__}: {error}"))]
+
+
+def _decided(run: RunDir, wanted: list, other: RunDir | None) -> tuple[int, list[Reason]]:
     evaluation, served = Evaluation.read(run), Served.read(run)
     if stale := evaluation.stale(run):
         return UNDECIDED, [Reason(UNDECIDED, stale)]
@@ -102,10 +111,13 @@ def _merge(run: RunDir, count: int) -> Reason:
 
 def _measured(run: RunDir, evaluation: Evaluation) -> Iterator[Fact]:
     """Held-out rows have to be a gain of the adapter over the base; nothing may be a loss."""
+    if not any(_is_gain(row) for row in evaluation.paired):
+        sentence = _("The adapter was not compared with the base on held-out rows: run 06_evaluation.ipynb.")
+        yield lambda _count: Reason(UNDECIDED, sentence)
     for row in evaluation.paired:
         what = _("{number}, {model} against {other}")
         what = what.format(number=_(row["number"]), model=row["model"], other=row["against"])
-        if (row["number"], row["model"], row["against"]) == (NLL, "adapter", "base"):
+        if _is_gain(row):
             base = evaluation.models["base"].get("nll")
             seeds = [nll - base for nll in seeds_of(run)] if base is not None else []
             yield partial(facts.gain, row, what, seeds=seeds)
@@ -115,6 +127,10 @@ def _measured(run: RunDir, evaluation: Evaluation) -> Iterator[Fact]:
         yield partial(facts.harm, part, _("General text, {language}").format(language=_(LANGUAGES[language])), NLL)
     for change in evaluation.known.get("changes", ()):
         yield partial(_known, change, evaluation.known.get("of", 0))
+
+
+def _is_gain(row: dict) -> bool:
+    return (row["number"], row["model"], row["against"]) == (NLL, "adapter", "base")
 
 
 def _model(evaluation: Evaluation) -> str:
@@ -156,7 +172,11 @@ def _file(file: str, merged: dict, row: dict, count: int) -> Reason:
 def _rival(run: RunDir, other: RunDir, count: int) -> Reason:
     """A loss has to be proven at its share, a gain or no difference at 95 %: see facts.py."""
     what = f"{run.path.name} − {other.path.name}"
-    return facts.rival(against(run, other, count), against(run, other, 1), what, count)
+    try:
+        gaps = against(run, other, count), against(run, other, 1)
+    except (NothingMeasured, FileNotFoundError) as error:  # no row in common, or not trained yet
+        return Reason(UNDECIDED, f"{what}: {error}")
+    return facts.rival(*gaps, what, count)
 
 
 class Asking(argparse.ArgumentParser):
@@ -180,7 +200,7 @@ def main() -> int:
             parser.error(_("There is no run {run} in {folder}.").format(run=one.path.name, folder=runs_root()))
     try:
         code, reasons = decide(run, run.stored_config().require if chosen.require is None else chosen.require, other)
-    except BadRequirement as error:
+    except (BadRequirement, BadSetting) as error:
         parser.error(str(error))
     print(verdict_told(code, reasons))
     return code

@@ -238,6 +238,7 @@ def measured(tmp_path, merge="green", passed=44, loss=None, known="unclear", edi
     run.save_config(config)
     write_json(run.merge_report, {"verdict": merge})
     paired = [{"number": "NLL per token", "model": "merged", "against": "adapter", "verdict": loss or "better"}]
+    paired.append({**paired[0], "model": "adapter", "against": "base", "verdict": "better", "difference": -0.5})
     checks = {"exact": {"base": 0, "merged": passed, "of": 48}}
     found = {"checks": checks, "known": {"changes": [{"model": "merged", "verdict": known}]}}
     found["forgetting"] = {"merged": {"languages": {"en": {"verdict": loss or "unclear"}}}}

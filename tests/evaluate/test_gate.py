@@ -1,5 +1,6 @@
 """The gate: what stops a model, what lets it pass, and what would decide."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from helpers.evaluate import facts
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.facts import SHIP, STOP, UNDECIDED, rival, verdict_of
-from helpers.evaluate.gate import decide
+from helpers.evaluate.gate import decide, main
 from helpers.evaluate.intervals import NLL, UNCLEAR, WORSE, judged_difference, paired_difference, wilson_interval
 from helpers.evaluate.power import at_level, seen
 from helpers.evaluate.rivals import against, difference, seeds_of
@@ -192,3 +193,33 @@ def test_a_threshold_at_the_end_of_the_scale_is_never_missed_by_a_rounding_error
 def test_no_fewer_rows_are_advised_than_a_verdict_needs(place):
     _code, reasons = decide(evaluated("short", rows=3))
     assert "About 12 rows would tell" in reasons[1].sentence
+
+
+@pytest.mark.parametrize("broken", ["half written", "other rows", "not trained", "one row", "a seed that broke down"])
+def test_what_cannot_be_judged_ends_with_2_and_not_with_the_1_of_a_proven_fault(place, monkeypatch, capsys, broken):
+    run, rival = evaluated("run", training_seed=0), ["--against", "other"]
+    if broken == "half written":
+        run.evaluation.write_text('{"models": {')
+        rival = []
+    elif broken == "a seed that broke down":
+        make_run("other", [math.nan] * 48, training_seed=1)
+        rival = []
+    else:
+        rows = {"other rows": [f"other-{i}" for i in range(48)], "one row": ["row-0"]}.get(broken)
+        make_run("other", [2.0] * len(rows) if rows else None, rows, lora_r=2)
+    monkeypatch.setattr("sys.argv", ["gate", "run", *rival])
+    assert main() == UNDECIDED and "Not decidable." in capsys.readouterr().out
+
+
+def test_without_a_comparison_with_the_base_nothing_is_green(place):
+    run = evaluated("run")
+    replace(Evaluation.read(run), paired=[]).write(run)
+    code, reasons = decide(run)
+    assert code == UNDECIDED and any("not compared with the base" in reason.sentence for reason in reasons)
+
+
+def test_settings_that_cannot_be_read_are_a_command_that_cannot(place, monkeypatch):
+    evaluated("run").config_json.write_text("{")
+    monkeypatch.setattr("sys.argv", ["gate", "run"])
+    with pytest.raises(SystemExit, match="64"):
+        main()

@@ -362,7 +362,8 @@ def test_the_gate_is_asked_before_a_push(hub, run):
 
     assert "Nothing was measured yet" in last_line(push("exact >= 0.8")) and hub.repos == {}
     checks = {"exact": {"merged": 44, "of": 48}}
-    write_json(run / "evaluation.json", {"models": {"merged": {}}, "checks": checks})
+    gain = {"number": "NLL per token", "model": "adapter", "against": "base", "verdict": "better", "difference": -0.5}
+    write_json(run / "evaluation.json", {"models": {"merged": {}, "base": {}}, "checks": checks, "paired": [gain]})
     assert "does not hold" in last_line(push("exact >= 0.99")) and "no requirement" in last_line(push("exact"))
     assert push("exact >= 0.8").returncode == 0 and hub.repos
     assert push("exact >= 0.99", hub_force=True).returncode == 0
