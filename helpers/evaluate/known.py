@@ -8,12 +8,14 @@ notebooks/data/known_answers.jsonl: facts, arithmetic, form of an answer, and no
 from __future__ import annotations
 
 import re
+import reprlib
 from collections import Counter
 from pathlib import Path
 
 from helpers.evaluate.counts import change_of, changes, rows_of
 from helpers.evaluate.generation import Reply
 from helpers.evaluate.intervals import told_count
+from helpers.fields import BadSetting
 from helpers.files import read_jsonl
 from helpers.paths import PROJECT_ROOT, local_path
 from helpers.show.tables import Table
@@ -25,9 +27,33 @@ KINDS = {"fact": N_("facts"), "arithmetic": N_("arithmetic"), "format": N_("form
 
 
 def known_rows(facts: str = "") -> list[dict]:
-    """The questions; behind them those of your own file `facts`, which needs question and answer alone."""
-    own = read_jsonl(local_path(facts) or Path(facts)) if facts else []
-    return read_jsonl(KNOWN) + [{"accept": re.escape(row["answer"]), **row, "kind": OWN} for row in own]
+    """The questions; behind them those of your own file `facts`, which needs question and answer alone.
+
+    Raises FileNotFoundError, and BadSetting for a row of it that cannot be asked.
+    """
+    path = local_path(facts) or Path(facts)
+    own = read_jsonl(path) if facts else []
+    return read_jsonl(KNOWN) + [_own_row(path, number, row) for number, row in enumerate(own, 1)]
+
+
+def _own_row(path: Path, number: int, row: dict) -> dict:
+    """A row of somebody's own file; its answer is no part of a longer number: 5 is not in 1950."""
+    values = [row.get(name) for name in ("question", "answer")] if isinstance(row, dict) else []
+    if not values or not all(isinstance(value, str) and value.strip() for value in values):
+        sentence = _(
+            "{file}, row {number} cannot be asked: {row}. It needs two texts that are not empty, question and answer."
+        )
+        raise BadSetting(sentence.format(file=path.name, number=number, row=reprlib.repr(row)), "facts", str(path))
+    answer = values[1].strip()
+    accept = r"(?<!\d)" * answer[0].isdigit() + re.escape(answer) + r"(?!\d)" * answer[-1].isdigit()
+    row = {"accept": accept, **row, "kind": OWN}
+    try:
+        re.compile(row["accept"])
+    except (re.error, TypeError) as error:
+        sentence = _("{file}, row {number}: accept={accept!r} is no regular expression ({error}).")
+        values = {"file": path.name, "number": number, "accept": row["accept"], "error": error}
+        raise BadSetting(sentence.format(**values), "facts", str(path)) from None
+    return row
 
 
 def known_questions(facts: str = "") -> list[list[dict]]:

@@ -17,8 +17,17 @@ from helpers.evaluate.forgetting import (
 )
 from helpers.evaluate.generation import Reply
 from helpers.evaluate.held_out import Scores, held_out_nll
-from helpers.evaluate.known import KNOWN, changed_answers, is_known, known_answers, known_questions, known_table
+from helpers.evaluate.known import (
+    KNOWN,
+    changed_answers,
+    is_known,
+    known_answers,
+    known_questions,
+    known_rows,
+    known_table,
+)
 from helpers.evaluate.prompts import FIXED_PROMPTS
+from helpers.fields import BadSetting
 from helpers.files import read_jsonl, write_jsonl
 from helpers.paths import PROJECT_ROOT
 from helpers.settings import RunConfig
@@ -186,3 +195,25 @@ def test_facts_of_ones_own_are_asked_too_and_counted_apart(tmp_path):
     assert known_table(known).rows[1]["your facts"].startswith("1 of 2")
     with pytest.raises(FileNotFoundError):
         known_questions("none.jsonl")
+
+
+@pytest.mark.parametrize(("row", "told"), [
+    ({"q": "Who?", "a": "Ada"}, "row 2 cannot be asked"),
+    ({"question": "Who?", "answer": " "}, "row 2 cannot be asked"),  # it would be in every reply
+    ({"question": "When?", "answer": 1999}, "row 2 cannot be asked"),
+    (["Who?", "Ada"], "row 2 cannot be asked"),
+    ({"question": "Who?", "answer": "Ada", "accept": "("}, "no regular expression"),
+])  # fmt: skip
+def test_facts_that_cannot_be_asked_are_refused_with_their_row(tmp_path, row, told):
+    write_jsonl(tmp_path / "facts.jsonl", [{"question": "Who?", "answer": "Ada"}, row])
+    with pytest.raises(BadSetting, match=told):
+        known_questions(str(tmp_path / "facts.jsonl"))
+
+
+@pytest.mark.parametrize(("answer", "reply", "right"), [
+    ("5", "It was in 1950.", False), ("5", "There are 5.", True), ("3.5", "13.5 km", False), ("10", "10월입니다", True),
+    ("서울", "서울입니다", True),
+])  # fmt: skip
+def test_a_number_of_ones_own_facts_is_no_part_of_a_longer_one(tmp_path, answer, reply, right):
+    write_jsonl(tmp_path / "facts.jsonl", [{"question": "How many?", "answer": answer}])
+    assert is_known(known_rows(str(tmp_path / "facts.jsonl"))[-1], reply) is right
