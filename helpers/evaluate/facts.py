@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from helpers.evaluate import intervals
 from helpers.evaluate.intervals import BETTER, MARGINS, NLL, SAME, TOO_FEW, UNCLEAR, WORSE, judge, wilson_interval
+from helpers.evaluate.numbers import CUT
 from helpers.evaluate.power import MOST, at_level, has_interval, rows_needed, rows_told, seeds_needed, smallest
 from helpers.show.words import _
 
@@ -35,6 +36,8 @@ def verdict_of(gap: dict, number: str, facts: int) -> str:
 
 def harm(gap: dict, what: str, number: str, facts: int) -> Reason:
     """A difference that must not be a loss: only a proven one stops."""
+    if gap.get("verdict") == CUT:
+        return Reason(UNDECIDED, f"{what}: {_(CUT)}.")
     verdict = verdict_of(gap, number, facts)
     if verdict == WORSE:
         return Reason(STOP, _("{what}: worse.").format(what=what))

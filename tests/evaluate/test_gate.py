@@ -11,7 +11,8 @@ from helpers.evaluate import facts
 from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.facts import SHIP, STOP, UNDECIDED, rival, verdict_of
 from helpers.evaluate.gate import decide, main
-from helpers.evaluate.intervals import NLL, UNCLEAR, WORSE, judged_difference, paired_difference, wilson_interval
+from helpers.evaluate.intervals import CHRF, NLL, UNCLEAR, WORSE, judged_difference, paired_difference, wilson_interval
+from helpers.evaluate.numbers import CUT
 from helpers.evaluate.power import at_level, seen
 from helpers.evaluate.rivals import against, difference, seeds_of
 from helpers.evaluate.served import Served
@@ -223,3 +224,12 @@ def test_settings_that_cannot_be_read_are_a_command_that_cannot(place, monkeypat
     monkeypatch.setattr("sys.argv", ["gate", "run"])
     with pytest.raises(SystemExit, match="64"):
         main()
+
+
+def test_replies_that_were_cut_inside_their_thoughts_prove_nothing(place):
+    run = evaluated("run")
+    gap = judged_difference([50] * 48, [20 + i % 3 for i in range(48)], [1] * 48, 4, CHRF) | {"verdict": CUT}
+    cut = {"number": CHRF, "model": "adapter", "against": "base", **gap}
+    replace(Evaluation.read(run), paired=[*Evaluation.read(run).paired, cut]).write(run)
+    code, reasons = decide(run)
+    assert code == UNDECIDED and any("raise max_new_tokens" in reason.sentence for reason in reasons)
