@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.evaluate.intervals import ratio_interval, told_interval
+from helpers.evaluate.intervals import NothingMeasured, ratio_interval, told_interval
 from helpers.runs import RunDir
 from helpers.settings import RunConfig
 from helpers.show.tables import Table
@@ -39,11 +39,14 @@ def harness_table(results: dict[str, dict]) -> Table:
 
 def _harness_row(results: dict[str, dict], task: str, name: str) -> dict:
     base, merged = (results[model]["results"][task][name] for model in ("base", "merged"))
-    row = {"task": task, "number": name, "base": base, "merged": merged, "difference": merged - base}
+    row = {"task": task, "number": name, "base": base, "merged": merged, "difference": merged - base, "interval": ""}
     before, after = (_by_question(results[model], task, name) for model in ("base", "merged"))
     if before and before.keys() == after.keys():
         gaps = [after[question] - value for question, value in before.items()]
-        row["interval"] = told_interval(*ratio_interval(gaps, [1] * len(gaps)))
+        try:
+            row["interval"] = told_interval(*ratio_interval(gaps, [1] * len(gaps)))
+        except NothingMeasured as error:
+            row["interval"] = str(error)
     return row
 
 

@@ -63,4 +63,18 @@ def test_the_difference_is_taken_question_by_question():
     low, high = (float(part) for part in row["interval"].split(" to "))
     assert -0.35 < low < -0.05 < 0 < high < 0.1  # one of twenty changed, whatever the order of the answers
     (row,) = harness_table({"base": base, "merged": results(range(5), range(19))}).rows
-    assert "interval" not in row  # other questions
+    assert not row["interval"]  # other questions
+
+
+def test_a_group_before_its_tasks_hides_no_interval_and_one_bad_number_no_table():
+    from helpers.evaluate.harness import harness_table
+
+    def results(right, bad=None):
+        values = [float("nan") if i == bad else float(i in right) for i in range(20)]
+        samples = [{"doc_id": i, "acc": value} for i, value in enumerate(values)]
+        numbers = {"group": {"acc,none": 0.5}, "t": {"acc,none": len(right) / 20}, "u": {"acc,none": 0.5}}
+        return {"results": numbers, "samples": {"t": samples, "u": samples[:10]}, "n-samples": {}}
+
+    table = harness_table({"base": results(range(9)), "merged": results(range(8), bad=15)})
+    assert "interval" in table.names() and [bool(row["interval"]) for row in table.rows] == [False, True, True]
+    assert "not finite" in table.rows[1]["interval"] and " to " in table.rows[2]["interval"]
