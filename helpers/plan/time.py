@@ -160,7 +160,8 @@ def training_tokens(config: RunConfig, lengths: list[int], padded: bool = True) 
         epoch = sum(len(batch) * -(-max(batch) // PAD_TO) * PAD_TO for batch in batches)
     if config.max_steps <= 0:
         return int(epoch * config.num_train_epochs)
-    return int(config.max_steps * size * config.gradient_accumulation_steps * epoch / rows)
+    a_step = min(size * config.gradient_accumulation_steps, rows)  # a step ends with the epoch, however large it may be
+    return int(config.max_steps * a_step * epoch / rows)
 
 
 def hours(tokens: int, pace: Speed) -> tuple[float, float]:

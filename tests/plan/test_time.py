@@ -40,6 +40,8 @@ def test_training_tokens_count_padding_and_packing():
     three = replace(config, max_steps=3, packing=True)
     assert training_tokens(three, lengths) == 3 * 2 * 220 // 3  # three rows hold them
     assert training_tokens(config, lengths, padded=False) == 10 + 90 + 20 + 100
+    wide = replace(config, per_device_train_batch_size=64, max_steps=3)  # of four rows no step has more
+    assert training_tokens(wide, lengths, padded=False) == 3 * (10 + 90 + 20 + 100)
 
 
 def test_own_speed_comes_from_the_runs_metrics_without_the_warm_up(tmp_path):
