@@ -85,7 +85,7 @@ def read_runs(root: Path | None = None) -> list[Trial]:
     for path in sorted((root or runs_root()).glob("*/config.json")):
         try:
             trials.append(read_run(RunDir(path.parent)))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
             print(_("{run} cannot be read, and is left out: {error}").format(run=path.parent.name, error=error))
     return trials
 

@@ -100,6 +100,14 @@ def test_what_06_measured_is_shown_and_what_cannot_be_read_is_said(capsys):
     assert re.search("broken cannot be read, and is left out: .*lora_rank is no setting", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(("file", "text"), [("held_out", "[]"), ("evaluation", "null"), ("data_report", "[1]")])
+def test_a_file_of_another_kind_takes_one_run_out_and_not_the_page(capsys, file, text):
+    make_run("sound", BASE)
+    getattr(make_run("broken", BASE), file).write_text(text)
+    assert [trial.name for trial in read_runs()] == ["sound"]
+    assert "broken cannot be read, and is left out" in capsys.readouterr().out
+
+
 def test_stops_say_how_they_were_asked_for_where_that_differs():
     decodings = {"a": "greedy, at most 48 new tokens", "b": "greedy, at most 48 new tokens", "c": "drawn"}
     for name, decoding in decodings.items():
