@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy
 
 from helpers.compare.runs import Trial
+from helpers.evaluate.intervals import FEWEST
 from helpers.show.pictures import Picture, chart
 from helpers.show.tables import GREY
 from helpers.show.words import _
@@ -53,7 +54,10 @@ def interval(values: numpy.ndarray) -> tuple[float, float, float]:
 
 
 class TooFewSizes(ValueError):
-    """Fewer than three numbers of rows were measured: a curve of three numbers goes through anything."""
+    """Fewer than three numbers of rows were measured: a curve of three numbers goes through anything.
+
+    Or on so few held-out rows, the same in all, that nothing can be said of others.
+    """
 
 
 def fit_curve(by_size: dict[int, list[Trial]], draws: int = DRAWS) -> Curve:
@@ -66,6 +70,12 @@ def fit_curve(by_size: dict[int, list[Trial]], draws: int = DRAWS) -> Curve:
     sizes = numpy.array(sorted(by_size), dtype=float)
     groups = [by_size[int(size)] for size in sizes]
     rows = [row for row in groups[0][0].rows if all(row in trial.rows for group in groups for trial in group)]
+    if len(rows) < FEWEST:
+        sentence = _(
+            "{rows} held-out rows are the same in all of these runs; a curve needs {fewest}. Hold out more of them "
+            "(eval_fraction in 03), or delete the forks that are of other data."
+        )
+        raise TooFewSizes(sentence.format(rows=len(rows), fewest=FEWEST))
     nats = [numpy.array([[trial.rows[row][0] for row in rows] for trial in group]) for group in groups]
     tokens = numpy.array([groups[0][0].rows[row][1] for row in rows], dtype=float)
     draw = numpy.random.default_rng(0)

@@ -36,6 +36,8 @@ def luck(group: list[Trial]) -> Luck:
     (nats,), tokens = row_means([trial.rows for trial in group])
     low, high = ratio_interval(nats, tokens)
     spread = statistics.stdev(trial.nll_of_rows for trial in group)
+    if low is None:  # of a single row nobody knows how far others lie
+        low, high = -math.inf, math.inf
     over_rows = (high - low) / 2 / t_quantile(max(len(tokens) - 1, 1), ALPHA)
     return Luck(len(tokens), len(group), over_rows, spread / math.sqrt(len(group)))
 

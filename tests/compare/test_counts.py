@@ -145,6 +145,16 @@ def test_a_curve_needs_three_sizes():
     assert by_size("none") == {}
 
 
+@pytest.mark.parametrize("common", [0, 1])
+def test_a_curve_through_runs_on_other_rows_or_hardly_any_is_refused(common):
+    for part, size in ((8, 50), (4, 100), (2, 200)):
+        rows = [f"row-{i}" if i < common else f"{part}-{i}" for i in range(20)]
+        run = make_run(f"old-1of{part}-same-steps-seed-1", [3 - size / 400] * 20, rows)
+        write_json(run.data_report, {"rows": {"train": size}})
+    with pytest.raises(TooFewSizes, match=f"{common} held-out rows are the same"):
+        fit_curve(by_size("old"))
+
+
 def test_the_fit_gives_back_what_the_curve_was_made_of():
     sizes = numpy.array([50.0, 100, 200, 400])
     for a, b, c in ((0.5, 8.0, 0.5), (0.0, 3.0, 0.3), (1.0, 0.0, 0.5)):
@@ -168,3 +178,11 @@ def test_which_luck_is_the_larger(rows, seeds, larger):
     assert found.over_rows == pytest.approx(rows / math.sqrt(39), rel=0.05)
     assert found.error(rows=4, seeds=4) == pytest.approx(found.error() / 2)
     assert luck_table([group]).rows[0]["seeds"] == 4
+
+
+def test_of_one_held_out_row_the_luck_of_the_rows_is_not_known():
+    for seed in range(2):
+        make_run(f"s{seed}", [2.0 + seed], training_seed=seed)
+    (group,) = repeated(read_runs())
+    assert luck(group).over_rows == math.inf and luck_table([group]).rows[0]["held-out rows"] == 1
+    assert "hold out more of them" in luck_told(luck(group))
