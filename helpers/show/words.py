@@ -36,8 +36,8 @@ def heading(name: str) -> str:
 
 
 def language() -> str:
-    """Two letters: QLORA_LANG, else en."""
-    return os.environ.get("QLORA_LANG") or "en"
+    """Two letters: those that QLORA_LANG begins with (ko, KO, ko_KR.UTF-8), else en."""
+    return os.environ.get("QLORA_LANG", "").strip()[:2].lower() or "en"
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from helpers.plan.time import SPEEDS
 from helpers.settings import RULES
 from helpers.show.tables import Answer, Table
 from helpers.show.verdict import Verdict
-from helpers.show.words import HEADING, LOCALE, _, catalogue, heading
+from helpers.show.words import HEADING, LOCALE, _, catalogue, heading, language
 from helpers.translate import CELL
 
 LABELS = ("caption", "title", "xlabel", "ylabel", "label")  # what a chart or a table is given to show
@@ -203,3 +203,11 @@ def test_what_a_reader_sees_goes_through_the_catalogue():
                 if len(re.findall(r"\b[a-z]{2,}\b", text)) > 2:
                     bare.append(f"{path.relative_to(PROJECT_ROOT)}:{node.lineno}")
     assert not bare, f"{len(bare)} sentences that no catalogue sees, as {bare[:5]}"
+
+
+@pytest.mark.parametrize("name", ["ko", "KO", " ko ", "ko_KR.UTF-8", "ko-KR", "Korean"])
+def test_a_locale_is_as_good_as_its_two_letters(monkeypatch, name):
+    monkeypatch.setenv("QLORA_LANG", name)
+    assert language() == "ko" and _("Not yet.") != "Not yet."
+    monkeypatch.setenv("QLORA_LANG", " ")
+    assert language() == "en"
