@@ -80,8 +80,9 @@ def read_json(path: Path):
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """All rows of a JSON-lines file. A last line cut off by a kill is left out."""
-    rows, lines = [], path.read_text(encoding="utf-8").split("\n")
+    """All rows of a JSON-lines file, with or without the mark of an editor on Windows. A last line cut off by a kill is
+    left out."""
+    rows, lines = [], path.read_text(encoding="utf-8-sig").split("\n")
     for number, line in enumerate(lines, start=1):
         try:
             if line.strip():

@@ -29,10 +29,13 @@ KINDS = {"fact": N_("facts"), "arithmetic": N_("arithmetic"), "format": N_("form
 def known_rows(facts: str = "") -> list[dict]:
     """The questions; behind them those of your own file `facts`, which needs question and answer alone.
 
-    Raises FileNotFoundError, and BadSetting for a row of it that cannot be asked.
+    Raises FileNotFoundError, and BadSetting for a file of other characters than UTF-8 and a row that cannot be asked.
     """
     path = local_path(facts) or Path(facts)
-    own = read_jsonl(path) if facts else []
+    try:
+        own = read_jsonl(path) if facts else []
+    except UnicodeDecodeError:
+        raise BadSetting(_("{file} is no UTF-8: save it so.").format(file=path.name), "facts", facts) from None
     return read_jsonl(KNOWN) + [_own_row(path, number, row) for number, row in enumerate(own, 1)]
 
 

@@ -217,3 +217,12 @@ def test_facts_that_cannot_be_asked_are_refused_with_their_row(tmp_path, row, to
 def test_a_number_of_ones_own_facts_is_no_part_of_a_longer_one(tmp_path, answer, reply, right):
     write_jsonl(tmp_path / "facts.jsonl", [{"question": "How many?", "answer": answer}])
     assert is_known(known_rows(str(tmp_path / "facts.jsonl"))[-1], reply) is right
+
+
+def test_facts_saved_on_windows_are_read_or_refused_with_the_way_out(tmp_path):
+    text, file = '{"question": "수도는?", "answer": "서울"}\n', tmp_path / "facts.jsonl"
+    file.write_text(text, encoding="utf-8-sig")
+    assert known_rows(str(file))[-1]["answer"] == "서울"
+    file.write_text(text, encoding="cp949")
+    with pytest.raises(BadSetting, match="facts.jsonl is no UTF-8: save it so"):
+        known_rows(str(file))
