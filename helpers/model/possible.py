@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from helpers.model.device import attention
 from helpers.model.generation import require_usable
-from helpers.model.lora import lora_config
+from helpers.model.lora import lora_config, target_modules
 from helpers.model.meta import on_meta, one_line, unanswerable, unreachable
 from helpers.model.quantise import refuse_quantised
 from helpers.model.refusal import Reason, Refused
@@ -135,6 +135,14 @@ def _without_weights(config: RunConfig, shapes: PretrainedConfig) -> PreTrainedM
     return model
 
 
+def _not_there(config: RunConfig, adapted) -> str:
+    """The names of lora_target_modules that no layer has, which peft leaves out without a word; "" where all are."""
+    names, found = target_modules(config.lora_target_modules), adapted.base_model.targeted_module_names
+    wanted = names if isinstance(names, list) else []
+    lost = [name for name in wanted if not any(f".{layer}".endswith(f".{name}") for layer in found)]
+    return _("no layer is called {names}").format(names=", ".join(lost)) if lost else ""
+
+
 def _branches(config: RunConfig, model: PreTrainedModel) -> None:
     """LoRA on `model`, which has no weights."""
     import torch
@@ -144,7 +152,7 @@ def _branches(config: RunConfig, model: PreTrainedModel) -> None:
     try:
         with torch.device("meta"):
             adapted = get_peft_model(model, lora_config(config))
-        reason = unanswerable(adapted)
+        reason = unanswerable(adapted) or _not_there(config, adapted)
     except (ValueError, NotImplementedError, RuntimeError) as error:
         reason = one_line(error)
         if "dropout" in str(error).lower():

@@ -59,6 +59,8 @@ def test_what_can_work_passes(settings):
         ({"optim": "adam_of_tomorrow"}, "'adam_of_tomorrow' is not known to transformers: use one of .*adamw_torch"),
         ({**PACKED, "gradient_accumulation_steps": 2}, "is 8,192: .* at most 4,096"),
         ({"lora_target_modules": "q_proj,lm_head"}, "'q_proj,lm_head' .*adapts the output layer.* Leave lm_head out"),
+        ({"lora_target_modules": "q_proj,v_porj"}, "no layer is called v_porj. Use all-linear"),
+        ({"lora_target_modules": "all-linear,q_proj"}, "no layer is called all-linear"),
         ({"lora_target_modules": "no_such_layer"}, "lora_target_modules='no_such_layer' cannot be used on"),
         ({"model_id": "no/such-model"}, "model_id='no/such-model' cannot be loaded: "),
         ({"seed": -1}, "seed=-1 is out of range: use 0 to"),
