@@ -41,13 +41,13 @@ def known_rows(facts: str = "") -> list[dict]:
 
 def _own_row(path: Path, number: int, row: dict) -> dict:
     """A row of somebody's own file; its answer is no part of a longer number: 5 is not in 1950."""
-    values = [row.get(name) for name in ("question", "answer")] if isinstance(row, dict) else []
-    if not values or not all(isinstance(value, str) and value.strip() for value in values):
+    texts = [row.get(name) for name in ("question", "answer")] if isinstance(row, dict) else [""]
+    if not all(isinstance(text, str) and text.strip() for text in texts):
         sentence = _(
             "{file}, row {number} cannot be asked: {row}. It needs two texts that are not empty, question and answer."
         )
         raise BadSetting(sentence.format(file=path.name, number=number, row=reprlib.repr(row)), "facts", str(path))
-    answer = values[1].strip()
+    answer = str(texts[1]).strip()
     accept = r"(?<!\d)" * answer[0].isdigit() + re.escape(answer) + r"(?!\d)" * answer[-1].isdigit()
     row = {"accept": accept, **row, "kind": OWN}
     try:

@@ -37,7 +37,9 @@ def lab_run() -> RunDir:
         return run
     run = RunDir(runs_root() / LAB_RUN)
     if not run.trained.exists():
-        sentence = _("No finished training with its checkpoints in {folder}: a small one is made for the labs (under a minute).")
+        sentence = _(
+            "No finished training with its checkpoints in {folder}: a small one is made for the labs (under a minute)."
+        )
         print(sentence.format(folder=runs_root()))
         before = dict(os.environ)
         own = {name: value for name, value in before.items() if not name.startswith("QLORA_") or name in PLACES}
