@@ -1,6 +1,6 @@
 """May this model be used? An exit code for scripts, with the reasons.
 
-    python -m helpers.evaluate.gate RUN [--require "valid_json >= 0.95, exact >= 0.8"] [--against RUN]
+    .venv/bin/python -m helpers.evaluate.gate RUN [--require "valid_json >= 0.95, exact >= 0.8"] [--against RUN]
 
 0: yes. 1: no, because of what is proven. 2: what was measured cannot decide; it says how many rows or seeds would.
 64: the command cannot be read (EX_USAGE of sysexits.h), so that no script takes a slip of the pen for a 2.
