@@ -79,6 +79,10 @@ def read_json(path: Path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+# what reading a file of a run may raise where it is damaged, or its JSON is of another shape
+DAMAGED = (ValueError, LookupError, TypeError, AttributeError, OSError)
+
+
 def read_jsonl(path: Path) -> list[dict]:
     """All rows of a JSON-lines file, with or without the mark of an editor on Windows. A last line cut off by a kill is
     left out."""

@@ -7,6 +7,7 @@ This module imports in milliseconds: no torch, no transformers.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -340,6 +341,11 @@ def _default_run_name(config: RunConfig) -> str:
 def cut(name: str, most: int) -> str:
     """As much of `name` as fits into `most` bytes."""
     return name.encode()[:most].decode(errors="ignore")
+
+
+def signed(name: str, about: str) -> str:
+    """A name that was cut, and might be another's, with a sign of its own: eight letters of the hash of `about`."""
+    return f"{name}-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
 
 
 def _check_repository(config: RunConfig) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import re
@@ -15,7 +14,7 @@ from helpers.model.possible import require_possible
 from helpers.paths import runs_root
 from helpers.runs import RunDir, fork
 from helpers.runs.identity import fork_name
-from helpers.settings import RULES, RunConfig, check_settings, names_of
+from helpers.settings import RULES, RunConfig, check_settings, names_of, signed
 from helpers.show.words import _
 
 PARTS = 4  # a run is measured so often: the rounds of a sweep are quarters
@@ -74,7 +73,7 @@ def planned(old: str, **choices: list) -> dict[str, dict]:
         if run not in runs:  # 16 and 16.0 are one run
             values = {name: getattr(changed, name) for name in changes}
             name = fork_name(old, values)
-            forks[_signed(name[:91], repr(values)) if name in forks else name] = changes | pace  # it was cut
+            forks[signed(name[:91], repr(values)) if name in forks else name] = changes | pace  # it was cut
             runs.add(run)
             lengths.add(steps)
     if len(lengths) > 1:
@@ -102,11 +101,6 @@ def steps_of(config: RunConfig, source: RunDir) -> int:
         rows = sum(1 for line in file if line.strip())
     per_step = config.per_device_train_batch_size * config.gradient_accumulation_steps
     return max(1, math.ceil(config.num_train_epochs * math.ceil(rows / per_step)))
-
-
-def _signed(name: str, about: str) -> str:
-    """A name that was cut, and would be another's, with a sign of its own."""
-    return f"{name}-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
 
 
 def make_fork(old: str, name: str, changes: dict) -> RunDir:
@@ -139,4 +133,4 @@ def pods(old: str, **choices: list) -> list[str]:
 def _cluster(name: str) -> str:
     """A name that a cluster can have; cut, it gets a sign of its own, or two jobs might share a pod."""
     cluster = re.sub(r"[^a-z0-9]", "-", name.lower()).strip("-")
-    return cluster if len(cluster) <= 40 else _signed(cluster[:31].strip("-"), name)
+    return cluster if len(cluster) <= 40 else signed(cluster[:31].strip("-"), name)

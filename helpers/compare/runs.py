@@ -10,7 +10,7 @@ from helpers.evaluate.evaluation import Evaluation
 from helpers.evaluate.intervals import ratio_interval
 from helpers.evaluate.rivals import learned, nll_of
 from helpers.fields import Stage
-from helpers.files import read_json, read_jsonl
+from helpers.files import DAMAGED, read_json, read_jsonl
 from helpers.paths import runs_root
 from helpers.runs import RunDir
 from helpers.runs.paid import cost, paid_seconds
@@ -85,7 +85,7 @@ def read_runs(root: Path | None = None) -> list[Trial]:
     for path in sorted((root or runs_root()).glob("*/config.json")):
         try:
             trials.append(read_run(RunDir(path.parent)))
-        except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+        except DAMAGED as error:
             print(_("{run} cannot be read, and is left out: {error}").format(run=path.parent.name, error=error))
     return trials
 

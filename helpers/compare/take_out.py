@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
-import sys
 
 from helpers.compare.runs import read_run
 from helpers.compare.suspects import RowLoss
@@ -14,6 +12,7 @@ from helpers.data.verdicts import prepare_again
 from helpers.evaluate.intervals import told_gap
 from helpers.paths import runs_root
 from helpers.runs import RunDir, fork
+from helpers.runs.identity import module_command
 from helpers.show.clicks import telling
 from helpers.show.notebook import is_interactive
 from helpers.show.pictures import Playable
@@ -77,6 +76,5 @@ def _widget(old: str, found: list[RowLoss]):
 
 def next_step(run: RunDir) -> str:
     """The command that trains a run without a page."""
-    words = shlex.join([sys.executable, "-m", "helpers.series", run.stored_config().preset, "04"])
-    command = f"QLORA_RUN_NAME={run.path.name} {words}"
+    command = f"QLORA_RUN_NAME={run.path.name} {module_command('helpers.series', run.stored_config().preset, '04')}"
     return _("{run} is ready to be trained: {command}").format(run=run.path.name, command=command)

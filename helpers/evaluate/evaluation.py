@@ -10,6 +10,7 @@ from pathlib import Path
 from helpers.evaluate.checks import checks_path
 from helpers.files import read_json, sha256, write_json
 from helpers.runs import RunDir
+from helpers.runs.state import weights_in
 from helpers.settings import RunConfig
 from helpers.show.words import _, in_language
 
@@ -23,8 +24,7 @@ def now() -> str:
 
 def merged_files(run: RunDir) -> dict[str, str]:
     """The SHA-256 of every weight file of merged/, as the merge report has them; {} before 05."""
-    kept = read_json(run.merge_report).get("files", {}) if run.merge_report.exists() else {}
-    return {name: digest for name, digest in kept.items() if name.endswith(".safetensors")}
+    return weights_in(read_json(run.merge_report)) if run.merge_report.exists() else {}
 
 
 def adapter_digest(run: RunDir) -> str:

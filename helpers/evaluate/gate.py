@@ -30,7 +30,7 @@ from helpers.evaluate.intervals import NLL, WORSE, NothingMeasured, paired_diffe
 from helpers.evaluate.rivals import against, seeds_of
 from helpers.evaluate.served import Served
 from helpers.fields import BadSetting
-from helpers.files import read_json
+from helpers.files import DAMAGED, read_json
 from helpers.paths import runs_root
 from helpers.runs import RunDir
 from helpers.show.words import N_, _
@@ -69,7 +69,7 @@ def decide(run: RunDir, require: str = "", other: RunDir | None = None) -> tuple
         return UNDECIDED, [Reason(UNDECIDED, _("Nothing was measured yet: run 06_evaluation.ipynb."))]
     try:
         return _decided(run, wanted, other)
-    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+    except DAMAGED as error:
         sentence = _("A file of the run, or of one beside it, cannot be read ({error}): run the notebook that made it.")
         return UNDECIDED, [Reason(UNDECIDED, sentence.format(error=f"{type(error).__name__}: {error}"))]
 

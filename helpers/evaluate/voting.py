@@ -21,6 +21,7 @@ CHOICES = ("A", "B", "same")
 BUTTONS = (N_("A is better"), N_("B is better"), N_("the same"))
 ON_PAPER = 6  # pairs that a page without buttons shows
 ORDER = ("base", "adapter", "merged")  # the later one's share is shown
+VOTES = "votes of 06"  # what A2 calls the pairs of its data, where they are no data set
 
 
 class NoVote(ValueError):

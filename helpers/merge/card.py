@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardDat
 
 from helpers.data.sources import parts
 from helpers.evaluate.intervals import told_interval
+from helpers.evaluate.voting import VOTES
 from helpers.files import read_json, read_jsonl, write_atomic, write_json
 from helpers.merge.card_numbers import checked, escape, examples, measured
 from helpers.merge.gate import MANIFEST, RESULTS, Push, files_to_push, refusals
@@ -23,7 +24,6 @@ from helpers.show.words import in_language
 
 # of the hub's results folder: https://huggingface.co/docs/hub/eval-results
 RESULTS_FILE, TASK = f"{RESULTS}held-out.yaml", "held_out_nll"
-VOTES = "votes of 06"  # what A2 calls pairs that are no data set
 
 
 @in_language("en")

@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from helpers.fields import BadSetting, Stage
 from helpers.files import write_atomic
 from helpers.paths import runs_root, write_chosen
 from helpers.runs.directory import RunDir
-from helpers.runs.identity import refuse_unknown_training
+from helpers.runs.identity import module_command, refuse_unknown_training
 from helpers.settings import RECORDED, RunConfig, check_settings, names_of, passes_win
 from helpers.show.words import N_, _
 
@@ -101,7 +99,7 @@ def _with_seeds(old: str, new: str, chosen: bool, changes: dict) -> RunDir:
     for name, values in settings.items():
         if not (runs_root() / name / "config.json").exists():
             fork(old, name, chosen=False, **values)
-    command = f"QLORA_RUN_NAME=$run {shlex.quote(sys.executable)} -m helpers.train.launch {before.preset}"
+    command = f"QLORA_RUN_NAME=$run {module_command('helpers.train.launch', before.preset)}"
     command = f"for run in {' '.join(settings)}; do {command}; done"
     print(_("To train all of them: {command}").format(command=command))
     if chosen and "QLORA_RUN_NAME" not in os.environ:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 from helpers.fields import Stage
 from helpers.files import folder_digest
 from helpers.paths import local_path
-from helpers.settings import RECORDED, RULES, RunConfig, cut, names_of
+from helpers.settings import RECORDED, RULES, RunConfig, cut, names_of, signed
 from helpers.show.words import _
 
 
@@ -93,10 +92,15 @@ def fork_name(old: str, changes: dict) -> str:
     name = re.sub(r"[^\w.-]+", "-", whole)
     if len(name.encode()) <= 100:
         return name
-    return f"{cut(name, 91)}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    return signed(cut(name, 91), whole)
 
 
 def fork_command(old: str, changes: dict) -> str:
     """The shell line that makes a fork of `old`, with a name made of `changes`; it runs in any terminal here."""
     settings = [f"{name}={value}" for name, value in changes.items()]
-    return shlex.join([sys.executable, "-m", "helpers.runs", "fork", old, fork_name(old, changes), *settings])
+    return module_command("helpers.runs", "fork", old, fork_name(old, changes), *settings)
+
+
+def module_command(module: str, *words: str) -> str:
+    """The shell line that runs a module of this project with the python that has its packages."""
+    return shlex.join([sys.executable, "-m", module, *words])

@@ -31,8 +31,12 @@ def state(run) -> str:
 
 def _is_of(merge: dict, path: Path) -> bool:
     """Whether evaluation.json or served.json is there, and of the merge of this report; older ones name none."""
-    weights = {name: digest for name, digest in merge.get("files", {}).items() if name.endswith(".safetensors")}
-    return path.exists() and _report(path).get("merged_files", {}) in ({}, weights)
+    return path.exists() and _report(path).get("merged_files", {}) in ({}, weights_in(merge))
+
+
+def weights_in(merge: dict) -> dict[str, str]:
+    """The SHA-256 of every weight file that a merge report names."""
+    return {name: digest for name, digest in merge.get("files", {}).items() if name.endswith(".safetensors")}
 
 
 def _report(path: Path) -> dict:

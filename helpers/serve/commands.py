@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shlex
@@ -11,7 +10,7 @@ from pathlib import Path
 from helpers.files import read_json
 from helpers.model.adapter import PLAIN_FIELDS, other_fields
 from helpers.model.source import longest_text
-from helpers.settings import RunConfig
+from helpers.settings import RunConfig, signed
 from helpers.show.words import _
 
 # vLLM's choices for --max-lora-rank: it keeps room for adapters up to that rank
@@ -89,5 +88,5 @@ def ollama_commands(folder: Path, name: str) -> str:
     """`ollama create` and `ollama run` for the Modelfile in `folder`."""
     model = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-") or "model"  # what Ollama takes as a name
     if not name.isascii() or len(model) > 80:  # what is lost keeps two names apart: the second would replace the first
-        model = f"{model[:71]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        model = signed(model[:71], name)
     return f"cd {shlex.quote(str(folder))} && ollama create {model} -f Modelfile && ollama run {model}"

@@ -74,14 +74,14 @@ def wrong_values(run: RunDir, answer) -> str:
 def swapped_pairs(run: RunDir, data: str) -> str:
     """The fingerprint of the pairs that A2 trains on when they are swapped; "" without pairs."""
     from helpers.data.split import split_pairs
-    from helpers.evaluate.voting import preference_pairs
+    from helpers.evaluate.voting import VOTES, preference_pairs
     from helpers.model.tokenizer import load_tokenizer
     from helpers.train.preferences import fingerprint, read_pairs, ready
 
     config = run.stored_config()
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # A2 has said what it leaves out
-            pairs = preference_pairs(run) if data == "votes of 06" else read_pairs(data, config)
+            pairs = preference_pairs(run) if data == VOTES else read_pairs(data, config)
             pairs = ready(pairs, load_tokenizer(config, source=str(run.adapter)), config)
     except (OSError, ValueError):  # the file is gone, or there are fewer votes now
         return ""
